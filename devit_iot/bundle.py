@@ -1,0 +1,290 @@
+"""The fleet bundle: a folder with a JSON manifest and safetensors files. Normative: docs/bundle.md.
+
+A board needs the manifest and the file of its own part; the aggregator needs the manifest and the
+fusion. Every file is named with its size and SHA-256, and the fingerprint ties them together: a
+feature made with one bundle is never fused with the matrices of another.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from devit_iot import spec as shapes
+from devit_iot.errors import BundleError, SpecError
+from devit_iot.spec import FusionSpec, SubVitSpec, TensorSpec
+
+FORMAT = "devit-bundle"
+VERSION = 1
+MANIFEST = "manifest.json"
+MAX_PARTS = 255
+MAX_CLASSES = 65535
+_MAX_MANIFEST_BYTES = 16 * 2**20
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SAFETENSORS_DTYPE = {"float32": "F32", "uint8": "U8"}
+
+Array = NDArray[np.generic]
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the bundle: plain name, size in bytes, SHA-256 in hex."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One part: its weights, its shape, and the classes that it was made for."""
+
+    weights: FileEntry
+    spec: SubVitSpec
+    classes: tuple[int, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of manifest.json. ``provenance`` is for people and enters no check."""
+
+    format: str
+    version: int
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    parts: tuple[PartEntry, ...]
+    fusion: FileEntry
+    provenance: dict[str, str] = {}
+
+    @property
+    def fusion_spec(self) -> FusionSpec:
+        """The fusion's shape, as the parts imply it."""
+        return FusionSpec(len(self.classes), tuple(p.spec.feature_dim for p in self.parts))
+
+
+class PartData(msgspec.Struct, frozen=True):
+    """What :func:`write_bundle` needs of one part: ``tensors`` holds the golden pair too."""
+
+    spec: SubVitSpec
+    classes: tuple[int, ...]
+    tensors: Mapping[str, Array]
+
+
+class Tensors(Mapping[str, Array]):
+    """The tensors of one verified file, each read from the memory map when it is asked for."""
+
+    def __init__(self, path: Path, expected: Iterable[TensorSpec]) -> None:
+        self._specs = {tensor.name: tensor for tensor in expected}
+        try:
+            self._file = safe_open(path, framework="np")
+            missing = self._specs.keys() - set(self._file.keys())
+            if missing:
+                raise BundleError(f"{path} lacks tensor '{min(missing)}'; export the bundle again")
+            for tensor in self._specs.values():
+                self._check(path, tensor)
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{path} is not a safetensors file: {error}") from error
+
+    def _check(self, path: Path, tensor: TensorSpec) -> None:
+        stored = self._file.get_slice(tensor.name)
+        found = (stored.get_dtype(), tuple(stored.get_shape()))
+        wanted = (_SAFETENSORS_DTYPE[tensor.dtype], tensor.shape)
+        if found != wanted:
+            raise BundleError(f"{path}: tensor '{tensor.name}' is {found}, expected {wanted}")
+
+    def __getitem__(self, name: str) -> Array:
+        self._specs[name]  # a KeyError for a name that the spec does not have
+        array: Array = self._file.get_tensor(name)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+class Bundle:
+    """A bundle on disk. Opening reads the manifest only; files are verified when first used.
+
+    Attributes:
+        path: the bundle's folder.
+        manifest: the decoded and validated manifest.
+
+    Raises:
+        BundleError: the folder, the manifest or a file is missing, damaged or inconsistent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = _read_manifest(path / MANIFEST)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The 8 bytes that every feature made with this bundle carries."""
+        return bytes.fromhex(self.manifest.fingerprint)
+
+    def part(self, index: int) -> PartEntry:
+        """The manifest's entry of part ``index``."""
+        if not 0 <= index < len(self.manifest.parts):
+            raise BundleError(
+                f"bundle '{self.manifest.name}' has parts 0 to {len(self.manifest.parts) - 1}, "
+                f"there is no part {index}"
+            )
+        return self.manifest.parts[index]
+
+    def part_tensors(self, index: int) -> Tensors:
+        """The verified tensors of one part, golden image and feature included."""
+        entry = self.part(index)
+        expected = (*shapes.tensors(entry.spec), *shapes.golden_tensors(entry.spec))
+        return Tensors(self._verified(entry.weights), expected)
+
+    def fusion_tensors(self) -> Tensors:
+        """The verified tensors of the fusion."""
+        expected = shapes.fusion_tensors(self.manifest.fusion_spec)
+        return Tensors(self._verified(self.manifest.fusion), expected)
+
+    def verify(self) -> None:
+        """Check every file of the bundle, as a fleet's owner would before copying it."""
+        for index in range(len(self.manifest.parts)):
+            self.part_tensors(index)
+        self.fusion_tensors()
+
+    def _verified(self, entry: FileEntry) -> Path:
+        path = self.path / entry.file
+        if not path.is_file():
+            raise BundleError(f"{path} is missing; copy the whole bundle again")
+        if path.stat().st_size != entry.size or _sha256(path) != entry.sha256:
+            raise BundleError(
+                f"{path} is not the file that the manifest names (size or SHA-256 differ); "
+                "copy the bundle again"
+            )
+        return path
+
+
+def write_bundle(
+    path: Path,
+    *,
+    name: str,
+    classes: Sequence[str],
+    parts: Sequence[PartData],
+    fusion: Mapping[str, Array],
+    provenance: Mapping[str, str],
+) -> Bundle:
+    """Write a bundle into the new folder ``path`` and return it, verified.
+
+    Raises:
+        BundleError: ``path`` already holds something, or a tensor does not match its spec.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} exists already; remove it or choose another output")
+    staging = path.with_name(path.name + ".partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    entries = []
+    for index, part in enumerate(parts):
+        expected = (*shapes.tensors(part.spec), *shapes.golden_tensors(part.spec))
+        file = _write_tensors(staging / f"part-{index}.safetensors", part.tensors, expected)
+        entries.append(PartEntry(file, part.spec, part.classes))
+    fusion_spec = FusionSpec(len(classes), tuple(part.spec.feature_dim for part in parts))
+    manifest = Manifest(
+        FORMAT,
+        VERSION,
+        name,
+        "",
+        tuple(classes),
+        tuple(entries),
+        _write_tensors(
+            staging / "fusion.safetensors", fusion, shapes.fusion_tensors(fusion_spec)
+        ),
+        dict(provenance),
+    )
+    manifest = msgspec.structs.replace(manifest, fingerprint=_fingerprint(manifest))
+    (staging / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+    Bundle(staging).verify()
+    if path.exists():
+        path.rmdir()
+    staging.rename(path)
+    return Bundle(path)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise BundleError(f"{path} is larger than any manifest; this is not a bundle")
+        text = path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{path.parent} is not a bundle: cannot read {path.name} ({error.strerror})"
+        ) from error
+    try:
+        head = msgspec.json.decode(text, type=dict[str, object])
+        if head.get("format") != FORMAT or head.get("version") != VERSION:
+            raise BundleError(
+                f"{path} is {head.get('format')} version {head.get('version')}, this release reads "
+                f"{FORMAT} version {VERSION}; export the bundle with a matching release"
+            )
+        manifest = msgspec.json.decode(text, type=Manifest)
+        _validate(manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, SpecError) as error:
+        raise BundleError(f"{path} does not parse: {error}") from error
+    return manifest
+
+
+def _validate(manifest: Manifest) -> None:
+    """Raise unless the manifest is consistent; every size is bounded before anyone allocates."""
+    if not 1 <= len(manifest.parts) <= MAX_PARTS:
+        raise BundleError(f"a bundle has 1 to {MAX_PARTS} parts, got {len(manifest.parts)}")
+    if not 1 <= len(manifest.classes) <= MAX_CLASSES:
+        raise BundleError(f"a bundle has 1 to {MAX_CLASSES} classes, got {len(manifest.classes)}")
+    for part in manifest.parts:
+        part.spec.validate()
+        if any(not 0 <= index < len(manifest.classes) for index in part.classes):
+            raise BundleError(f"{part.weights.file}: a class index is out of range")
+    files = [part.weights.file for part in manifest.parts] + [manifest.fusion.file]
+    for file in files:
+        if not _FILE_NAME.fullmatch(file):  # no path may lead out of the bundle
+            raise BundleError(f"'{file}' is not a plain file name")
+    if manifest.fingerprint != _fingerprint(manifest):
+        raise BundleError(
+            "the manifest's fingerprint does not match its content; it was edited or damaged: "
+            "copy the bundle again"
+        )
+
+
+def _fingerprint(manifest: Manifest) -> str:
+    """Hex blake2b (8 bytes) of everything that decides what the fleet computes."""
+    identity = {
+        "version": manifest.version,
+        "classes": manifest.classes,
+        "parts": [(part.weights.sha256, part.spec, part.classes) for part in manifest.parts],
+        "fusion": manifest.fusion.sha256,
+    }
+    canonical = msgspec.json.encode(identity, order="deterministic")
+    return hashlib.blake2b(canonical, digest_size=8).hexdigest()
+
+
+def _write_tensors(
+    path: Path, values: Mapping[str, Array], expected: Iterable[TensorSpec]
+) -> FileEntry:
+    arrays = {}
+    for tensor in expected:
+        array = values.get(tensor.name)
+        if array is None or (array.shape, array.dtype.name) != (tensor.shape, tensor.dtype):
+            found = None if array is None else (array.shape, array.dtype.name)
+            raise BundleError(f"tensor '{tensor.name}': expected {tensor}, got {found}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BundleError(f"tensor '{tensor.name}' holds NaN or infinity")
+        arrays[tensor.name] = np.ascontiguousarray(array)
+    save_file(arrays, path)
+    return FileEntry(path.name, path.stat().st_size, _sha256(path))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

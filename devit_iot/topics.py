@@ -1,0 +1,185 @@
+"""The topic tree. No topic string exists anywhere else. Normative: docs/protocol.md.
+
+    <any>                                     images in, chosen by image filters
+    devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
+    devit/v1/<fleet>/labels/<camera>          Label, JSON, retained
+    devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
+    devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, likewise
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from devit_iot.errors import ConfigError, MessageError
+
+PREFIX = "devit/v1"
+MAX_TOPIC_BYTES = 512
+MAX_CAMERA_LENGTH = 64
+DEFAULT_IMAGE_FILTERS = (
+    "cameras/{camera}/image",
+    "cameras/{camera}/image/{request}",
+    "frigate/{camera}/{camera}/snapshot",
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_REQUEST = re.compile(r"[0-9a-f]{32}")
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return ``name`` if it can be a fleet's or a node's name, else raise ConfigError."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{kind} '{name}' is not a usable name: use 1 to 64 of A-Z a-z 0-9 . _ -, "
+            "a letter or digit first"
+        )
+    return name
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """The topics of one fleet."""
+
+    fleet: str
+
+    def __post_init__(self) -> None:
+        check_name("fleet", self.fleet)
+
+    def feature(self, shard: int, node: str) -> str:
+        """Where ``node`` publishes the features of one aggregator's requests."""
+        return f"{PREFIX}/{self.fleet}/features/{shard}/{node}"
+
+    def features(self, shard: int) -> str:
+        """Filter of every feature for one aggregator."""
+        return self.feature(shard, "+")
+
+    def label(self, camera: str) -> str:
+        """Where the labels of one camera appear."""
+        return f"{PREFIX}/{self.fleet}/labels/{camera}"
+
+    @property
+    def labels(self) -> str:
+        """Filter of every label."""
+        return self.label("+")
+
+    def node_status(self, node: str) -> str:
+        """Where one node says how it fares."""
+        return f"{PREFIX}/{self.fleet}/nodes/{node}/status"
+
+    @property
+    def node_statuses(self) -> str:
+        """Filter of every node's status."""
+        return self.node_status("+")
+
+    def aggregator_status(self, shard: int | str) -> str:
+        """Where one aggregator says how it fares."""
+        return f"{PREFIX}/{self.fleet}/aggregators/{shard}/status"
+
+    @staticmethod
+    def node_of(topic: str) -> str:
+        """The node's name in a feature or node status topic."""
+        levels = topic.split("/")
+        return levels[5] if levels[3] == "features" else levels[4]
+
+
+class ImageRoute(msgspec.Struct, frozen=True):
+    """What an image's topic says: whose it is and, if declared, which request."""
+
+    camera: str
+    request_id: bytes | None
+
+
+class ImageFilter:
+    """Image topics in the notation of the config: MQTT wildcards, some of them named.
+
+    ``{camera}`` is a level that names the camera (several are joined by '-'), ``{request}`` the
+    last level if it holds the request id as 32 hex digits. Without ``{camera}`` all wildcard
+    levels name the camera, and without wildcards the whole topic does.
+
+    Raises:
+        ConfigError: the pattern is not a valid filter.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._levels = pattern.split("/")
+        for position, level in enumerate(self._levels):
+            last = position == len(self._levels) - 1
+            named = level in {"{camera}", "{request}", "+", "#"}
+            if (not named and re.search(r"[{}+#\0]", level)) or (level == "#" and not last):
+                raise ConfigError(f"image filter '{pattern}': level '{level}' is not valid")
+            if level == "{request}" and not last:
+                raise ConfigError(f"image filter '{pattern}': {{request}} must be the last level")
+        if not pattern or len(pattern.encode()) > MAX_TOPIC_BYTES:
+            raise ConfigError(f"image filter '{pattern}' is empty or too long")
+        self._sources = {"{camera}"} if "{camera}" in self._levels else {"+", "#"}
+
+    @property
+    def mqtt(self) -> str:
+        """The filter to subscribe to."""
+        return "/".join("+" if level.startswith("{") else level for level in self._levels)
+
+    def match(self, topic: str) -> ImageRoute | None:
+        """The route of an image on ``topic``, or None if the topic does not match.
+
+        Raises:
+            MessageError: the topic matches and its camera or request level is unusable.
+        """
+        parts = topic.split("/")
+        levels = self._levels
+        if levels[-1] == "#":
+            if len(parts) < len(levels) - 1:
+                return None
+            levels = levels[:-1] + ["#"] * (len(parts) - len(levels) + 1)
+        if len(parts) != len(levels) or any(
+            level not in {"{camera}", "{request}", "+", "#"} and level != part
+            for level, part in zip(levels, parts, strict=True)
+        ):
+            return None
+        chosen = [p for level, p in zip(levels, parts, strict=True) if level in self._sources]
+        request_id = None
+        if levels[-1] == "{request}":
+            if not _REQUEST.fullmatch(parts[-1]):
+                raise MessageError(
+                    "request_id", f"request id in topic {topic!r} is not 32 lower-case hex digits"
+                )
+            request_id = bytes.fromhex(parts[-1])
+        return ImageRoute(_camera("-".join(chosen or parts), topic), request_id)
+
+
+def _camera(name: str, topic: str) -> str:
+    if not 1 <= len(name) <= MAX_CAMERA_LENGTH or not name.isprintable():
+        raise MessageError("camera", f"no usable camera name in topic {topic[:100]!r}")
+    return name
+
+
+def mosquitto_acl(fleet: str, nodes: Sequence[str], image_patterns: Sequence[str]) -> str:
+    """The access list of a fleet for mosquitto's ``acl_file``.
+
+    A node reads images and writes its own features and status, nothing else; user ``camera``
+    writes images; ``aggregator`` reads features and writes labels; ``viewer`` reads the results.
+    """
+    topics = Topics(fleet)
+    images = [ImageFilter(pattern).mqtt for pattern in image_patterns]
+    rules: dict[str, list[tuple[str, str]]] = {
+        "camera": [("write", image) for image in images],
+        "aggregator": [
+            ("read", topics.features(0).replace("/0/", "/+/")),
+            ("read", topics.node_statuses),
+            ("write", topics.labels),
+            ("write", topics.aggregator_status("+")),
+        ],
+        "viewer": [
+            ("read", topics.labels),
+            ("read", topics.node_statuses),
+            ("read", topics.aggregator_status("+")),
+        ],
+    }
+    for node in nodes:
+        check_name("node", node)
+        own = topics.feature(0, node).replace("/0/", "/+/")
+        rules[node] = [("read", image) for image in images]
+        rules[node] += [("write", own), ("write", topics.node_status(node))]
+    lines = ["# Generated by `devit acl`; every topic comes from devit_iot/topics.py."]
+    for user, grants in rules.items():
+        lines += ["", f"user {user}", *(f"topic {access} {topic}" for access, topic in grants)]
+    return "\n".join(lines) + "\n"
