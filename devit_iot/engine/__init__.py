@@ -1,0 +1,1 @@
+"""From image bytes to a feature, and from features to class scores."""

@@ -1,0 +1,82 @@
+"""The engine protocol, its registry, and the golden check that every engine must pass."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot.bundle import Array, Bundle
+from devit_iot.errors import EngineError
+from devit_iot.spec import SubVitSpec
+
+GOLDEN_TOLERANCE = 1e-3
+"""Largest relative L2 error of the golden feature. Sound fp32 engines stay below 1e-5."""
+
+ENGINES = {
+    "native": ("devit_iot.engine.native", "NativeEngine", None),
+    "torch": ("devit_iot.engine.torch", "TorchEngine", "train"),
+}
+"""Name -> module, class, and the extra that it needs. A new engine is a new row."""
+
+
+class Engine(Protocol):
+    """Computes the feature of one part.
+
+    Attributes:
+        name: the registry's name.
+        detail: what it chose on this machine, for people: instruction set, threads.
+    """
+
+    name: str
+    detail: str
+
+    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int) -> None:
+        """Take the tensors of ``spec`` (see :func:`devit_iot.spec.tensors`).
+
+        Args:
+            spec: the part's shape.
+            tensors: read once, here.
+            threads: CPU threads of one inference; 0 means all that this process may use.
+        """
+
+    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The feature, float32[feature_dim], of one RGB image, uint8[size, size, 3]."""
+
+
+def load_engine(bundle: Bundle, part: int, *, name: str = "native", threads: int = 0) -> Engine:
+    """Build the engine ``name`` for one part and prove it on the golden image.
+
+    Raises:
+        BundleError: the part's file is missing or damaged.
+        EngineError: no such engine, its extra is not installed, or it computes wrong numbers.
+    """
+    if name not in ENGINES:
+        raise EngineError(f"no engine '{name}'; there are: {', '.join(sorted(ENGINES))}")
+    module, class_name, extra = ENGINES[name]
+    try:
+        engine_class: type[Engine] = getattr(importlib.import_module(module), class_name)
+    except ImportError as error:
+        hint = f"pip install 'devit-iot[{extra}]'" if extra else "reinstall devit-iot"
+        raise EngineError(f"engine '{name}' cannot be loaded ({error}); {hint}") from error
+    tensors = bundle.part_tensors(part)
+    try:
+        engine = engine_class(bundle.part(part).spec, tensors, threads=threads)
+    except ValueError as error:
+        raise EngineError(f"engine '{name}': {error}") from error
+    check_golden(engine, tensors)
+    return engine
+
+
+def check_golden(engine: Engine, tensors: Mapping[str, Array]) -> None:
+    """Raise EngineError unless ``engine`` reproduces the bundle's golden feature."""
+    wanted = tensors["golden.feature"]
+    found = engine.features(tensors["golden.image"].astype(np.uint8, copy=False))
+    error = float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+    if not error <= GOLDEN_TOLERANCE:
+        raise EngineError(
+            f"engine '{engine.name}' ({engine.detail}) fails the golden check: relative error "
+            f"{error:.2g}, at most {GOLDEN_TOLERANCE:g} allowed; do not serve with it, try "
+            "DEVIT_ISA=scalar or another engine, and report this"
+        )

@@ -1,0 +1,36 @@
+"""Our own engine: the whole sub-ViT in C++, from uint8 pixels to the feature."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot import _core
+from devit_iot.bundle import Array
+from devit_iot.spec import SubVitSpec
+
+
+class NativeEngine:
+    """See :class:`devit_iot.engine.base.Engine`. The environment's DEVIT_ISA forces a kernel set."""
+
+    name = "native"
+
+    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int) -> None:
+        self._vit = _core.SubVit(
+            image_size=spec.image_size,
+            patch_size=spec.patch_size,
+            embed_dim=spec.embed_dim,
+            head_dim=spec.head_dim,
+            prefix_tokens=spec.prefix_tokens,
+            blocks=[(block.heads, block.mlp_dim) for block in spec.blocks],
+            norm_eps=spec.norm_eps,
+            tensors=tensors,
+            threads=threads,
+        )
+        self.detail = f"{self._vit.isa}, {self._vit.threads} threads"
+
+    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The feature of one image; see the protocol."""
+        out = np.empty(self._vit.feature_dim, np.float32)
+        self._vit.features(image, out)
+        return out
