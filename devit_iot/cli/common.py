@@ -1,0 +1,60 @@
+"""What every command shares: one-line errors and logging."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from devit_iot.errors import DevitError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Show a DevitError as ``Error: ...`` with exit code 1; let a bug keep its traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except DevitError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+
+    return wrapper
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+class _PersonFormatter(logging.Formatter):
+    """One line a record, control characters escaped: a log must not be writable from the wire."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if not text.isprintable():
+            text = text.encode("unicode_escape").decode()
+        head = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {text}"
+        return f"{head}\n{self.formatException(record.exc_info)}" if record.exc_info else head
+
+
+def set_up_logging(log_format: str, level: str) -> None:
+    """Log one line per event to standard error, ``human`` or ``json``."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _PersonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

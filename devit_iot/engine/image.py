@@ -1,0 +1,72 @@
+"""Image bytes -> the uint8 RGB square that a sub-ViT takes. The only place that decodes."""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from devit_iot.errors import ImageError
+from devit_iot.spec import SubVitSpec
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+DEFAULT_MAX_PIXELS = 32_000_000
+
+
+def load_image(
+    payload: bytes, spec: SubVitSpec, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Decode, resize the short side to ``spec.resize_size`` (bicubic), crop the centre.
+
+    A JPEG at least twice as large as needed is decoded at a reduced DCT scale, still twice as
+    large as needed: the bicubic resize that follows keeps the result antialiased.
+
+    Args:
+        payload: one JPEG, PNG or WebP file.
+        spec: the part's shape; gives ``image_size`` and ``resize_size``.
+        max_pixels: larger images are refused by their header, before anything is decoded.
+
+    Returns:
+        uint8[image_size, image_size, 3], RGB, C-contiguous.
+
+    Raises:
+        ImageError: empty, not one of these formats, truncated, damaged or too large.
+    """
+    if not payload:
+        raise ImageError("empty", "empty image payload")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
+            with Image.open(io.BytesIO(payload), formats=FORMATS) as image:
+                return _square(image, spec, max_pixels)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
+        ) from error
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError("too_large", f"image refused by its header: {error}") from error
+    except Exception as error:  # decoders raise many types for damaged files
+        raise ImageError("damaged", f"image does not decode: {error}") from error
+
+
+def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np.uint8]:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError(
+            "too_large", f"image of {width}x{height} pixels is over the limit of {max_pixels}"
+        )
+    resize, crop = spec.resize_size, spec.image_size
+    image.draft("RGB", (2 * resize, 2 * resize))
+    rgb = image.convert("RGB")
+    # The resized image's sides, as rounded by the usual evaluation pipeline. Only the centre crop
+    # of it is computed, from the source box that it covers.
+    scale = resize / min(width, height)
+    full = (max(resize, round(width * scale)), max(resize, round(height * scale)))
+    left, top = ((side - crop) // 2 for side in full)
+    x, y = rgb.width / full[0], rgb.height / full[1]
+    box = (left * x, top * y, (left + crop) * x, (top + crop) * y)
+    resized = rgb.resize((crop, crop), Image.Resampling.BICUBIC, box=box)
+    return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8))
