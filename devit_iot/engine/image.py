@@ -12,6 +12,7 @@ from devit_iot.spec import SubVitSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 DEFAULT_MAX_PIXELS = 32_000_000
+MAX_ASPECT = 8
 
 
 def load_image(
@@ -60,13 +61,21 @@ def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np
         )
     resize, crop = spec.resize_size, spec.image_size
     image.draft("RGB", (2 * resize, 2 * resize))
-    rgb = image.convert("RGB")
-    # The resized image's sides, as rounded by the usual evaluation pipeline. Only the centre crop
-    # of it is computed, from the source box that it covers.
-    scale = resize / min(width, height)
-    full = (max(resize, round(width * scale)), max(resize, round(height * scale)))
+    rgb = _without_ends(image.convert("RGB"))
+    # The sides and the offset are rounded as in the usual evaluation pipeline.
+    scale = resize / min(rgb.size)
+    full = (max(resize, round(rgb.width * scale)), max(resize, round(rgb.height * scale)))
     left, top = ((side - crop) // 2 for side in full)
-    x, y = rgb.width / full[0], rgb.height / full[1]
-    box = (left * x, top * y, (left + crop) * x, (top + crop) * y)
-    resized = rgb.resize((crop, crop), Image.Resampling.BICUBIC, box=box)
-    return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8))
+    resized = rgb.resize(full, Image.Resampling.BICUBIC)
+    square = resized.crop((left, top, left + crop, top + crop))
+    return np.ascontiguousarray(np.asarray(square, dtype=np.uint8))
+
+
+def _without_ends(rgb: Image.Image) -> Image.Image:
+    """Cut a very long image to its middle: the crop would, after resizing millions of pixels."""
+    longest = MAX_ASPECT * min(rgb.size)
+    width, height = (min(side, longest) for side in rgb.size)
+    if (width, height) == rgb.size:
+        return rgb
+    left, top = (rgb.width - width) // 2, (rgb.height - height) // 2
+    return rgb.crop((left, top, left + width, top + height))
