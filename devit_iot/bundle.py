@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -81,7 +82,7 @@ class Tensors(Mapping[str, Array]):
     def __init__(self, path: Path, expected: Iterable[TensorSpec]) -> None:
         self._specs = {tensor.name: tensor for tensor in expected}
         try:
-            self._file = safe_open(path, framework="np")
+            self._file: Any = safe_open(path, framework="np")  # its methods carry no types
             missing = self._specs.keys() - set(self._file.keys())
             if missing:
                 raise BundleError(f"{path} lacks tensor '{min(missing)}'; export the bundle again")
@@ -199,9 +200,7 @@ def write_bundle(
         "",
         tuple(classes),
         tuple(entries),
-        _write_tensors(
-            staging / "fusion.safetensors", fusion, shapes.fusion_tensors(fusion_spec)
-        ),
+        _write_tensors(staging / "fusion.safetensors", fusion, shapes.fusion_tensors(fusion_spec)),
         dict(provenance),
     )
     manifest = msgspec.structs.replace(manifest, fingerprint=_fingerprint(manifest))

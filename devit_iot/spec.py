@@ -72,27 +72,22 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("image_size", "patch_size", "embed_dim", "head_dim"):
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.image_size % self.patch_size:
-            raise SpecError(
-                f"patch_size {self.patch_size} does not divide image_size {self.image_size}"
-            )
-        if self.resize_size < self.image_size:
-            raise SpecError(
-                f"resize_size {self.resize_size} is smaller than image_size {self.image_size}"
-            )
-        if self.prefix_tokens not in {1, 2}:
-            raise SpecError(f"prefix_tokens must be 1 or 2, got {self.prefix_tokens}")
-        if self.head_dim > MAX_HEAD_DIM:
-            raise SpecError(f"head_dim must be at most {MAX_HEAD_DIM}, got {self.head_dim}")
-        if self.tokens > MAX_TOKENS:
-            raise SpecError(f"{self.tokens} tokens are more than the {MAX_TOKENS} supported")
-        if not self.norm_eps > 0:
-            raise SpecError(f"norm_eps must be positive, got {self.norm_eps}")
-        if not self.blocks:
-            raise SpecError("a sub-ViT needs at least one block")
-        for index, block in enumerate(self.blocks):
-            if block.heads < 1 or block.mlp_dim < 1:
-                raise SpecError(f"block {index} needs at least one head and one neuron: {block}")
+        rules = (
+            (self.image_size % self.patch_size == 0, "patch_size does not divide image_size"),
+            (self.resize_size >= self.image_size, "resize_size is smaller than image_size"),
+            (self.prefix_tokens in {1, 2}, "prefix_tokens is neither 1 (ViT) nor 2 (DeiT)"),
+            (self.head_dim <= MAX_HEAD_DIM, f"head_dim is over {MAX_HEAD_DIM}"),
+            (self.tokens <= MAX_TOKENS, f"there are more than {MAX_TOKENS} tokens"),
+            (self.norm_eps > 0, "norm_eps is not positive"),
+            (len(self.blocks) > 0, "there is no block"),
+            (
+                all(block.heads >= 1 and block.mlp_dim >= 1 for block in self.blocks),
+                "a block has no head or no neuron",
+            ),
+        )
+        for holds, problem in rules:
+            if not holds:
+                raise SpecError(f"{problem}: {self}")
 
 
 class FusionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

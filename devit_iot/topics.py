@@ -1,10 +1,10 @@
 """The topic tree. No topic string exists anywhere else. Normative: docs/protocol.md.
 
-    <any>                                     images in, chosen by image filters
-    devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
-    devit/v1/<fleet>/labels/<camera>          Label, JSON, retained
-    devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
-    devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, likewise
+<any>                                     images in, chosen by image filters
+devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
+devit/v1/<fleet>/labels/<camera>          Label, JSON, retained
+devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
+devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, likewise
 """
 
 import re

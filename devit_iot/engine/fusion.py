@@ -2,19 +2,11 @@
 
 from collections.abc import Mapping
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
-
-
-class Ranked(msgspec.Struct, frozen=True):
-    """One class and its probability."""
-
-    label: str
-    class_index: int
-    confidence: float
+from devit_iot.messages import Ranked
 
 
 class Fusion:

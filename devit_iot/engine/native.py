@@ -11,7 +11,7 @@ from devit_iot.spec import SubVitSpec
 
 
 class NativeEngine:
-    """See :class:`devit_iot.engine.base.Engine`. The environment's DEVIT_ISA forces a kernel set."""
+    """See :class:`devit_iot.engine.base.Engine`. DEVIT_ISA forces an instruction set."""
 
     name = "native"
 

@@ -1,0 +1,307 @@
+"""The wire formats: encode and decode, nothing else. Normative: docs/protocol.md.
+
+Whatever does not parse raises MessageError with a stable reason; no allocation is larger than the
+payload that caused it.
+"""
+
+import base64
+import binascii
+import hashlib
+import struct
+from typing import Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot.errors import ImageError, MessageError
+
+REQUEST_ID_BYTES = 16
+_BASE64_TEXT = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\r\n\t "
+)
+_JSON_IMAGE_KEYS = ("image", "imagebase64", "data")
+
+# magic, header bytes, dtype, flags, request id, fingerprint, part, parts, count,
+# received ms, wait us, decode us, compute us
+_HEADER = struct.Struct("<4sHBB16s8sHHIQIII")
+_MAGIC = b"DVF1"
+_DTYPE_FLOAT16 = 1
+_TAG_PADDING = 0
+_TAG_CAMERA = 1
+_MAX_U32 = 2**32 - 1
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Where a node's time went, in microseconds."""
+
+    wait_us: int = 0
+    decode_us: int = 0
+    compute_us: int = 0
+
+    @property
+    def total_us(self) -> int:
+        """From receiving the image to having its feature."""
+        return self.wait_us + self.decode_us + self.compute_us
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One part's answer to one image.
+
+    Attributes:
+        request_id: 16 bytes, the same at every node that saw the image.
+        fingerprint: 8 bytes, the bundle's.
+        part: index of the part that computed it.
+        parts: how many parts the bundle has.
+        camera: name derived from the image's topic.
+        received_ms: when the node received the image, Unix milliseconds of its own clock.
+        timing: where its time went.
+        values: float32[feature_dim]; float16 on the wire.
+    """
+
+    request_id: bytes
+    fingerprint: bytes
+    part: int
+    parts: int
+    camera: str
+    received_ms: int
+    timing: Timing
+    values: NDArray[np.float32]
+
+    def encode(self) -> bytes:
+        """The binary form: 60 bytes, the camera, then the values as float16.
+
+        Raises:
+            MessageError: a value is not finite as float16.
+        """
+        with np.errstate(over="ignore"):
+            values = self.values.astype("<f2")
+        if not np.isfinite(values).all():
+            raise MessageError("not_finite", "the feature holds NaN, infinity or a value > 65504")
+        camera = self.camera.encode()
+        extension = bytes((_TAG_CAMERA, len(camera))) + camera
+        extension += bytes(-len(extension) % 4)  # single zero bytes are padding
+        timing = self.timing
+        header = _HEADER.pack(
+            _MAGIC,
+            _HEADER.size + len(extension),
+            _DTYPE_FLOAT16,
+            0,
+            self.request_id,
+            self.fingerprint,
+            self.part,
+            self.parts,
+            values.size,
+            self.received_ms,
+            *(min(us, _MAX_U32) for us in (timing.wait_us, timing.decode_us, timing.compute_us)),
+        )
+        return header + extension + values.tobytes()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read the binary form.
+
+        Raises:
+            MessageError: wrong magic, flags, dtype or length, or a value that is not finite.
+        """
+        if len(payload) < _HEADER.size or payload[:4] != _MAGIC:
+            raise MessageError("magic", f"{len(payload)} bytes that are no DVF1 feature")
+        _, header, dtype, flags, request_id, fingerprint, part, parts, count, received, *us = (
+            _HEADER.unpack_from(payload)
+        )
+        if dtype != _DTYPE_FLOAT16 or flags:
+            raise MessageError("version", f"feature of unknown dtype {dtype} or flags {flags:#x}")
+        if not _HEADER.size <= header <= len(payload) or len(payload) != header + 2 * count:
+            raise MessageError(
+                "length", f"feature of {len(payload)} bytes, its header says {header} + 2 x {count}"
+            )
+        if part >= parts:
+            raise MessageError("part", f"feature of part {part} of {parts}")
+        camera = _camera(payload[_HEADER.size : header])
+        values = np.frombuffer(payload, "<f2", count, header).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise MessageError("not_finite", "the feature holds NaN or infinity")
+        return cls(request_id, fingerprint, part, parts, camera, received, Timing(*us), values)
+
+
+def _camera(extensions: bytes) -> str:
+    """The camera's name from the tag-length-value extensions; unknown tags are skipped."""
+    position = 0
+    while position < len(extensions):
+        tag = extensions[position]
+        if tag == _TAG_PADDING:
+            position += 1
+            continue
+        length = extensions[position + 1] if position + 1 < len(extensions) else len(extensions)
+        value = extensions[position + 2 : position + 2 + length]
+        if len(value) != length:
+            raise MessageError("extension", "a feature's extension runs past its header")
+        if tag == _TAG_CAMERA:
+            return _camera_name(value)
+        position += 2 + length
+    raise MessageError("extension", "the feature names no camera")
+
+
+def _camera_name(value: bytes) -> str:
+    try:
+        camera = value.decode()
+    except UnicodeDecodeError as error:
+        raise MessageError("camera", "a feature's camera name is not UTF-8") from error
+    if not camera.isprintable() or not camera or set(camera) & set("/+#"):
+        raise MessageError("camera", f"a feature's camera name is unusable: {camera!r}")
+    return camera
+
+
+class _JsonMessage(msgspec.Struct, frozen=True):
+    """A message that people and other programs read too. Unknown fields are skipped."""
+
+    def encode(self) -> bytes:
+        """The JSON form."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read the JSON form.
+
+        Raises:
+            MessageError: it does not parse, or a field is missing or of another type.
+        """
+        try:
+            return msgspec.json.decode(payload, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise MessageError("json", f"{cls.__name__} does not parse: {error}") from error
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    """One class and its probability."""
+
+    label: str
+    class_index: int
+    confidence: float
+
+
+class Label(_JsonMessage, frozen=True):
+    """The fleet's answer to one image, as JSON.
+
+    Attributes:
+        request_id: 32 hex digits.
+        top5: most probable classes, the first is the answer.
+        parts_used: indices of the parts that it rests on, of ``parts`` in all.
+        degraded: whether a part is missing.
+        latency_ms: of the critical part ``wait``, ``decode``, ``compute``; then ``collect``, from
+            the first feature to the last one awaited, and ``fuse``.
+    """
+
+    request_id: str
+    camera: str
+    label: str
+    class_index: int
+    confidence: float
+    top5: tuple[Ranked, ...]
+    parts_used: tuple[int, ...]
+    parts: int
+    degraded: bool
+    latency_ms: dict[str, float]
+
+
+State = Literal["online", "offline"]
+
+
+class NodeStatus(_JsonMessage, frozen=True):
+    """What a node is and how it fares, as retained JSON; the last will says ``offline``.
+
+    Attributes:
+        refused: images refused, by reason.
+        dropped: frames overwritten by a newer one before they were computed.
+        compute_ms: median time of the engine over the last frames.
+    """
+
+    state: State
+    node: str
+    part: int
+    parts: int
+    fingerprint: str
+    replica: str = "0/1"
+    version: str = ""
+    engine: str = ""
+    uptime_s: float = 0.0
+    received: int = 0
+    published: int = 0
+    dropped: int = 0
+    refused: dict[str, int] = {}
+    decode_ms: float = 0.0
+    compute_ms: float = 0.0
+
+
+class AggregatorStatus(_JsonMessage, frozen=True):
+    """What an aggregator is and how it fares, as retained JSON.
+
+    Attributes:
+        refused: messages refused, by reason.
+        late: features of requests already answered, and duplicates.
+        degraded: labels that lacked a part.
+        parts_online: indices of the parts that it waits for.
+    """
+
+    state: State
+    shard: str
+    fingerprint: str
+    parts: int
+    version: str = ""
+    uptime_s: float = 0.0
+    features: int = 0
+    labels: int = 0
+    degraded: int = 0
+    late: int = 0
+    dropped: int = 0
+    refused: dict[str, int] = {}
+    parts_online: tuple[int, ...] = ()
+
+
+def request_id(topic: str, payload: bytes) -> bytes:
+    """The 16-byte id of an image whose topic names none: blake2b of topic, a zero byte, payload.
+
+    Every node receives the same message and so computes the same id, without any coordination.
+    """
+    digest = hashlib.blake2b(topic.encode(), digest_size=REQUEST_ID_BYTES)
+    digest.update(b"\0")
+    digest.update(payload)
+    return digest.digest()
+
+
+def unwrap_image(payload: bytes) -> bytes:
+    """The image file in an image message: raw, as base64 text, or in a JSON object.
+
+    Raises:
+        ImageError: empty, or JSON or base64 that does not parse.
+    """
+    if not payload:
+        raise ImageError("empty", "empty image payload")
+    start = payload[:64].lstrip()
+    if start[:1] == b"{":
+        return _base64(_json_image(payload))
+    if start[:5] == b"data:" or _BASE64_TEXT.issuperset(start):
+        return _base64(payload)
+    return payload
+
+
+def _json_image(payload: bytes) -> bytes:
+    try:
+        fields = msgspec.json.decode(payload, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ImageError("json", f"image JSON does not parse: {error}") from error
+    for key in _JSON_IMAGE_KEYS:
+        value = fields.get(key)
+        if isinstance(value, str):
+            return value.encode()
+    raise ImageError("json", f"image JSON has none of {', '.join(_JSON_IMAGE_KEYS)} as a string")
+
+
+def _base64(text: bytes) -> bytes:
+    if text[:5] == b"data:":  # a data URL, as browsers make
+        text = text.partition(b",")[2]
+    compact = text.translate(None, b" \t\r\n").replace(b"-", b"+").replace(b"_", b"/")
+    try:
+        return base64.b64decode(compact, validate=True)
+    except binascii.Error as error:
+        raise ImageError("base64", f"image base64 does not parse: {error}") from error
