@@ -1,0 +1,82 @@
+#include "base/thread_pool.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace devit {
+
+std::size_t available_cpus() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    return static_cast<std::size_t>(std::max(CPU_COUNT(&set), 1));
+  }
+#endif
+  return std::max<std::size_t>(std::thread::hardware_concurrency(), 1);
+}
+
+ThreadPool::ThreadPool(std::size_t threads) : owner_(getpid()) {
+  try {
+    for (std::size_t thread = 1; thread < threads; ++thread) {
+      workers_.emplace_back([this, thread] { work(thread); });
+    }
+  } catch (...) {
+    stop();
+    throw;
+  }
+}
+
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
+  if (forked()) {  // there is nobody to join
+    for (std::thread& worker : workers_) worker.detach();
+    return;
+  }
+  stopping_ = true;
+  epoch_.fetch_add(1);
+  epoch_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+bool ThreadPool::forked() const { return owner_ != getpid(); }
+
+void ThreadPool::run(std::size_t count, const void* body, Call call) {
+  if (workers_.empty() || count <= 1) {
+    for (std::size_t index = 0; index < count; ++index) call(body, index, 0);
+    return;
+  }
+  if (forked()) throw std::runtime_error("made before a fork: make it again in this process");
+  count_ = count;
+  body_ = body;
+  call_ = call;
+  next_.store(0);
+  busy_.store(static_cast<std::uint32_t>(workers_.size()));
+  epoch_.fetch_add(1);
+  epoch_.notify_all();
+  drain(0);
+  for (std::uint32_t busy = busy_.load(); busy != 0; busy = busy_.load()) busy_.wait(busy);
+}
+
+void ThreadPool::drain(std::size_t thread) {
+  for (std::size_t index = next_.fetch_add(1); index < count_; index = next_.fetch_add(1)) {
+    call_(body_, index, thread);
+  }
+}
+
+void ThreadPool::work(std::size_t thread) {
+  for (std::uint32_t seen = 0;; ++seen) {
+    epoch_.wait(seen);  // run() waits for every worker, so no epoch is ever missed
+    if (stopping_) return;
+    drain(thread);
+    if (busy_.fetch_sub(1) == 1) busy_.notify_one();
+  }
+}
+
+}  // namespace devit

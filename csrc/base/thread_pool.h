@@ -1,0 +1,59 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace devit {
+
+// CPUs that this process may run on; at least 1.
+std::size_t available_cpus();
+
+// A fixed crew that runs the indices of a loop; the calling thread is one of the crew.
+//
+// Indices are handed out one by one, so a slow core delays a loop by one index at most. Idle
+// workers sleep in the kernel. One loop at a time: callers serialise.
+class ThreadPool {
+ public:
+  explicit ThreadPool(std::size_t threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  std::size_t threads() const { return workers_.size() + 1; }
+
+  // Calls body(index, thread) for each index in [0, count), thread < threads(), and returns when
+  // all are done. `body` must not throw. Allocates nothing.
+  // Throws std::runtime_error in a process forked after construction: the workers stayed behind.
+  template <typename Body>
+  void parallel_for(std::size_t count, const Body& body) {
+    run(count, &body, [](const void* context, std::size_t index, std::size_t thread) {
+      (*static_cast<const Body*>(context))(index, thread);
+    });
+  }
+
+ private:
+  using Call = void (*)(const void* body, std::size_t index, std::size_t thread);
+
+  void run(std::size_t count, const void* body, Call call);
+  void drain(std::size_t thread);
+  void work(std::size_t thread);
+  void stop();
+  bool forked() const;
+
+  // The loop in progress: written before `epoch_` moves, read after.
+  std::size_t count_ = 0;
+  const void* body_ = nullptr;
+  Call call_ = nullptr;
+  bool stopping_ = false;
+
+  std::atomic<std::size_t> next_{0};
+  std::atomic<std::uint32_t> busy_{0};   // workers that have not finished the loop
+  std::atomic<std::uint32_t> epoch_{0};  // number of the loop; workers sleep on it
+  long owner_ = 0;                       // process id
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace devit

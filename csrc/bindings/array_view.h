@@ -1,0 +1,58 @@
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "base/check.h"
+
+namespace devit {
+
+namespace py = pybind11;
+
+// C-contiguous arrays, taken as they are: with noconvert() anything else is a TypeError, no copy.
+using ArrayF32 = py::array_t<float, py::array::c_style>;
+using ArrayU8 = py::array_t<std::uint8_t, py::array::c_style>;
+
+inline std::size_t dim(const py::array& array, py::ssize_t axis) {
+  return static_cast<std::size_t>(array.shape(axis));
+}
+
+template <typename Sizes>
+std::string shape_text(const Sizes& sizes) {
+  std::string text = "(";
+  for (const auto size : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + ")";
+}
+
+inline std::string shape_text(const py::array& array) {
+  return shape_text(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()));
+}
+
+// Throws std::invalid_argument (ValueError) unless `array` has exactly this shape.
+template <typename Sizes>
+void require_shape(const std::string& name, const py::array& array, const Sizes& wanted) {
+  bool same = static_cast<std::size_t>(array.ndim()) == wanted.size();
+  py::ssize_t axis = 0;
+  for (auto size = wanted.begin(); same && size != wanted.end(); ++size) {
+    same = dim(array, axis++) == *size;
+  }
+  require(same, name + " must have shape " + shape_text(wanted) + ", got " + shape_text(array));
+}
+
+inline void require_shape(const std::string& name, const py::array& array,
+                          std::initializer_list<std::size_t> wanted) {
+  require_shape<std::initializer_list<std::size_t>>(name, array, wanted);
+}
+
+// Throws std::invalid_argument unless `array` has `ndim` axes, none of them empty.
+inline void require_axes(const std::string& name, const py::array& array, py::ssize_t ndim) {
+  require(array.ndim() == ndim && array.size() > 0, name + " must have " + std::to_string(ndim) +
+                                                        " axes and no empty one, got shape " +
+                                                        shape_text(array));
+}
+
+}  // namespace devit

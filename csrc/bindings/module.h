@@ -1,0 +1,11 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace devit {
+
+void register_registry(pybind11::module_& m);  // which instruction sets there are
+void register_kernels(pybind11::module_& m);   // single kernels, for tests and benchmarks
+void register_runtime(pybind11::module_& m);   // SubVit
+
+}  // namespace devit

@@ -1,0 +1,140 @@
+#include <algorithm>
+#include <string>
+
+#include "base/aligned_buffer.h"
+#include "bindings/array_view.h"
+#include "bindings/module.h"
+#include "kernels/registry.h"
+
+namespace devit {
+
+using namespace py::literals;
+
+namespace {
+
+Epilogue parse_epilogue(const std::string& name) {
+  if (name == "none") return Epilogue::kNone;
+  if (name == "gelu") return Epilogue::kGelu;
+  if (name == "residual") return Epilogue::kResidual;
+  throw std::invalid_argument("epilogue must be 'none', 'gelu' or 'residual', got '" + name + "'");
+}
+
+void gemm(const ArrayF32& a, const ArrayF32& weight, const ArrayF32& bias, ArrayF32& out,
+          const std::string& epilogue, const std::string& isa) {
+  const KernelTable& table = kernels(isa);
+  const Epilogue parsed = parse_epilogue(epilogue);
+  require_axes("a", a, 2);
+  require_axes("weight", weight, 2);
+  const std::size_t rows = dim(a, 0);
+  const std::size_t depth = dim(a, 1);
+  const std::size_t cols = dim(weight, 0);
+  require_shape("weight", weight, {cols, depth});
+  require_shape("bias", bias, {cols});
+  require_shape("out", out, {rows, cols});
+  const float* a_data = a.data();
+  const float* weight_data = weight.data();
+  const float* bias_data = bias.data();
+  float* out_data = out.mutable_data();
+
+  const py::gil_scoped_release nogil;
+  const std::size_t tile_cols = table.gemm_f32.tile_cols;
+  AlignedBuffer<float> panels(packed_gemm_f32_size(depth, cols, tile_cols));
+  pack_gemm_f32_weight(weight_data, depth, cols, tile_cols, panels.data());
+  pack_gemm_f32_bias(bias_data, depth, cols, tile_cols, panels.data());
+  table.gemm_f32.run({.a = a_data,
+                      .panels = panels.data(),
+                      .out = out_data,
+                      .depth = depth,
+                      .cols = cols,
+                      .a_stride = depth,
+                      .out_stride = cols,
+                      .row_begin = 0,
+                      .row_end = rows,
+                      .panel_begin = 0,
+                      .panel_end = (cols + tile_cols - 1) / tile_cols,
+                      .epilogue = parsed});
+}
+
+void attention(const ArrayF32& qkv, ArrayF32& out, const std::string& isa) {
+  const KernelTable& table = kernels(isa);
+  require_axes("qkv", qkv, 4);
+  const std::size_t tokens = dim(qkv, 0);
+  const std::size_t heads = dim(qkv, 2);
+  const std::size_t head_dim = dim(qkv, 3);
+  require_shape("qkv", qkv, {tokens, 3, heads, head_dim});
+  require_shape("out", out, {tokens, heads, head_dim});
+  const std::size_t inner = heads * head_dim;
+  const float* in = qkv.data();
+  float* out_data = out.mutable_data();
+
+  const py::gil_scoped_release nogil;
+  AlignedBuffer<float> scratch(attention_f32_scratch(tokens));
+  for (std::size_t column = 0; column < inner; column += head_dim) {
+    table.attention_f32({.q = in + column,
+                         .k = in + inner + column,
+                         .v = in + 2 * inner + column,
+                         .out = out_data + column,
+                         .scratch = scratch.data(),
+                         .tokens = tokens,
+                         .head_dim = head_dim,
+                         .qkv_stride = 3 * inner,
+                         .out_stride = inner,
+                         .row_begin = 0,
+                         .row_end = tokens});
+  }
+}
+
+void layer_norm(const ArrayF32& x, ArrayF32& out, float eps, const std::string& isa) {
+  const KernelTable& table = kernels(isa);
+  require_axes("x", x, 2);
+  require_shape("out", out, {dim(x, 0), dim(x, 1)});
+  require(eps > 0.0f, "eps must be positive");
+  const LayerNormF32Args args{.x = x.data(),
+                              .out = out.mutable_data(),
+                              .dim = dim(x, 1),
+                              .x_stride = dim(x, 1),
+                              .out_stride = dim(x, 1),
+                              .row_begin = 0,
+                              .row_end = dim(x, 0),
+                              .eps = eps};
+  const py::gil_scoped_release nogil;
+  table.layer_norm_f32(args);
+}
+
+}  // namespace
+
+void register_kernels(py::module_& m) {
+  m.def("gemm", &gemm, "a"_a.noconvert(), "weight"_a.noconvert(), "bias"_a.noconvert(),
+        "out"_a.noconvert(), py::kw_only(), "epilogue"_a = "none", "isa"_a = "", R"doc(
+One linear layer, ``out = f(a @ weight.T + bias)``; packs ``weight`` first.
+
+Args:
+    a: float32, C-contiguous, (rows, depth).
+    weight: float32, C-contiguous, (cols, depth).
+    bias: float32, (cols,).
+    out: float32, C-contiguous, writeable, (rows, cols); overlaps no input.
+    epilogue: f: "none", "gelu" (exact), or "residual", which adds what ``out`` held.
+    isa: instruction set; "" as in :func:`select_isa`.
+)doc");
+  m.def("attention", &attention, "qkv"_a.noconvert(), "out"_a.noconvert(), py::kw_only(),
+        "isa"_a = "", R"doc(
+Multi-head self-attention, ``out[:, h] = softmax(Q K^T) V``; the scale is folded into Q.
+
+Args:
+    qkv: float32, C-contiguous, (tokens, 3, heads, head_dim); read in place.
+    out: float32, C-contiguous, writeable, (tokens, heads, head_dim); overlaps no input.
+    isa: instruction set; "" as in :func:`select_isa`.
+)doc");
+  m.def("layer_norm", &layer_norm, "x"_a.noconvert(), "out"_a.noconvert(), "eps"_a, py::kw_only(),
+        "isa"_a = "", R"doc(
+Layer norm of each row, without scale and shift.
+
+Args:
+    x: float32, C-contiguous, (rows, dim).
+    out: float32, C-contiguous, writeable, (rows, dim); ``x`` itself, or no overlap.
+    eps: added to the variance.
+    isa: instruction set; "" as in :func:`select_isa`.
+)doc");
+}
+
+}  // namespace devit

@@ -1,0 +1,108 @@
+#include <pybind11/stl.h>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/array_view.h"
+#include "bindings/module.h"
+#include "runtime/sub_vit.h"
+
+namespace devit {
+
+using namespace py::literals;
+
+namespace {
+
+// tensors[name], one at a time: nothing is held between two reads.
+class MappingSource : public TensorSource {
+ public:
+  explicit MappingSource(py::object tensors) : tensors_(std::move(tensors)) {}
+
+  void read(const std::string& name, std::span<const std::size_t> shape,
+            const std::function<void(const float*)>& use) override {
+    const py::object tensor = tensors_[py::str(name)];
+    if (!py::isinstance<ArrayF32>(tensor)) {
+      throw py::type_error("tensor '" + name + "' must be a C-contiguous float32 array");
+    }
+    const auto array = py::reinterpret_borrow<ArrayF32>(tensor);
+    require_shape("tensor '" + name + "'", array, shape);
+    const float* data = array.data();
+    const py::gil_scoped_release nogil;
+    use(data);
+  }
+
+ private:
+  py::object tensors_;
+};
+
+std::unique_ptr<SubVit> make_sub_vit(std::size_t image_size, std::size_t patch_size,
+                                     std::size_t embed_dim, std::size_t head_dim,
+                                     std::size_t prefix_tokens,
+                                     const std::vector<std::pair<std::size_t, std::size_t>>& blocks,
+                                     float norm_eps, py::object tensors, std::size_t threads,
+                                     const std::string& isa) {
+  SubVitShape shape{.image_size = image_size,
+                    .patch_size = patch_size,
+                    .embed_dim = embed_dim,
+                    .head_dim = head_dim,
+                    .prefix_tokens = prefix_tokens,
+                    .blocks = {},
+                    .norm_eps = norm_eps};
+  for (const auto& [heads, mlp_dim] : blocks) shape.blocks.push_back({heads, mlp_dim});
+  MappingSource source(std::move(tensors));
+  return std::make_unique<SubVit>(std::move(shape), source, kernels(isa), threads);
+}
+
+void features(SubVit& model, const ArrayU8& image, ArrayF32& out) {
+  const std::size_t side = model.shape().image_size;
+  require_shape("image", image, {side, side, kChannels});
+  require_shape("out", out, {model.shape().feature_dim()});
+  const std::uint8_t* pixels = image.data();
+  float* feature = out.mutable_data();
+  const py::gil_scoped_release nogil;
+  model.features(pixels, feature);
+}
+
+}  // namespace
+
+void register_runtime(py::module_& m) {
+  py::class_<SubVit>(m, "SubVit", R"doc(
+One sub-ViT, from raw pixels to the layer-normed prefix tokens.
+
+Allocates when made, never per image. Safe to use from several threads: calls take turns.
+)doc")
+      .def(py::init(&make_sub_vit), py::kw_only(), "image_size"_a, "patch_size"_a, "embed_dim"_a,
+           "head_dim"_a, "prefix_tokens"_a, "blocks"_a, "norm_eps"_a, "tensors"_a, "threads"_a = 0,
+           "isa"_a = "", R"doc(
+Pull each tensor of ``devit_iot.spec.tensors`` from ``tensors``, one at a time, and pack it.
+
+Args:
+    blocks: (heads, mlp_dim) of each block; the other sizes are as in SubVitSpec.
+    tensors: name -> float32, C-contiguous array.
+    threads: including the calling one; 0 is one per CPU available to the process.
+    isa: instruction set; "" as in :func:`select_isa`.
+
+Raises:
+    TypeError: a tensor has another dtype or layout.
+    ValueError: a shape is wrong or impossible, or ``isa`` does not run here.
+)doc")
+      .def("features", &features, "image"_a.noconvert(), "out"_a.noconvert(), R"doc(
+Write the feature of ``image`` into ``out``; the GIL is released meanwhile.
+
+Args:
+    image: uint8, C-contiguous, (image_size, image_size, 3), RGB.
+    out: float32, C-contiguous, writeable, (feature_dim,).
+)doc")
+      .def_property_readonly("isa",
+                             [](const SubVit& self) { return std::string(self.kernels().isa); })
+      .def_property_readonly("threads", &SubVit::threads)
+      .def_property_readonly("feature_dim",
+                             [](const SubVit& self) { return self.shape().feature_dim(); })
+      .def_property_readonly("memory_bytes", &SubVit::memory_bytes);
+}
+
+}  // namespace devit

@@ -1,0 +1,9 @@
+#include "kernels/simd_scalar.h"
+
+#include "kernels/attention_f32_inl.h"
+
+namespace devit {
+
+void attention_f32_scalar(const AttentionF32Args& args) { attend_rows(args); }
+
+}  // namespace devit

@@ -1,0 +1,106 @@
+#pragma once
+
+#include "kernels/gemm_f32.h"
+#include "kernels/math_f32_inl.h"
+
+// Include simd_<isa>.h first, in a block of its own.
+//
+// A Tile says how kRows x kCols results are accumulated in registers:
+//   template <std::size_t rows> static void multiply(const float* a, std::size_t a_stride,
+//       const float* weights, std::size_t depth, Vec (&acc)[rows][kVecs]);
+// acc holds the biases on entry. Fewer rows, at the lower edge, are other instances of the same
+// template with the same order of sums; fewer columns multiply the panel's zeros.
+namespace devit {
+namespace {
+
+// Each element of `a` is broadcast from memory: for instruction sets with cheap broadcast loads.
+template <std::size_t kTileRows, std::size_t kTileVecs>
+struct BroadcastTile {
+  static constexpr std::size_t kRows = kTileRows;
+  static constexpr std::size_t kVecs = kTileVecs;
+  static constexpr std::size_t kCols = kVecs * Vec::kLanes;
+
+  template <std::size_t rows>
+  static inline void multiply(const float* a, std::size_t a_stride, const float* weights,
+                              std::size_t depth, Vec (&acc)[rows][kVecs]) {
+    for (std::size_t k = 0; k < depth; ++k, weights += kCols) {
+      Vec w[kVecs];
+#pragma GCC unroll 16
+      for (std::size_t j = 0; j < kVecs; ++j) w[j] = load(weights + j * Vec::kLanes);
+#pragma GCC unroll 16
+      for (std::size_t i = 0; i < rows; ++i) {
+        const Vec x = broadcast(a[i * a_stride + k]);
+#pragma GCC unroll 16
+        for (std::size_t j = 0; j < kVecs; ++j) acc[i][j] = fma(x, w[j], acc[i][j]);
+      }
+    }
+  }
+};
+
+inline Vec finish(Vec acc, Vec old, Epilogue epilogue) {
+  if (epilogue == Epilogue::kGelu) return gelu(acc);
+  if (epilogue == Epilogue::kResidual) return add(acc, old);
+  return acc;
+}
+
+// Writes the first `count` lanes, count >= 1.
+inline void store_result(float* out, Vec acc, std::size_t count, Epilogue epilogue) {
+  const bool residual = epilogue == Epilogue::kResidual;
+  if (count >= Vec::kLanes) {
+    store(out, finish(acc, residual ? load(out) : zero(), epilogue));
+  } else {
+    const Vec old = residual ? load_partial(out, count) : zero();
+    store_partial(out, finish(acc, old, epilogue), count);
+  }
+}
+
+template <typename Tile, std::size_t rows>
+inline void compute_tile(const GemmF32Args& args, std::size_t row, std::size_t panel) {
+  const float* packed = args.panels + panel * Tile::kCols * (args.depth + 1);
+  Vec acc[rows][Tile::kVecs];
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < Tile::kVecs; ++j) acc[i][j] = load(packed + j * Vec::kLanes);
+  }
+  Tile::template multiply<rows>(args.a + row * args.a_stride, args.a_stride, packed + Tile::kCols,
+                                args.depth, acc);
+
+  const std::size_t col = panel * Tile::kCols;
+  const std::size_t cols = args.cols - col;  // may exceed the tile
+  float* out = args.out + row * args.out_stride + col;
+  float results[rows][Tile::kCols];  // leaves the registers, so that the epilogue can be a loop
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < Tile::kVecs; ++j) store(results[i] + j * Vec::kLanes, acc[i][j]);
+  }
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t j = 0; j < Tile::kCols && j < cols; j += Vec::kLanes) {
+      store_result(out + i * args.out_stride + j, load(results[i] + j), cols - j, args.epilogue);
+    }
+  }
+}
+
+// Dispatches on the number of rows left, at most Tile::kRows.
+template <typename Tile, std::size_t rows = Tile::kRows>
+inline void compute_rows(const GemmF32Args& args, std::size_t row, std::size_t panel,
+                         std::size_t left) {
+  if constexpr (rows > 1) {
+    if (left < rows) return compute_rows<Tile, rows - 1>(args, row, panel, left);
+  }
+  compute_tile<Tile, rows>(args, row, panel);
+}
+
+// One panel stays in the first-level cache while all rows of the portion pass by.
+template <typename Tile>
+inline void multiply_portion(const GemmF32Args& args) {
+  for (std::size_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
+    for (std::size_t row = args.row_begin; row < args.row_end; row += Tile::kRows) {
+      compute_rows<Tile>(args, row, panel, args.row_end - row);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace devit

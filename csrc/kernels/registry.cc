@@ -1,0 +1,63 @@
+#include "kernels/registry.h"
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+namespace devit {
+namespace {
+
+constexpr KernelTable kTables[] = {
+#if defined(__x86_64__)
+    {.isa = "avx2",
+     .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma; },
+     .gemm_f32 = {.tile_rows = 6, .tile_cols = 16, .run = gemm_f32_6x16_avx2},
+     .attention_f32 = attention_f32_avx2,
+     .layer_norm_f32 = layer_norm_f32_avx2,
+     .fma_peak_f32 = fma_peak_f32_avx2},
+#endif
+#if defined(__aarch64__)
+    {.isa = "neon",
+     .runs_on = [](const CpuFeatures& cpu) { return cpu.neon; },
+     .gemm_f32 = {.tile_rows = 8, .tile_cols = 8, .run = gemm_f32_8x8_neon},
+     .attention_f32 = attention_f32_neon,
+     .layer_norm_f32 = layer_norm_f32_neon,
+     .fma_peak_f32 = fma_peak_f32_neon},
+#endif
+    {.isa = "scalar",
+     .runs_on = [](const CpuFeatures&) { return true; },
+     .gemm_f32 = {.tile_rows = 4, .tile_cols = 8, .run = gemm_f32_4x8_scalar},
+     .attention_f32 = attention_f32_scalar,
+     .layer_norm_f32 = layer_norm_f32_scalar,
+     .fma_peak_f32 = fma_peak_f32_scalar},
+};
+
+std::string available(const CpuFeatures& cpu) {
+  std::string names;
+  for (const KernelTable& table : kTables) {
+    if (!table.runs_on(cpu)) continue;
+    if (!names.empty()) names += ", ";
+    names += table.isa;
+  }
+  return names;
+}
+
+}  // namespace
+
+std::span<const KernelTable> kernel_tables() { return kTables; }
+
+const KernelTable& select_kernels(const CpuFeatures& cpu, std::string_view isa) {
+  for (const KernelTable& table : kTables) {
+    if ((isa.empty() || isa == table.isa) && table.runs_on(cpu)) return table;
+  }
+  throw std::invalid_argument("no kernels for instruction set '" + std::string(isa) +
+                              "' here; available: " + available(cpu));
+}
+
+const KernelTable& kernels(std::string_view isa) {
+  const CpuFeatures cpu = detect_cpu_features();
+  const char* forced = std::getenv("DEVIT_ISA");
+  return select_kernels(cpu, isa.empty() && forced != nullptr ? forced : isa);
+}
+
+}  // namespace devit

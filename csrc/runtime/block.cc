@@ -1,0 +1,52 @@
+#include "runtime/block.h"
+
+#include <algorithm>
+
+namespace devit {
+namespace {
+
+constexpr std::size_t kQueriesPerTask = 4 * kAttentionRows;
+
+// narrow = attention of the first `rows` queries in wide.
+void run_attention(const Executor& executor, const SubVitShape& shape, std::size_t heads,
+                   Workspace& workspace, std::size_t rows) {
+  const std::size_t inner = heads * shape.head_dim;
+  const float* qkv = workspace.wide.data();
+  executor.pool.parallel_for(
+      heads * ((rows + kQueriesPerTask - 1) / kQueriesPerTask),
+      [&](std::size_t task, std::size_t thread) {
+        const std::size_t column = task % heads * shape.head_dim;
+        const std::size_t row = task / heads * kQueriesPerTask;
+        executor.kernels.attention_f32({.q = qkv + column,
+                                        .k = qkv + inner + column,
+                                        .v = qkv + 2 * inner + column,
+                                        .out = workspace.narrow.data() + column,
+                                        .scratch = workspace.scratch(thread),
+                                        .tokens = shape.tokens(),
+                                        .head_dim = shape.head_dim,
+                                        .qkv_stride = 3 * inner,
+                                        .out_stride = inner,
+                                        .row_begin = row,
+                                        .row_end = std::min(row + kQueriesPerTask, rows)});
+      });
+}
+
+}  // namespace
+
+void run_block(const Executor& executor, const SubVitShape& shape, const BlockWeights& weights,
+               Workspace& workspace, std::size_t rows) {
+  float* stream = workspace.stream.data();
+  float* narrow = workspace.narrow.data();
+  float* wide = workspace.wide.data();
+
+  executor.layer_norm(stream, narrow, shape.tokens(), shape.embed_dim, shape.norm_eps);
+  executor.linear(weights.qkv, narrow, wide, shape.tokens(), Epilogue::kNone);
+  run_attention(executor, shape, weights.heads, workspace, rows);
+  executor.linear(weights.proj, narrow, stream, rows, Epilogue::kResidual);
+
+  executor.layer_norm(stream, narrow, rows, shape.embed_dim, shape.norm_eps);
+  executor.linear(weights.fc1, narrow, wide, rows, Epilogue::kGelu);
+  executor.linear(weights.fc2, wide, stream, rows, Epilogue::kResidual);
+}
+
+}  // namespace devit

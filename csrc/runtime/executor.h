@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+
+#include "base/thread_pool.h"
+#include "kernels/registry.h"
+#include "runtime/weights.h"
+
+namespace devit {
+
+// Spreads kernels over a thread pool. Owns nothing, keeps nothing.
+struct Executor {
+  const KernelTable& kernels;
+  ThreadPool& pool;
+
+  // out = epilogue(a W^T + b) for the first `rows` rows; both matrices are dense.
+  void linear(const PackedLinear& layer, const float* a, float* out, std::size_t rows,
+              Epilogue epilogue) const;
+
+  // out = layer norm of the first `rows` rows of x; both matrices are dense.
+  void layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim, float eps) const;
+};
+
+}  // namespace devit

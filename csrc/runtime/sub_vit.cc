@@ -1,0 +1,76 @@
+#include "runtime/sub_vit.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "runtime/block.h"
+#include "runtime/executor.h"
+#include "runtime/patches.h"
+
+namespace devit {
+namespace {
+
+constexpr std::size_t kMaxThreads = 1024;
+
+SubVitShape validated(SubVitShape shape) {
+  shape.validate();
+  return shape;
+}
+
+std::size_t crew(std::size_t threads) {
+  require(threads <= kMaxThreads, "threads must be at most " + std::to_string(kMaxThreads));
+  return threads == 0 ? available_cpus() : threads;
+}
+
+}  // namespace
+
+SubVit::SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kernels,
+               std::size_t threads)
+    : shape_(validated(std::move(shape))),
+      kernels_(kernels),
+      weights_(load_weights(shape_, kernels.gemm_f32, source)),
+      pool_(crew(threads)),
+      workspace_(shape_, pool_.threads()) {}
+
+void SubVit::features(const std::uint8_t* image, float* out) {
+  const std::lock_guard lock(mutex_);
+  const Executor executor{kernels_, pool_};
+  embed(image);
+  for (const BlockWeights& block : weights_.blocks) {
+    const bool last = &block == &weights_.blocks.back();
+    run_block(executor, shape_, block, workspace_, last ? shape_.prefix_tokens : shape_.tokens());
+  }
+  executor.layer_norm(workspace_.stream.data(), out, shape_.prefix_tokens, shape_.embed_dim,
+                      shape_.norm_eps);
+}
+
+// stream = pos_embed, plus the patches times their weight.
+void SubVit::embed(const std::uint8_t* image) {
+  const std::size_t dim = shape_.embed_dim;
+  const PackedLinear& layer = weights_.patch_embed;
+  const std::size_t tile_cols = kernels_.gemm_f32.tile_cols;
+  std::copy_n(weights_.pos_embed.data(), weights_.pos_embed.size(), workspace_.stream.data());
+  float* patch_rows = workspace_.stream.data() + shape_.prefix_tokens * dim;
+  const std::size_t tasks = (shape_.patches() + kPatchRows - 1) / kPatchRows;
+  pool_.parallel_for(tasks, [&](std::size_t task, std::size_t thread) {
+    const std::size_t begin = task * kPatchRows;
+    const std::size_t end = std::min(begin + kPatchRows, shape_.patches());
+    float* pixels = workspace_.scratch(thread);
+    unfold_patches(shape_, image, begin, end, pixels);
+    kernels_.gemm_f32.run({.a = pixels,
+                           .panels = layer.panels.data(),
+                           .out = patch_rows + begin * dim,
+                           .depth = layer.depth,
+                           .cols = layer.cols,
+                           .a_stride = layer.depth,
+                           .out_stride = dim,
+                           .row_begin = 0,
+                           .row_end = end - begin,
+                           .panel_begin = 0,
+                           .panel_end = (layer.cols + tile_cols - 1) / tile_cols,
+                           .epilogue = Epilogue::kResidual});
+  });
+}
+
+}  // namespace devit

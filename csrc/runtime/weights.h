@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "kernels/registry.h"
+#include "runtime/shape.h"
+
+namespace devit {
+
+// Where tensors come from; files and Python are not our business.
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+
+  // Calls `use` with the C-contiguous float32 tensor `name`, which lives until `use` returns.
+  // Throws if there is none, or if it has another shape.
+  virtual void read(const std::string& name, std::span<const std::size_t> shape,
+                    const std::function<void(const float*)>& use) = 0;
+};
+
+// One linear layer, packed for one instruction set.
+struct PackedLinear {
+  std::size_t depth = 0;
+  std::size_t cols = 0;
+  AlignedBuffer<float> panels;
+};
+
+struct BlockWeights {
+  std::size_t heads = 0;
+  PackedLinear qkv;
+  PackedLinear proj;
+  PackedLinear fc1;
+  PackedLinear fc2;
+};
+
+struct Weights {
+  PackedLinear patch_embed;
+  AlignedBuffer<float> pos_embed;
+  std::vector<BlockWeights> blocks;
+
+  std::size_t bytes() const;
+};
+
+// Reads and packs every tensor, in the order of devit_iot/spec.py, one at a time.
+Weights load_weights(const SubVitShape& shape, const GemmF32& gemm, TensorSource& source);
+
+}  // namespace devit

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "base/aligned_buffer.h"
+#include "kernels/attention_f32.h"
+#include "runtime/patches.h"
+#include "runtime/shape.h"
+
+namespace devit {
+
+// Every activation of one image, allocated once.
+struct Workspace {
+  // The residual stream, (tokens, embed_dim).
+  AlignedBuffer<float> stream;
+  // In turn the normed stream and the attention's output: neither outlives the other's birth.
+  AlignedBuffer<float> narrow;
+  // In turn Q, K, V and the hidden layer of the MLP.
+  AlignedBuffer<float> wide;
+
+  Workspace(const SubVitShape& shape, std::size_t threads) {
+    std::size_t inner = 0;
+    std::size_t mlp_dim = 0;
+    for (const BlockShape& block : shape.blocks) {
+      inner = std::max(inner, block.heads * shape.head_dim);
+      mlp_dim = std::max(mlp_dim, block.mlp_dim);
+    }
+    const std::size_t tokens = shape.tokens();
+    stream = AlignedBuffer<float>(tokens * shape.embed_dim);
+    narrow = AlignedBuffer<float>(tokens * std::max(shape.embed_dim, inner));
+    wide = AlignedBuffer<float>(tokens * std::max(3 * inner, mlp_dim));
+    const std::size_t needed =
+        std::max(attention_f32_scratch(tokens), kPatchRows * shape.patch_dim());
+    scratch_stride_ = (needed + 15) / 16 * 16;  // threads share no cache line
+    scratch_ = AlignedBuffer<float>(threads * scratch_stride_);
+  }
+
+  // One thread's own memory for a tile of scores or some rows of pixels.
+  float* scratch(std::size_t thread) { return scratch_.data() + thread * scratch_stride_; }
+
+  std::size_t bytes() const {
+    return stream.bytes() + narrow.bytes() + wide.bytes() + scratch_.bytes();
+  }
+
+ private:
+  std::size_t scratch_stride_;
+  AlignedBuffer<float> scratch_;
+};
+
+}  // namespace devit

@@ -1,0 +1,94 @@
+"""The native engine: vision transformer kernels and the forward pass on top of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+def isas() -> list[str]:
+    """Instruction sets that run here, best first."""
+
+def cpu_features() -> dict[str, bool]:
+    """What this CPU offers, by name."""
+
+def select_isa(name: str = "") -> str:
+    """The instruction set that ``name`` selects; "" is DEVIT_ISA if set, else the best one.
+
+    Raises:
+        ValueError: it does not run here; the message lists those that do.
+    """
+
+def fma_peak(isa: str = "") -> float:
+    """Measure the peak rate of float32 multiply-adds of one thread, in GFLOP/s, for 50 ms."""
+
+def gemm(
+    a: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
+    epilogue: Literal["none", "gelu", "residual"] = "none",
+    isa: str = "",
+) -> None:
+    """One linear layer, ``out = f(a @ weight.T + bias)``; packs ``weight`` first."""
+
+def attention(qkv: NDArray[np.float32], out: NDArray[np.float32], *, isa: str = "") -> None:
+    """Multi-head self-attention, ``out[:, h] = softmax(Q K^T) V``; the scale is folded into Q."""
+
+def layer_norm(
+    x: NDArray[np.float32], out: NDArray[np.float32], eps: float, *, isa: str = ""
+) -> None:
+    """Layer norm of each row, without scale and shift."""
+
+@final
+class SubVit:
+    """One sub-ViT, from raw pixels to the layer-normed prefix tokens.
+
+    Allocates when made, never per image. Safe to use from several threads: calls take turns.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        patch_size: int,
+        embed_dim: int,
+        head_dim: int,
+        prefix_tokens: int,
+        blocks: Sequence[tuple[int, int]],
+        norm_eps: float,
+        tensors: Mapping[str, NDArray[np.float32]],
+        threads: int = 0,
+        isa: str = "",
+    ) -> None:
+        """Pull each tensor of ``devit_iot.spec.tensors``, one at a time, and pack it.
+
+        Raises:
+            TypeError: a tensor has another dtype or layout.
+            ValueError: a shape is wrong or impossible, or ``isa`` does not run here.
+        """
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+
+    @property
+    def threads(self) -> int:
+        """Threads per image, including the calling one."""
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of the feature: prefix_tokens * embed_dim."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of packed weights and activations."""
+
+    def features(self, image: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+        """Write the feature of an RGB image into ``out``; the GIL is released meanwhile.
+
+        Args:
+            image: uint8, C-contiguous, (image_size, image_size, 3).
+            out: float32, C-contiguous, writeable, (feature_dim,).
+        """
