@@ -1,0 +1,72 @@
+"""The folded sub-ViT in torch, float32: the reference engine."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from devit_iot.bundle import Array
+from devit_iot.spec import CHANNELS, SubVitSpec, tensors
+
+
+class TorchEngine:
+    """See :class:`devit_iot.engine.base.Engine`. ``threads`` sets torch's own, process-wide."""
+
+    name = "torch"
+
+    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self._spec = spec
+        self._weights = {name: torch.from_numpy(tensors[name].copy()) for name in _names(spec)}
+        self.detail = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+    @torch.inference_mode()
+    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The feature of one image; see the protocol."""
+        size = self._spec.image_size
+        if image.shape != (size, size, CHANNELS) or image.dtype != np.uint8:
+            raise ValueError(
+                f"expected uint8[{size}, {size}, {CHANNELS}], got {image.dtype}{image.shape}"
+            )
+        spec = self._spec
+        stream = self._embed(torch.tensor(image))
+        for index, block in enumerate(spec.blocks):
+            prefix = f"blocks.{index}."
+            qkv = self._linear(prefix + "attn.qkv", self._normalise(stream))
+            query, key, value = qkv.view(spec.tokens, 3, block.heads, -1).permute(1, 2, 0, 3)
+            mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+            joined = mixed.transpose(0, 1).flatten(1)
+            stream = stream + self._linear(prefix + "attn.proj", joined)
+            hidden = functional.gelu(self._linear(prefix + "mlp.fc1", self._normalise(stream)))
+            stream = stream + self._linear(prefix + "mlp.fc2", hidden)
+        feature: NDArray[np.float32] = (
+            self._normalise(stream[: spec.prefix_tokens]).flatten().numpy()
+        )
+        return feature
+
+    def _embed(self, image: Tensor) -> Tensor:
+        """Raw pixels -> the residual stream, float32[tokens, embed_dim]."""
+        spec = self._spec
+        tiles = image.unfold(0, spec.patch_size, spec.patch_size).unfold(
+            1, spec.patch_size, spec.patch_size
+        )  # (grid rows, grid columns, RGB, rows, columns)
+        patches = tiles.permute(0, 1, 3, 4, 2).reshape(spec.patches, spec.patch_dim).float()
+        embedded = functional.linear(patches, self._weights["patch_embed.weight"])
+        stream = self._weights["pos_embed"].clone()
+        stream[spec.prefix_tokens :] += embedded
+        return stream
+
+    def _linear(self, name: str, inputs: Tensor) -> Tensor:
+        weights = self._weights
+        return functional.linear(inputs, weights[name + ".weight"], weights[name + ".bias"])
+
+    def _normalise(self, stream: Tensor) -> Tensor:
+        return functional.layer_norm(stream, stream.shape[-1:], eps=self._spec.norm_eps)
+
+
+def _names(spec: SubVitSpec) -> list[str]:
+    return [tensor.name for tensor in tensors(spec)]
