@@ -1,0 +1,110 @@
+"""``devit bundle``: make a bundle from a checkpoint, look at one, prove one."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from devit_iot.bundle import Bundle
+from devit_iot.cli.common import one_line_errors
+from devit_iot.decompose.fold import Normalisation
+from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint
+from devit_iot.engine.base import ENGINES, load_engine
+from devit_iot.errors import DataError
+from devit_iot.spec import macs
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(path_type=Path)
+
+
+@click.group()
+def bundle() -> None:
+    """Import, inspect and verify fleet bundles."""
+
+
+@bundle.command("import")
+@click.argument("weights", type=EXISTING_FILE)
+@click.option("--classes", required=True, type=EXISTING_FILE, help="Class names, one per line.")
+@click.option("--output", required=True, type=FOLDER, help="Bundle folder to create.")
+@click.option("--name", help="Name of the bundle; default: the weights' file name.")
+@click.option("--head-dim", default=64, show_default=True, help="Width of one attention head.")
+@click.option("--resize", type=int, help="Short side before the crop; default: 8/7 of the input.")
+@click.option("--mean", type=(float, float, float), default=IMAGENET.mean, show_default=True)
+@click.option("--std", type=(float, float, float), default=IMAGENET.std, show_default=True)
+@one_line_errors
+def import_(
+    *,
+    weights: Path,
+    classes: Path,
+    output: Path,
+    name: str | None,
+    head_dim: int,
+    resize: int | None,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> None:
+    r"""Turn WEIGHTS, a ViT or DeiT checkpoint with timm's names, into a bundle of one part.
+
+    \b
+        devit bundle import deit_tiny_patch16_224.safetensors \
+            --classes imagenet.txt --output bundles/deit-tiny
+    """
+    try:
+        names = classes.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{classes} is not a text file of class names: {error}") from error
+    if head_dim < 1 or min(std) <= 0:
+        raise DataError("--head-dim and --std must be positive")
+    options = ImportOptions(head_dim, resize, Normalisation(mean, std))
+    made = import_checkpoint(weights, names, output, name=name or weights.stem, options=options)
+    click.echo(_table(made))
+
+
+@bundle.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@one_line_errors
+def verify(folder: Path, engine: str) -> None:
+    """Check every file of the bundle FOLDER, and each part's golden image on an engine."""
+    opened = Bundle(folder)
+    opened.verify()
+    for part in range(len(opened.manifest.parts)):
+        loaded = load_engine(opened, part, name=engine)
+        click.echo(f"part {part}: sound on {loaded.name} ({loaded.detail})")
+    click.echo(f"bundle {opened.manifest.name}, fingerprint {opened.manifest.fingerprint}: sound")
+
+
+@bundle.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the cost of each part.")
+@one_line_errors
+def info(folder: Path, *, as_json: bool) -> None:
+    """Describe the bundle FOLDER."""
+    opened = Bundle(folder)
+    if as_json:
+        content = msgspec.to_builtins(opened.manifest)
+        content["macs"] = [macs(part.spec) for part in opened.manifest.parts]
+        click.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+    else:
+        click.echo(_table(opened))
+
+
+def _table(opened: Bundle) -> str:
+    manifest = opened.manifest
+    lines = [
+        f"{manifest.name}, fingerprint {manifest.fingerprint}, {len(manifest.classes)} classes",
+        "part       kB     MMACs  input  dim  blocks  classes",
+    ]
+    lines += [
+        f"{index:4d} {part.weights.size / 1000:8.0f} {macs(part.spec) / 1e6:9.2f} "
+        f"{part.spec.image_size:6d} {part.spec.embed_dim:4d} {len(part.spec.blocks):7d}  "
+        f"{_class_names(manifest.classes, part.classes)}"
+        for index, part in enumerate(manifest.parts)
+    ]
+    lines += [f"{key}: {value}" for key, value in manifest.provenance.items()]
+    return "\n".join(lines)
+
+
+def _class_names(names: tuple[str, ...], labels: tuple[int, ...]) -> str:
+    shown = ", ".join(names[label] for label in labels[:10])
+    return shown if len(labels) <= 10 else f"{shown}, ... ({len(labels)})"  # noqa: PLR2004
