@@ -40,13 +40,13 @@ def run(recipe: str, output: Path, held_out: Path | None) -> None:
         devit decompose run digits --output runs/digits
     """
     _require_train_extra()
-    from rich.console import Console  # noqa: PLC0415 - torch and rich only when training
+    from rich.console import Console
 
-    from devit_iot.decompose.data import write_image_zip  # noqa: PLC0415
-    from devit_iot.decompose.progress import show_progress  # noqa: PLC0415
-    from devit_iot.decompose.recipe import load_recipe  # noqa: PLC0415
-    from devit_iot.decompose.run import decompose as run_recipe  # noqa: PLC0415
-    from devit_iot.decompose.run import read_source  # noqa: PLC0415
+    from devit_iot.decompose.data import write_image_zip
+    from devit_iot.decompose.progress import show_progress
+    from devit_iot.decompose.recipe import load_recipe
+    from devit_iot.decompose.run import decompose as run_recipe
+    from devit_iot.decompose.run import read_source
 
     loaded, base = load_recipe(recipe)
     command = f"devit decompose run {recipe} --output {output}"

@@ -44,7 +44,7 @@ def _read_safetensors(path: Path) -> dict[str, F64]:
 
 def _read_torch(path: Path) -> dict[str, F64]:
     try:
-        import torch  # noqa: PLC0415 - safetensors checkpoints must not need it
+        import torch
     except ImportError as error:
         raise DataError(
             f"{path} needs torch; pip install 'devit-iot[train]', or convert it to .safetensors"

@@ -121,7 +121,7 @@ def golden_image(size: int) -> NDArray[np.uint8]:
 
 def _infer_blocks(weights: Mapping[str, F64], head_dim: int) -> list[BlockSpec]:
     blocks: list[BlockSpec] = []
-    while f"blocks.{len(blocks)}.attn.qkv.weight" in weights:
+    while not blocks or f"blocks.{len(blocks)}.attn.qkv.weight" in weights:
         prefix = f"blocks.{len(blocks)}."
         rows = _tensor(weights, prefix + "attn.qkv.weight", 2).shape[0]
         if rows % (3 * head_dim):
