@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -82,7 +82,7 @@ class Tensors(Mapping[str, Array]):
     def __init__(self, path: Path, expected: Iterable[TensorSpec]) -> None:
         self._specs = {tensor.name: tensor for tensor in expected}
         try:
-            self._file: Any = safe_open(path, framework="np")  # its methods carry no types
+            self._file = cast("Any", safe_open(path, framework="np"))  # its methods are untyped
             missing = self._specs.keys() - set(self._file.keys())
             if missing:
                 raise BundleError(f"{path} lacks tensor '{min(missing)}'; export the bundle again")

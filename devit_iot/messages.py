@@ -207,54 +207,73 @@ class Label(_JsonMessage, frozen=True):
 State = Literal["online", "offline"]
 
 
-class NodeStatus(_JsonMessage, frozen=True):
-    """What a node is and how it fares, as retained JSON; the last will says ``offline``.
+class _Status(_JsonMessage, frozen=True):
+    """What both statuses share.
 
     Attributes:
-        refused: images refused, by reason.
-        dropped: frames overwritten by a newer one before they were computed.
-        compute_ms: median time of the engine over the last frames.
+        fingerprint: of the bundle, hex.
+        uptime_s: since the service started.
+        unsent: messages dropped because the broker was away too long.
+        refused: inputs refused, by reason.
     """
 
     state: State
+    fingerprint: str
+    parts: int
+    version: str = ""
+    uptime_s: float = 0.0
+    unsent: int = 0
+    refused: dict[str, int] = {}
+
+    def gone(self) -> Self:
+        """The last will."""
+        return msgspec.structs.replace(self, state="offline")
+
+
+class NodeStatus(_Status, frozen=True, kw_only=True):
+    """What a node is and how it fares, as retained JSON; the last will says ``offline``.
+
+    Attributes:
+        engine: name, instruction set and threads.
+        machine: the CPU's architecture.
+        dropped: frames overwritten by a newer one before they were computed.
+        lost: frames that met a bug of ours; the log has the traceback.
+        decode_ms: median time of decoding and resizing over the last hundred frames.
+        compute_ms: likewise of the engine.
+    """
+
     node: str
     part: int
-    parts: int
-    fingerprint: str
     replica: str = "0/1"
-    version: str = ""
     engine: str = ""
-    uptime_s: float = 0.0
+    machine: str = ""
     received: int = 0
     published: int = 0
     dropped: int = 0
-    refused: dict[str, int] = {}
+    lost: int = 0
     decode_ms: float = 0.0
     compute_ms: float = 0.0
 
 
-class AggregatorStatus(_JsonMessage, frozen=True):
+class AggregatorStatus(_Status, frozen=True, kw_only=True):
     """What an aggregator is and how it fares, as retained JSON.
 
     Attributes:
-        refused: messages refused, by reason.
-        late: features of requests already answered, and duplicates.
+        shard: ``i/n``.
+        late: features of requests already answered.
+        duplicate: second features of one part for a request.
+        dropped: messages dropped because too many were waiting.
         degraded: labels that lacked a part.
         parts_online: indices of the parts that it waits for.
     """
 
-    state: State
     shard: str
-    fingerprint: str
-    parts: int
-    version: str = ""
-    uptime_s: float = 0.0
     features: int = 0
     labels: int = 0
     degraded: int = 0
     late: int = 0
+    duplicate: int = 0
     dropped: int = 0
-    refused: dict[str, int] = {}
     parts_online: tuple[int, ...] = ()
 
 

@@ -32,20 +32,25 @@ class Engine(Protocol):
     name: str
     detail: str
 
-    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int) -> None:
+    def __init__(
+        self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int, isa: str
+    ) -> None:
         """Take the tensors of ``spec`` (see :func:`devit_iot.spec.tensors`).
 
         Args:
             spec: the part's shape.
             tensors: read once, here.
             threads: CPU threads of one inference; 0 means all that this process may use.
+            isa: instruction set to force; empty for the best. ValueError if it cannot be had.
         """
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The feature, float32[feature_dim], of one RGB image, uint8[size, size, 3]."""
 
 
-def load_engine(bundle: Bundle, part: int, *, name: str = "native", threads: int = 0) -> Engine:
+def load_engine(
+    bundle: Bundle, part: int, *, name: str = "native", threads: int = 0, isa: str = ""
+) -> Engine:
     """Build the engine ``name`` for one part and prove it on the golden image.
 
     Raises:
@@ -62,7 +67,7 @@ def load_engine(bundle: Bundle, part: int, *, name: str = "native", threads: int
         raise EngineError(f"engine '{name}' cannot be loaded ({error}); {hint}") from error
     tensors = bundle.part_tensors(part)
     try:
-        engine = engine_class(bundle.part(part).spec, tensors, threads=threads)
+        engine = engine_class(bundle.part(part).spec, tensors, threads=threads, isa=isa)
     except ValueError as error:
         raise EngineError(f"engine '{name}': {error}") from error
     check_golden(engine, tensors)

@@ -15,7 +15,9 @@ class NativeEngine:
 
     name = "native"
 
-    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int) -> None:
+    def __init__(
+        self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int, isa: str
+    ) -> None:
         self._vit = _core.SubVit(
             image_size=spec.image_size,
             patch_size=spec.patch_size,
@@ -26,6 +28,7 @@ class NativeEngine:
             norm_eps=spec.norm_eps,
             tensors=tensors,
             threads=threads,
+            isa=isa,
         )
         self.detail = f"{self._vit.isa}, {self._vit.threads} threads"
 

@@ -17,7 +17,11 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int) -> None:
+    def __init__(
+        self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int, isa: str
+    ) -> None:
+        if isa:
+            raise ValueError(f"torch chooses its own instruction set, '{isa}' cannot be forced")
         if threads:
             torch.set_num_threads(threads)
         self._spec = spec

@@ -1,0 +1,239 @@
+"""One TOML file for a whole fleet, read into frozen structs.
+
+Later layers win: built-in defaults, the board's file, the config file, DEVIT_* variables, options.
+"""
+
+import difflib
+import socket
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from devit_iot.errors import ConfigError
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, check_name
+
+
+class BrokerConfig(msgspec.Struct, frozen=True):
+    """``[broker]``: how to reach the MQTT broker.
+
+    Attributes:
+        url: mqtt://host[:port], or mqtts:// for TLS; ports 1883 and 8883 unless given.
+        username: user name, if the broker asks for one.
+        password_file: file whose first line is the password; DEVIT_PASSWORD goes first.
+        ca_file: certificate authority of an mqtts broker; the system's unless given.
+        keepalive_s: seconds between pings; a dead link is noticed within 1.5 of it.
+        queue: QoS 1 messages kept while the broker is away; later ones are dropped and counted.
+    """
+
+    url: str = "mqtt://localhost:1883"
+    username: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    keepalive_s: int = 30
+    queue: int = 100
+
+
+class ImagesConfig(msgspec.Struct, frozen=True):
+    """``[[images]]``: one filter of image topics.
+
+    Attributes:
+        topic: filter with MQTT wildcards, ``{camera}`` and ``{request}``.
+        retained: whether retained images count; they are old by nature, so by default not.
+    """
+
+    topic: str
+    retained: bool = False
+
+
+class NodeConfig(msgspec.Struct, frozen=True):
+    """``[node]``: one edge node.
+
+    Attributes:
+        name: unique in the fleet; the host's name unless given.
+        part: index of the part to run.
+        replica: ``i/n``: serve every n-th request, the i-th of n nodes with the same part.
+        engine: name of the engine.
+        isa: instruction set to force, for instance ``scalar``; empty: the best one.
+        threads: CPU threads of one inference; 0: all of the board.
+        memory_mb: memory that the node may count on; a part that needs more is refused at start.
+        max_pixels: larger images are refused by their header.
+        max_payload_bytes: larger messages are refused unread.
+        max_cameras: frames of further cameras are refused.
+    """
+
+    name: str = ""
+    part: int = 0
+    replica: str = "0/1"
+    engine: str = "native"
+    isa: str = ""
+    threads: int = 0
+    memory_mb: int = 4096
+    max_pixels: int = 32_000_000
+    max_payload_bytes: int = 16 * 2**20
+    max_cameras: int = 64
+
+
+class AggregatorConfig(msgspec.Struct, frozen=True):
+    """``[aggregator]``: fusion.
+
+    Attributes:
+        shard: which of the fleet's ``shards`` this aggregator is.
+        deadline_s: after the first feature, how long to wait for the other parts.
+        lifetime_s: how long a request is remembered, to tell late and duplicate features.
+        max_open: requests waiting for parts; beyond it the oldest is answered at once.
+    """
+
+    shard: int = 0
+    deadline_s: float = 1.0
+    lifetime_s: float = 10.0
+    max_open: int = 1024
+
+
+class LogConfig(msgspec.Struct, frozen=True):
+    """``[log]``: one line per event on standard error."""
+
+    format: Literal["human", "json"] = "human"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The whole file.
+
+    Attributes:
+        fleet: the fleet's name, part of every topic.
+        bundle: folder of the fleet bundle.
+        shards: number of aggregators that share the requests.
+    """
+
+    fleet: str = "home"
+    bundle: str = ""
+    shards: int = 1
+    broker: BrokerConfig = BrokerConfig()
+    images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
+    node: NodeConfig = NodeConfig()
+    aggregator: AggregatorConfig = AggregatorConfig()
+    log: LogConfig = LogConfig()
+
+    @property
+    def node_name(self) -> str:
+        """The configured name, or the host's."""
+        return self.node.name or socket.gethostname().split(".")[0]
+
+
+def load_config(files: Sequence[Path], overrides: Mapping[str, object]) -> Config:
+    """Merge ``files`` in turn, then ``overrides``, and check everything.
+
+    Args:
+        files: TOML files, later ones win.
+        overrides: dotted key such as ``node.part`` -> value; None means not given.
+
+    Raises:
+        ConfigError: a file cannot be read or parsed, a key is unknown, a value is of a wrong type
+            or out of range.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        _merge(merged, _read(file))
+    for key, value in overrides.items():
+        if value is not None:
+            table, _, name = key.rpartition(".")
+            _merge(merged, {table: {name: value}} if table else {name: value})
+    try:
+        config = msgspec.convert(merged, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration: {error}") from error
+    _validate(config)
+    return config
+
+
+def read_password(broker: BrokerConfig, environment: Mapping[str, str]) -> str | None:
+    """The broker's password: DEVIT_PASSWORD, else the first line of ``password_file``."""
+    if "DEVIT_PASSWORD" in environment:
+        return environment["DEVIT_PASSWORD"]
+    if not broker.password_file:
+        return None
+    try:
+        lines = Path(broker.password_file).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read broker.password_file: {error}") from error
+    if not lines:
+        raise ConfigError(f"broker.password_file {broker.password_file} is empty")
+    return lines[0]
+
+
+def fraction(text: str, what: str) -> tuple[int, int]:
+    """Parse ``i/n`` with 0 <= i < n."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ConfigError(f"{what} '{text}' is not i/n with 0 <= i < n, for instance 0/2")
+    return int(index), int(count)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    _check_keys(table, Config, "", file)
+    return table
+
+
+def _check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, file: Path) -> None:
+    """Raise for the first key that ``kind`` does not have, naming the nearest that it has."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in table.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"{file}: unknown key '{at}{key}'; did you mean '{at}{near}'?")
+        nested = next((t for t in (fields[key], *get_args(fields[key])) if _is_struct(t)), None)
+        if nested is not None:
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, dict):
+                    _check_keys(item, nested, f"{at}{key}.", file)
+
+
+def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - any annotation of a field
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def _validate(config: Config) -> None:
+    check_name("fleet", config.fleet)
+    check_name("node", config.node_name)
+    fraction(config.node.replica, "node.replica")
+    for images in config.images:
+        ImageFilter(images.topic)
+    rules = (
+        (config.shards >= 1, "shards must be at least 1"),
+        (0 <= config.aggregator.shard < config.shards, "aggregator.shard must be below shards"),
+        (bool(config.images), "images: at least one filter is needed"),
+        (config.node.part >= 0, "node.part must not be negative"),
+        (config.node.threads >= 0, "node.threads must not be negative"),
+        (config.node.max_pixels > 0, "node.max_pixels must be positive"),
+        (config.node.max_payload_bytes > 0, "node.max_payload_bytes must be positive"),
+        (config.node.max_cameras > 0, "node.max_cameras must be positive"),
+        (config.node.memory_mb > 0, "node.memory_mb must be positive"),
+        (config.broker.keepalive_s > 0, "broker.keepalive_s must be positive"),
+        (config.broker.queue > 0, "broker.queue must be positive"),
+        (config.aggregator.deadline_s > 0, "aggregator.deadline_s must be positive"),
+        (
+            config.aggregator.lifetime_s >= config.aggregator.deadline_s,
+            "aggregator.lifetime_s must not be below aggregator.deadline_s",
+        ),
+        (config.aggregator.max_open > 0, "aggregator.max_open must be positive"),
+    )
+    for holds, problem in rules:
+        if not holds:
+            raise ConfigError(f"configuration: {problem}")

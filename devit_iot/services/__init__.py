@@ -1,0 +1,1 @@
+"""The long-running programs: camera, node, aggregator, and what holds them together."""

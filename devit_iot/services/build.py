@@ -1,0 +1,107 @@
+"""The composition root: a configuration becomes a service. The only place that knows them all."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from devit_iot import __version__
+from devit_iot.bundle import Bundle
+from devit_iot.config import Config, read_password
+from devit_iot.engine.base import load_engine
+from devit_iot.engine.fusion import Fusion
+from devit_iot.errors import ConfigError
+from devit_iot.messages import AggregatorStatus, NodeStatus
+from devit_iot.services.aggregator import Aggregator
+from devit_iot.services.node import Node
+from devit_iot.topics import Topics
+from devit_iot.transport.base import Will
+from devit_iot.transport.mqtt import MqttTransport
+
+_BASE_MEMORY_MB = 64
+"""Interpreter, libraries and network buffers of a node, measured and rounded up."""
+
+
+def build_node(config: Config, environment: Mapping[str, str]) -> Node:
+    """Load the part, prove the engine on the golden image, and wire the node up.
+
+    Raises:
+        BundleError, EngineError, ConfigError: with what to do about it.
+    """
+    bundle = _bundle(config)
+    part = config.node.part
+    entry = bundle.part(part)
+    _check_memory(config, entry.weights.size)
+    engine = load_engine(
+        bundle, part, name=config.node.engine, threads=config.node.threads, isa=config.node.isa
+    )
+    identity = NodeStatus(
+        state="online",
+        node=config.node_name,
+        part=part,
+        parts=len(bundle.manifest.parts),
+        fingerprint=bundle.manifest.fingerprint,
+        replica=config.node.replica,
+        version=__version__,
+        engine=f"{engine.name} ({engine.detail})",
+        machine=platform.machine(),
+    )
+    topics = Topics(config.fleet)
+    will = Will(topics.node_status(identity.node), identity.gone().encode())
+    client_id = f"devit-{config.fleet}-node-{identity.node}"
+    return Node(
+        identity,
+        entry.spec,
+        engine,
+        _transport(config, environment, client_id, will),
+        topics=topics,
+        images=config.images,
+        config=config.node,
+        shards=config.shards,
+    )
+
+
+def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregator:
+    """Load the fusion and wire the aggregator up.
+
+    Raises:
+        BundleError, ConfigError: with what to do about it.
+    """
+    bundle = _bundle(config)
+    fusion = Fusion(bundle)
+    shard = config.aggregator.shard
+    identity = AggregatorStatus(
+        state="online",
+        shard=f"{shard}/{config.shards}",
+        fingerprint=bundle.manifest.fingerprint,
+        parts=len(bundle.manifest.parts),
+        version=__version__,
+    )
+    topics = Topics(config.fleet)
+    will = Will(topics.aggregator_status(shard), identity.gone().encode())
+    client_id = f"devit-{config.fleet}-aggregator-{shard}"
+    transport = _transport(config, environment, client_id, will)
+    return Aggregator(identity, fusion, transport, topics=topics, config=config.aggregator)
+
+
+def _bundle(config: Config) -> Bundle:
+    if not config.bundle:
+        raise ConfigError("no bundle: give --bundle DIR, DEVIT_BUNDLE, or bundle = ... in the file")
+    return Bundle(Path(config.bundle))
+
+
+def _check_memory(config: Config, weights_bytes: int) -> None:
+    """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
+    decode_mb = 3 * config.node.max_pixels / 2**20
+    needed = round(_BASE_MEMORY_MB + decode_mb + 2 * weights_bytes / 2**20)
+    if needed > config.node.memory_mb:
+        raise ConfigError(
+            f"part {config.node.part} may need {needed} MB and node.memory_mb is "
+            f"{config.node.memory_mb}: choose a smaller part, lower node.max_pixels, or raise it"
+        )
+
+
+def _transport(
+    config: Config, environment: Mapping[str, str], client_id: str, will: Will
+) -> MqttTransport:
+    password = read_password(config.broker, environment)
+    return MqttTransport(config.broker, client_id=client_id, password=password, will=will)

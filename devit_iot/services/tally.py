@@ -1,0 +1,68 @@
+"""Counters that a status message shows, and log lines that a flood cannot multiply."""
+
+import logging
+import statistics
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from devit_iot.errors import InputError
+
+_QUIET_S = 1.0
+
+
+class Tally:
+    """Counts events by name and refusals by reason. Safe to use from several threads."""
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._last_logged: dict[str, float] = {}
+        self._unlogged: Counter[str] = Counter()
+
+    def __getitem__(self, event: str) -> int:
+        return self._counts[event]
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Refusals by reason."""
+        with self._lock:
+            return dict(self._refused)
+
+    def count(self, event: str) -> None:
+        """Add one to ``event``."""
+        with self._lock:
+            self._counts[event] += 1
+
+    def refuse(self, error: InputError, where: str) -> None:
+        """Count a refusal, and log it unless the same reason was logged within the last second."""
+        now = self._clock()
+        with self._lock:
+            self._refused[error.reason] += 1
+            if now - self._last_logged.get(error.reason, -_QUIET_S) < _QUIET_S:
+                self._unlogged[error.reason] += 1
+                return
+            self._last_logged[error.reason] = now
+            before = self._unlogged.pop(error.reason, 0)
+        more = f" (and {before} like it before)" if before else ""
+        self._logger.warning("refused %s: %s%s", where, error, more)
+
+
+class Recent:
+    """The last hundred durations, for a median."""
+
+    def __init__(self) -> None:
+        self._values: deque[float] = deque(maxlen=100)
+
+    def add(self, value: float) -> None:
+        """Remember one more."""
+        self._values.append(value)
+
+    @property
+    def median(self) -> float:
+        """Their median, 0 before the first."""
+        return round(statistics.median(self._values), 3) if self._values else 0.0

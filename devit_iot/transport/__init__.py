@@ -1,0 +1,1 @@
+"""Publish and subscribe: one protocol, MQTT and in-process."""

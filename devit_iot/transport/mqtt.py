@@ -1,0 +1,282 @@
+"""MQTT by paho: version 5, or 3.1.1 where the broker knows no better. The only user of paho."""
+
+import logging
+import random
+import socket
+import ssl
+import threading
+import urllib.parse
+from collections.abc import Callable
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from devit_iot.config import BrokerConfig
+from devit_iot.errors import BrokerError, ConfigError
+from devit_iot.transport.base import Handler, Message, Will
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_MAX_BACKOFF_S = 30.0
+_GOODBYE_S = 2.0
+_REFUSED_FOR_GOOD = {
+    "Bad user name or password": "check broker.username and the password",
+    "Not authorized": "check broker.username, the password and the broker's access list",
+    "Banned": "ask the broker's owner",
+    "Client identifier not valid": "choose another node name",
+}
+
+
+class MqttTransport:
+    """See :class:`devit_iot.transport.base.Transport`.
+
+    A thread of its own owns the connection: it connects, waits until the connection is lost, waits
+    with exponential backoff and jitter (at most 30 s), and connects again.
+
+    Args:
+        config: the broker.
+        client_id: unique at the broker.
+        password: for ``config.username``.
+        will: published by the broker when this process vanishes.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        client_id: str,
+        password: str | None = None,
+        will: Will | None = None,
+    ) -> None:
+        self.unsent = 0
+        self._config = config
+        self._host, self._port, self._tls = parse_url(config.url)
+        self._client_id = client_id
+        self._password = password
+        self._will = will
+        self._handlers: list[tuple[str, Handler, int]] = []
+        self._waiting_for: dict[int, str] = {}  # mid of a SUBSCRIBE -> its filter
+        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._client = self._new_client()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._stopping = threading.Event()
+        self._lost = threading.Event()
+        self._acknowledged = False  # the broker answered CONNACK on this connection
+        self._ready = False  # ever
+        self._last_queued: paho.MQTTMessageInfo | None = None
+        self._on_ready: Callable[[], None] = lambda: None
+        self._on_refused: Callable[[BrokerError], None] = lambda _error: None
+
+    def subscribe(self, topic_filter: str, handler: Handler, *, qos: int = 0) -> None:
+        """See the protocol."""
+        handler = _guarded(handler)
+        self._handlers.append((topic_filter, handler, qos))
+        self._client.message_callback_add(topic_filter, _adapted(handler))
+
+    def start(
+        self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
+    ) -> None:
+        """See the protocol."""
+        self._on_ready = on_ready
+        self._on_refused = on_refused
+        self._thread.start()
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """See the protocol."""
+        info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        if qos and info.rc in {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN}:
+            self._last_queued = info
+        elif info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self.unsent += 1
+
+    def stop(self) -> None:
+        """See the protocol."""
+        self._stopping.set()
+        if self._acknowledged and self._last_queued is not None:
+            self._last_queued.wait_for_publish(_GOODBYE_S)
+        self._client.disconnect()
+        self._lost.set()
+        if self._thread.is_alive():
+            self._thread.join(_GOODBYE_S)
+
+    def _new_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=self._protocol,
+            reconnect_on_failure=False,  # _run reconnects: it also picks the protocol
+        )
+        client.max_queued_messages_set(self._config.queue)
+        client.on_socket_open = _set_nodelay
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        if self._tls:
+            client.tls_set(ca_certs=self._config.ca_file or None)
+        if self._config.username:
+            client.username_pw_set(self._config.username, self._password)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+        for topic_filter, handler, _ in self._handlers:
+            client.message_callback_add(topic_filter, _adapted(handler))
+        return client
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            self._acknowledged = False
+            self._lost.clear()
+            problem = self._connect_once()
+            if self._acknowledged:
+                failures = 0
+            if self._stopping.is_set():
+                return
+            failures += 1
+            delay = min(_MAX_BACKOFF_S, 0.25 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
+            logger.warning("broker %s: %s; trying again", self._config.url, problem)
+            self._stopping.wait(delay)
+
+    def _connect_once(self) -> str:
+        """Connect, serve until the connection is lost, and say why it was."""
+        try:
+            self._client.connect(self._host, self._port, self._config.keepalive_s)
+        except ssl.SSLCertVerificationError as error:
+            self._refuse(f"its certificate is not trusted ({error.verify_message})", "set ca_file")
+            return "its certificate is not trusted"
+        except OSError as error:
+            return f"unreachable ({error.strerror or error})"
+        self._client.loop_start()
+        self._lost.wait()
+        self._client.loop_stop()
+        if not self._acknowledged and not self._stopping.is_set():
+            self._try_other_protocol()
+            return "it closed the connection before accepting it"
+        return "connection lost"
+
+    def _try_other_protocol(self) -> None:
+        """A broker that knows only 3.1.1 may hang up on a version 5 client without a word."""
+        other = {
+            MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
+            MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
+        }
+        self._protocol = other[self._protocol]
+        self._client = self._new_client()
+
+    def _refuse(self, problem: str, mend: str) -> None:
+        """End for good, unless it worked before: then the broker is being changed, so go on."""
+        if not self._ready:
+            self._stopping.set()
+            self._on_refused(BrokerError(f"broker {self._config.url}: {problem}; {mend}"))
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        del userdata, flags, properties
+        if reason.is_failure:
+            name = reason.getName()
+            mend = _REFUSED_FOR_GOOD.get(name)
+            if mend is not None:
+                self._acknowledged = True
+                self._refuse(f"refused us: {name.lower()}", mend)
+            elif name != "Unsupported protocol version":
+                self._acknowledged = True
+                logger.warning("broker %s refused us: %s", self._config.url, name.lower())
+            return
+        self._acknowledged = True
+        self._waiting_for.clear()
+        for topic_filter, _, qos in self._handlers:
+            _, mid = client.subscribe(topic_filter, qos)
+            if mid is not None:
+                self._waiting_for[mid] = topic_filter
+        if not self._waiting_for:
+            self._is_ready()
+
+    def _on_subscribe(
+        self,
+        client: paho.Client,
+        userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        properties: Properties | None,
+    ) -> None:
+        del client, userdata, properties
+        topic_filter = self._waiting_for.pop(mid, None)
+        if topic_filter is None:
+            return
+        if any(reason.is_failure for reason in reasons):
+            logger.error("broker %s denies us %s", self._config.url, topic_filter)
+            self._refuse(f"denies the subscription to {topic_filter}", "check its access list")
+            return
+        if not self._waiting_for:
+            self._is_ready()
+
+    def _is_ready(self) -> None:
+        self._ready = True
+        version = "5" if self._protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
+        logger.info("connected to %s, MQTT %s", self._config.url, version)
+        self._on_ready()
+
+    def _on_disconnect(
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        del client, userdata, flags, properties
+        if reason.getName() == "Session taken over":
+            logger.error("another client connected as '%s': names must differ", self._client_id)
+        self._lost.set()
+
+
+def parse_url(url: str) -> tuple[str, int, bool]:
+    """Host, port and whether to use TLS, of mqtt://host[:port] or mqtts://host[:port].
+
+    Raises:
+        ConfigError: another scheme, no host, a path, or credentials, which do not belong in a URL.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"broker url '{url}': {error}") from error
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path.strip("/"):
+        raise ConfigError(f"broker url '{url}' is not mqtt://host[:port] or mqtts://host[:port]")
+    if parts.username or parts.password:
+        raise ConfigError("no credentials in the broker url: use username and password_file")
+    return parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
+
+
+def _set_nodelay(client: paho.Client, userdata: object, sock: Any) -> None:  # noqa: ANN401
+    """Without it Nagle's algorithm and delayed ACKs hold every feature back by about 40 ms."""
+    del client, userdata
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _guarded(handler: Handler) -> Handler:
+    """Keep a bug in one message's handling from ending the network thread."""
+
+    def guarded(message: Message) -> None:
+        try:
+            handler(message)
+        except Exception:
+            logger.exception("message on %s lost", message.topic)
+
+    return guarded
+
+
+def _adapted(handler: Handler) -> Callable[[paho.Client, object, paho.MQTTMessage], None]:
+    def on_message(_client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+        handler(Message(message.topic, bytes(message.payload), bool(message.retain)))
+
+    return on_message
