@@ -1,3 +1,4 @@
+# ruff: noqa: PYI021 (this stub is where people read what the module does)
 """The native engine: vision transformer kernels and the forward pass on top of them."""
 
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ template <typename Sizes>
 std::string shape_text(const Sizes& sizes) {
   std::string text = "(";
   for (const auto size : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + ")";
+  return text + (text.find(',') == text.npos && text.size() > 1 ? ",)" : ")");
 }
 
 inline std::string shape_text(const py::array& array) {

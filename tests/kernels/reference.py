@@ -1,6 +1,8 @@
 """The slow and obvious way, in float64: what every kernel and the engine are compared with."""
 
 import math
+import os
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +14,9 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 UNIT = 2.0**-24  # half a unit in the last place of 1.0f: the error of one float32 rounding
+
+# How a test starts another Python; under emulation, sys.executable is a file for another CPU.
+PYTHON = os.environ.get("DEVIT_TEST_PYTHON", sys.executable)
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
