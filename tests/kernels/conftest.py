@@ -9,7 +9,7 @@ from devit_iot import _core
 
 # DEVIT_TEST_PROFILE=quick is for emulators.
 settings.register_profile("default", max_examples=300, deadline=None)
-settings.register_profile("quick", max_examples=8, deadline=None)
+settings.register_profile("quick", max_examples=20, deadline=None)
 settings.load_profile(os.environ.get("DEVIT_TEST_PROFILE", "default"))
 
 
