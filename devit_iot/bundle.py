@@ -31,7 +31,7 @@ _MAX_MANIFEST_BYTES = 16 * 2**20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SAFETENSORS_DTYPE = {"float32": "F32", "uint8": "U8"}
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -281,6 +281,7 @@ def _write_tensors(
             raise BundleError(f"tensor '{tensor.name}' holds NaN or infinity")
         arrays[tensor.name] = np.ascontiguousarray(array)
     save_file(arrays, path)
+    path.chmod(0o644)  # the library makes it private, a service runs as its own user
     return FileEntry(path.name, path.stat().st_size, _sha256(path))
 
 

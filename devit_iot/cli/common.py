@@ -2,8 +2,10 @@
 
 import functools
 import logging
+import signal
+import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import click
 import msgspec
@@ -58,3 +60,25 @@ def set_up_logging(log_format: str, level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _PersonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class Service(Protocol):
+    """What :func:`serve` runs."""
+
+    def run(self) -> object:
+        """Serve until :meth:`stop`."""
+
+    def stop(self) -> None:
+        """Make :meth:`run` return soon."""
+
+
+def serve(service: Service) -> None:
+    """Run ``service`` until it ends, or until SIGTERM or SIGINT stops it cleanly."""
+
+    def on_signal(_number: int, _frame: object) -> None:
+        # A handler interrupts the main thread anywhere, perhaps inside a lock that stop() takes.
+        threading.Thread(target=service.stop, daemon=True).start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    service.run()

@@ -1,5 +1,6 @@
 """The aggregator: features of all parts in, labels out."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -82,8 +83,10 @@ class Aggregator:
             raise self._failure
 
     def stop(self) -> None:
-        """Make :meth:`run` return within a second; a signal handler may call it."""
+        """Make :meth:`run` return after the message in progress."""
         self._stopping.set()
+        with contextlib.suppress(queue.Full):  # a full inbox wakes run() as well
+            self._inbox.put_nowait(None)
 
     def _step(self) -> None:
         """Handle one message, or what became due meanwhile."""
@@ -191,7 +194,7 @@ class Aggregator:
 
     def _on_refused(self, error: BrokerError) -> None:
         self._failure = error
-        self._stopping.set()
+        self.stop()
 
     def _status(self, state: State, age_s: float) -> AggregatorStatus:
         return msgspec.structs.replace(

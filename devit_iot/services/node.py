@@ -95,7 +95,7 @@ class Node:
             raise self._failure
 
     def stop(self) -> None:
-        """Make :meth:`run` return after the inference in progress; a signal handler may call it."""
+        """Make :meth:`run` return after the inference in progress."""
         self._frames.close()
 
     def _subscribe(self, pattern: ImageFilter, *, retained_too: bool) -> None:

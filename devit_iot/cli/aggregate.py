@@ -1,0 +1,29 @@
+"""``devit-aggregate``: features in, labels out."""
+
+from pathlib import Path
+
+import click
+
+from devit_iot import __version__
+from devit_iot.cli.common import one_line_errors, serve, set_up_logging
+from devit_iot.cli.options import AGGREGATOR, COMMON, configuration, environment, settings
+from devit_iot.services.build import build_aggregator
+
+
+@click.command()
+@click.version_option(__version__)
+@settings(COMMON, AGGREGATOR)
+@one_line_errors
+def main(config_file: Path | None, **values: object) -> None:
+    r"""Fuse the nodes' features and publish labels, until SIGTERM or Ctrl-C.
+
+    \b
+        devit-aggregate --broker mqtt://hub.local --bundle ./bundle
+    """
+    config = configuration(config_file, values)
+    set_up_logging(config.log.format, config.log.level)
+    serve(build_aggregator(config, environment()))
+
+
+if __name__ == "__main__":
+    main()

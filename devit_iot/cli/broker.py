@@ -1,0 +1,40 @@
+"""``devit broker`` and ``devit acl``: what a broker needs."""
+
+import click
+
+from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS, mosquitto_acl
+from devit_iot.transport.embedded_broker import run_embedded_broker
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=1883, show_default=True, help="Port to listen on.")
+@one_line_errors
+def broker(host: str, port: int) -> None:
+    """Run the embedded broker, to try things out where mosquitto is not installed.
+
+    It asks nobody for a password and keeps nothing on disk: use mosquitto for a real fleet.
+    """
+    set_up_logging("human", "warning")
+    run_embedded_broker(host, port)
+
+
+@click.command()
+@click.option("--fleet", default="home", show_default=True, help="The fleet's name.")
+@click.option("--node", "nodes", multiple=True, required=True, help="A node's name; repeat.")
+@click.option(
+    "--images",
+    multiple=True,
+    default=DEFAULT_IMAGE_FILTERS,
+    show_default=True,
+    help="Image topics; repeat.",
+)
+@one_line_errors
+def acl(fleet: str, nodes: tuple[str, ...], images: tuple[str, ...]) -> None:
+    r"""Print the access list of a fleet for mosquitto's acl_file.
+
+    \b
+        devit acl --fleet home --node pi-0 --node pi-1 > /etc/mosquitto/acl
+    """
+    click.echo(mosquitto_acl(fleet, nodes, images), nl=False)

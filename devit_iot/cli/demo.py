@@ -1,0 +1,114 @@
+"""``devit demo``: see a fleet work, on this machine, with one command."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+
+from devit_iot.bundle import Bundle
+from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
+from devit_iot.decompose.data import read_image_folder
+from devit_iot.errors import ConfigError
+from devit_iot.services.camera import Shot
+from devit_iot.services.demo import Answer, Demo, Plan, accuracy, summarise
+from devit_iot.services.local import LocalFleet
+from devit_iot.services.processes import find_broker
+
+_DEMO = Path(__file__).resolve().parent.parent / "demo"
+
+
+@click.command()
+@click.option("--frames", default=120, show_default=True, type=click.IntRange(1))
+@click.option("--rate", default=10.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--kill-part", type=click.IntRange(0), help="Kill the node of this part.")
+@click.option("--after", default=20, show_default=True, help="Kill after so many images.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: the last line is JSON.")
+@click.option(
+    "--broker", type=click.Choice(["mosquitto", "amqtt"]), help="Default: mosquitto if on PATH."
+)
+@click.option("--bundle", type=click.Path(path_type=Path), default=_DEMO / "bundle")
+@click.option("--data", type=click.Path(path_type=Path), default=_DEMO / "digits.zip")
+@one_line_errors
+def demo(
+    *,
+    frames: int,
+    rate: float,
+    kill_part: int | None,
+    after: int,
+    as_json: bool,
+    broker: str | None,
+    bundle: Path,
+    data: Path,
+) -> None:
+    r"""Start a broker, one node per part and an aggregator; show them labelled images.
+
+    \b
+        devit demo --kill-part 1 --after 20
+
+    Exit code 0 only if every image got its label.
+    """
+    parts = len(Bundle(bundle).manifest.parts)
+    if kill_part is not None and kill_part >= parts:
+        raise ConfigError(f"--kill-part {kill_part}: the fleet has parts 0 to {parts - 1}")
+    samples = [(Shot(s.name, s.payload), s.class_name) for s in read_image_folder(data)]
+    plan = Plan(
+        bundle=bundle,
+        samples=samples,
+        frames=frames,
+        rate=rate,
+        broker="amqtt" if broker == "amqtt" else "mosquitto" if broker else find_broker(),
+        kill_part=kill_part,
+        kill_after=after,
+    )
+    view: View = SilentView() if as_json else LiveView() if sys.stdout.isatty() else PlainView()
+    with tempfile.TemporaryDirectory(prefix="devit-demo-") as folder, view:
+        running = Demo(plan, Path(folder), on_answer=view.answer, on_event=view.event)
+        answers = running.run()
+    if as_json:
+        _print_json(answers)
+    else:
+        _print_summary(answers, bundle)
+    if any(answer.label is None for answer in answers):
+        sys.exit(1)
+
+
+def _print_json(answers: list[Answer]) -> None:
+    summary = summarise(answers)
+    result = {
+        "frames": summary.frames,
+        "labels": summary.labels,
+        "accuracy": round(summary.accuracy, 4),
+        "degraded": summary.degraded,
+        "latency_ms": {"p50": round(summary.p50_ms, 2), "p99": round(summary.p99_ms, 2)},
+        "stages_ms": {stage: round(ms, 3) for stage, ms in summary.stages_ms.items()},
+    }
+    click.echo(msgspec.json.encode(result))
+
+
+def _print_summary(answers: list[Answer], bundle: Path) -> None:
+    summary = summarise(answers)
+    click.echo(
+        f"\n{summary.labels} labels of {summary.frames} images, "
+        f"accuracy {summary.accuracy:.1%}, {summary.degraded} degraded\n"
+        f"image to label: p50 {summary.p50_ms:.1f} ms, p99 {summary.p99_ms:.1f} ms"
+    )
+    if summary.stages_ms:
+        named = ", ".join(f"{name} {ms:.2f}" for name, ms in summary.stages_ms.items())
+        click.echo(f"of it, median ms of the last part to answer: {named}")
+    degraded = [answer for answer in answers if answer.label is not None and answer.label.degraded]
+    if degraded:
+        _print_loss(degraded, bundle)
+
+
+def _print_loss(degraded: list[Answer], bundle: Path) -> None:
+    """Compare with what the whole fleet says of the very same images."""
+    whole = LocalFleet(Bundle(bundle), threads=1)
+    right = sum(whole.classify(a.shot.payload)[0].label == a.truth for a in degraded)
+    without, with_all = accuracy(degraded), right / len(degraded)
+    click.echo(
+        f"the {len(degraded)} degraded labels: accuracy {without:.1%}; the whole fleet has "
+        f"{with_all:.1%} on the same images: lost {100 * (with_all - without):.1f} points"
+    )

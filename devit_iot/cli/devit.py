@@ -1,0 +1,24 @@
+"""``devit``: everything that is not a service on a board."""
+
+import click
+
+from devit_iot import __version__
+from devit_iot.cli.broker import acl, broker
+from devit_iot.cli.bundle import bundle
+from devit_iot.cli.camera import camera
+from devit_iot.cli.classify import classify, evaluate
+from devit_iot.cli.decompose import decompose
+from devit_iot.cli.demo import demo
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """Decompose a large Vision Transformer and run its parts together over MQTT."""
+
+
+for command in (acl, broker, bundle, camera, classify, decompose, demo, evaluate):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

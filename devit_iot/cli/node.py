@@ -1,0 +1,35 @@
+"""``devit-node``: one edge node."""
+
+from pathlib import Path
+
+import click
+
+from devit_iot import __version__
+from devit_iot.cli.common import one_line_errors, serve, set_up_logging
+from devit_iot.cli.options import COMMON, NODE, configuration, environment, settings
+from devit_iot.services.build import build_node
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """One edge node of a devit-iot fleet."""
+
+
+@main.command()
+@settings(COMMON, NODE)
+@click.option("--board", envvar="DEVIT_BOARD", help="Board to set up for, for instance pi5.")
+@one_line_errors
+def start(config_file: Path | None, board: str | None, **values: object) -> None:
+    r"""Run one part on every image and publish its features, until SIGTERM or Ctrl-C.
+
+    \b
+        devit-node start --board pi5 --broker mqtt://hub.local --bundle ./bundle --part 2
+    """
+    config = configuration(config_file, values, board=board)
+    set_up_logging(config.log.format, config.log.level)
+    serve(build_node(config, environment()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Options of the services: each is a flag, a DEVIT_* variable and a key of the TOML file.
+
+The table in the README is generated from here.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from devit_iot.config import Config, load_config
+from devit_iot.errors import ConfigError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+class Setting(NamedTuple):
+    """One option: ``key`` is its place in the file; the variable is DEVIT_ plus the flag."""
+
+    flag: str
+    key: str
+    kind: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "DEVIT_" + self.flag.removeprefix("--").upper().replace("-", "_")
+
+
+COMMON = (
+    Setting("--broker", "broker.url", str, "mqtt://host[:port], or mqtts:// for TLS."),
+    Setting("--username", "broker.username", str, "User name at the broker."),
+    Setting("--password-file", "broker.password_file", str, "File with the password."),
+    Setting("--ca-file", "broker.ca_file", str, "Certificate authority of an mqtts broker."),
+    Setting("--fleet", "fleet", str, "The fleet's name."),
+    Setting("--bundle", "bundle", str, "Folder of the fleet bundle."),
+    Setting("--shards", "shards", int, "Number of aggregators that share the requests."),
+    Setting("--log-format", "log.format", click.Choice(["human", "json"]), "Form of the log."),
+    Setting(
+        "--log-level", "log.level", click.Choice(["debug", "info", "warning", "error"]), "Detail."
+    ),
+)
+NODE = (
+    Setting("--name", "node.name", str, "Unique name of this node; default: the host's."),
+    Setting("--part", "node.part", int, "Index of the part to run."),
+    Setting("--replica", "node.replica", str, "i/n: the i-th of n nodes with this part."),
+    Setting("--engine", "node.engine", str, "native, or torch."),
+    Setting("--isa", "node.isa", str, "Instruction set to force, for instance scalar."),
+    Setting("--threads", "node.threads", int, "CPU threads of one inference; 0: all."),
+    Setting("--images", "images", str, "Image topics, may be repeated (variable: by spaces)."),
+)
+AGGREGATOR = (
+    Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),
+    Setting("--deadline", "aggregator.deadline_s", float, "Seconds to wait for missing parts."),
+)
+
+
+def settings(*groups: tuple[Setting, ...]) -> Callable[[Function], Function]:
+    """Add the options of ``groups``, and ``--config``, to a command."""
+
+    def decorate(function: Function) -> Function:
+        for setting in reversed([setting for group in groups for setting in group]):
+            function = click.option(
+                setting.flag,
+                setting.key.replace(".", "__"),
+                type=setting.kind,
+                multiple=setting.key == "images",
+                envvar=setting.variable,
+                help=setting.help,
+            )(function)
+        return click.option(
+            "--config",
+            "config_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            envvar="DEVIT_CONFIG",
+            help="TOML file; options and DEVIT_* variables win over it.",
+        )(function)
+
+    return decorate
+
+
+def configuration(
+    config_file: Path | None, values: Mapping[str, object], *, board: str | None = None
+) -> Config:
+    """The configuration of one process: board, file, variables and options, the last one wins."""
+    files = [] if board is None else [board_file(board)]
+    files += [] if config_file is None else [config_file]
+    overrides = {name.replace("__", "."): value for name, value in values.items()}
+    patterns = overrides.pop("images", None)
+    if isinstance(patterns, tuple) and patterns:
+        overrides["images"] = [{"topic": pattern} for pattern in patterns]
+    return load_config(files, overrides)
+
+
+def board_file(board: str) -> Path:
+    """The shipped configuration of a board, ``firmware_configs/<board>.toml``."""
+    folders = (_PACKAGE / "boards", _PACKAGE.parent / "firmware_configs")
+    known = {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+    if board not in known:
+        raise ConfigError(f"no board '{board}'; there are: {', '.join(sorted(known))}")
+    return known[board]
+
+
+def environment() -> Mapping[str, str]:
+    """The process environment, for what must not be an option: the password."""
+    return os.environ

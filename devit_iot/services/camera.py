@@ -1,0 +1,158 @@
+"""A camera for those who have none at hand: publishes files, a folder, a video or a webcam."""
+
+import logging
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from devit_iot.errors import BrokerError, DataError
+from devit_iot.transport.base import Transport
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".webp"}
+REQUEST_LEVEL = "{request}"
+
+
+class Shot(NamedTuple):
+    """One image file, and where it came from."""
+
+    name: str
+    payload: bytes
+
+
+class Camera:
+    """Publishes shots at a steady rate.
+
+    Args:
+        shots: what to publish.
+        transport: not started yet.
+        topic: a ``{request}`` level becomes a fresh request id for each image.
+        rate: images per second; ``inf`` for as fast as the broker takes them.
+        on_published: called with the shot and its topic just before each publish.
+    """
+
+    def __init__(
+        self,
+        shots: Iterator[Shot],
+        transport: Transport,
+        *,
+        topic: str,
+        rate: float,
+        on_published: Callable[[Shot, str], None] | None = None,
+    ) -> None:
+        self._shots = shots
+        self._transport = transport
+        self._topic = topic
+        self._interval_s = 0.0 if math.isinf(rate) else 1.0 / rate
+        self._on_published = on_published or _log
+        self._ready = threading.Event()
+        self._stopping = threading.Event()
+        self._failure: BrokerError | None = None
+
+    def run(self) -> int:
+        """Publish until the shots end or :meth:`stop`; return how many were published.
+
+        Raises:
+            BrokerError: the broker refused us for good.
+        """
+        self._transport.start(on_ready=self._ready.set, on_refused=self._on_refused)
+        published = 0
+        try:
+            self._ready.wait()
+            published = self._publish_all()
+        finally:
+            self._transport.stop()
+        if self._failure is not None:
+            raise self._failure
+        return published
+
+    def stop(self) -> None:
+        """Make :meth:`run` return after the image in progress."""
+        self._stopping.set()
+        self._ready.set()
+
+    def _publish_all(self) -> int:
+        published = 0
+        due = time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            shot = next(self._shots, None)
+            if shot is None:
+                break
+            topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
+            self._on_published(shot, topic)
+            self._transport.publish(topic, shot.payload)
+            published += 1
+            due = max(due + self._interval_s, time.monotonic() - self._interval_s)
+        return published
+
+    def _on_refused(self, error: BrokerError) -> None:
+        self._failure = error
+        self.stop()
+
+
+def open_source(source: str, *, repeat: bool, quality: int) -> Iterator[Shot]:
+    """The shots of a source.
+
+    Args:
+        source: an image file, a folder of images (any depth), a video file, a stream's URL, or a
+            webcam's number.
+        repeat: start again at the end, for ever; files only.
+        quality: JPEG quality of video frames, 1 to 100.
+
+    Raises:
+        DataError: nothing there to publish, or it is a video and OpenCV is not installed.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise DataError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        return _files(files, repeat=repeat)
+    if path.suffix.lower() in IMAGE_SUFFIXES and "://" not in source:
+        if not path.is_file():
+            raise DataError(f"{path} does not exist")
+        return _files([path], repeat=repeat)
+    return _video(source, quality)
+
+
+def _files(files: list[Path], *, repeat: bool) -> Iterator[Shot]:
+    while True:
+        for file in files:
+            yield Shot(str(file), file.read_bytes())
+        if not repeat:
+            return
+
+
+def _video(source: str, quality: int) -> Iterator[Shot]:
+    try:
+        import cv2
+    except ImportError as error:
+        raise DataError("video needs OpenCV: pip install 'devit-iot[camera]'") from error
+    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    if not capture.isOpened():
+        raise DataError(f"cannot open '{source}' as an image, a folder, a video or a webcam")
+
+    def frames() -> Iterator[Shot]:
+        number = 0
+        try:
+            while True:
+                good, frame = capture.read()
+                if not good:
+                    return
+                good, jpeg = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+                if good:
+                    yield Shot(f"{source}#{number}", jpeg.tobytes())
+                number += 1
+        finally:
+            capture.release()
+
+    return frames()
+
+
+def _log(shot: Shot, topic: str) -> None:
+    logger.info("%s -> %s (%d bytes)", shot.name, topic, len(shot.payload))

@@ -1,0 +1,143 @@
+"""A fleet of real processes on this machine: broker, nodes, aggregator. For demo and tests."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+from devit_iot.errors import BrokerError, DevitError
+
+HOST = "127.0.0.1"
+_STOP_S = 5.0
+_BROKER_START_S = 20.0
+
+BrokerKind = Literal["mosquitto", "amqtt"]
+
+
+class FleetProcesses:
+    """Starts the processes of one fleet, and ends them all on leaving the ``with`` block.
+
+    Args:
+        folder: for logs and the broker's configuration.
+        bundle: the fleet bundle.
+        fleet: the fleet's name.
+    """
+
+    def __init__(self, folder: Path, *, bundle: Path, fleet: str) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._bundle = bundle
+        self._fleet = fleet
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._running.values()):
+            process.terminate()
+        deadline = time.monotonic() + _STOP_S
+        for process in self._running.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @property
+    def url(self) -> str:
+        """Of the broker."""
+        return f"mqtt://{HOST}:{self.port}"
+
+    def start_broker(self, kind: BrokerKind) -> None:
+        """Start a broker on a free port and wait until it listens.
+
+        Raises:
+            BrokerError: it ended, or does not listen in time.
+        """
+        if kind == "mosquitto":
+            config = self._folder / "mosquitto.conf"
+            config.write_text(
+                f"listener {self.port} {HOST}\nallow_anonymous true\nset_tcp_nodelay true\n"
+            )
+            self._start("broker", ["mosquitto", "-c", str(config)])
+        else:
+            self._start("broker", [*_python("devit"), "broker", "--port", str(self.port)])
+        deadline = time.monotonic() + _BROKER_START_S
+        while not _listens(self.port):
+            self.check()
+            if time.monotonic() > deadline:
+                raise BrokerError(f"the broker does not listen on {HOST}:{self.port}")
+            time.sleep(0.05)
+
+    def start_node(self, part: int, *options: str) -> None:
+        """Start the node of one part."""
+        base = ["--part", str(part), "--name", f"node-{part}", "--threads", "1", *options]
+        self._start(f"node-{part}", [*_python("node"), "start", *self._common(), *base])
+
+    def start_aggregator(self, *options: str) -> None:
+        """Start the aggregator."""
+        self._start("aggregator", [*_python("aggregate"), *self._common(), *options])
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as a power cut would."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
+    def terminate(self, name: str) -> int:
+        """SIGTERM; return the exit code."""
+        process = self._running.pop(name)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(_STOP_S)
+
+    def log(self, name: str) -> str:
+        """What a process printed so far."""
+        path = self._folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def check(self) -> None:
+        """Raise DevitError if a process ended that should run."""
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                last = self.log(name).strip().splitlines()[-1:] or ["(no output)"]
+                raise DevitError(f"{name} ended with code {process.returncode}: {last[0]}")
+
+    def _common(self) -> list[str]:
+        return ["--broker", self.url, "--fleet", self._fleet, "--bundle", str(self._bundle)]
+
+    def _start(self, name: str, command: Sequence[str]) -> None:
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._running[name] = subprocess.Popen(  # noqa: S603 - our own commands
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+
+def find_broker() -> BrokerKind:
+    """``mosquitto`` if it is on PATH, else the embedded one."""
+    return "mosquitto" if shutil.which("mosquitto") else "amqtt"
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _python(command: str) -> list[str]:
+    return [sys.executable, "-m", f"devit_iot.cli.{command}"]
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), 0.5):
+            return True
+    except OSError:
+        return False
