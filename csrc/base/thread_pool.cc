@@ -39,9 +39,11 @@ void ThreadPool::stop() {
     for (std::thread& worker : workers_) worker.detach();
     return;
   }
-  stopping_ = true;
-  epoch_.fetch_add(1);
-  epoch_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  start_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -57,11 +59,15 @@ void ThreadPool::run(std::size_t count, const void* body, Call call) {
   body_ = body;
   call_ = call;
   next_.store(0);
-  busy_.store(static_cast<std::uint32_t>(workers_.size()));
-  epoch_.fetch_add(1);
-  epoch_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    busy_ = workers_.size();
+    ++epoch_;
+  }
+  start_.notify_all();
   drain(0);
-  for (std::uint32_t busy = busy_.load(); busy != 0; busy = busy_.load()) busy_.wait(busy);
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [this] { return busy_ == 0; });
 }
 
 void ThreadPool::drain(std::size_t thread) {
@@ -71,11 +77,15 @@ void ThreadPool::drain(std::size_t thread) {
 }
 
 void ThreadPool::work(std::size_t thread) {
-  for (std::uint32_t seen = 0;; ++seen) {
-    epoch_.wait(seen);  // run() waits for every worker, so no epoch is ever missed
+  std::unique_lock lock(mutex_);
+  // run() waits for every worker, so no epoch is ever missed.
+  for (std::size_t seen = 0;; ++seen) {
+    start_.wait(lock, [&] { return stopping_ || epoch_ != seen; });
     if (stopping_) return;
+    lock.unlock();
     drain(thread);
-    if (busy_.fetch_sub(1) == 1) busy_.notify_one();
+    lock.lock();
+    if (--busy_ == 0) done_.notify_one();
   }
 }
 

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
-#include <cstdint>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -47,12 +48,16 @@ class ThreadPool {
   std::size_t count_ = 0;
   const void* body_ = nullptr;
   Call call_ = nullptr;
+  std::atomic<std::size_t> next_{0};
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable start_;
+  std::condition_variable done_;
+  std::size_t epoch_ = 0;  // number of the loop
+  std::size_t busy_ = 0;   // workers that have not finished the loop
   bool stopping_ = false;
 
-  std::atomic<std::size_t> next_{0};
-  std::atomic<std::uint32_t> busy_{0};   // workers that have not finished the loop
-  std::atomic<std::uint32_t> epoch_{0};  // number of the loop; workers sleep on it
-  long owner_ = 0;                       // process id
+  long owner_;  // process id
   std::vector<std::thread> workers_;
 };
 

@@ -115,7 +115,7 @@ def tree(rootfs: Path) -> Path:
     """What the emulated tests see: the package with the Arm module, the tests, the settings."""
     stage = BUILD / "stage"
     shutil.rmtree(stage, ignore_errors=True)
-    ignore = shutil.ignore_patterns("__pycache__", "*.so")
+    ignore = shutil.ignore_patterns("__pycache__", "*.so", "test_sources.py")
     shutil.copytree(ROOT / "devit_iot", stage / "devit_iot", ignore=ignore)
     shutil.copytree(ROOT / "tests" / "kernels", stage / "tests" / "kernels", ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", stage)

@@ -1,0 +1,46 @@
+"""Rules about csrc/ that no compiler checks."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+CSRC = ROOT / "csrc"
+LAYERS = ["bindings", "runtime", "kernels", "base"]  # top first: includes only go down
+SOURCES = sorted(path for path in CSRC.rglob("*.*") if path.suffix in {".h", ".cc"})
+KERNEL_NAME = re.compile(
+    r"[a-z]+(_[a-z]+)*_(f32|f16|i8|u8)(_\d+x\d+)?_(scalar|avx2|neon)(_(dotprod|fp16|i8mm))?"
+)
+# Compiled once per instruction set, with its flags.
+PER_ISA = [path for path in SOURCES if re.search(r"_inl\.h$|simd_|_(avx2|neon)\.cc$", path.name)]
+
+
+def test_cmake_builds_every_source() -> None:
+    listed = re.findall(r"csrc/[\w/]+\.cc", (ROOT / "CMakeLists.txt").read_text())
+    assert sorted(listed) == [
+        path.relative_to(ROOT).as_posix() for path in SOURCES if path.suffix == ".cc"
+    ]
+
+
+def test_kernels_are_named_by_the_grammar() -> None:
+    kernels = [path.stem for path in (CSRC / "kernels").glob("*.cc") if path.stem != "registry"]
+    assert [name for name in kernels if not KERNEL_NAME.fullmatch(name)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_includes_go_down(path: Path) -> None:
+    below = LAYERS[LAYERS.index(path.parent.name) :]
+    included = re.findall(r'#include "(\w+)/', path.read_text())
+    assert [layer for layer in included if layer not in below] == []
+
+
+@pytest.mark.parametrize("path", PER_ISA, ids=lambda path: path.name)
+def test_code_with_flags_of_its_own_shares_no_inline_function(path: Path) -> None:
+    """The linker would keep one copy for all, and it might need AVX2 (see simd_avx2.h)."""
+    text = path.read_text()
+    allowed = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h"}
+    assert set(re.findall(r"#include <(.+)>", text)) <= allowed
+    assert set(re.findall(r"std::(\w+)", text)) <= {"size_t", "int32_t", "uint32_t"}
+    if path.suffix == ".h":
+        assert "namespace devit {\nnamespace {\n" in text
