@@ -95,7 +95,7 @@ def test_torch_engine_matches_the_float64_reference(spec: SubVitSpec, seed: int)
     weights = state_float64(random_model(spec, generator))
     folded = fold_sub_vit(spec, weights, Normalisation((0.5, 0.4, 0.3), (0.3, 0.2, 0.4)))
     image = random_images(rng, spec.image_size, 1)
-    found = TorchEngine(spec, folded, threads=0).features(image[0])
+    found = TorchEngine(spec, folded, threads=0, isa="").features(image[0])
     assert found.dtype == np.float32
     assert relative_error(found, reference.features(spec, folded, image)[0]) < 2e-4
 
@@ -135,4 +135,4 @@ def test_torch_engine_refuses_another_shape() -> None:
     spec = SubVitSpec(8, 8, 4, 6, 3, 1, (BlockSpec(2, 5),))
     folded = fold_sub_vit(spec, state_float64(SubVit(spec)), Normalisation((0, 0, 0), (1, 1, 1)))
     with pytest.raises(ValueError, match=r"expected uint8\[8, 8, 3\], got uint8\(8, 7, 3\)"):
-        TorchEngine(spec, folded, threads=0).features(np.zeros((8, 7, 3), np.uint8))
+        TorchEngine(spec, folded, threads=0, isa="").features(np.zeros((8, 7, 3), np.uint8))
