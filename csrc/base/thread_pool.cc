@@ -37,13 +37,14 @@ ThreadPool::~ThreadPool() { stop(); }
 void ThreadPool::stop() {
   if (forked()) {  // there is nobody to join
     for (std::thread& worker : workers_) worker.detach();
+    static_cast<void>(crew_.release());
     return;
   }
   {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
+    const std::lock_guard lock(crew_->mutex);
+    crew_->stopping = true;
   }
-  start_.notify_all();
+  crew_->start.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -60,14 +61,14 @@ void ThreadPool::run(std::size_t count, const void* body, Call call) {
   call_ = call;
   next_.store(0);
   {
-    const std::lock_guard lock(mutex_);
-    busy_ = workers_.size();
-    ++epoch_;
+    const std::lock_guard lock(crew_->mutex);
+    crew_->busy = workers_.size();
+    ++crew_->epoch;
   }
-  start_.notify_all();
+  crew_->start.notify_all();
   drain(0);
-  std::unique_lock lock(mutex_);
-  done_.wait(lock, [this] { return busy_ == 0; });
+  std::unique_lock lock(crew_->mutex);
+  crew_->done.wait(lock, [this] { return crew_->busy == 0; });
 }
 
 void ThreadPool::drain(std::size_t thread) {
@@ -77,15 +78,15 @@ void ThreadPool::drain(std::size_t thread) {
 }
 
 void ThreadPool::work(std::size_t thread) {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(crew_->mutex);
   // run() waits for every worker, so no epoch is ever missed.
   for (std::size_t seen = 0;; ++seen) {
-    start_.wait(lock, [&] { return stopping_ || epoch_ != seen; });
-    if (stopping_) return;
+    crew_->start.wait(lock, [&] { return crew_->stopping || crew_->epoch != seen; });
+    if (crew_->stopping) return;
     lock.unlock();
     drain(thread);
     lock.lock();
-    if (--busy_ == 0) done_.notify_one();
+    if (--crew_->busy == 0) crew_->done.notify_one();
   }
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -44,18 +45,23 @@ class ThreadPool {
   void stop();
   bool forked() const;
 
-  // The loop in progress: written before `epoch_` moves, read after.
+  // The loop in progress: written before `epoch` moves, read after.
   std::size_t count_ = 0;
   const void* body_ = nullptr;
   Call call_ = nullptr;
   std::atomic<std::size_t> next_{0};
 
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable start_;
-  std::condition_variable done_;
-  std::size_t epoch_ = 0;  // number of the loop
-  std::size_t busy_ = 0;   // workers that have not finished the loop
-  bool stopping_ = false;
+  // On the heap, so that a forked child can leave it behind: destroying a condition variable waits
+  // for its sleepers, and the child has none.
+  struct Crew {
+    std::mutex mutex;  // guards what follows
+    std::condition_variable start;
+    std::condition_variable done;
+    std::size_t epoch = 0;  // number of the loop
+    std::size_t busy = 0;   // workers that have not finished the loop
+    bool stopping = false;
+  };
+  std::unique_ptr<Crew> crew_ = std::make_unique<Crew>();
 
   long owner_;  // process id
   std::vector<std::thread> workers_;

@@ -18,9 +18,7 @@ PER_ISA = [path for path in SOURCES if re.search(r"_inl\.h$|simd_|_(avx2|neon)\.
 
 def test_cmake_builds_every_source() -> None:
     listed = re.findall(r"csrc/[\w/]+\.cc", (ROOT / "CMakeLists.txt").read_text())
-    assert sorted(listed) == [
-        path.relative_to(ROOT).as_posix() for path in SOURCES if path.suffix == ".cc"
-    ]
+    assert set(listed) == {str(path.relative_to(ROOT)) for path in SOURCES if path.suffix == ".cc"}
 
 
 def test_kernels_are_named_by_the_grammar() -> None:
