@@ -6,13 +6,13 @@ import click
 
 from devit_iot import __version__
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.options import AGGREGATOR, COMMON, configuration, environment, settings
+from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, configuration, environment, settings
 from devit_iot.services.build import build_aggregator
 
 
 @click.command()
 @click.version_option(__version__)
-@settings(COMMON, AGGREGATOR)
+@settings(CLIENT, FLEET, AGGREGATOR)
 @one_line_errors
 def main(config_file: Path | None, **values: object) -> None:
     r"""Fuse the nodes' features and publish labels, until SIGTERM or Ctrl-C.

@@ -1,46 +1,54 @@
 """``devit camera``: publish images as a camera would."""
 
 import os
-from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import click
 
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.config import BrokerConfig, read_password
-from devit_iot.services.camera import Camera, Shot, open_source
+from devit_iot.cli.options import CLIENT, configuration, environment, settings
+from devit_iot.config import read_password
+from devit_iot.services.camera import Camera, open_source
 from devit_iot.transport.mqtt import MqttTransport
 
 
 @click.command()
 @click.argument("source")
-@click.option("--broker", "url", envvar="DEVIT_BROKER", default="mqtt://localhost:1883")
-@click.option("--username", envvar="DEVIT_USERNAME", default="")
-@click.option("--password-file", envvar="DEVIT_PASSWORD_FILE", default="")
-@click.option("--ca-file", envvar="DEVIT_CA_FILE", default="")
+@settings(CLIENT)
 @click.option(
     "--topic",
     default="cameras/camera/image/{request}",
     show_default=True,
     help="Where to publish; {request} becomes a fresh request id.",
 )
-@click.option("--rate", default=2.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--rate",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Images per second.",
+)
 @click.option("--count", type=click.IntRange(1), help="Stop after this many images.")
 @click.option("--repeat", is_flag=True, help="Start again after the last file.")
-@click.option("--quality", default=85, show_default=True, type=click.IntRange(1, 100))
+@click.option(
+    "--quality",
+    default=85,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="JPEG quality of video frames.",
+)
 @one_line_errors
 def camera(
     *,
     source: str,
-    url: str,
-    username: str,
-    password_file: str,
-    ca_file: str,
+    config_file: Path | None,
     topic: str,
     rate: float,
     count: int | None,
     repeat: bool,
     quality: int,
+    **values: object,
 ) -> None:
     r"""Publish SOURCE: an image, a folder, a video file, a stream's URL or a webcam's number.
 
@@ -48,10 +56,12 @@ def camera(
         devit camera photos/ --topic cameras/door/image --rate 1
         devit camera 0 --rate 5
     """
-    set_up_logging("human", "info")
-    config = BrokerConfig(url=url, username=username, password_file=password_file, ca_file=ca_file)
+    config = configuration(config_file, values)
+    set_up_logging(config.log.format, config.log.level)
     transport = MqttTransport(
-        config, client_id=f"devit-camera-{os.getpid()}", password=read_password(config, os.environ)
+        config.broker,
+        client_id=f"devit-camera-{os.getpid()}",
+        password=read_password(config.broker, environment()),
     )
-    shots: Iterator[Shot] = open_source(source, repeat=repeat, quality=quality)
-    serve(Camera(islice(shots, count), transport, topic=topic, rate=rate))
+    shots = islice(open_source(source, repeat=repeat, quality=quality), count)
+    serve(Camera(shots, transport, topic=topic, rate=rate))

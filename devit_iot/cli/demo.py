@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from devit_iot.bundle import Bundle
-from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
 from devit_iot.decompose.data import read_image_folder
 from devit_iot.errors import ConfigError
@@ -53,6 +53,7 @@ def demo(
     parts = len(Bundle(bundle).manifest.parts)
     if kill_part is not None and kill_part >= parts:
         raise ConfigError(f"--kill-part {kill_part}: the fleet has parts 0 to {parts - 1}")
+    set_up_logging("human", "error")  # what happens is shown in the table
     samples = [(Shot(s.name, s.payload), s.class_name) for s in read_image_folder(data)]
     plan = Plan(
         bundle=bundle,

@@ -3,12 +3,15 @@
 import threading
 from collections import deque
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
 from devit_iot.errors import DevitError
 from devit_iot.services.demo import Answer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _ROWS = 12
 
@@ -103,7 +106,7 @@ class LiveView:
         with self._lock:
             self._event = text
 
-    def _table(self) -> object:
+    def _table(self) -> "Table":
         from rich.table import Table
 
         with self._lock:

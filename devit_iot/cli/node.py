@@ -6,7 +6,7 @@ import click
 
 from devit_iot import __version__
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.options import COMMON, NODE, configuration, environment, settings
+from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, environment, settings
 from devit_iot.services.build import build_node
 
 
@@ -17,7 +17,7 @@ def main() -> None:
 
 
 @main.command()
-@settings(COMMON, NODE)
+@settings(CLIENT, FLEET, NODE)
 @click.option("--board", envvar="DEVIT_BOARD", help="Board to set up for, for instance pi5.")
 @one_line_errors
 def start(config_file: Path | None, board: str | None, **values: object) -> None:

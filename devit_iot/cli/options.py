@@ -32,18 +32,20 @@ class Setting(NamedTuple):
         return "DEVIT_" + self.flag.removeprefix("--").upper().replace("-", "_")
 
 
-COMMON = (
+CLIENT = (
     Setting("--broker", "broker.url", str, "mqtt://host[:port], or mqtts:// for TLS."),
     Setting("--username", "broker.username", str, "User name at the broker."),
     Setting("--password-file", "broker.password_file", str, "File with the password."),
     Setting("--ca-file", "broker.ca_file", str, "Certificate authority of an mqtts broker."),
-    Setting("--fleet", "fleet", str, "The fleet's name."),
-    Setting("--bundle", "bundle", str, "Folder of the fleet bundle."),
-    Setting("--shards", "shards", int, "Number of aggregators that share the requests."),
     Setting("--log-format", "log.format", click.Choice(["human", "json"]), "Form of the log."),
     Setting(
         "--log-level", "log.level", click.Choice(["debug", "info", "warning", "error"]), "Detail."
     ),
+)
+FLEET = (
+    Setting("--fleet", "fleet", str, "The fleet's name."),
+    Setting("--bundle", "bundle", str, "Folder of the fleet bundle."),
+    Setting("--shards", "shards", int, "Number of aggregators that share the requests."),
 )
 NODE = (
     Setting("--name", "node.name", str, "Unique name of this node; default: the host's."),

@@ -5,12 +5,17 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from devit_iot.errors import ImageError
 from devit_iot.spec import SubVitSpec
 
-FORMATS = ("JPEG", "PNG", "WEBP")
+_PLUGINS = (  # imported here, or the first frame would wait for it
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+)
+FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 DEFAULT_MAX_PIXELS = 32_000_000
 MAX_ASPECT = 8
 

@@ -121,11 +121,11 @@ class Aggregator:
 
     def _take_status(self, node: str, status: NodeStatus) -> None:
         if status.state == "offline":
-            self._presence.offline(node)
+            self._presence.offline(node, status.part)
         elif status.fingerprint == self._identity.fingerprint:
             self._presence.online(node, status.part)
         else:
-            self._presence.offline(node)
+            self._presence.offline(node, status.part)
             raise MessageError("other_bundle", self._other_bundle(status.fingerprint))
 
     def _take_feature(self, node: str, feature: Feature, received: float) -> None:

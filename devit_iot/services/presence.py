@@ -1,42 +1,55 @@
 """Which parts are alive, from what the nodes say and send. Pure: time is an argument."""
 
+from typing import NamedTuple
+
 GRACE_S = 5.0
 SILENCE_S = 30.0
+
+
+class _Node(NamedTuple):
+    part: int
+    alive_until: float
 
 
 class Presence:
     """The parts worth waiting for.
 
-    A part is expected while one of its nodes says ``online``; some brokers do not deliver retained
+    A part is alive while one of its nodes says ``online``. Some brokers do not deliver retained
     statuses to wildcard filters, so a node that sent a feature within the last 30 s counts as
-    well, unless it said ``offline`` since. In the first 5 s every part is expected: the statuses
-    are still on their way.
+    well, unless it said ``offline`` since. In the first 5 s a part of which nothing was heard is
+    expected too: its status may still be on its way.
     """
 
     def __init__(self, parts: int, now: float) -> None:
         self._parts = frozenset(range(parts))
         self._started = now
-        self._nodes: dict[str, tuple[int, float]] = {}  # node -> its part, alive until
+        self._nodes: dict[str, _Node] = {}
+        self._heard_of: set[int] = set()
 
     def online(self, node: str, part: int) -> None:
         """``node`` says that it serves ``part``; true until it says or its will says otherwise."""
-        self._nodes[node] = (part, float("inf"))
+        self._nodes[node] = _Node(part, float("inf"))
+        self._heard_of.add(part)
 
-    def offline(self, node: str) -> None:
+    def offline(self, node: str, part: int) -> None:
         """``node`` left, or its will was published."""
         self._nodes.pop(node, None)
+        self._heard_of.add(part)
 
     def heard(self, node: str, part: int, now: float) -> None:
         """``node`` sent a feature of ``part``."""
-        _, until = self._nodes.get(node, (part, 0.0))
-        self._nodes[node] = (part, max(until, now + SILENCE_S))
+        known = self._nodes.get(node)
+        until = now + SILENCE_S
+        if known is not None and known.part == part:
+            until = max(until, known.alive_until)
+        self._nodes[node] = _Node(part, until)
+        self._heard_of.add(part)
 
     def expected(self, now: float) -> frozenset[int]:
         """The parts to wait for."""
-        if now < self._started + GRACE_S:
-            return self._parts
-        return self.alive(now)
+        unknown = self._parts - self._heard_of if now < self._started + GRACE_S else frozenset()
+        return self.alive(now) | unknown
 
     def alive(self, now: float) -> frozenset[int]:
         """The parts with a live node."""
-        return self._parts & {part for part, until in self._nodes.values() if now < until}
+        return self._parts & {node.part for node in self._nodes.values() if now < node.alive_until}

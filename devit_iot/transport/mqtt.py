@@ -23,6 +23,11 @@ logger = logging.getLogger(__name__)
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _MAX_BACKOFF_S = 30.0
 _GOODBYE_S = 2.0
+_VERSIONS = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
+_OTHER = {  # a broker that knows only 3.1.1 may hang up on a version 5 client without a word
+    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
+    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
+}
 _REFUSED_FOR_GOOD = {
     "Bad user name or password": "check broker.username and the password",
     "Not authorized": "check broker.username, the password and the broker's access list",
@@ -64,7 +69,6 @@ class MqttTransport:
         self._client = self._new_client()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._stopping = threading.Event()
-        self._lost = threading.Event()
         self._acknowledged = False  # the broker answered CONNACK on this connection
         self._ready = False  # ever
         self._last_queued: paho.MQTTMessageInfo | None = None
@@ -99,7 +103,6 @@ class MqttTransport:
         if self._acknowledged and self._last_queued is not None:
             self._last_queued.wait_for_publish(_GOODBYE_S)
         self._client.disconnect()
-        self._lost.set()
         if self._thread.is_alive():
             self._thread.join(_GOODBYE_S)
 
@@ -112,6 +115,7 @@ class MqttTransport:
         )
         client.max_queued_messages_set(self._config.queue)
         client.on_socket_open = _set_nodelay
+        client.on_socket_register_write = _wake_the_loop
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
@@ -129,48 +133,41 @@ class MqttTransport:
         failures = 0
         while not self._stopping.is_set():
             self._acknowledged = False
-            self._lost.clear()
-            problem = self._connect_once()
-            if self._acknowledged:
-                failures = 0
+            problem = self._connect_and_serve()
             if self._stopping.is_set():
                 return
-            failures += 1
-            delay = min(_MAX_BACKOFF_S, 0.25 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
-            logger.warning("broker %s: %s; trying again", self._config.url, problem)
-            self._stopping.wait(delay)
+            failures = 1 if self._acknowledged else failures + 1
+            logger.warning("broker %s %s", self._config.url, problem)
+            delay = min(_MAX_BACKOFF_S, 0.25 * 2 ** min(failures, 10))
+            self._stopping.wait(delay * random.uniform(0.5, 1.0))
 
-    def _connect_once(self) -> str:
+    def _connect_and_serve(self) -> str:
         """Connect, serve until the connection is lost, and say why it was."""
         try:
             self._client.connect(self._host, self._port, self._config.keepalive_s)
+            while self._client.loop() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                pass  # it sleeps in select(), and publish() wakes it
         except ssl.SSLCertVerificationError as error:
-            self._refuse(f"its certificate is not trusted ({error.verify_message})", "set ca_file")
-            return "its certificate is not trusted"
-        except OSError as error:
-            return f"unreachable ({error.strerror or error})"
-        self._client.loop_start()
-        self._lost.wait()
-        self._client.loop_stop()
-        if not self._acknowledged and not self._stopping.is_set():
-            self._try_other_protocol()
-            return "it closed the connection before accepting it"
-        return "connection lost"
-
-    def _try_other_protocol(self) -> None:
-        """A broker that knows only 3.1.1 may hang up on a version 5 client without a word."""
-        other = {
-            MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
-            MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
-        }
-        self._protocol = other[self._protocol]
+            problem = f"shows a certificate that is not trusted ({error.verify_message})"
+            self._refuse(problem, "set broker.ca_file")
+            return problem
+        except (OSError, ValueError) as error:
+            return f"is unreachable ({error}); trying again"
+        except Exception:  # a packet that paho cannot parse must not end the service
+            logger.exception("the broker sent something that does not parse")
+            return "sent something that does not parse; connecting again"
+        if self._acknowledged or self._stopping.is_set():
+            return "is gone; connecting again"
+        before = _VERSIONS[self._protocol]
+        self._protocol = _OTHER[self._protocol]
         self._client = self._new_client()
+        return f"hung up on MQTT {before}; trying {_VERSIONS[self._protocol]}"
 
     def _refuse(self, problem: str, mend: str) -> None:
         """End for good, unless it worked before: then the broker is being changed, so go on."""
         if not self._ready:
             self._stopping.set()
-            self._on_refused(BrokerError(f"broker {self._config.url}: {problem}; {mend}"))
+            self._on_refused(BrokerError(f"broker {self._config.url} {problem}; {mend}"))
 
     def _on_connect(
         self,
@@ -221,8 +218,7 @@ class MqttTransport:
 
     def _is_ready(self) -> None:
         self._ready = True
-        version = "5" if self._protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
-        logger.info("connected to %s, MQTT %s", self._config.url, version)
+        logger.info("connected to %s, MQTT %s", self._config.url, _VERSIONS[self._protocol])
         self._on_ready()
 
     def _on_disconnect(
@@ -236,7 +232,6 @@ class MqttTransport:
         del client, userdata, flags, properties
         if reason.getName() == "Session taken over":
             logger.error("another client connected as '%s': names must differ", self._client_id)
-        self._lost.set()
 
 
 def parse_url(url: str) -> tuple[str, int, bool]:
@@ -261,6 +256,11 @@ def _set_nodelay(client: paho.Client, userdata: object, sock: Any) -> None:  # n
     """Without it Nagle's algorithm and delayed ACKs hold every feature back by about 40 ms."""
     del client, userdata
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _wake_the_loop(client: paho.Client, userdata: object, sock: object) -> None:
+    """Being set is its job: without it paho would write from whatever thread publishes."""
+    del client, userdata, sock
 
 
 def _guarded(handler: Handler) -> Handler:
