@@ -8,7 +8,7 @@ namespace devit {
 namespace {
 
 constexpr KernelTable kTables[] = {
-#if defined(__x86_64__)
+#if defined(DEVIT_HAS_AVX2)
     {.isa = "avx2",
      .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma; },
      .gemm_f32 = {.tile_rows = 6, .tile_cols = 16, .run = gemm_f32_6x16_avx2},
@@ -16,7 +16,7 @@ constexpr KernelTable kTables[] = {
      .layer_norm_f32 = layer_norm_f32_avx2,
      .fma_peak_f32 = fma_peak_f32_avx2},
 #endif
-#if defined(__aarch64__)
+#if defined(DEVIT_HAS_NEON)
     {.isa = "neon",
      .runs_on = [](const CpuFeatures& cpu) { return cpu.neon; },
      .gemm_f32 = {.tile_rows = 8, .tile_cols = 8, .run = gemm_f32_8x8_neon},
