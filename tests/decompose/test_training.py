@@ -39,7 +39,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     return (
         replace(
             recipe,
-            threads=1,
             data=replace(recipe.data, train="train.zip", test="test.zip"),
             sub_task=replace(stage, epochs=1),
             joint=stage,
@@ -90,7 +89,6 @@ def test_mistakes_show_before_the_training(small: tuple[Recipe, Path], tmp_path:
 def test_the_command_reports_and_records_itself(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "devit_iot/decompose/recipes/digits.toml").read_text()
     path, held_out = tmp_path / "quick.toml", tmp_path / "held-out.zip"
-    text = text.replace("threads = 2", "threads = 1")
     text = text.replace("epochs = 30", "epochs = 1").replace("epochs = 60", "epochs = 1")
     path.write_text(text)
     arguments = ["run", str(path), "--output", str(tmp_path / "out"), "--held-out", str(held_out)]
