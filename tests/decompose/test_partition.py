@@ -1,11 +1,12 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devit_iot.decompose.partition import partition
 from devit_iot.errors import ConfigError
 
 
+@settings(deadline=None)
 @given(data=st.data(), classes=st.integers(1, 300), seed=st.integers(0, 2**32))
 def test_groups_are_disjoint_cover_all_and_are_balanced(
     data: st.DataObject, classes: int, seed: int
