@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
 
 #if defined(__linux__)
@@ -10,6 +11,26 @@
 #endif
 
 namespace devit {
+namespace {
+
+// About as long as the kernel takes to wake a thread: polling longer would not pay.
+constexpr std::chrono::microseconds kPatience{30};
+
+void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+template <typename Condition>
+void poll(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!condition() && std::chrono::steady_clock::now() < end) relax();
+}
+
+}  // namespace
 
 std::size_t available_cpus() {
 #if defined(__linux__)
@@ -67,8 +88,10 @@ void ThreadPool::run(std::size_t count, const void* body, Call call) {
   }
   crew_->start.notify_all();
   drain(0);
+  const auto finished = [this] { return crew_->busy == 0; };
+  poll(finished);
   std::unique_lock lock(crew_->mutex);
-  crew_->done.wait(lock, [this] { return crew_->busy == 0; });
+  crew_->done.wait(lock, finished);
 }
 
 void ThreadPool::drain(std::size_t thread) {
@@ -78,14 +101,17 @@ void ThreadPool::drain(std::size_t thread) {
 }
 
 void ThreadPool::work(std::size_t thread) {
-  std::unique_lock lock(crew_->mutex);
   // run() waits for every worker, so no epoch is ever missed.
   for (std::size_t seen = 0;; ++seen) {
-    crew_->start.wait(lock, [&] { return crew_->stopping || crew_->epoch != seen; });
-    if (crew_->stopping) return;
-    lock.unlock();
+    const auto called = [&] { return crew_->epoch != seen; };
+    poll(called);
+    {
+      std::unique_lock lock(crew_->mutex);
+      crew_->start.wait(lock, [&] { return crew_->stopping || called(); });
+      if (crew_->stopping) return;
+    }
     drain(thread);
-    lock.lock();
+    const std::lock_guard lock(crew_->mutex);
     if (--crew_->busy == 0) crew_->done.notify_one();
   }
 }

@@ -15,8 +15,9 @@ std::size_t available_cpus();
 
 // A fixed crew that runs the indices of a loop; the calling thread is one of the crew.
 //
-// Indices are handed out one by one, so a slow core delays a loop by one index at most. Idle
-// workers sleep in the kernel. One loop at a time: callers serialise.
+// Indices are handed out one by one, so a slow core delays a loop by one index at most.
+// Between the loops of one image a worker polls for some microseconds, then it sleeps in the
+// kernel. One loop at a time: callers serialise.
 class ThreadPool {
  public:
   explicit ThreadPool(std::size_t threads);
@@ -54,11 +55,11 @@ class ThreadPool {
   // On the heap, so that a forked child can leave it behind: destroying a condition variable waits
   // for its sleepers, and the child has none.
   struct Crew {
-    std::mutex mutex;  // guards what follows
+    std::mutex mutex;  // held to change what follows
     std::condition_variable start;
     std::condition_variable done;
-    std::size_t epoch = 0;  // number of the loop
-    std::size_t busy = 0;   // workers that have not finished the loop
+    std::atomic<std::size_t> epoch = 0;  // number of the loop
+    std::atomic<std::size_t> busy = 0;   // workers that have not finished the loop
     bool stopping = false;
   };
   std::unique_ptr<Crew> crew_ = std::make_unique<Crew>();
