@@ -38,8 +38,7 @@ def train_sub_task(
     """
     model = SubVit(spec)
     classifier = nn.Linear(spec.feature_dim, len(group) + 1)
-    target = torch.full((classes,), len(group))
-    target[list(group)] = torch.arange(len(group))
+    target = sub_task_labels(group, classes)
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         logits = classifier(model(images).prefix.flatten(1))
@@ -47,3 +46,10 @@ def train_sub_task(
 
     fit([*model.parameters(), *classifier.parameters()], batches, loss, stage, on_epoch)
     return model
+
+
+def sub_task_labels(group: Sequence[int], classes: int) -> Tensor:
+    """Label of each class in the sub-task, int64[classes]: its place in ``group``, or "other"."""
+    target = torch.full((classes,), len(group))
+    target[list(group)] = torch.arange(len(group))
+    return target

@@ -19,6 +19,7 @@ from devit_iot.decompose.ensemble import drop_parts
 from devit_iot.decompose.evaluate import evaluate
 from devit_iot.decompose.recipe import AugmentConfig, Recipe, StageConfig, load_recipe
 from devit_iot.decompose.run import Result, decompose
+from devit_iot.decompose.train import sub_task_labels
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
 from devit_iot.errors import BundleError, ConfigError, DataError
@@ -103,6 +104,10 @@ def test_the_command_reports_and_records_itself(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.output.startswith("Error: no recipe 'nope'")
     assert len(result.output.splitlines()) == 1
+
+
+def test_classes_outside_the_group_are_other() -> None:
+    assert sub_task_labels((1, 4), 6).tolist() == [2, 0, 2, 2, 1, 2]
 
 
 def test_drop_parts_keeps_one_and_puts_the_mean_in_place() -> None:
