@@ -1,0 +1,60 @@
+# The whole developer interface. `make help` lists the targets.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
+CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
+
+.PHONY: help demo test lint format types build clean
+
+help:
+	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
+	@echo "make test [ARGS='-k mqtt']                    build and run every test"
+	@echo "make lint | format | types | build            what CI runs before the tests"
+	@echo "make clean                                    remove what the build made"
+
+demo: build/.demo
+	$(BIN)/devit demo $(ARGS)
+
+test: build/.dev
+	@scripts/need --optional mosquitto:mosquitto qemu-aarch64-static:qemu-user-static \
+	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: build/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+
+format: build/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+types: build/.dev
+	$(BIN)/mypy
+
+build: build/.dev
+
+clean:
+	rm -rf build .venv
+
+.venv/bin/python:
+	@scripts/need $(PYTHON):python3
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "devit-iot needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || scripts/need python3-venv:python3-venv
+	$(PYTHON) -m venv .venv
+
+build/.demo: .venv/bin/python $(SOURCES)
+	@scripts/need c++:g++
+	$(PIP) install -q -e '.[demo]'
+	@mkdir -p build && touch $@
+
+build/.dev: .venv/bin/python $(SOURCES)
+	@scripts/need c++:g++
+	$(PIP) install -q '$(TORCH)'
+	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[demo,train,camera,dev]'
+	@mkdir -p build && touch $@

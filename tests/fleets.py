@@ -1,0 +1,78 @@
+"""Small fleets with random weights, and images to show them."""
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from devit_iot import spec as shapes
+from devit_iot.bundle import Bundle, PartData, write_bundle
+from devit_iot.decompose.reference import with_golden
+from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec
+
+CLASSES = ("ant", "bee", "cow", "dog", "eel")
+
+
+def part_spec(part: int) -> SubVitSpec:
+    """Every part has another shape; odd ones are DeiTs."""
+    return SubVitSpec(
+        image_size=12,
+        resize_size=14,
+        patch_size=4,
+        embed_dim=8 + 3 * part,
+        head_dim=4,
+        prefix_tokens=1 + part % 2,
+        blocks=(BlockSpec(1 + part % 3, 10), BlockSpec(2, 7 + part)),
+    )
+
+
+def make_bundle(path: Path, *, parts: int = 3, seed: int = 0) -> Bundle:
+    """A bundle that computes something, if nothing sensible."""
+    rng = np.random.default_rng(seed)
+
+    def random(shape: tuple[int, ...]) -> NDArray[np.float32]:
+        values = rng.standard_normal(shape) / np.sqrt(shape[-1])
+        return values.astype(np.float32)
+
+    data = []
+    for part in range(parts):
+        spec = part_spec(part)
+        tensors = {tensor.name: random(tensor.shape) for tensor in shapes.tensors(spec)}
+        tensors["patch_embed.weight"] /= 64  # raw pixels go up to 255
+        golden = rng.integers(0, 256, (12, 12, 3), np.uint8)
+        owned = tuple(range(part, len(CLASSES), parts))
+        data.append(PartData(spec, owned, with_golden(spec, tensors, golden)))
+    fusion_spec = FusionSpec(len(CLASSES), tuple(p.spec.feature_dim for p in data))
+    fusion = {tensor.name: random(tensor.shape) for tensor in shapes.fusion_tensors(fusion_spec)}
+    return write_bundle(
+        path, name="tiny", classes=CLASSES, parts=data, fusion=fusion, provenance={}
+    )
+
+
+def image_file(seed: int, *, kind: str = "PNG", size: tuple[int, int] = (20, 16)) -> bytes:
+    """A noise image as a file."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def huge_jpeg() -> bytes:
+    """A small JPEG whose header claims 13000 x 13000 pixels."""
+    file = bytearray(image_file(0, kind="JPEG"))
+    frame = file.index(b"\xff\xc0")  # marker, length, precision, height, width
+    file[frame + 5 : frame + 9] = (13000).to_bytes(2, "big") * 2
+    return bytes(file)
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Fail unless ``condition`` becomes true; the limit only bounds a broken run."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)

@@ -1,0 +1,107 @@
+"""Services on threads over the in-process broker."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from devit_iot.bundle import Bundle
+from devit_iot.config import AggregatorConfig, ImagesConfig, NodeConfig
+from devit_iot.engine.base import Engine, load_engine
+from devit_iot.engine.fusion import Fusion
+from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
+from devit_iot.services.aggregator import Aggregator
+from devit_iot.services.node import Node
+from devit_iot.topics import Topics
+from devit_iot.transport.base import Will
+from devit_iot.transport.memory import MemoryBroker, MemoryTransport
+
+TOPICS = Topics("test")
+IMAGES = (ImagesConfig("cameras/{camera}/image"), ImagesConfig("cameras/{camera}/image/{request}"))
+
+
+class Runs(Protocol):
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@contextmanager
+def running(*services: Runs) -> Iterator[None]:
+    """Run each service on a thread of its own; end them all on leaving."""
+    threads = [threading.Thread(target=service.run) for service in services]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for service in services:
+            service.stop()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def make_node(
+    broker: MemoryBroker,
+    bundle: Bundle,
+    part: int,
+    *,
+    name: str = "",
+    engine: Engine | None = None,
+    config: NodeConfig | None = None,
+    images: Sequence[ImagesConfig] = IMAGES,
+) -> Node:
+    name = name or f"node-{part}"
+    identity = NodeStatus(
+        state="online",
+        node=name,
+        part=part,
+        parts=len(bundle.manifest.parts),
+        fingerprint=bundle.manifest.fingerprint,
+    )
+    will = Will(TOPICS.node_status(name), identity.gone().encode())
+    return Node(
+        identity,
+        bundle.part(part).spec,
+        engine or load_engine(bundle, part, threads=1),
+        MemoryTransport(broker, will=will),
+        topics=TOPICS,
+        images=images,
+        config=config or NodeConfig(),
+        shards=1,
+    )
+
+
+def make_aggregator(
+    broker: MemoryBroker, bundle: Bundle, *, deadline_s: float = 5.0, lifetime_s: float = 10.0
+) -> Aggregator:
+    identity = AggregatorStatus(
+        state="online",
+        shard="0/1",
+        fingerprint=bundle.manifest.fingerprint,
+        parts=len(bundle.manifest.parts),
+    )
+    return Aggregator(
+        identity,
+        Fusion(bundle),
+        MemoryTransport(broker),
+        topics=TOPICS,
+        config=AggregatorConfig(deadline_s=deadline_s, lifetime_s=lifetime_s),
+    )
+
+
+def features(broker: MemoryBroker) -> list[Feature]:
+    return [Feature.decode(payload) for topic, payload in broker.log if "/features/" in topic]
+
+
+def labels(broker: MemoryBroker) -> list[Label]:
+    return [Label.decode(payload) for topic, payload in broker.log if "/labels/" in topic]
+
+
+def node_status(broker: MemoryBroker, name: str = "node-0") -> NodeStatus:
+    return NodeStatus.decode(broker.retained[TOPICS.node_status(name)])
+
+
+def aggregator_status(broker: MemoryBroker) -> AggregatorStatus:
+    return AggregatorStatus.decode(broker.retained[TOPICS.aggregator_status(0)])

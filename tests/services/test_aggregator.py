@@ -1,0 +1,214 @@
+"""The aggregator over the in-process broker: fusion, deadlines, refusals."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from devit_iot.bundle import Bundle
+from devit_iot.engine.fusion import Fusion
+from devit_iot.messages import Feature, NodeStatus, Timing
+from devit_iot.services import presence
+from devit_iot.services import status as status_module
+from devit_iot.transport.memory import MemoryBroker
+from tests.fleets import wait_until
+from tests.services.running import (
+    TOPICS,
+    aggregator_status,
+    labels,
+    make_aggregator,
+    running,
+)
+
+PARTS = 3
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+@pytest.fixture(autouse=True)
+def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
+
+
+def make_feature(bundle: Bundle, part: int, request: int = 0) -> Feature:
+    rng = np.random.default_rng((part, request))
+    return Feature(
+        request_id=request.to_bytes(16, "little"),
+        fingerprint=bundle.fingerprint,
+        part=part,
+        parts=PARTS,
+        camera="door",
+        received_ms=0,
+        timing=Timing(1000, 2000, 3000 + part),
+        values=rng.standard_normal(bundle.part(part).spec.feature_dim).astype(np.float32),
+    )
+
+
+def send(broker: MemoryBroker, feature: Feature) -> None:
+    topic = TOPICS.feature(0, f"node-{feature.part}")
+    broker.publish(topic, feature.encode(), retain=False)
+
+
+def announce(broker: MemoryBroker, bundle: Bundle, part: int, state: str) -> None:
+    status = NodeStatus(
+        state="online" if state == "online" else "offline",
+        node=f"node-{part}",
+        part=part,
+        parts=PARTS,
+        fingerprint=bundle.manifest.fingerprint,
+    )
+    broker.publish(TOPICS.node_status(status.node), status.encode(), retain=True)
+
+
+def test_all_parts_make_a_label_at_once(broker: MemoryBroker, bundle: Bundle) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        for part in (2, 0, 1):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: labels(broker))
+    (label,) = labels(broker)
+    fusion = Fusion(bundle)
+    received = {part: make_feature(bundle, part).encode() for part in range(PARTS)}
+    wanted = fusion.rank(
+        fusion.logits({part: Feature.decode(wire).values for part, wire in received.items()})
+    )
+    assert label.top5 == tuple(wanted)
+    assert (label.label, label.confidence) == (wanted[0].label, wanted[0].confidence)
+    assert (label.camera, label.request_id) == ("door", bytes(16).hex())
+    assert (label.parts_used, label.parts, label.degraded) == ((0, 1, 2), 3, False)
+    assert label.latency_ms["wait"] == 1
+    assert label.latency_ms["decode"] == 2
+    assert label.latency_ms["compute"] == 3.001  # part 1 came last
+    assert TOPICS.label("door") in broker.retained
+
+
+def test_a_missing_part_counts_with_its_mean(broker: MemoryBroker, bundle: Bundle) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=0.05)):
+        for part in (0, 2):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: labels(broker))
+        send(broker, make_feature(bundle, 1))  # too late
+        wait_until(lambda: aggregator_status(broker).late == 1)
+    (label,) = labels(broker)
+    fusion = Fusion(bundle)
+    present = {p: Feature.decode(make_feature(bundle, p).encode()).values for p in (0, 2)}
+    assert label.top5 == tuple(fusion.rank(fusion.logits(present)))
+    assert (label.parts_used, label.degraded) == ((0, 2), True)
+    assert aggregator_status(broker).degraded == 1
+
+
+def test_a_part_known_to_be_offline_is_not_waited_for(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        for part in range(PARTS):
+            announce(broker, bundle, part, "online")
+        for part in (0, 2):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: aggregator_status(broker).features == 2)
+        assert not labels(broker)
+        announce(broker, bundle, 1, "offline")  # answers what waits
+        wait_until(lambda: len(labels(broker)) == 1)
+        for part in (0, 2):
+            send(broker, make_feature(bundle, part, request=1))  # and what comes
+        wait_until(lambda: len(labels(broker)) == 2)
+        announce(broker, bundle, 1, "online")
+        for part in range(PARTS):
+            send(broker, make_feature(bundle, part, request=2))
+        wait_until(lambda: len(labels(broker)) == 3)
+    assert [label.degraded for label in labels(broker)] == [True, True, False]
+
+
+def test_duplicates_are_counted_and_answered_once(broker: MemoryBroker, bundle: Bundle) -> None:
+    with running(make_aggregator(broker, bundle)):
+        for part in (0, 0, 1, 2, 2):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: aggregator_status(broker).late == 1)
+    assert len(labels(broker)) == 1
+    assert aggregator_status(broker).duplicate == 1
+
+
+def test_the_same_bytes_are_a_new_request_after_its_lifetime(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=0.01, lifetime_s=0.01)):
+        for count in (1, 2):
+
+            def answered(count: int = count) -> bool:
+                for part in range(PARTS):
+                    send(broker, make_feature(bundle, part))
+                return len(labels(broker)) >= count
+
+            wait_until(answered)
+
+
+def changed(**fields: object) -> Callable[[Feature], bytes]:
+    return lambda feature: msgspec.structs.replace(feature, **fields).encode()
+
+
+def with_nan(feature: Feature) -> bytes:
+    return feature.encode()[:-2] + np.array(np.nan, "<f2").tobytes()
+
+
+REFUSED: dict[str, tuple[Callable[[Feature], bytes], str]] = {
+    "other-bundle": (changed(fingerprint=b"stranger"), "other_bundle"),
+    "wrong-length": (changed(values=np.zeros(5, np.float32)), "length"),
+    "cut": (lambda feature: feature.encode()[:-1], "length"),
+    "other-fleet-size": (changed(parts=9), "part"),
+    "no-such-part": (changed(part=3, parts=3), "part"),
+    "nan": (with_nan, "not_finite"),
+    "empty": (lambda _: b"", "magic"),
+    "json": (lambda _: b'{"feature": [1, 2, 3]}' * 9, "magic"),
+    "future": (lambda feature: feature.encode()[:7] + b"\xff" + feature.encode()[8:], "version"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_bad_feature_harms_no_request(
+    broker: MemoryBroker,
+    bundle: Bundle,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Feature], bytes],
+    reason: str,
+) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        send(broker, make_feature(bundle, 0))
+        broker.publish(
+            TOPICS.feature(0, "node-1"), spoil(make_feature(bundle, 1)), retain=False
+        )
+        for part in (1, 2):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: labels(broker))
+    assert [label.degraded for label in labels(broker)] == [False]
+    assert aggregator_status(broker).refused == {reason: 1}
+    assert len([r for r in caplog.records if "refused" in r.getMessage()]) == 1
+
+
+def test_a_node_with_another_bundle_is_not_waited_for(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        stranger = NodeStatus(
+            state="online", node="node-1", part=1, parts=PARTS, fingerprint="00" * 8
+        )
+        broker.publish(TOPICS.node_status("node-1"), stranger.encode(), retain=True)
+        broker.publish(TOPICS.node_status("node-9"), b"\xff not json", retain=True)
+        for part in (0, 2):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: labels(broker))
+    assert aggregator_status(broker).refused == {"other_bundle": 1, "json": 1}
+    assert aggregator_status(broker).parts_online == (0, 2)
+
+
+def test_an_unheard_part_is_waited_for_only_at_the_start(
+    broker: MemoryBroker, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "GRACE_S", 0.0)
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        send(broker, make_feature(bundle, 0))
+        wait_until(lambda: labels(broker))
+    assert labels(broker)[0].parts_used == (0,)
+    assert aggregator_status(broker).state == "offline"  # said goodbye
