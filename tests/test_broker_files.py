@@ -1,0 +1,205 @@
+"""broker/: the access list is the generated one, and a real mosquitto runs with these files."""
+
+import queue
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pytest
+
+from devit_iot.config import BrokerConfig
+from devit_iot.errors import BrokerError
+from devit_iot.services.processes import free_port
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics, mosquitto_acl
+from devit_iot.transport.base import Message
+from devit_iot.transport.mqtt import MqttTransport
+
+FOLDER = Path(__file__).parent.parent / "broker"
+NODES = ["pi-0", "pi-1", "pi-2", "pi-3"]
+USERS = [*NODES, "camera", "aggregator", "viewer"]
+PATHS = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/bin"
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path=PATHS)
+PASSWD = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", path=PATHS)
+needs_mosquitto = pytest.mark.skipif(
+    MOSQUITTO is None or PASSWD is None, reason="mosquitto is not installed"
+)
+TOPICS = Topics("home")
+WAIT_S = 10.0
+
+
+class Broker(NamedTuple):
+    """A running mosquitto."""
+
+    port: int
+    websocket_port: int
+    log: Path
+
+
+class Client:
+    """A connected MqttTransport that remembers what it got."""
+
+    def __init__(self, port: int, user: str, *filters: str, password: str | None = None) -> None:
+        config = BrokerConfig(url=f"mqtt://127.0.0.1:{port}", username=user)
+        secret = f"secret of {user}" if password is None else password
+        self.inbox: queue.Queue[Message] = queue.Queue()
+        self._outcome: queue.Queue[BrokerError | None] = queue.Queue()
+        self._transport = MqttTransport(config, client_id=f"test-{user}", password=secret)
+        for topic_filter in filters:
+            self._transport.subscribe(topic_filter, self.inbox.put, qos=1)
+
+    def __enter__(self) -> Self:
+        self._transport.start(
+            on_ready=lambda: self._outcome.put(None), on_refused=self._outcome.put
+        )
+        error = self._outcome.get(timeout=WAIT_S)
+        if error is not None:
+            raise error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transport.stop()
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self._transport.publish(topic, payload, qos=1)
+
+    def get(self) -> tuple[str, bytes]:
+        message = self.inbox.get(timeout=WAIT_S)
+        return message.topic, message.payload
+
+
+def localised(folder: Path, ports: dict[str, int]) -> str:
+    """The shipped configuration with its paths and ports replaced, and nothing else."""
+    text = (FOLDER / "mosquitto.conf").read_text()
+    replacements = {"/etc/mosquitto/": f"{folder}/", "/var/lib/mosquitto/": f"{folder}/"}
+    replacements |= {
+        f"listener {old}\n": f"listener {new} 127.0.0.1\n" for old, new in ports.items()
+    }
+    for old, new in replacements.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text + "user root\n"  # if the tests run as root, the files are root's
+
+
+def listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 0.5):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    folder = tmp_path_factory.mktemp("broker")
+    passwd = folder / "passwd"
+    passwd.touch(mode=0o600)
+    for user in USERS:
+        subprocess.run([str(PASSWD), "-b", str(passwd), user, f"secret of {user}"], check=True)
+    shutil.copy(FOLDER / "acl", folder)
+    (folder / "acl").chmod(0o600)
+    running = Broker(free_port(), free_port(), folder / "log")
+    config = folder / "mosquitto.conf"
+    config.write_text(localised(folder, {"1883": running.port, "9001": running.websocket_port}))
+    with running.log.open("wb") as log:
+        process = subprocess.Popen([str(MOSQUITTO), "-c", str(config)], stderr=log)
+        deadline = time.monotonic() + WAIT_S
+        while not (listens(running.port) and listens(running.websocket_port)):
+            assert process.poll() is None, running.log.read_text()
+            assert time.monotonic() < deadline, running.log.read_text()
+            time.sleep(0.02)
+        yield running
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
+
+
+def test_the_access_list_is_the_generated_one() -> None:
+    assert (FOLDER / "acl").read_text() == mosquitto_acl("home", NODES, DEFAULT_IMAGE_FILTERS)
+
+
+def test_compose_mounts_files_that_the_configuration_names() -> None:
+    compose = (FOLDER / "compose.yaml").read_text()
+    mounts = dict(re.findall(r"- \./([\w.]+):(/[\w./]+)", compose))
+    conf = (FOLDER / "mosquitto.conf").read_text()
+    assert mounts.pop("mosquitto.conf") in compose.split("command:")[1].splitlines()[0]
+    for path in mounts.values():
+        assert re.search(rf"^\w+ {re.escape(path)}/?$", conf, re.MULTILINE), path
+    ports = re.findall(r'- "(\d+):\1"', compose)
+    assert ports == re.findall(r"^listener (\d+)$", conf, re.MULTILINE)
+
+
+@needs_mosquitto
+def test_mosquitto_takes_every_line_without_complaint(broker: Broker) -> None:
+    complaints = re.findall(r".*(?:Error|Note:|deprecated|Unknown).*", broker.log.read_text())
+    assert complaints == []
+
+
+@needs_mosquitto
+def test_the_second_listener_speaks_websocket(broker: Broker) -> None:
+    request = (
+        "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Protocol: mqtt\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", broker.websocket_port), WAIT_S) as link:
+        link.sendall(request.encode())
+        assert link.recv(1024).startswith(b"HTTP/1.1 101")
+
+
+@needs_mosquitto
+@pytest.mark.parametrize(("user", "password"), [("pi-0", "wrong"), ("nobody", "x"), ("", "")])
+def test_strangers_are_refused(broker: Broker, user: str, password: str) -> None:
+    with (
+        pytest.raises(BrokerError, match="refused us: not authorized"),
+        Client(broker.port, user, password=password),
+    ):
+        pass
+
+
+@needs_mosquitto
+def test_a_node_writes_its_own_features_and_status_only(broker: Broker) -> None:
+    with (
+        Client(broker.port, "aggregator", TOPICS.features("+"), TOPICS.node_statuses) as aggregator,
+        Client(broker.port, "pi-0") as node,
+    ):
+        node.publish(TOPICS.feature(0, "pi-1"), b"forged")
+        node.publish(TOPICS.node_status("pi-1"), b"forged")
+        node.publish(TOPICS.feature(0, "pi-0"), b"own")
+        node.publish(TOPICS.node_status("pi-0"), b"own")
+        assert aggregator.get() == (TOPICS.feature(0, "pi-0"), b"own")
+        assert aggregator.get() == (TOPICS.node_status("pi-0"), b"own")
+        assert aggregator.inbox.empty()
+
+
+@needs_mosquitto
+def test_labels_come_from_the_aggregator_only(broker: Broker) -> None:
+    with (
+        Client(broker.port, "viewer", TOPICS.labels, TOPICS.node_statuses) as viewer,
+        Client(broker.port, "pi-0") as node,
+        Client(broker.port, "aggregator") as aggregator,
+    ):
+        node.publish(TOPICS.label("door"), b"forged")
+        node.publish(TOPICS.node_status("pi-0"), b"own")  # behind it on the same connection
+        assert viewer.get() == (TOPICS.node_status("pi-0"), b"own")
+        viewer.publish(TOPICS.label("door"), b"forged")
+        aggregator.publish(TOPICS.label("door"), b"true")
+        assert viewer.get() == (TOPICS.label("door"), b"true")
+        assert viewer.inbox.empty()
+
+
+@needs_mosquitto
+def test_the_largest_image_passes_to_nodes_only(broker: Broker) -> None:
+    image = bytes(16 * 2**20)
+    with (
+        Client(broker.port, "pi-0", "cameras/+/image") as node,
+        Client(broker.port, "viewer", "#") as viewer,
+        Client(broker.port, "camera") as camera,
+    ):
+        camera.publish("cameras/door/image", image)
+        topic, payload = node.get()
+        assert (topic, len(payload)) == ("cameras/door/image", len(image))
+        assert viewer.inbox.empty()

@@ -1,0 +1,304 @@
+"""What the documents state about the code, where a machine can compare them."""
+
+import hashlib
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+import numpy as np
+import pytest
+
+from devit_iot import bundle, messages, spec, topics
+from devit_iot.cli.aggregate import main as aggregate
+from devit_iot.cli.devit import main as devit
+from devit_iot.cli.node import main as node
+from devit_iot.config import AggregatorConfig, BrokerConfig
+from devit_iot.engine.base import GOLDEN_TOLERANCE
+from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
+from devit_iot.services import aggregator, presence, status
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = (".", "docs", "broker", "firmware_configs", "devit_iot/demo", "benchmarks")
+DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+BUNDLE = (ROOT / "docs/bundle.md").read_text()
+COMMANDS: dict[str, click.Command] = {
+    "devit": devit,
+    "devit-node": node,
+    "devit-aggregate": aggregate,
+}
+CC = shutil.which("gcc") or shutil.which("clang")
+EPS_TEXT = {1e-5: "0.00001", 1e-6: "1e-6"}
+EXAMPLE = Feature(
+    request_id=bytes(range(16)),
+    fingerprint=bytes.fromhex("f0e1d2c3b4a59687"),
+    part=2,
+    parts=4,
+    camera="door",
+    received_ms=1_700_000_000_000,
+    timing=Timing(wait_us=1200, decode_us=3400, compute_us=56000),
+    values=np.array([1, -2, 0.1, 65504], np.float32),
+)
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """The code blocks of one language, their common indentation removed."""
+    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in blocks]
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The rows of the table whose first heading is ``heading``, without back quotes."""
+    (rows,) = re.findall(rf"^\| {heading} \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [
+        [cell.strip().replace("`", "") for cell in row.strip("|").split("|")]
+        for row in rows.splitlines()
+    ]
+
+
+def names(text: str, heading: str) -> list[str]:
+    return [row[0] for row in table(text, heading)]
+
+
+def fields(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(kind)]
+
+
+def command_lines() -> Iterator[tuple[str, str]]:
+    """Every line of a fenced block that calls one of our commands."""
+    for path in DOCUMENTS:
+        for block in fenced(path.read_text(), r"\w*"):
+            for line in block.replace("\\\n", " ").splitlines():
+                for call in re.split(r"[|;>]|&&", line.partition(" #")[0]):
+                    command = re.sub(r"^(\s|\$ |\w+=\S* |sudo |\S*/bin/(?=devit))*", "", call)
+                    if command.split(" ")[0] in COMMANDS:
+                        yield path.name, command.strip()
+
+
+def parse(command: click.Command, arguments: list[str]) -> None:
+    """Descend to the sub-command and parse its options by name, without running or converting."""
+    context = click.Context(command)
+    if isinstance(command, click.Group) and not arguments[0].startswith("-"):
+        _, found, rest = command.resolve_command(context, arguments)
+        assert found is not None
+        parse(found, rest)
+    else:
+        _, rest, _ = command.make_parser(context).parse_args(list(arguments))
+        takes = [p.nargs for p in command.params if isinstance(p, click.Argument)]
+        help_asked = bool({"--help", "--version"} & set(arguments))
+        assert help_asked or -1 in takes or len(rest) == sum(takes), rest
+
+
+def size(expression: str, symbols: dict[str, int]) -> int:
+    """``3 H d``, ``patch_size^2 * 3`` -> their product."""
+    total = 1
+    for factor in expression.replace("*", " ").split():
+        name, _, power = factor.partition("^")
+        total *= (int(name) if name.isdecimal() else symbols[name]) ** int(power or 1)
+    return total
+
+
+def documented_tensors(heading_level: str, symbols: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    (section,) = re.findall(
+        rf"^## {heading_level}\..*?(?=^## |\Z)", BUNDLE, re.DOTALL | re.MULTILINE
+    )
+    return {
+        row[0]: tuple(size(part, symbols) for part in row[1].strip("()").split(","))
+        for row in table(section, "tensor")
+    }
+
+
+def test_there_are_documents_to_check() -> None:
+    expected = {"protocol.md", "bundle.md", "architecture.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+    assert expected <= {path.name for path in DOCUMENTS}
+    assert len(list(command_lines())) >= 4
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^( *)```.*?^\1```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    relative = [target.partition("#")[0] for target in targets if "://" not in target]
+    assert [target for target in relative if target and not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(("document", "line"), list(command_lines()))
+def test_commands_have_the_options_that_documents_use(document: str, line: str) -> None:
+    program, *arguments = shlex.split(line)
+    try:
+        parse(COMMANDS[program], arguments)
+    except click.UsageError as error:
+        pytest.fail(f"{document}: {line}: {error.format_message()}")
+
+
+def test_a_wrong_option_in_a_document_would_be_found() -> None:
+    for line in ("start --prat 2", "begin", "start --part", "start stray"):
+        with pytest.raises((click.UsageError, AssertionError)):
+            parse(node, line.split())
+
+
+def test_topics_have_the_shapes_of_topics_py() -> None:
+    home = topics.Topics("home")
+    shapes = [
+        home.feature("<shard>", "<node>"),
+        home.label("<camera>"),
+        home.node_status("<node>"),
+        home.aggregator_status("<shard>"),
+    ]
+    assert names(PROTOCOL, "topic")[1:] == [shape.replace("home", "<fleet>") for shape in shapes]
+    for image_filter in topics.DEFAULT_IMAGE_FILTERS:
+        assert f"`{image_filter}`" in PROTOCOL
+
+
+def test_the_feature_header_is_the_documented_one() -> None:
+    codes = {"bytes": "{}s", "u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
+    offset, layout = 0, "<"
+    for documented, length, kind, *_ in table(PROTOCOL, "offset"):
+        assert int(documented) == offset
+        code = codes[kind].format(length)
+        assert struct.calcsize("<" + code) == int(length)
+        offset, layout = offset + int(length), layout + code
+    assert offset == messages._HEADER.size
+    assert layout == messages._HEADER.format
+    assert f"The header is {offset} bytes long" in PROTOCOL
+
+
+def test_the_documented_feature_is_what_encode_makes() -> None:
+    (block,) = fenced(PROTOCOL, "hex")
+    assert bytes.fromhex(block) == EXAMPLE.encode()
+    decoded = Feature.decode(bytes.fromhex(block))
+    assert (decoded.camera, decoded.timing) == (EXAMPLE.camera, EXAMPLE.timing)
+
+
+@pytest.mark.skipif(CC is None, reason="no C compiler (gcc or clang) is installed")
+def test_the_c_snippet_encodes_the_same_bytes(tmp_path: Path) -> None:
+    (snippet,) = fenced(PROTOCOL, "c")
+    main = """
+#include <stdio.h>
+int main(void) {
+  struct feature_header head = {.part = 2, .parts = 4, .count = 4,
+      .fingerprint = {0xf0, 0xe1, 0xd2, 0xc3, 0xb4, 0xa5, 0x96, 0x87},
+      .received_ms = 1700000000000, .wait_us = 1200, .decode_us = 3400, .compute_us = 56000};
+  for (uint8_t i = 0; i < 16; ++i) head.request_id[i] = i;
+  const float values[] = {1.0f, -2.0f, 0.1f, 65504.0f};
+  static uint8_t out[256];
+  return fwrite(out, encode_feature(head, "door", values, out), 1, stdout) != 1;
+}
+"""
+    (tmp_path / "feature.c").write_text(snippet + main)
+    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", "feature", "feature.c"]
+    built = subprocess.run(
+        [str(CC), *flags], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    made = subprocess.run([str(tmp_path / "feature")], capture_output=True, check=True)
+    assert made.stdout == EXAMPLE.encode()
+
+
+@pytest.mark.parametrize("kind", [Label, NodeStatus, AggregatorStatus], ids=lambda k: k.__name__)
+def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None:
+    assert names(PROTOCOL, kind.__name__) == fields(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [bundle.Manifest, bundle.PartEntry, bundle.FileEntry, spec.SubVitSpec, spec.BlockSpec],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_manifest_has_the_documented_fields(kind: type[msgspec.Struct]) -> None:
+    assert names(BUNDLE, kind.__name__) == fields(kind)
+
+
+def test_the_documented_tensors_are_those_of_spec_py() -> None:
+    shape = spec.SubVitSpec(28, 32, 7, 24, 5, 2, (spec.BlockSpec(3, 11),))
+    symbols = {
+        "D": shape.embed_dim,
+        "T": shape.tokens,
+        "H": 3,
+        "d": shape.head_dim,
+        "M": 11,
+        "F": shape.feature_dim,
+        "patch_size": shape.patch_size,
+        "image_size": shape.image_size,
+    }
+    stored = [*spec.tensors(shape), *spec.golden_tensors(shape)]
+    assert {
+        name.replace(".i.", ".0."): shape
+        for name, shape in documented_tensors("4", symbols).items()
+    } == {tensor.name: tensor.shape for tensor in stored}
+    fusion = spec.fusion_tensors(spec.FusionSpec(10, (shape.feature_dim,)))
+    assert {
+        name.replace(".i.", ".0."): shape
+        for name, shape in documented_tensors("5", {"C": 10, "F_i": shape.feature_dim}).items()
+    } == {tensor.name: tensor.shape for tensor in fusion}
+
+
+def test_the_fingerprint_is_the_documented_hash() -> None:
+    manifest = bundle.Bundle(ROOT / "devit_iot/demo/bundle").manifest
+    parts = ",".join(
+        f'["{part.weights.sha256}",{spec_text(part.spec)},{numbers(part.classes)}]'
+        for part in manifest.parts
+    )
+    classes = ",".join(f'"{name}"' for name in manifest.classes)
+    fusion = manifest.fusion.sha256
+    text = f'{{"classes":[{classes}],"fusion":"{fusion}","parts":[{parts}],"version":1}}'
+    assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == manifest.fingerprint
+
+
+def numbers(values: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, values))}]"
+
+
+def test_small_numbers_are_written_as_documented() -> None:
+    for value, text in EPS_TEXT.items():
+        assert msgspec.json.encode(value).decode() == text
+        assert f"`{text}`" in BUNDLE
+
+
+def spec_text(shape: spec.SubVitSpec) -> str:
+    blocks = ",".join(f'{{"heads":{b.heads},"mlp_dim":{b.mlp_dim}}}' for b in shape.blocks)
+    sizes = "".join(f'"{name}":{getattr(shape, name)},' for name in fields(type(shape))[:6])
+    return f'{{{sizes}"blocks":[{blocks}],"norm_eps":{EPS_TEXT[shape.norm_eps]}}}'
+
+
+def test_every_reason_of_refusal_is_listed() -> None:
+    raised = set()
+    for path in (ROOT / "devit_iot").rglob("*.py"):
+        raised |= set(re.findall(r'(?:Image|Message)Error\(\s*"(\w+)"', path.read_text()))
+    assert set(names(PROTOCOL, "reason")) == raised
+
+
+def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
+    defaults = AggregatorConfig()
+    stated = (
+        f"`deadline_s` ({defaults.deadline_s:g} s)",
+        f"`max_open` ({defaults.max_open})",
+        f"`lifetime_s` ({defaults.lifetime_s:g} s)",
+        f"within the last {presence.SILENCE_S:g} s",
+        f"in its first {presence.GRACE_S:g} s",
+        f"at least every {status.HEARTBEAT_S:g} s",
+        f"of them, {BrokerConfig().queue})",
+        f"because {aggregator._MAX_WAITING:,} were waiting".replace(",", " "),
+        f"1 to {topics.MAX_CAMERA_LENGTH} printable",
+    )
+    assert [text for text in stated if text not in " ".join(PROTOCOL.split())] == []
+
+
+def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
+    stated = (
+        f"1 to {bundle.MAX_CLASSES}",
+        f"1 to {bundle.MAX_PARTS};",
+        f"1 to {spec.MAX_HEAD_DIM}",
+        f"at most {spec.MAX_TOKENS}",
+        f"`{bundle._FILE_NAME.pattern}`",
+        f"`{bundle.FORMAT}`",
+        "at most 1e-3 of",
+    )
+    assert [text for text in stated if text not in BUNDLE] == []
+    assert GOLDEN_TOLERANCE == 1e-3
