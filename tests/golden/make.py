@@ -1,0 +1,141 @@
+"""What the golden files hold, and how they were made: `python -m tests.golden.make`.
+
+They are the wire and disk formats of version 1. A test that finds them changed means that boards
+in the field cannot be read any more: raise the version, do not make the files again.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from devit_iot.bundle import Array, Bundle, PartData, write_bundle
+from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+from devit_iot.spec import (
+    BlockSpec,
+    FusionSpec,
+    SubVitSpec,
+    TensorSpec,
+    fusion_tensors,
+    golden_tensors,
+    tensors,
+)
+
+GOLDEN = Path(__file__).parent
+BUNDLE_FINGERPRINT = "221d6238e831c018"
+
+FEATURE = Feature(
+    request_id=bytes(range(16)),
+    fingerprint=bytes.fromhex("a1b2c3d4e5f60718"),
+    part=2,
+    parts=4,
+    camera="entrée",
+    received_ms=1_700_000_000_123,
+    timing=Timing(wait_us=1, decode_us=20_000, compute_us=300_000),
+    values=np.array([0.0, 1.0, -2.0, 0.333251953125, 65504.0], np.float32),
+)
+LABEL = Label(
+    request_id="000102030405060708090a0b0c0d0e0f",
+    camera="entrée",
+    label="cat",
+    class_index=3,
+    confidence=0.75,
+    top5=(Ranked("cat", 3, 0.75), Ranked("dog", 5, 0.25)),
+    parts_used=(0, 2),
+    parts=4,
+    degraded=True,
+    latency_ms={"wait": 0.001, "decode": 20.0, "compute": 300.0, "collect": 12.5, "fuse": 0.25},
+)
+NODE_STATUS = NodeStatus(
+    state="online",
+    fingerprint="a1b2c3d4e5f60718",
+    parts=4,
+    version="0.1.0",
+    uptime_s=12.5,
+    unsent=1,
+    refused={"damaged": 2},
+    node="pi-1",
+    part=2,
+    replica="0/2",
+    engine="native neon, 4 threads",
+    machine="aarch64",
+    received=100,
+    published=97,
+    dropped=1,
+    lost=0,
+    decode_ms=3.5,
+    compute_ms=41.25,
+)
+AGGREGATOR_STATUS = AggregatorStatus(
+    state="offline",
+    fingerprint="a1b2c3d4e5f60718",
+    parts=4,
+    version="0.1.0",
+    uptime_s=60.0,
+    unsent=0,
+    refused={},
+    shard="0/1",
+    features=388,
+    labels=97,
+    degraded=3,
+    late=2,
+    duplicate=1,
+    dropped=0,
+    parts_online=(0, 1, 2),
+)
+MESSAGES: dict[str, Feature | Label | NodeStatus | AggregatorStatus] = {
+    "feature.bin": FEATURE,
+    "label.json": LABEL,
+    "node_status.json": NODE_STATUS,
+    "aggregator_status.json": AGGREGATOR_STATUS,
+}
+
+
+def tiny_spec(blocks: int = 1, prefix_tokens: int = 1) -> SubVitSpec:
+    return SubVitSpec(
+        image_size=4,
+        resize_size=5,
+        patch_size=2,
+        embed_dim=4,
+        head_dim=2,
+        prefix_tokens=prefix_tokens,
+        blocks=tuple(BlockSpec(heads=1 + index % 2, mlp_dim=3 + index) for index in range(blocks)),
+    )
+
+
+def random_array(tensor: TensorSpec, rng: np.random.Generator) -> Array:
+    if tensor.dtype == "uint8":
+        return rng.integers(0, 256, tensor.shape, np.uint8)
+    return rng.standard_normal(tensor.shape).astype(np.float32)
+
+
+def random_part(spec: SubVitSpec, classes: tuple[int, ...], rng: np.random.Generator) -> PartData:
+    expected = (*tensors(spec), *golden_tensors(spec))
+    return PartData(spec, classes, {t.name: random_array(t, rng) for t in expected})
+
+
+def random_fusion(spec: FusionSpec, rng: np.random.Generator) -> dict[str, Array]:
+    return {tensor.name: random_array(tensor, rng) for tensor in fusion_tensors(spec)}
+
+
+def write_tiny(path: Path, seed: int = 0) -> Bundle:
+    """Three classes; part 0 is a ViT of one block, part 1 a DeiT of two."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        random_part(tiny_spec(1), (0, 1), rng),
+        random_part(tiny_spec(2, prefix_tokens=2), (2,), rng),
+    ]
+    dims = tuple(part.spec.feature_dim for part in parts)
+    return write_bundle(
+        path,
+        name="tiny",
+        classes=("ant", "bee", "cat"),
+        parts=parts,
+        fusion=random_fusion(FusionSpec(3, dims), rng),
+        provenance={"made by": "tests/golden/make.py"},
+    )
+
+
+if __name__ == "__main__":
+    for file_name, message in MESSAGES.items():
+        (GOLDEN / file_name).write_bytes(message.encode())
+    write_tiny(GOLDEN / "bundle")

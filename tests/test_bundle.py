@@ -1,0 +1,464 @@
+"""A bundle is read back as written, or refused: nothing changed goes unnoticed."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from devit_iot import bundle as bundle_module
+from devit_iot.bundle import Array, Bundle, Manifest, PartData, write_bundle
+from devit_iot.errors import BundleError
+from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec, golden_tensors, tensors
+from tests.golden.make import (
+    BUNDLE_FINGERPRINT,
+    GOLDEN,
+    random_fusion,
+    random_part,
+    tiny_spec,
+    write_tiny,
+)
+
+FILES = ["part-0.safetensors", "part-1.safetensors", "fusion.safetensors"]
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(GOLDEN / "bundle", tmp_path / "bundle"))
+
+
+def edit(path: Path, change: Edit, *, seal: bool = False) -> None:
+    """Change the manifest; with ``seal`` its fingerprint too, as a hostile owner would."""
+    fields = json.loads((path / "manifest.json").read_text())
+    change(fields)
+    if seal:
+        manifest = msgspec.convert(fields, Manifest)
+        fields["fingerprint"] = bundle_module._fingerprint(manifest)
+    (path / "manifest.json").write_text(json.dumps(fields))
+
+
+def replace_file(path: Path, name: str, data: bytes) -> None:
+    """Put other content under ``name``, with a manifest that agrees with it."""
+    (path / name).write_bytes(data)
+
+    def change(fields: dict[str, Any]) -> None:
+        entries = [part["weights"] for part in fields["parts"]] + [fields["fusion"]]
+        (entry,) = (entry for entry in entries if entry["file"] == name)
+        entry |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    edit(path, change, seal=True)
+
+
+def replace_tensors(path: Path, name: str, arrays: dict[str, Array]) -> None:
+    save_file(arrays, path / "changed")
+    replace_file(path, name, (path / "changed").read_bytes())
+
+
+SPECS = st.builds(
+    lambda patch, grid, dim, head_dim, prefix, blocks: SubVitSpec(
+        image_size=patch * grid,
+        resize_size=patch * grid + 1,
+        patch_size=patch,
+        embed_dim=dim,
+        head_dim=head_dim,
+        prefix_tokens=prefix,
+        blocks=tuple(BlockSpec(*block) for block in blocks),
+    ),
+    *(st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.integers(1, 4)),
+    st.integers(1, 2),
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5)), min_size=1, max_size=3),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(SPECS, min_size=1, max_size=3), st.integers(1, 4), st.integers(0, 99))
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, specs: list[SubVitSpec], classes: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [random_part(spec, (seed % classes,), rng) for spec in specs]
+    fusion = random_fusion(FusionSpec(classes, tuple(s.feature_dim for s in specs)), rng)
+    names = [f"class {index}" for index in range(classes)]
+    path = tmp_path_factory.mktemp("round") / "bundle"
+    written = write_bundle(
+        path, name="n", classes=names, parts=parts, fusion=fusion, provenance={"by": "hand"}
+    )
+    found = Bundle(path)
+    found.verify()
+    assert found.manifest == written.manifest
+    assert found.fingerprint == written.fingerprint
+    assert len(found.fingerprint) == 8
+    assert found.manifest.classes == tuple(names)
+    assert found.manifest.provenance == {"by": "hand"}
+    assert sorted(file.name for file in path.parent.iterdir()) == ["bundle"]
+    for index, part in enumerate(parts):
+        assert found.part(index).spec == part.spec
+        assert found.part(index).classes == part.classes
+        equal(dict(found.part_tensors(index)), dict(part.tensors))
+    equal(dict(found.fusion_tensors()), fusion)
+
+
+def equal(found: dict[str, Array], wanted: dict[str, Array]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_the_golden_bundle_still_opens() -> None:
+    golden = Bundle(GOLDEN / "bundle")
+    golden.verify()
+    assert golden.fingerprint.hex() == BUNDLE_FINGERPRINT
+    assert golden.manifest.classes == ("ant", "bee", "cat")
+    assert golden.part(1).spec == tiny_spec(2, prefix_tokens=2)
+    assert golden.part(0).classes == (0, 1)
+    bias = golden.fusion_tensors()["bias"]
+    raw = (GOLDEN / "bundle" / "fusion.safetensors").read_bytes()
+    header = int.from_bytes(raw[:8], "little")
+    begin, end = json.loads(raw[8 : 8 + header])["bias"]["data_offsets"]
+    assert raw[8 + header + begin : 8 + header + end] == bias.astype("<f4").tobytes()
+
+
+def test_the_same_content_has_the_same_fingerprint(tmp_path: Path) -> None:
+    one, two = write_tiny(tmp_path / "one"), write_tiny(tmp_path / "two")
+    assert one.fingerprint == two.fingerprint
+    assert write_tiny(tmp_path / "other", seed=1).fingerprint != one.fingerprint
+
+
+def test_strided_and_big_endian_arrays_are_stored_right(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    part = random_part(tiny_spec(), (0,), rng)
+    fusion = random_fusion(FusionSpec(2, (4,)), rng)
+    odd: dict[str, Array] = {}
+    for name, array in part.tensors.items():
+        odd[name] = (
+            np.asfortranarray(array) if array.ndim > 1 else array.astype(f">{array.dtype.str[1:]}")
+        )
+    found = write_bundle(
+        tmp_path / "b",
+        name="n",
+        classes=("x", "y"),
+        parts=[PartData(part.spec, (0,), odd)],
+        fusion=fusion,
+        provenance={},
+    )
+    equal(dict(found.part_tensors(0)), dict(part.tensors))
+
+
+def test_files_can_be_read_by_a_service_of_another_user(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "b")
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in (tmp_path / "b").iterdir())
+
+
+def test_tensors_are_a_mapping_of_the_spec() -> None:
+    found = Bundle(GOLDEN / "bundle").part_tensors(0)
+    spec = tiny_spec()
+    assert list(found) == [t.name for t in (*tensors(spec), *golden_tensors(spec))]
+    assert len(found) == 12
+    with pytest.raises(KeyError):
+        found["no such tensor"]
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_there_is_no_such_part(index: int) -> None:
+    with pytest.raises(BundleError, match="parts 0 to 1"):
+        Bundle(GOLDEN / "bundle").part_tensors(index)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_byte_is_found(tiny: Path, name: str) -> None:
+    original = (tiny / name).read_bytes()
+    for position in (0, 9, len(original) // 2, len(original) - 1):
+        changed = bytearray(original)
+        changed[position] ^= 1
+        (tiny / name).write_bytes(changed)
+        with pytest.raises(BundleError, match="not the file that the manifest names"):
+            Bundle(tiny).verify()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_cut_or_longer_file_is_found(tiny: Path, name: str) -> None:
+    original = (tiny / name).read_bytes()
+    for data in (b"", original[:-1], original + b"\0"):
+        (tiny / name).write_bytes(data)
+        with pytest.raises(BundleError, match=name):
+            Bundle(tiny).verify()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(tiny: Path, name: str) -> None:
+    (tiny / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is missing"):
+        Bundle(tiny).verify()
+
+
+def test_a_board_needs_its_own_part_only(tiny: Path) -> None:
+    (tiny / "part-1.safetensors").unlink()
+    (tiny / "fusion.safetensors").unlink()
+    assert "pos_embed" in Bundle(tiny).part_tensors(0)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 1000, -2])
+def test_a_cut_manifest_is_refused(tiny: Path, keep: int) -> None:
+    manifest = tiny / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:keep].rstrip(b"}\n"))
+    with pytest.raises(BundleError, match="does not parse"):
+        Bundle(tiny)
+
+
+@pytest.mark.parametrize(
+    "text", [b"\xff\xfe", b"[1]", b"null", b'{"format": "devit-bundle", "version": 1}']
+)
+def test_a_manifest_that_is_none_is_refused(tiny: Path, text: bytes) -> None:
+    (tiny / "manifest.json").write_bytes(text)
+    with pytest.raises(BundleError, match="does not parse"):
+        Bundle(tiny)
+
+
+def test_a_deeply_nested_manifest_is_refused(tiny: Path) -> None:
+    (tiny / "manifest.json").write_bytes(b'{"format":' + b"[" * 100_000)
+    with pytest.raises(BundleError):
+        Bundle(tiny)
+
+
+def test_a_huge_manifest_is_refused_unread(tiny: Path) -> None:
+    with (tiny / "manifest.json").open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(BundleError, match="larger than any manifest"):
+        Bundle(tiny)
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(BundleError, match="is not a bundle"):
+            Bundle(path)
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"version": 0}, {"format": "other"}])
+def test_another_version_is_named(tiny: Path, change: dict[str, Any]) -> None:
+    def extend(fields: dict[str, Any]) -> None:
+        fields |= change | {"key of the future": [1]}
+
+    edit(tiny, extend)
+    with pytest.raises(BundleError, match="version 1"):
+        Bundle(tiny)
+
+
+def set_spec(key: str, value: object) -> Edit:
+    def change(fields: dict[str, Any]) -> None:
+        fields["parts"][0]["spec"][key] = value
+
+    return change
+
+
+def swap_parts(fields: dict[str, Any]) -> None:
+    fields["parts"].reverse()
+
+
+def rename_class(fields: dict[str, Any]) -> None:
+    fields["classes"][0] = "fly"
+
+
+def swap_classes(fields: dict[str, Any]) -> None:
+    fields["classes"].reverse()
+
+
+def other_subtask(fields: dict[str, Any]) -> None:
+    fields["parts"][0]["classes"] = [1]
+
+
+def other_weights(fields: dict[str, Any]) -> None:
+    fields["parts"][0]["weights"]["sha256"] = "0" * 64
+
+
+def other_fusion(fields: dict[str, Any]) -> None:
+    fields["fusion"]["sha256"] = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        swap_parts,
+        rename_class,
+        swap_classes,
+        other_subtask,
+        other_weights,
+        other_fusion,
+        set_spec("norm_eps", 1e-5),
+        set_spec("resize_size", 6),
+    ],
+)
+def test_an_edited_manifest_is_found_by_its_fingerprint(tiny: Path, change: Edit) -> None:
+    edit(tiny, change)
+    with pytest.raises(BundleError, match="fingerprint"):
+        Bundle(tiny)
+
+
+def test_name_and_provenance_are_free(tiny: Path) -> None:
+    edit(tiny, lambda fields: fields.update(name="other", provenance={"note": "on the shelf"}))
+    assert Bundle(tiny).fingerprint.hex() == BUNDLE_FINGERPRINT
+
+
+def no_parts(fields: dict[str, Any]) -> None:
+    fields["parts"] = []
+
+
+def many_parts(fields: dict[str, Any]) -> None:
+    fields["parts"] *= 128
+
+
+def no_classes(fields: dict[str, Any]) -> None:
+    fields["classes"] = []
+
+
+def many_classes(fields: dict[str, Any]) -> None:
+    fields["classes"] = ["x"] * 65536
+
+
+def class_index(index: int) -> Edit:
+    def change(fields: dict[str, Any]) -> None:
+        fields["parts"][1]["classes"] = [index]
+
+    return change
+
+
+def file_name(name: str) -> Edit:
+    def change(fields: dict[str, Any]) -> None:
+        fields["fusion"]["file"] = name
+
+    return change
+
+
+def unknown_key(fields: dict[str, Any]) -> None:
+    fields["parts"][0]["spec"]["register_tokens"] = 4
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (no_parts, "1 to 255 parts, got 0"),
+        (many_parts, "1 to 255 parts, got 256"),
+        (no_classes, "1 to 65535 classes, got 0"),
+        (many_classes, "1 to 65535 classes, got 65536"),
+        (class_index(3), "class index"),
+        (class_index(-1), "class index"),
+        (set_spec("patch_size", 3), "does not divide"),
+        (file_name("../fusion.safetensors"), "not a plain file name"),
+        (file_name("/etc/passwd"), "not a plain file name"),
+        (file_name("a\\b"), "not a plain file name"),
+        (file_name(".hidden"), "not a plain file name"),
+        (file_name(".."), "not a plain file name"),
+        (file_name(""), "not a plain file name"),
+        (file_name("a\n"), "not a plain file name"),
+        (file_name("a\0b"), "not a plain file name"),
+        (file_name("x" * 101), "not a plain file name"),
+    ],
+)
+def test_an_inconsistent_manifest_is_refused(tiny: Path, change: Edit, problem: str) -> None:
+    edit(tiny, change, seal=True)
+    with pytest.raises(BundleError, match=problem):
+        Bundle(tiny)
+
+
+def test_an_unknown_key_is_refused(tiny: Path) -> None:
+    edit(tiny, unknown_key)
+    with pytest.raises(BundleError, match="register_tokens"):
+        Bundle(tiny)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_tensor_is_named(tiny: Path, name: str) -> None:
+    arrays = load_file(tiny / name)
+    gone = min(arrays)
+    del arrays[gone]
+    replace_tensors(tiny, name, arrays)
+    with pytest.raises(BundleError, match=f"lacks tensor '{gone}'"):
+        Bundle(tiny).verify()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_tensor_of_another_shape_or_type_is_refused(tiny: Path, name: str) -> None:
+    arrays = load_file(tiny / name)
+    victim = max(arrays)
+    good = arrays[victim]
+    for bad in (good[..., :-1], good.reshape(-1, 1, 1), good.astype(np.float16)):
+        replace_tensors(tiny, name, arrays | {victim: np.ascontiguousarray(bad)})
+        with pytest.raises(BundleError, match=f"tensor '{victim}' is"):
+            Bundle(tiny).verify()
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tiny: Path) -> None:
+    for data in (b"", b"\x80\x04pickle", b"\xff" * 64, b"\x02" + bytes(7) + b"{}x"):
+        replace_file(tiny, "part-0.safetensors", data)
+        with pytest.raises(BundleError, match=r"part-0\.safetensors"):
+            Bundle(tiny).verify()
+
+
+def write_with(path: Path, name: str, array: Array | None) -> None:
+    """Write a bundle of one part with one tensor replaced, or left out."""
+    rng = np.random.default_rng(0)
+    part = random_part(tiny_spec(), (0,), rng)
+    fusion = random_fusion(FusionSpec(2, (4,)), rng)
+    arrays = dict(part.tensors)
+    target = arrays if name in arrays else fusion
+    if array is None:
+        del target[name]
+    else:
+        target[name] = array
+    write_bundle(
+        path,
+        name="n",
+        classes=("x", "y"),
+        parts=[PartData(part.spec, (0,), arrays)],
+        fusion=fusion,
+        provenance={},
+    )
+
+
+@pytest.mark.parametrize("name", ["pos_embed", "golden.feature", "bias"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_not_written(tmp_path: Path, name: str, bad: float) -> None:
+    shape = {"pos_embed": (5, 4), "golden.feature": (4,), "bias": (2,)}[name]
+    array = np.zeros(shape, np.float32)
+    array.flat[-1] = bad
+    with pytest.raises(BundleError, match=f"'{name}' holds NaN or infinity"):
+        write_with(tmp_path / "b", name, array)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    "array", [None, np.zeros((5, 4)), np.zeros((4, 5), np.float32), np.zeros(20, np.float32)]
+)
+def test_tensors_that_do_not_fit_are_not_written(tmp_path: Path, array: Array | None) -> None:
+    with pytest.raises(BundleError, match="tensor 'pos_embed': expected"):
+        write_with(tmp_path / "b", "pos_embed", array)
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_exists_is_not_overwritten(tmp_path: Path) -> None:
+    kept = tmp_path / "folder" / "kept"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    for path in (kept.parent, kept):
+        with pytest.raises(BundleError, match="exists already"):
+            write_tiny(path)
+    assert kept.read_text() == "mine"
+
+
+def test_an_empty_folder_and_an_old_attempt_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b.partial").mkdir()
+    (tmp_path / "b.partial" / "stale").write_text("x")
+    write_tiny(tmp_path / "b").verify()
+    assert sorted(file.name for file in (tmp_path / "b").iterdir()) == sorted(
+        [*FILES, "manifest.json"]
+    )

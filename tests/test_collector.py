@@ -1,0 +1,187 @@
+"""Every feature that is taken is in exactly one answer, and no request waits past its deadline."""
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from devit_iot.messages import Feature
+from devit_iot.services import collector as collector_module
+from devit_iot.services.collector import Collector, Request
+from tests.golden.make import FEATURE
+
+DEADLINE_S = 4.0
+LIFETIME_S = 12.0
+MAX_OPEN = 3
+ALL = frozenset({0, 1, 2})
+NOBODY: frozenset[int] = frozenset()
+
+
+def feature(request: int, part: int, camera: str = "door") -> Feature:
+    return msgspec.structs.replace(
+        FEATURE, request_id=bytes([request]) * 16, part=part, parts=3, camera=camera
+    )
+
+
+def collector(max_open: int = MAX_OPEN) -> Collector:
+    return Collector(deadline_s=DEADLINE_S, lifetime_s=LIFETIME_S, max_open=max_open)
+
+
+def ids(requests: list[Request]) -> list[int]:
+    return [request.request_id[0] for request in requests]
+
+
+class CollectorMachine(RuleBasedStateMachine):
+    """Compares a collector with dictionaries; the clock runs in whole seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.collector = collector()
+        self.open: dict[int, dict[int, Feature]] = {}
+        self.first: dict[int, float] = {}
+        self.latest: dict[int, tuple[float, int]] = {}
+        self.forget: dict[int, float] = {}
+        self.taken: list[Feature] = []
+        self.answered: list[Feature] = []
+
+    @rule(request=st.integers(0, 5), part=st.integers(0, 2))
+    def add(self, request: int, part: int) -> None:
+        sent = feature(request, part)
+        verdict = self.collector.add(sent, self.now)
+        if self.now < self.forget.get(request, 0.0):
+            assert verdict == "late"
+        elif part in self.open.get(request, {}):
+            assert verdict == "duplicate"
+        else:
+            assert verdict == "taken"
+            self.taken.append(sent)
+            self.open.setdefault(request, {})[part] = sent
+            self.first.setdefault(request, self.now)
+            self.latest[request] = (self.now, part)
+
+    @rule(seconds=st.integers(0, 3))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.forget)
+    @rule()
+    def wait_for_forgetting(self) -> None:
+        self.now = max(self.now, min(self.forget.values()))
+
+    @rule(expected=st.frozensets(st.integers(0, 2)))
+    def due(self, expected: frozenset[int]) -> None:
+        order = sorted(self.open, key=lambda request: self.first[request])
+        surplus = set(list(self.open)[: max(0, len(order) - MAX_OPEN)])
+        wanted = {
+            request
+            for request, parts in self.open.items()
+            if request in surplus
+            or self.now >= self.first[request] + DEADLINE_S
+            or expected <= parts.keys()
+        }
+        ready = self.collector.due(self.now, expected)
+        assert set(ids(ready)) == wanted
+        assert len(ready) == len(wanted)
+        for request in ready:
+            key = request.request_id[0]
+            features = self.open.pop(key)
+            assert request.camera == "door"
+            assert request.first == self.first.pop(key)
+            assert (request.last, request.last_part) == self.latest.pop(key)
+            assert request.features.keys() == features.keys()
+            for part, found in request.features.items():
+                assert found is features[part]
+            self.answered += request.features.values()
+            self.forget[key] = self.now + LIFETIME_S
+
+    @invariant()
+    def no_feature_is_lost_or_answered_twice(self) -> None:
+        waiting = [found for parts in self.open.values() for found in parts.values()]
+        found = [id(each) for each in (*waiting, *self.answered)]
+        assert len(set(found)) == len(found)
+        assert set(found) == {id(each) for each in self.taken}
+
+    @invariant()
+    def the_next_deadline_is_the_oldest_request(self) -> None:
+        assert len(self.collector) == len(self.open)
+        wanted = min(self.first.values()) + DEADLINE_S if self.first else None
+        assert self.collector.next_deadline() == wanted
+
+    def teardown(self) -> None:
+        ready = self.collector.due(self.now + DEADLINE_S, ALL)
+        assert set(ids(ready)) == self.open.keys()
+        assert self.collector.next_deadline() is None
+
+
+TestCollectorMachine = CollectorMachine.TestCase
+TestCollectorMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_a_complete_request_is_answered_at_once() -> None:
+    waiting = collector()
+    for part in range(3):
+        assert waiting.due(0.0, ALL) == []
+        assert waiting.add(feature(1, part), 0.5 * part) == "taken"
+    (request,) = waiting.due(1.0, ALL)
+    assert sorted(request.features) == [0, 1, 2]
+    assert (request.first, request.last, request.last_part) == (0.0, 1.0, 2)
+    assert waiting.due(99.0, ALL) == []
+
+
+def test_a_part_that_is_not_expected_is_used_but_not_awaited() -> None:
+    waiting = collector()
+    waiting.add(feature(1, 2), 0.0)
+    assert waiting.due(0.0, frozenset({0})) == []
+    waiting.add(feature(1, 0), 0.0)
+    (request,) = waiting.due(0.0, frozenset({0}))
+    assert sorted(request.features) == [0, 2]
+
+
+def test_without_any_expected_part_nothing_waits() -> None:
+    waiting = collector()
+    waiting.add(feature(1, 2), 0.0)
+    assert ids(waiting.due(0.0, NOBODY)) == [1]
+
+
+def test_the_deadline_counts_from_the_first_feature() -> None:
+    waiting = collector()
+    waiting.add(feature(1, 0), 10.0)
+    waiting.add(feature(1, 1), 13.0)
+    assert waiting.next_deadline() == 14.0
+    assert waiting.due(13.999, ALL) == []
+    assert ids(waiting.due(14.0, ALL)) == [1]
+
+
+def test_late_and_duplicate() -> None:
+    waiting = collector()
+    assert waiting.add(feature(1, 0), 0.0) == "taken"
+    assert waiting.add(feature(1, 0), 1.0) == "duplicate"
+    (request,) = waiting.due(4.0, ALL)
+    assert (request.last, len(request.features)) == (0.0, 1)
+    assert waiting.add(feature(1, 1), 15.9) == "late"
+    assert waiting.add(feature(1, 0), 15.9) == "late"
+    assert len(waiting) == 0
+    assert waiting.add(feature(1, 1), 16.0) == "taken"  # the same bytes, a new request
+
+
+def test_the_oldest_requests_give_way() -> None:
+    waiting = collector(max_open=2)
+    for request in range(5):
+        waiting.add(feature(request, 0), float(request) / 10)
+    assert ids(waiting.due(0.5, ALL)) == [0, 1, 2]
+    assert len(waiting) == 2
+    assert waiting.add(feature(0, 1), 0.5) == "late"
+    assert waiting.add(feature(4, 1), 0.5) == "taken"
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector_module, "_MAX_REMEMBERED", 10)
+    waiting = collector()
+    for request in range(30):
+        waiting.add(feature(request, 0), 0.0)
+        waiting.due(0.0, NOBODY)
+        assert len(waiting._answered) <= 11
+    assert waiting.add(feature(29, 1), 0.0) == "late"
+    assert waiting.add(feature(0, 1), 0.0) == "taken"

@@ -1,0 +1,267 @@
+"""Bytes from the wire -> the square that a sub-ViT takes, or ImageError."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from devit_iot.engine.image import load_image
+from devit_iot.errors import ImageError
+from devit_iot.spec import BlockSpec, SubVitSpec
+
+SPEC = SubVitSpec(
+    image_size=32,
+    resize_size=37,
+    patch_size=8,
+    embed_dim=4,
+    head_dim=4,
+    prefix_tokens=1,
+    blocks=(BlockSpec(1, 4),),
+)
+SIZE = (SPEC.image_size, SPEC.image_size, 3)
+FORMATS = ["JPEG", "PNG", "WEBP"]
+
+
+def noise(width: int, height: int) -> Image.Image:
+    """Smooth enough for a JPEG, and different at every place."""
+    rng = np.random.default_rng(width * 10_000 + height)
+    coarse = rng.integers(0, 256, (max(2, height // 8), max(2, width // 8), 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR)
+
+
+def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:  # noqa: ANN401
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def load(payload: bytes, **limits: int) -> NDArray[np.uint8]:
+    """Load, and check what every result must be."""
+    result = load_image(payload, SPEC, **limits)
+    assert result.shape == SIZE
+    assert result.dtype == np.uint8
+    assert result.flags.c_contiguous
+    return result
+
+
+def refused(payload: bytes, **limits: int) -> str:
+    with pytest.raises(ImageError) as caught:
+        load_image(payload, SPEC, **limits)
+    return caught.value.reason
+
+
+def reference(payload: bytes) -> NDArray[np.uint8]:
+    """Everything decoded, everything resized, then the middle."""
+    image = Image.open(io.BytesIO(payload)).convert("RGB")
+    short = min(image.size)
+    width, height = (round(side * SPEC.resize_size / short) for side in image.size)
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    top, left = (height - SPEC.image_size) // 2, (width - SPEC.image_size) // 2
+    return resized[top : top + SPEC.image_size, left : left + SPEC.image_size]
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize(
+    "size", [(60, 40), (40, 60), (37, 37), (32, 32), (20, 13), (73, 51), (70, 290), (1, 1), (8, 1)]
+)
+def test_equals_the_full_pipeline(file_format: str, size: tuple[int, int]) -> None:
+    payload = encoded(noise(*size), file_format)
+    np.testing.assert_array_equal(load(payload), reference(payload))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (151, 480), (1920, 1080)])
+def test_large_lossless_images_equal_the_full_pipeline(size: tuple[int, int]) -> None:
+    payload = encoded(noise(*size), "PNG", compress_level=1)
+    np.testing.assert_array_equal(load(payload), reference(payload))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1920, 1080), (148, 148)])
+def test_a_jpeg_decoded_at_a_reduced_scale_is_close(size: tuple[int, int]) -> None:
+    payload = encoded(noise(*size), "JPEG", quality=95)
+    error = load(payload).astype(float) - reference(payload)
+    assert np.abs(error).mean() < 2
+    assert np.abs(error).max() < 24
+
+
+def test_the_middle_is_kept() -> None:
+    image = Image.new("RGB", (300, 100), (255, 0, 0))
+    image.paste((0, 255, 0), (100, 0, 200, 100))
+    assert (load(encoded(image, "PNG")) == (0, 255, 0)).all()
+    upright = image.transpose(Image.Transpose.ROTATE_90)
+    assert (load(encoded(upright, "PNG")) == (0, 255, 0)).all()
+
+
+@pytest.mark.parametrize("size", [(20_000, 2), (2, 20_000), (30_000, 1), (1, 30_000), (4000, 30)])
+def test_very_long_images_give_their_middle(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, (255, 0, 0))
+    width, height = size
+    short = min(size)
+    box = ((width - 7 * short) // 2, (height - 7 * short) // 2)
+    middle = (max(box[0], 0), max(box[1], 0), min(box[0] + 7 * short, width), height)
+    if height > width:
+        middle = (0, max(box[1], 0), width, min(box[1] + 7 * short, height))
+    image.paste((0, 0, 255), middle)
+    assert (load(encoded(image, "PNG")) == (0, 0, 255)).all()
+
+
+def solid(mode: str, colour: Any) -> Image.Image:  # noqa: ANN401 - a number or a tuple
+    return Image.new(mode, (50, 40), colour)
+
+
+def palette(colour: tuple[int, int, int]) -> Image.Image:
+    return solid("RGB", colour).quantize(4)
+
+
+@pytest.mark.parametrize(
+    ("image", "file_format", "wanted"),
+    [
+        (solid("L", 130), "PNG", (130, 130, 130)),
+        (solid("L", 130), "JPEG", (130, 130, 130)),
+        (solid("1", 1), "PNG", (255, 255, 255)),
+        (solid("LA", (130, 77)), "PNG", (130, 130, 130)),
+        (solid("RGBA", (10, 200, 30, 128)), "PNG", (10, 200, 30)),
+        (palette((10, 200, 30)), "PNG", (10, 200, 30)),
+        (solid("CMYK", (0, 0, 0, 0)), "JPEG", (255, 255, 255)),
+        (solid("CMYK", (255, 0, 0, 0)), "JPEG", (0, 255, 255)),
+        (solid("I;16", 128 * 257), "PNG", (128, 128, 128)),
+        (solid("I;16", 300), "PNG", (1, 1, 1)),
+    ],
+    ids=["L", "L-JPEG", "1", "LA", "RGBA", "P", "CMYK", "CMYK-cyan", "16-bit", "16-bit-dark"],
+)
+def test_every_kind_of_pixel_becomes_rgb(
+    image: Image.Image, file_format: str, wanted: tuple[int, int, int]
+) -> None:
+    error = load(encoded(image, file_format)).astype(int) - np.array(wanted)
+    assert np.abs(error).max() <= 2
+
+
+def png16(red: int, green: int, blue: int) -> bytes:
+    """A 16-bit RGB PNG, which Pillow does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    pixels = (b"\0" + struct.pack(">3H", red, green, blue) * 50) * 40
+    header = struct.pack(">IIBBBBB", 50, 40, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def test_sixteen_bit_colour() -> None:
+    error = load(png16(10 * 257, 200 * 257, 30 * 257)).astype(int) - np.array([10, 200, 30])
+    assert np.abs(error).max() <= 1
+
+
+def test_an_animation_gives_its_first_frame() -> None:
+    later = [solid("RGB", (0, 0, 255))]
+    payload = encoded(
+        solid("RGB", (0, 255, 0)), "WEBP", save_all=True, append_images=later, lossless=True
+    )
+    assert (load(payload) == (0, 255, 0)).all()
+
+
+def test_nothing_is_refused() -> None:
+    assert refused(b"") == "empty"
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "BMP", "TIFF", "PPM", "ICO", "PCX", "TGA"])
+def test_other_formats_are_refused(file_format: str) -> None:
+    assert refused(encoded(noise(40, 40), file_format)) == "unknown_codec"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\0", b"garbage", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0"],
+)
+def test_garbage_is_refused(payload: bytes) -> None:
+    assert refused(payload) in {"unknown_codec", "damaged"}
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_truncated_image_is_refused(file_format: str, share: float) -> None:
+    payload = encoded(noise(200, 200), file_format)
+    assert refused(payload[: int(share * len(payload))]) in {"damaged", "unknown_codec"}
+
+
+PAYLOADS = [encoded(noise(70, 50), file_format) for file_format in FORMATS]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(PAYLOADS),
+    st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 255)), max_size=6),
+    st.integers(0, 3000),
+)
+def test_a_damaged_image_is_decoded_or_refused(
+    payload: bytes, flips: list[tuple[int, int]], cut: int
+) -> None:
+    changed = bytearray(payload)
+    for position, mask in flips:
+        changed[position % len(changed)] ^= mask
+    try:
+        load(bytes(changed[: len(changed) - cut % len(changed)]), max_pixels=100_000)
+        reason = ""
+    except ImageError as error:
+        reason = error.reason
+    assert reason in {"", "damaged", "unknown_codec", "too_large"}
+
+
+def jpeg_that_claims(width: int, height: int) -> bytes:
+    """A small JPEG whose frame header lies about its size."""
+    payload = bytearray(encoded(noise(16, 16), "JPEG"))
+    frame = payload.index(b"\xff\xc0")  # marker, length, precision, height, width
+    assert payload[frame + 5 : frame + 9] == struct.pack(">HH", 16, 16)
+    payload[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(payload)
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    payload = bytearray(encoded(noise(16, 16), "PNG"))
+    payload[16:24] = struct.pack(">II", width, height)
+    payload[29:33] = struct.pack(">I", zlib.crc32(payload[12:29]))
+    return bytes(payload)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        jpeg_that_claims(13_000, 13_000),
+        jpeg_that_claims(65_500, 65_500),
+        png_that_claims(13_000, 13_000),
+        png_that_claims(2**31 - 1, 2**31 - 1),
+    ],
+    ids=["jpeg", "jpeg-bomb", "png", "png-bomb"],
+)
+def test_a_huge_image_is_refused_by_its_header(
+    payload: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected(*_: object) -> None:
+        raise MemoryError
+
+    assert len(payload) < 2000
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", unexpected)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.draft", unexpected, raising=False)
+    assert refused(payload) == "too_large"
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_the_limit_of_pixels_is_exact(file_format: str) -> None:
+    payload = encoded(noise(50, 40), file_format)
+    load(payload, max_pixels=2000)
+    assert refused(payload, max_pixels=1999) == "too_large"
+
+
+def test_odd_metadata_is_no_reason_to_refuse() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    payload = encoded(noise(50, 40), "JPEG", exif=exif.tobytes() + b"\xff" * 9)
+    load(payload)

@@ -1,0 +1,150 @@
+"""The newest item of each key, in the order in which the keys began to wait."""
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devit_iot.services.mailbox import Mailbox
+
+
+def drained(mailbox: Mailbox[int]) -> list[int]:
+    items = []
+    while (item := mailbox.get(0)) is not None:
+        items.append(item)
+    return items
+
+
+def test_the_newest_wins() -> None:
+    mailbox: Mailbox[int] = Mailbox(4)
+    assert all(mailbox.put("a", item) for item in range(5))
+    assert mailbox.dropped == 4
+    assert drained(mailbox) == [4]
+    assert mailbox.dropped == 4
+
+
+def test_a_replaced_item_keeps_its_place() -> None:
+    mailbox: Mailbox[int] = Mailbox(4)
+    mailbox.put("slow", 1)
+    mailbox.put("fast", 2)
+    mailbox.put("slow", 3)
+    mailbox.put("fast", 4)
+    assert drained(mailbox) == [3, 4]
+
+
+def test_a_fast_camera_does_not_starve_a_slow_one() -> None:
+    mailbox: Mailbox[str] = Mailbox(4)
+    mailbox.put("fast", "fast")
+    taken = []
+    for turn in range(6):
+        if turn == 1:
+            mailbox.put("slow", "slow")
+        taken.append(mailbox.get(0))
+        mailbox.put("fast", "fast")
+    assert taken == ["fast", "fast", "slow", "fast", "fast", "fast"]
+
+
+def test_the_number_of_keys_is_bounded() -> None:
+    mailbox: Mailbox[int] = Mailbox(2)
+    assert mailbox.put("a", 1)
+    assert mailbox.put("b", 2)
+    assert not mailbox.put("c", 3)
+    assert mailbox.put("a", 4)  # known keys still take newer items
+    assert mailbox.dropped == 1  # a refused item is not a dropped one
+    assert mailbox.get(0) == 4
+    assert mailbox.put("c", 5)
+    assert drained(mailbox) == [2, 5]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.sampled_from("abcd")), max_size=60))
+def test_against_a_list(steps: list[str | None]) -> None:
+    """None takes, a letter puts; the model is a list of pairs."""
+    mailbox: Mailbox[int] = Mailbox(3)
+    waiting: list[tuple[str, int]] = []
+    dropped = 0
+    for number, key in enumerate(steps):
+        keys = [waiting_key for waiting_key, _ in waiting]
+        if key is None:
+            wanted = waiting.pop(0)[1] if waiting else None
+            assert mailbox.get(0) == wanted
+        elif key in keys:
+            dropped += 1
+            waiting[keys.index(key)] = (key, number)
+            assert mailbox.put(key, number)
+        else:
+            assert mailbox.put(key, number) == (len(waiting) < 3)
+            waiting += [(key, number)] if len(waiting) < 3 else []
+    assert mailbox.dropped == dropped
+    assert drained(mailbox) == [number for _, number in waiting]
+
+
+def test_an_empty_mailbox_waits_no_longer_than_asked() -> None:
+    begin = time.monotonic()
+    assert Mailbox[int](1).get(0.05) is None
+    assert 0.04 < time.monotonic() - begin < 2
+
+
+def test_close_empties() -> None:
+    mailbox: Mailbox[int] = Mailbox(4)
+    mailbox.put("a", 1)
+    assert not mailbox.closed
+    mailbox.close()
+    assert mailbox.closed
+    assert mailbox.get(60) is None
+    mailbox.put("b", 2)
+    assert mailbox.get(60) is None
+
+
+@pytest.mark.parametrize("wake", ["put", "close"])
+def test_a_waiting_get_wakes(wake: str) -> None:
+    mailbox: Mailbox[int] = Mailbox(4)
+    found: list[int | None] = []
+    thread = threading.Thread(target=lambda: found.append(mailbox.get(60)), daemon=True)
+    thread.start()
+    time.sleep(0.05)
+    if wake == "put":
+        mailbox.put("a", 7)
+    else:
+        mailbox.close()
+    thread.join(10)
+    assert found == [7 if wake == "put" else None]
+
+
+def test_close_wakes_every_waiting_get() -> None:
+    mailbox: Mailbox[int] = Mailbox(4)
+    threads = [threading.Thread(target=mailbox.get, args=(60,), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    mailbox.close()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_nothing_is_lost_between_threads() -> None:
+    mailbox: Mailbox[int] = Mailbox(4)
+    count = 2000
+    taken: list[int] = []
+
+    def take() -> None:
+        while (item := mailbox.get(10)) is not None:
+            taken.append(item)
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    for number in range(count):
+        mailbox.put(str(number % 4), number)
+    deadline = time.monotonic() + 10
+    while len(taken) + mailbox.dropped < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+    mailbox.close()
+    thread.join(10)
+    assert len(taken) + mailbox.dropped == count
+    assert len(set(taken)) == len(taken)
+    for key in range(4):  # of one key, later items come later
+        own = [number for number in taken if number % 4 == key]
+        assert own == sorted(own)

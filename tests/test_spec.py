@@ -1,0 +1,139 @@
+"""Shapes, sizes and the rules of a possible sub-ViT."""
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+
+from devit_iot.errors import SpecError
+from devit_iot.spec import (
+    BlockSpec,
+    FusionSpec,
+    SubVitSpec,
+    TensorSpec,
+    block_tensors,
+    fusion_tensors,
+    golden_tensors,
+    macs,
+    tensors,
+)
+
+VIT_TINY = SubVitSpec(
+    image_size=224,
+    resize_size=248,
+    patch_size=16,
+    embed_dim=192,
+    head_dim=64,
+    prefix_tokens=1,
+    blocks=(BlockSpec(heads=3, mlp_dim=768),) * 12,
+)
+UNEVEN = SubVitSpec(
+    image_size=8,
+    resize_size=8,
+    patch_size=4,
+    embed_dim=10,
+    head_dim=4,
+    prefix_tokens=2,
+    blocks=(BlockSpec(heads=2, mlp_dim=5), BlockSpec(heads=1, mlp_dim=7)),
+)
+
+
+def changed(**changes: Any) -> SubVitSpec:  # noqa: ANN401 - any field
+    return msgspec.structs.replace(UNEVEN, **changes)
+
+
+def test_sizes_of_a_known_network() -> None:
+    assert (VIT_TINY.patches, VIT_TINY.tokens, VIT_TINY.patch_dim) == (196, 197, 768)
+    assert VIT_TINY.feature_dim == 192
+    assert UNEVEN.tokens == 2 + 4
+    assert UNEVEN.feature_dim == 20  # class and distillation token
+
+
+def test_parameters_of_a_known_network() -> None:
+    """ViT-Ti/16 has 5,717,416 with its classifier of 1000 classes (timm, vit_tiny_patch16_224)."""
+    without_classifier = 5_717_416 - 193 * 1000
+    folded_tokens = 192 + 192  # class token and patch bias are in the position embedding
+    folded_norms = 25 * 2 * 192
+    count = sum(math.prod(tensor.shape) for tensor in tensors(VIT_TINY))
+    assert count == without_classifier - folded_tokens - folded_norms
+
+
+def test_macs_of_a_known_network() -> None:
+    tokens, dim = 197, 192
+    linear = 12 * tokens * (dim * 3 * dim + dim * dim + 2 * dim * 4 * dim)
+    attention = 12 * 2 * tokens * tokens * dim
+    assert macs(VIT_TINY) == 196 * 768 * dim + linear + attention
+    assert 1.2e9 < macs(VIT_TINY) < 1.3e9  # Touvron et al. 2021 say 1.3 G for DeiT-Ti
+
+
+def test_macs_count_every_block_by_itself() -> None:
+    tokens, dim, inner, mlp = 6, 10, 4, 7
+    second = macs(UNEVEN) - macs(changed(blocks=UNEVEN.blocks[:1]))
+    assert second == tokens * (4 * inner * dim + 2 * mlp * dim) + 2 * tokens * tokens * inner
+
+
+def test_tensors_of_an_uneven_network() -> None:
+    assert list(tensors(changed(blocks=UNEVEN.blocks[:1]))) == [
+        TensorSpec("patch_embed.weight", (10, 48)),
+        TensorSpec("pos_embed", (6, 10)),
+        TensorSpec("blocks.0.attn.qkv.weight", (24, 10)),
+        TensorSpec("blocks.0.attn.qkv.bias", (24,)),
+        TensorSpec("blocks.0.attn.proj.weight", (10, 8)),
+        TensorSpec("blocks.0.attn.proj.bias", (10,)),
+        TensorSpec("blocks.0.mlp.fc1.weight", (5, 10)),
+        TensorSpec("blocks.0.mlp.fc1.bias", (5,)),
+        TensorSpec("blocks.0.mlp.fc2.weight", (10, 5)),
+        TensorSpec("blocks.0.mlp.fc2.bias", (10,)),
+    ]
+    assert tuple(tensors(UNEVEN))[-8:] == block_tensors(UNEVEN, 1)
+    assert block_tensors(UNEVEN, 1)[2].shape == (10, 4)
+    assert list(golden_tensors(UNEVEN)) == [
+        TensorSpec("golden.image", (8, 8, 3), "uint8"),
+        TensorSpec("golden.feature", (20,)),
+    ]
+
+
+def test_tensors_of_a_fusion() -> None:
+    assert list(fusion_tensors(FusionSpec(3, (10, 20)))) == [
+        TensorSpec("bias", (3,)),
+        TensorSpec("parts.0.weight", (3, 10)),
+        TensorSpec("parts.0.mean", (3,)),
+        TensorSpec("parts.1.weight", (3, 20)),
+        TensorSpec("parts.1.mean", (3,)),
+    ]
+
+
+@pytest.mark.parametrize("spec", [VIT_TINY, UNEVEN])
+def test_possible_networks_pass(spec: SubVitSpec) -> None:
+    spec.validate()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"image_size": 0}, "image_size must be at least 1"),
+        ({"image_size": -8}, "image_size must be at least 1"),
+        ({"patch_size": 0}, "patch_size must be at least 1"),
+        ({"embed_dim": 0}, "embed_dim must be at least 1"),
+        ({"head_dim": 0}, "head_dim must be at least 1"),
+        ({"patch_size": 3}, "does not divide"),
+        ({"resize_size": 7}, "smaller than image_size"),
+        ({"prefix_tokens": 0}, "prefix_tokens"),
+        ({"prefix_tokens": 3}, "prefix_tokens"),
+        ({"head_dim": 257}, "head_dim is over 256"),
+        ({"image_size": 128, "resize_size": 128, "patch_size": 1}, "more than 16384 tokens"),
+        ({"norm_eps": 0.0}, "norm_eps"),
+        ({"norm_eps": math.nan}, "norm_eps"),
+        ({"blocks": ()}, "there is no block"),
+        ({"blocks": (BlockSpec(0, 5),)}, "no head or no neuron"),
+        ({"blocks": (BlockSpec(1, 5), BlockSpec(1, 0))}, "no head or no neuron"),
+    ],
+)
+def test_impossible_networks_are_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        changed(**changes).validate()
+
+
+def test_the_largest_sizes_pass() -> None:
+    changed(image_size=127, resize_size=127, patch_size=1, head_dim=256).validate()

@@ -1,0 +1,229 @@
+"""Filters match what a broker would deliver, and say whose image it is."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from paho.mqtt.client import topic_matches_sub
+
+from devit_iot.errors import ConfigError, MessageError
+from devit_iot.topics import (
+    DEFAULT_IMAGE_FILTERS,
+    ImageFilter,
+    ImageRoute,
+    Topics,
+    check_name,
+    mosquitto_acl,
+)
+
+REQUEST = "00112233445566778899aabbccddeeff"
+
+LEVEL = st.sampled_from(["a", "b", "image", "", "a b", "é"])
+PATTERN = st.builds(
+    lambda levels, end: "/".join(levels + end),
+    st.lists(st.one_of(LEVEL, st.sampled_from(["+", "{camera}"])), min_size=1, max_size=4),
+    st.sampled_from([[], [], ["#"], ["{request}"]]),
+).filter(bool)
+TOPIC = st.lists(st.one_of(LEVEL, st.just(REQUEST)), min_size=1, max_size=5).map("/".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(PATTERN, TOPIC)
+@example("a/#", "a")
+@example("#", "a/b")
+@example("+/#", "a")
+@example("a/{camera}/#", "a/b")
+@example("a/+", "a")
+def test_a_filter_matches_what_a_broker_delivers(pattern: str, topic: str) -> None:
+    image_filter = ImageFilter(pattern)
+    try:
+        matched = image_filter.match(topic) is not None
+    except MessageError:  # it matches, and a level is unusable
+        matched = True
+    assert matched == topic_matches_sub(image_filter.mqtt, topic)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("ab/+#{}camerquest\0", max_size=20))
+def test_any_pattern_is_a_filter_or_refused(pattern: str) -> None:
+    try:
+        mqtt = ImageFilter(pattern).mqtt
+    except ConfigError:
+        return
+    for position, level in enumerate(mqtt.split("/")):
+        assert level in {"+", "#"} or not set(level) & set("+#{}\0")
+        assert level != "#" or position == mqtt.count("/")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "mqtt", "topic", "camera"),
+    [
+        ("cameras/{camera}/image", "cameras/+/image", "cameras/door/image", "door"),
+        (
+            "frigate/{camera}/{camera}/snapshot",
+            "frigate/+/+/snapshot",
+            "frigate/a/b/snapshot",
+            "a-b",
+        ),
+        ("home/+/{camera}/jpg", "home/+/+/jpg", "home/x/door/jpg", "door"),
+        ("home/+/cam/+", "home/+/cam/+", "home/x/cam/y", "x-y"),
+        ("home/+/#", "home/+/#", "home/x/y/z", "x-y-z"),
+        ("#", "#", "x/y", "x-y"),
+        ("a/#", "a/#", "a", "a"),
+        ("{camera}/#", "+/#", "x/y/z", "x"),
+        ("home/door", "home/door", "home/door", "home-door"),
+        ("cameras/{camera}/image", "cameras/+/image", f"cameras/{'x' * 64}/image", "x" * 64),
+        ("cameras/{camera}/image", "cameras/+/image", "cameras/entrée 2/image", "entrée 2"),
+    ],
+)
+def test_the_camera_rule(pattern: str, mqtt: str, topic: str, camera: str) -> None:
+    assert ImageFilter(pattern).mqtt == mqtt
+    assert ImageFilter(pattern).match(topic) == ImageRoute(camera, None)
+
+
+def test_the_request_level() -> None:
+    image_filter = ImageFilter("cameras/{camera}/image/{request}")
+    assert image_filter.mqtt == "cameras/+/image/+"
+    route = image_filter.match(f"cameras/door/image/{REQUEST}")
+    assert route == ImageRoute("door", bytes.fromhex(REQUEST))
+    assert image_filter.match("cameras/door/image") is None
+    assert ImageFilter("in/{request}").match(f"in/{REQUEST}") == ImageRoute(
+        f"in-{REQUEST}", bytes.fromhex(REQUEST)
+    )
+
+
+@pytest.mark.parametrize(
+    "level", ["", "7", REQUEST[:-1], REQUEST + "0", REQUEST.upper(), "g" * 32, REQUEST + "\n"]
+)
+def test_a_bad_request_level_is_refused(level: str) -> None:
+    with pytest.raises(MessageError) as caught:
+        ImageFilter("cameras/{camera}/image/{request}").match(f"cameras/door/image/{level}")
+    assert caught.value.reason == "request_id"
+
+
+@pytest.mark.parametrize("level", ["", "x" * 65, "a\nb", "a\x7f", "\u202ea"])
+def test_an_unusable_camera_is_refused(level: str) -> None:
+    with pytest.raises(MessageError) as caught:
+        ImageFilter("cameras/{camera}/image").match(f"cameras/{level}/image")
+    assert caught.value.reason == "camera"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        "a/#/b",
+        "a/b#",
+        "a/b+",
+        "a/{camera",
+        "a/x{camera}",
+        "a/{room}/b",
+        "{request}/a",
+        "a/{request}/#",
+        "a/\0",
+        "a" * 513,
+        "é" * 257,
+    ],
+)
+def test_bad_filters_are_refused(pattern: str) -> None:
+    with pytest.raises(ConfigError):
+        ImageFilter(pattern)
+
+
+def test_the_longest_filter_passes() -> None:
+    assert ImageFilter("é" * 256).mqtt == "é" * 256
+
+
+def test_the_default_filters_are_valid() -> None:
+    assert [ImageFilter(pattern).mqtt for pattern in DEFAULT_IMAGE_FILTERS] == [
+        "cameras/+/image",
+        "cameras/+/image/+",
+        "frigate/+/+/snapshot",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a", "pi-1", "A.b_c-9", "0", "x" * 64])
+def test_good_names(name: str) -> None:
+    assert check_name("node", name) == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a/b", "a+", "a#", "a b", "é", "a\n", "x" * 65])
+def test_bad_names(name: str) -> None:
+    with pytest.raises(ConfigError, match="node"):
+        check_name("node", name)
+    with pytest.raises(ConfigError, match="fleet"):
+        Topics(name)
+
+
+def test_the_topic_tree() -> None:
+    topics = Topics("home")
+    assert topics.feature(0, "pi-1") == "devit/v1/home/features/0/pi-1"
+    assert topics.features(0) == "devit/v1/home/features/0/+"
+    assert topics.label("door") == "devit/v1/home/labels/door"
+    assert topics.labels == "devit/v1/home/labels/+"
+    assert topics.node_status("pi-1") == "devit/v1/home/nodes/pi-1/status"
+    assert topics.node_statuses == "devit/v1/home/nodes/+/status"
+    assert topics.aggregator_status(1) == "devit/v1/home/aggregators/1/status"
+    assert topics.node_of(topics.feature(3, "pi-1")) == "pi-1"
+    assert topics.node_of(topics.node_status("pi-1")) == "pi-1"
+
+
+@pytest.mark.parametrize("fleet", ["features", "nodes", "labels"])
+def test_the_node_is_found_whatever_the_fleet_is_called(fleet: str) -> None:
+    topics = Topics(fleet)
+    assert topics.node_of(topics.feature(3, "pi-1")) == "pi-1"
+    assert topics.node_of(topics.node_status("pi-1")) == "pi-1"
+
+
+ACL = """
+user camera
+topic write cameras/+/image
+topic write in/+
+
+user aggregator
+topic read devit/v1/home/features/+/+
+topic read devit/v1/home/nodes/+/status
+topic write devit/v1/home/labels/+
+topic write devit/v1/home/aggregators/+/status
+
+user viewer
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/aggregators/+/status
+
+user pi-1
+topic read cameras/+/image
+topic read in/+
+topic write devit/v1/home/features/+/pi-1
+topic write devit/v1/home/nodes/pi-1/status
+
+user pi-2
+topic read cameras/+/image
+topic read in/+
+topic write devit/v1/home/features/+/pi-2
+topic write devit/v1/home/nodes/pi-2/status
+"""
+
+
+def test_the_access_list() -> None:
+    text = mosquitto_acl("home", ["pi-1", "pi-2"], ["cameras/{camera}/image", "in/{request}"])
+    comment, _, rest = text.partition("\n")
+    assert comment.startswith("#")
+    assert rest == ACL
+
+
+@pytest.mark.parametrize("node", ["", "a/b", "+", "pi\ntopic readwrite #"])
+def test_the_access_list_refuses_a_node_that_would_widen_it(node: str) -> None:
+    with pytest.raises(ConfigError):
+        mosquitto_acl("home", ["pi-1", node], ["cameras/{camera}/image"])
+
+
+@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer"])
+def test_the_access_list_refuses_a_node_that_is_called_like_a_role(role: str) -> None:
+    """Otherwise the role loses its rights, or the node gets more than a node may."""
+    with pytest.raises(ConfigError):
+        mosquitto_acl("home", [role], ["cameras/{camera}/image"])
+
+
+def test_no_image_filter_can_add_a_line_to_the_access_list() -> None:
+    with pytest.raises(ConfigError):
+        mosquitto_acl("home", ["pi-1"], ["cameras/x\ntopic readwrite devit/{camera}"])
