@@ -35,8 +35,8 @@ def make_bundle(path: Path, *, parts: int = 3, seed: int = 0) -> Bundle:
     rng = np.random.default_rng(seed)
 
     def random(shape: tuple[int, ...]) -> NDArray[np.float32]:
-        values = rng.standard_normal(shape) / np.sqrt(shape[-1])
-        return values.astype(np.float32)
+        values: NDArray[np.float32] = rng.standard_normal(shape, np.float32)
+        return values / np.float32(shape[-1] ** 0.5)
 
     data = []
     for part in range(parts):

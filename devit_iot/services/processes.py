@@ -39,15 +39,10 @@ class FleetProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self._running.values()):
-            process.terminate()
-        deadline = time.monotonic() + _STOP_S
-        for process in self._running.values():
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        broker = self._running.pop("broker", None)
+        _end(list(self._running.values()))  # while there is a broker to say goodbye to
+        if broker is not None:
+            _end([broker])
 
     @property
     def url(self) -> str:
@@ -116,6 +111,18 @@ class FleetProcesses:
             self._running[name] = subprocess.Popen(  # noqa: S603 - our own commands
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _STOP_S
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def find_broker() -> BrokerKind:

@@ -5,6 +5,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -23,8 +24,10 @@ logger = logging.getLogger(__name__)
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _MAX_BACKOFF_S = 30.0
 _GOODBYE_S = 2.0
+_MAX_PATIENCE_S = 30.0
+_SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
-_OTHER = {  # a broker that knows only 3.1.1 may hang up on a version 5 client without a word
+_OTHER = {  # a broker that knows only 3.1.1 may hang up on version 5, or never answer
     MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
     MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
 }
@@ -69,9 +72,10 @@ class MqttTransport:
         self._client = self._new_client()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._stopping = threading.Event()
+        self._patience_s = 1.0  # for the answer to CONNECT; doubled each time
         self._acknowledged = False  # the broker answered CONNACK on this connection
         self._ready = False  # ever
-        self._last_queued: paho.MQTTMessageInfo | None = None
+        self._last_sent: paho.MQTTMessageInfo | None = None
         self._on_ready: Callable[[], None] = lambda: None
         self._on_refused: Callable[[BrokerError], None] = lambda _error: None
 
@@ -92,16 +96,16 @@ class MqttTransport:
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
         """See the protocol."""
         info = self._client.publish(topic, payload, qos=qos, retain=retain)
-        if qos and info.rc in {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN}:
-            self._last_queued = info
-        elif info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self.unsent += 1
+        if qos and info.rc == _SUCCESS:
+            self._last_sent = info
+        elif not (qos and info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN):  # that one is queued
+            self.unsent += info.rc != _SUCCESS
 
     def stop(self) -> None:
         """See the protocol."""
         self._stopping.set()
-        if self._acknowledged and self._last_queued is not None:
-            self._last_queued.wait_for_publish(_GOODBYE_S)
+        if self._acknowledged and self._last_sent is not None:
+            self._last_sent.wait_for_publish(_GOODBYE_S)
         self._client.disconnect()
         if self._thread.is_alive():
             self._thread.join(_GOODBYE_S)
@@ -145,8 +149,7 @@ class MqttTransport:
         """Connect, serve until the connection is lost, and say why it was."""
         try:
             self._client.connect(self._host, self._port, self._config.keepalive_s)
-            while self._client.loop() == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                pass  # it sleeps in select(), and publish() wakes it
+            self._serve()
         except ssl.SSLCertVerificationError as error:
             problem = f"shows a certificate that is not trusted ({error.verify_message})"
             self._refuse(problem, "set broker.ca_file")
@@ -160,8 +163,16 @@ class MqttTransport:
             return "is gone; connecting again"
         before = _VERSIONS[self._protocol]
         self._protocol = _OTHER[self._protocol]
+        self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
         self._client = self._new_client()
-        return f"hung up on MQTT {before}; trying {_VERSIONS[self._protocol]}"
+        return f"does not accept MQTT {before}; trying {_VERSIONS[self._protocol]}"
+
+    def _serve(self) -> None:
+        """Handle packets until the connection ends, or the broker does not answer CONNECT."""
+        give_up = time.monotonic() + self._patience_s
+        while self._client.loop(1.0 if self._acknowledged else 0.1) == _SUCCESS:
+            if not self._acknowledged and time.monotonic() > give_up:
+                self._client.disconnect()
 
     def _refuse(self, problem: str, mend: str) -> None:
         """End for good, unless it worked before: then the broker is being changed, so go on."""

@@ -83,9 +83,7 @@ def test_rubbish_on_the_wire_harms_nobody(processes: FleetProcesses, kind: Broke
         assert label.label == DIGITS[0].class_name
         assert not label.degraded
         wait_until(lambda: sum(viewer.nodes["node-0"].refused.values()) == 6)
-        wait_until(
-            lambda: viewer.aggregator and sum(viewer.aggregator.refused.values()) == 12  # noqa: PLR2004
-        )
+        wait_until(lambda: viewer.aggregator and sum(viewer.aggregator.refused.values()) == 12)
     assert len(processes.log("node-0").splitlines()) < 20
 
 
