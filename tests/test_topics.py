@@ -100,8 +100,11 @@ def test_a_bad_request_level_is_refused(level: str) -> None:
     assert caught.value.reason == "request_id"
 
 
-@pytest.mark.parametrize("level", ["", "x" * 65, "a\nb", "a\x7f", "\u202ea"])
+@pytest.mark.parametrize(
+    "level", ["", "x" * 65, "a\nb", "a\x7f", "\u202ea", "\N{CAMERA}" * 64], ids=range(6)
+)
 def test_an_unusable_camera_is_refused(level: str) -> None:
+    """The last one has 64 characters and 256 bytes, one more than a feature can carry."""
     with pytest.raises(MessageError) as caught:
         ImageFilter("cameras/{camera}/image").match(f"cameras/{level}/image")
     assert caught.value.reason == "camera"
