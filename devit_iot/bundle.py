@@ -230,7 +230,7 @@ def _read_manifest(path: Path) -> Manifest:
             )
         manifest = msgspec.json.decode(text, type=Manifest)
         _validate(manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, SpecError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SpecError) as error:
         raise BundleError(f"{path} does not parse: {error}") from error
     return manifest
 

@@ -15,6 +15,8 @@ import msgspec
 from devit_iot.errors import ConfigError
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, check_name
 
+_MAX_THREADS = 1024
+
 
 class BrokerConfig(msgspec.Struct, frozen=True):
     """``[broker]``: how to reach the MQTT broker.
@@ -140,7 +142,9 @@ def load_config(files: Sequence[Path], overrides: Mapping[str, object]) -> Confi
     for key, value in overrides.items():
         if value is not None:
             table, _, name = key.rpartition(".")
-            _merge(merged, {table: {name: value}} if table else {name: value})
+            layer = {table: {name: value}} if table else {name: value}
+            _check_keys(layer, Config, "", "options")
+            _merge(merged, layer)
     try:
         config = msgspec.convert(merged, Config)
     except msgspec.ValidationError as error:
@@ -179,22 +183,22 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {file}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
-    _check_keys(table, Config, "", file)
+    _check_keys(table, Config, "", str(file))
     return table
 
 
-def _check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, file: Path) -> None:
+def _check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, source: str) -> None:
     """Raise for the first key that ``kind`` does not have, naming the nearest that it has."""
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in table.items():
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"{file}: unknown key '{at}{key}'; did you mean '{at}{near}'?")
+            raise ConfigError(f"{source}: unknown key '{at}{key}'; did you mean '{at}{near}'?")
         nested = next((t for t in (fields[key], *get_args(fields[key])) if _is_struct(t)), None)
         if nested is not None:
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, dict):
-                    _check_keys(item, nested, f"{at}{key}.", file)
+                    _check_keys(item, nested, f"{at}{key}.", source)
 
 
 def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - any annotation of a field
@@ -220,7 +224,7 @@ def _validate(config: Config) -> None:
         (0 <= config.aggregator.shard < config.shards, "aggregator.shard must be below shards"),
         (bool(config.images), "images: at least one filter is needed"),
         (config.node.part >= 0, "node.part must not be negative"),
-        (config.node.threads >= 0, "node.threads must not be negative"),
+        (0 <= config.node.threads <= _MAX_THREADS, f"node.threads must be 0 to {_MAX_THREADS}"),
         (config.node.max_pixels > 0, "node.max_pixels must be positive"),
         (config.node.max_payload_bytes > 0, "node.max_payload_bytes must be positive"),
         (config.node.max_cameras > 0, "node.max_cameras must be positive"),

@@ -317,6 +317,7 @@ def _json_image(payload: bytes) -> bytes:
 
 
 def _base64(text: bytes) -> bytes:
+    text = text.lstrip()
     if text[:5] == b"data:":  # a data URL, as browsers make
         text = text.partition(b",")[2]
     compact = text.translate(None, b" \t\r\n").replace(b"-", b"+").replace(b"_", b"/")

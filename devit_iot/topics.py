@@ -17,6 +17,7 @@ from devit_iot.errors import ConfigError, MessageError
 PREFIX = "devit/v1"
 MAX_TOPIC_BYTES = 512
 MAX_CAMERA_LENGTH = 64
+MAX_CAMERA_BYTES = 255
 DEFAULT_IMAGE_FILTERS = (
     "cameras/{camera}/image",
     "cameras/{camera}/image/{request}",
@@ -109,8 +110,8 @@ class ImageFilter:
                 raise ConfigError(f"image filter '{pattern}': level '{level}' is not valid")
             if level == "{request}" and not last:
                 raise ConfigError(f"image filter '{pattern}': {{request}} must be the last level")
-        if not pattern or len(pattern.encode()) > MAX_TOPIC_BYTES:
-            raise ConfigError(f"image filter '{pattern}' is empty or too long")
+        if not pattern.isprintable() or not 1 <= len(pattern.encode()) <= MAX_TOPIC_BYTES:
+            raise ConfigError(f"image filter {pattern!r} is empty, too long or not printable")
         self._sources = {"{camera}"} if "{camera}" in self._levels else {"+", "#"}
 
     @property
@@ -147,7 +148,8 @@ class ImageFilter:
 
 
 def _camera(name: str, topic: str) -> str:
-    if not 1 <= len(name) <= MAX_CAMERA_LENGTH or not name.isprintable():
+    fits = 1 <= len(name) <= MAX_CAMERA_LENGTH and len(name.encode()) <= MAX_CAMERA_BYTES
+    if not fits or not name.isprintable():
         raise MessageError("camera", f"no usable camera name in topic {topic[:100]!r}")
     return name
 
@@ -157,6 +159,9 @@ def mosquitto_acl(fleet: str, nodes: Sequence[str], image_patterns: Sequence[str
 
     A node reads images and writes its own features and status, nothing else; user ``camera``
     writes images; ``aggregator`` reads features and writes labels; ``viewer`` reads the results.
+
+    Raises:
+        ConfigError: a name or a pattern is unusable, or a node is named like a role.
     """
     topics = Topics(fleet)
     images = [ImageFilter(pattern).mqtt for pattern in image_patterns]
@@ -175,7 +180,8 @@ def mosquitto_acl(fleet: str, nodes: Sequence[str], image_patterns: Sequence[str
         ],
     }
     for node in nodes:
-        check_name("node", node)
+        if check_name("node", node) in rules:
+            raise ConfigError(f"node '{node}': choose another name, that one is a role's")
         own = topics.feature("+", node)
         rules[node] = [("read", image) for image in images]
         rules[node] += [("write", own), ("write", topics.node_status(node))]

@@ -66,14 +66,21 @@ def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np
         )
     resize, crop = spec.resize_size, spec.image_size
     image.draft("RGB", (2 * resize, 2 * resize))
-    rgb = _without_ends(image.convert("RGB"))
-    # The sides and the offset are rounded as in the usual evaluation pipeline.
+    rgb = _without_ends(_rgb(image))
+    # The long side is rounded to the nearest pixel, the crop's offset down.
     scale = resize / min(rgb.size)
     full = (max(resize, round(rgb.width * scale)), max(resize, round(rgb.height * scale)))
     left, top = ((side - crop) // 2 for side in full)
     resized = rgb.resize(full, Image.Resampling.BICUBIC)
     square = resized.crop((left, top, left + crop, top + crop))
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Convert to 8-bit RGB; Pillow alone would clip 16-bit grey to white."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _without_ends(rgb: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 GRACE_S = 5.0
 SILENCE_S = 30.0
+MAX_NODES = 1024
 
 
 class _Node(NamedTuple):
@@ -28,8 +29,7 @@ class Presence:
 
     def online(self, node: str, part: int) -> None:
         """``node`` says that it serves ``part``; true until it says or its will says otherwise."""
-        self._nodes[node] = _Node(part, float("inf"))
-        self._heard_of.add(part)
+        self._remember(node, _Node(part, float("inf")))
 
     def offline(self, node: str, part: int) -> None:
         """``node`` left, or its will was published."""
@@ -42,8 +42,13 @@ class Presence:
         until = now + SILENCE_S
         if known is not None and known.part == part:
             until = max(until, known.alive_until)
-        self._nodes[node] = _Node(part, until)
-        self._heard_of.add(part)
+        self._remember(node, _Node(part, until))
+
+    def _remember(self, name: str, node: _Node) -> None:
+        if name not in self._nodes and len(self._nodes) >= MAX_NODES:
+            del self._nodes[min(self._nodes, key=lambda other: self._nodes[other].alive_until)]
+        self._nodes[name] = node
+        self._heard_of.add(node.part)
 
     def expected(self, now: float) -> frozenset[int]:
         """The parts to wait for."""

@@ -149,7 +149,13 @@ def test_a_wrong_password_ends_it_and_a_right_one_does_not(tmp_path: Path) -> No
     port = free_port()
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\npassword_file {passwords}\nuser root\n")
-    options = ["start", "--bundle", DEMO / "bundle", "--broker", f"mqtt://127.0.0.1:{port}"]
+    options: list[str | Path] = [
+        "start",
+        "--bundle",
+        DEMO / "bundle",
+        "--broker",
+        f"mqtt://127.0.0.1:{port}",
+    ]
     with subprocess.Popen(["mosquitto", "-c", config], stderr=subprocess.DEVNULL) as broker:
         try:
             wait_until(lambda: _try_connect(port))

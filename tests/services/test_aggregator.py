@@ -100,9 +100,7 @@ def test_a_missing_part_counts_with_its_mean(broker: MemoryBroker, bundle: Bundl
     assert aggregator_status(broker).degraded == 1
 
 
-def test_a_part_known_to_be_offline_is_not_waited_for(
-    broker: MemoryBroker, bundle: Bundle
-) -> None:
+def test_a_part_known_to_be_offline_is_not_waited_for(broker: MemoryBroker, bundle: Bundle) -> None:
     with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
         for part in range(PARTS):
             announce(broker, bundle, part, "online")
@@ -176,9 +174,7 @@ def test_a_bad_feature_harms_no_request(
 ) -> None:
     with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
         send(broker, make_feature(bundle, 0))
-        broker.publish(
-            TOPICS.feature(0, "node-1"), spoil(make_feature(bundle, 1)), retain=False
-        )
+        broker.publish(TOPICS.feature(0, "node-1"), spoil(make_feature(bundle, 1)), retain=False)
         for part in (1, 2):
             send(broker, make_feature(bundle, part))
         wait_until(lambda: labels(broker))
@@ -187,9 +183,7 @@ def test_a_bad_feature_harms_no_request(
     assert len([r for r in caplog.records if "refused" in r.getMessage()]) == 1
 
 
-def test_a_node_with_another_bundle_is_not_waited_for(
-    broker: MemoryBroker, bundle: Bundle
-) -> None:
+def test_a_node_with_another_bundle_is_not_waited_for(broker: MemoryBroker, bundle: Bundle) -> None:
     with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
         stranger = NodeStatus(
             state="online", node="node-1", part=1, parts=PARTS, fingerprint="00" * 8

@@ -47,9 +47,9 @@ def test_labels_are_what_one_process_computes(bundle: Bundle, photos: Path) -> N
         assert label.label == wanted[0].label
         assert label.confidence == pytest.approx(wanted[0].confidence, abs=2e-3)  # float16 wire
         assert not label.degraded
-        assert label.request_id == request_id(
-            f"cameras/{label.camera}/image", file.read_bytes()
-        ).hex()
+        assert (
+            label.request_id == request_id(f"cameras/{label.camera}/image", file.read_bytes()).hex()
+        )
 
 
 def test_the_camera_numbers_requests_where_the_topic_asks(photos: Path) -> None:
