@@ -286,6 +286,8 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"of them, {BrokerConfig().queue})",
         f"because {aggregator._MAX_WAITING:,} were waiting".replace(",", " "),
         f"1 to {topics.MAX_CAMERA_LENGTH} printable",
+        f"at most {topics.MAX_CAMERA_BYTES} bytes of UTF-8",
+        f"knows {presence.MAX_NODES} nodes",
     )
     assert [text for text in stated if text not in " ".join(PROTOCOL.split())] == []
 
