@@ -4,6 +4,7 @@ Later layers win: built-in defaults, the board's file, the config file, DEVIT_* 
 """
 
 import difflib
+import itertools
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -217,8 +218,10 @@ def _validate(config: Config) -> None:
     check_name("fleet", config.fleet)
     check_name("node", config.node_name)
     fraction(config.node.replica, "node.replica")
-    for images in config.images:
-        ImageFilter(images.topic)
+    filters = [ImageFilter(images.topic) for images in config.images]
+    for one, two in itertools.combinations(filters, 2):
+        if one.overlaps(two):
+            raise ConfigError(f"images: '{one.pattern}' and '{two.pattern}' match the same topics")
     rules = (
         (config.shards >= 1, "shards must be at least 1"),
         (0 <= config.aggregator.shard < config.shards, "aggregator.shard must be below shards"),

@@ -264,7 +264,7 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
         duplicate: second features of one part for a request.
         dropped: messages dropped because too many were waiting.
         degraded: labels that lacked a part.
-        parts_online: indices of the parts that it waits for.
+        parts_online: indices of the parts with a live node.
     """
 
     shard: str

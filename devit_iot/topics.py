@@ -119,6 +119,17 @@ class ImageFilter:
         """The filter to subscribe to."""
         return "/".join("+" if level.startswith("{") else level for level in self._levels)
 
+    def overlaps(self, other: "ImageFilter") -> bool:
+        """Whether some topic matches both filters: its images would count twice."""
+        ours, theirs = self.mqtt.split("/"), other.mqtt.split("/")
+        for one, two in zip(ours, theirs, strict=False):
+            if "#" in {one, two}:
+                return True
+            if one != two and "+" not in {one, two}:
+                return False
+        longer = max(ours, theirs, key=len)[min(len(ours), len(theirs)) :]
+        return not longer or longer == ["#"]  # '#' matches its parent level too
+
     def match(self, topic: str) -> ImageRoute | None:
         """The route of an image on ``topic``, or None if the topic does not match.
 
@@ -181,7 +192,7 @@ def mosquitto_acl(fleet: str, nodes: Sequence[str], image_patterns: Sequence[str
     }
     for node in nodes:
         if check_name("node", node) in rules:
-            raise ConfigError(f"node '{node}': choose another name, that one is a role's")
+            raise ConfigError(f"node '{node}': choose another name, that one is taken")
         own = topics.feature("+", node)
         rules[node] = [("read", image) for image in images]
         rules[node] += [("write", own), ("write", topics.node_status(node))]

@@ -75,7 +75,7 @@ def command_lines() -> Iterator[tuple[str, str]]:
     for path in DOCUMENTS:
         for block in fenced(path.read_text(), r"\w*"):
             for line in block.replace("\\\n", " ").splitlines():
-                for call in re.split(r"[|;>]|&&", line.partition(" #")[0]):
+                for call in re.split(r"[|;>&]", line.partition(" #")[0]):
                     command = re.sub(r"^(\s|\$ |\w+=\S* |sudo |\S*/bin/(?=devit))*", "", call)
                     if command.split(" ")[0] in COMMANDS:
                         yield path.name, command.strip()
@@ -89,10 +89,11 @@ def parse(command: click.Command, arguments: list[str]) -> None:
         assert found is not None
         parse(found, rest)
     else:
-        _, rest, _ = command.make_parser(context).parse_args(list(arguments))
-        takes = [p.nargs for p in command.params if isinstance(p, click.Argument)]
-        help_asked = bool({"--help", "--version"} & set(arguments))
-        assert help_asked or -1 in takes or len(rest) == sum(takes), rest
+        values, rest, _ = command.make_parser(context).parse_args(list(arguments))
+        assert not rest, rest
+        if not {"--help", "--version"} & set(arguments):
+            wanted = [p.name for p in command.params if isinstance(p, click.Argument)]
+            assert all(isinstance(values.get(name), str | tuple) for name in wanted), wanted
 
 
 def size(expression: str, symbols: dict[str, int]) -> int:

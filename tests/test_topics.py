@@ -1,5 +1,7 @@
 """Filters match what a broker would deliver, and say whose image it is."""
 
+import itertools
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -230,3 +232,25 @@ def test_the_access_list_refuses_a_node_that_is_called_like_a_role(role: str) ->
 def test_no_image_filter_can_add_a_line_to_the_access_list() -> None:
     with pytest.raises(ConfigError):
         mosquitto_acl("home", ["pi-1"], ["cameras/x\ntopic readwrite devit/{camera}"])
+
+
+LEVEL = st.sampled_from(["a", "b", "+"])
+PATTERN = st.builds(
+    lambda levels, tail: "/".join([*levels, *tail]),
+    st.lists(LEVEL, min_size=1, max_size=3),
+    st.sampled_from([[], ["#"]]),
+)
+
+
+@given(PATTERN, PATTERN)
+def test_filters_overlap_when_a_topic_matches_both(one: str, two: str) -> None:
+    """Four levels of two letters are enough to tell any two filters of three levels apart."""
+    levels = ["a", "b"]
+    topics = [
+        "/".join(chosen)
+        for count in range(1, 5)
+        for chosen in itertools.product(levels, repeat=count)
+    ]
+    common = [t for t in topics if topic_matches_sub(one, t) and topic_matches_sub(two, t)]
+    assert ImageFilter(one).overlaps(ImageFilter(two)) == bool(common)
+    assert ImageFilter(two).overlaps(ImageFilter(one)) == bool(common)

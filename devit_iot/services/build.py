@@ -17,8 +17,11 @@ from devit_iot.topics import Topics
 from devit_iot.transport.base import Will
 from devit_iot.transport.mqtt import MqttTransport
 
-_BASE_MEMORY_MB = 64
+_BASE_BYTES = 64 * 2**20
 """Interpreter, libraries and network buffers of a node, measured and rounded up."""
+
+_BYTES_PER_PIXEL = 17
+"""What decoding costs at worst, measured: WebP 16, PNG 8, JPEG far less."""
 
 
 def build_node(config: Config, environment: Mapping[str, str]) -> Node:
@@ -91,12 +94,14 @@ def _bundle(config: Config) -> Bundle:
 
 def _check_memory(config: Config, weights_bytes: int) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
-    decode_mb = 3 * config.node.max_pixels / 2**20
-    needed = round(_BASE_MEMORY_MB + decode_mb + 2 * weights_bytes / 2**20)
-    if needed > config.node.memory_mb:
+    node = config.node
+    waiting = node.max_cameras * node.max_payload_bytes
+    total = _BASE_BYTES + 2 * weights_bytes + _BYTES_PER_PIXEL * node.max_pixels + waiting
+    needed = -(-total // 2**20)
+    if needed > node.memory_mb:
         raise ConfigError(
-            f"part {config.node.part} may need {needed} MB and node.memory_mb is "
-            f"{config.node.memory_mb}: choose a smaller part, lower node.max_pixels, or raise it"
+            f"part {node.part} may need {needed} MB and node.memory_mb is {node.memory_mb}: choose "
+            "a smaller part, lower max_pixels, max_payload_bytes or max_cameras, or raise it"
         )
 
 
