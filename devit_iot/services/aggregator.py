@@ -72,6 +72,13 @@ class Aggregator:
         Raises:
             BrokerError: the broker refused us for good.
         """
+        identity = self._identity
+        logger.info(
+            "aggregator %s fuses %d parts, bundle %s",
+            identity.shard,
+            identity.parts,
+            identity.fingerprint,
+        )
         self._transport.start(on_ready=self._reporter.announce, on_refused=self._on_refused)
         try:
             while not self._stopping.is_set():

@@ -81,6 +81,15 @@ class Node:
         Raises:
             BrokerError: the broker refused us for good.
         """
+        identity = self._identity
+        logger.info(
+            "node %s runs part %d of %d on %s, bundle %s",
+            identity.node,
+            identity.part,
+            identity.parts,
+            identity.engine,
+            identity.fingerprint,
+        )
         self._transport.start(on_ready=self._reporter.announce, on_refused=self._on_refused)
         try:
             while not self._frames.closed:

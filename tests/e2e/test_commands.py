@@ -178,7 +178,7 @@ def test_an_unreachable_broker_is_tried_again(tmp_path: Path) -> None:
         processes.start_node(0, "--log-format", "json")
         wait_until(lambda: processes.log("node-0").count("unreachable") >= 2)
         processes.check()  # still running
-        line = json.loads(processes.log("node-0").splitlines()[0])
+        line = json.loads(processes.log("node-0").splitlines()[1])
         assert line["level"] == "warning"
         assert processes.terminate("node-0") == 0
 
