@@ -79,13 +79,9 @@ class Aggregator:
             identity.parts,
             identity.fingerprint,
         )
-        self._transport.start(on_ready=self._reporter.announce, on_refused=self._on_refused)
-        try:
+        with self._reporter.connected(self._on_refused):
             while not self._stopping.is_set():
                 self._step()
-        finally:
-            self._reporter.goodbye()
-            self._transport.stop()
         if self._failure is not None:
             raise self._failure
 

@@ -90,16 +90,12 @@ class Node:
             identity.engine,
             identity.fingerprint,
         )
-        self._transport.start(on_ready=self._reporter.announce, on_refused=self._on_refused)
-        try:
+        with self._reporter.connected(self._on_refused):
             while not self._frames.closed:
                 frame = self._frames.get(INTERVAL_S)
                 if frame is not None:
                     self._serve(frame)
                 self._reporter.refresh()
-        finally:
-            self._reporter.goodbye()
-            self._transport.stop()
         if self._failure is not None:
             raise self._failure
 

@@ -1,8 +1,10 @@
 """Publishes a service's retained status: on connecting, when it changes, and as a heartbeat."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from devit_iot.errors import BrokerError
 from devit_iot.messages import AggregatorStatus, NodeStatus, State
 from devit_iot.transport.base import Transport
 
@@ -31,7 +33,17 @@ class StatusReporter:
         self._started = time.monotonic()
         self._shown: NodeStatus | AggregatorStatus | None = None
 
-    def announce(self) -> None:
+    @contextmanager
+    def connected(self, on_refused: Callable[[BrokerError], None]) -> Iterator[None]:
+        """Be connected and announced inside the block; say goodbye after it."""
+        self._transport.start(on_ready=self._announce, on_refused=on_refused)
+        try:
+            yield
+        finally:
+            self._goodbye()
+            self._transport.stop()
+
+    def _announce(self) -> None:
         """Say ``online``: after each connect, since the will may have said otherwise."""
         self._publish("online")
 
@@ -46,7 +58,7 @@ class StatusReporter:
         if age >= HEARTBEAT_S or now != self._shown:
             self._publish("online")
 
-    def goodbye(self) -> None:
+    def _goodbye(self) -> None:
         """Say ``offline`` before a clean disconnect, which cancels the will."""
         if self._shown is not None:
             self._publish("offline")
