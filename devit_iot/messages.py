@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from devit_iot.errors import ImageError, MessageError
 
 REQUEST_ID_BYTES = 16
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+"""Of the image files that a fleet takes."""
+
 _BASE64_TEXT = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\r\n\t "
 )

@@ -15,6 +15,8 @@ import msgspec
 from devit_iot.errors import ConfigError, MessageError
 
 PREFIX = "devit/v1"
+CAMERA_LEVEL = "{camera}"
+REQUEST_LEVEL = "{request}"
 MAX_TOPIC_BYTES = 512
 MAX_CAMERA_LENGTH = 64
 MAX_CAMERA_BYTES = 255
@@ -23,6 +25,7 @@ DEFAULT_IMAGE_FILTERS = (
     "cameras/{camera}/image/{request}",
     "frigate/{camera}/{camera}/snapshot",
 )
+_WILD = {CAMERA_LEVEL, REQUEST_LEVEL, "+", "#"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _REQUEST = re.compile(r"[0-9a-f]{32}")
 
@@ -105,14 +108,14 @@ class ImageFilter:
         self._levels = pattern.split("/")
         for position, level in enumerate(self._levels):
             last = position == len(self._levels) - 1
-            named = level in {"{camera}", "{request}", "+", "#"}
+            named = level in _WILD
             if (not named and re.search(r"[{}+#\0]", level)) or (level == "#" and not last):
                 raise ConfigError(f"image filter '{pattern}': level '{level}' is not valid")
-            if level == "{request}" and not last:
+            if level == REQUEST_LEVEL and not last:
                 raise ConfigError(f"image filter '{pattern}': {{request}} must be the last level")
         if not pattern.isprintable() or not 1 <= len(pattern.encode()) <= MAX_TOPIC_BYTES:
             raise ConfigError(f"image filter {pattern!r} is empty, too long or not printable")
-        self._sources = {"{camera}"} if "{camera}" in self._levels else {"+", "#"}
+        self._sources = {CAMERA_LEVEL} if CAMERA_LEVEL in self._levels else {"+", "#"}
 
     @property
     def mqtt(self) -> str:
@@ -143,13 +146,12 @@ class ImageFilter:
                 return None
             levels = levels[:-1] + ["#"] * (len(parts) - len(levels) + 1)
         if len(parts) != len(levels) or any(
-            level not in {"{camera}", "{request}", "+", "#"} and level != part
-            for level, part in zip(levels, parts, strict=True)
+            level not in _WILD and level != part for level, part in zip(levels, parts, strict=True)
         ):
             return None
         chosen = [p for level, p in zip(levels, parts, strict=True) if level in self._sources]
         request_id = None
-        if levels[-1] == "{request}":
+        if levels[-1] == REQUEST_LEVEL:
             if not _REQUEST.fullmatch(parts[-1]):
                 raise MessageError(
                     "request_id", f"request id in topic {topic!r} is not 32 lower-case hex digits"

@@ -1,12 +1,13 @@
 """``devit-aggregate``: features in, labels out."""
 
+import os
 from pathlib import Path
 
 import click
 
 from devit_iot import __version__
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, configuration, environment, settings
+from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, configuration, settings
 from devit_iot.services.build import build_aggregator
 
 
@@ -22,7 +23,7 @@ def main(config_file: Path | None, **values: object) -> None:
     """
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)
-    serve(build_aggregator(config, environment()))
+    serve(build_aggregator(config, os.environ))
 
 
 if __name__ == "__main__":

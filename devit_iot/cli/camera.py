@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.options import CLIENT, configuration, environment, settings
+from devit_iot.cli.options import CLIENT, configuration, settings
 from devit_iot.config import read_password
 from devit_iot.services.camera import Camera, open_source
 from devit_iot.transport.mqtt import MqttTransport
@@ -61,7 +61,7 @@ def camera(
     transport = MqttTransport(
         config.broker,
         client_id=f"devit-camera-{os.getpid()}",
-        password=read_password(config.broker, environment()),
+        password=read_password(config.broker, os.environ),
     )
     shots = islice(open_source(source, repeat=repeat, quality=quality), count)
     serve(Camera(shots, transport, topic=topic, rate=rate))

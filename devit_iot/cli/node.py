@@ -1,12 +1,13 @@
 """``devit-node``: one edge node."""
 
+import os
 from pathlib import Path
 
 import click
 
 from devit_iot import __version__
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, environment, settings
+from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
 from devit_iot.services.build import build_node
 
 
@@ -28,7 +29,7 @@ def start(config_file: Path | None, board: str | None, **values: object) -> None
     """
     config = configuration(config_file, values, board=board)
     set_up_logging(config.log.format, config.log.level)
-    serve(build_node(config, environment()))
+    serve(build_node(config, os.environ))
 
 
 if __name__ == "__main__":

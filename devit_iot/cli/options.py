@@ -3,7 +3,6 @@
 The table in the README is generated from here.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -106,8 +105,3 @@ def board_file(board: str) -> Path:
     if board not in known:
         raise ConfigError(f"no board '{board}'; there are: {', '.join(sorted(known))}")
     return known[board]
-
-
-def environment() -> Mapping[str, str]:
-    """The process environment, for what must not be an option: the password."""
-    return os.environ

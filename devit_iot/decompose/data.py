@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.errors import DataError, ImageError
+from devit_iot.messages import IMAGE_SUFFIXES
 
-SUFFIXES = {".jpeg", ".jpg", ".png", ".webp"}
 MAX_FILE_BYTES = 64 * 2**20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -102,10 +102,10 @@ def _image_names(path: Path, names: Iterable[str]) -> list[str]:
     found = sorted(
         name
         for name in names
-        if (pure := PurePosixPath(name)).suffix.lower() in SUFFIXES and len(pure.parts) == 2  # noqa: PLR2004 - class/file
+        if (pure := PurePosixPath(name)).suffix.lower() in IMAGE_SUFFIXES and len(pure.parts) == 2  # noqa: PLR2004 - class/file
     )
     if not found:
-        raise DataError(f"{path} holds no class/image file ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{path} holds no class/image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found
 
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from devit_iot.errors import BrokerError, DataError
+from devit_iot.messages import IMAGE_SUFFIXES
+from devit_iot.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
 
 logger = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".webp"}
-REQUEST_LEVEL = "{request}"
 
 
 class Shot(NamedTuple):

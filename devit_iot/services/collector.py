@@ -23,8 +23,7 @@ class Request:
         self.camera = feature.camera
         self.features: dict[int, Feature] = {}
         self.first = now
-        self.last = now
-        self.last_part = feature.part
+        self.add(feature, now)
 
     def add(self, feature: Feature, now: float) -> None:
         """Take one more part's feature."""
@@ -62,10 +61,11 @@ class Collector:
             return "late"
         request = self._open.get(feature.request_id)
         if request is None:
-            request = self._open[feature.request_id] = Request(feature, now)
+            self._open[feature.request_id] = Request(feature, now)
         elif feature.part in request.features:
             return "duplicate"
-        request.add(feature, now)
+        else:
+            request.add(feature, now)
         return "taken"
 
     def due(self, now: float, expected: AbstractSet[int]) -> list[Request]:

@@ -13,7 +13,7 @@ import numpy as np
 from devit_iot.bundle import Bundle
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, DevitError
-from devit_iot.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.messages import AggregatorStatus, Label, NodeStatus, State
 from devit_iot.services.camera import Camera, Shot
 from devit_iot.services.processes import BrokerKind, FleetProcesses
 from devit_iot.topics import Topics
@@ -31,14 +31,12 @@ class Answer(NamedTuple):
 
     Attributes:
         truth: the right class.
-        killed: whether a part had been killed when the image was published.
         latency_ms: from publishing the image to having the label.
     """
 
     number: int
     shot: Shot
     truth: str
-    killed: bool
     label: Label | None
     latency_ms: float
 
@@ -93,7 +91,6 @@ class Demo:
         on_answer: Callable[[Answer], None],
         on_event: Callable[[str], None],
     ) -> None:
-        self.online: set[str] = set()
         self._plan = plan
         self._folder = folder
         self._on_answer = on_answer
@@ -103,7 +100,7 @@ class Demo:
         self._changed = threading.Condition()
         self._pending: dict[str, tuple[Answer, float]] = {}
         self._answers: list[Answer] = []
-        self._killed = False
+        self._online: set[str] = set()
         self._refused: BrokerError | None = None
 
     def run(self) -> list[Answer]:
@@ -132,25 +129,27 @@ class Demo:
     def _watch(self, url: str) -> MqttTransport:
         transport = MqttTransport(BrokerConfig(url=url), client_id="devit-demo-viewer")
         transport.subscribe(self._topics.labels, self._on_label)
-        transport.subscribe(self._topics.node_statuses, self._on_status)
-        transport.subscribe(self._topics.aggregator_status("+"), self._on_status)
+        transport.subscribe(self._topics.node_statuses, self._on_node)
+        transport.subscribe(self._topics.aggregator_status("+"), self._on_aggregator)
         transport.start(on_ready=lambda: None, on_refused=self._on_refused)
         return transport
 
     def _on_refused(self, error: BrokerError) -> None:
         self._refused = error
 
-    def _on_status(self, message: Message) -> None:
-        if "/nodes/" in message.topic:
-            status: NodeStatus | AggregatorStatus = NodeStatus.decode(message.payload)
-            name = f"node-{status.part}" if isinstance(status, NodeStatus) else ""
-        else:
-            status, name = AggregatorStatus.decode(message.payload), "aggregator"
+    def _on_node(self, message: Message) -> None:
+        status = NodeStatus.decode(message.payload)
+        self._note(status.node, status.state)
+
+    def _on_aggregator(self, message: Message) -> None:
+        self._note("aggregator", AggregatorStatus.decode(message.payload).state)
+
+    def _note(self, name: str, state: State) -> None:
         with self._changed:
-            if status.state == "online":
-                self.online.add(name)
+            if state == "online":
+                self._online.add(name)
             else:
-                self.online.discard(name)
+                self._online.discard(name)
             self._changed.notify_all()
 
     def _on_label(self, message: Message) -> None:
@@ -171,13 +170,13 @@ class Demo:
         wanted = {f"node-{part}" for part in range(self._parts)} | {"aggregator"}
         deadline = time.monotonic() + _START_S
         with self._changed:
-            while not wanted <= self.online:
+            while not wanted <= self._online:
                 self._changed.wait(0.2)
                 processes.check()
                 if self._refused is not None:
                     raise self._refused
                 if time.monotonic() > deadline:
-                    absent = ", ".join(sorted(wanted - self.online))
+                    absent = ", ".join(sorted(wanted - self._online))
                     raise DevitError(f"not online after {_START_S:.0f} s: {absent}")
         self._on_event("the fleet is online")
 
@@ -190,7 +189,6 @@ class Demo:
             for number, (shot, truth) in enumerate(islice(order, plan.frames)):
                 if plan.kill_part is not None and number == plan.kill_after:
                     processes.kill(f"node-{plan.kill_part}")
-                    self._killed = True
                     self._on_event(f"killed the node of part {plan.kill_part}")
                 truths[shot.name] = truth
                 yield shot
@@ -198,7 +196,7 @@ class Demo:
         def on_published(shot: Shot, topic: str) -> None:
             with self._changed:
                 number = len(self._pending) + len(self._answers)
-                answer = Answer(number, shot, truths[shot.name], self._killed, None, 0.0)
+                answer = Answer(number, shot, truths[shot.name], None, 0.0)
                 self._pending[topic.rsplit("/", 1)[1]] = (answer, time.monotonic())
 
         transport = MqttTransport(BrokerConfig(url=processes.url), client_id="devit-demo-camera")
@@ -214,9 +212,11 @@ class Demo:
     def _wait_labels(self, processes: FleetProcesses) -> None:
         """Wait until every image has its label, or none came for five seconds."""
         with self._changed:
-            while self._pending:
-                if not self._changed.wait(_LABEL_S):
-                    return
+            while left := len(self._pending):
+                deadline = time.monotonic() + _LABEL_S
+                while len(self._pending) == left:  # statuses wake us too
+                    if not self._changed.wait(deadline - time.monotonic()):
+                        return
         processes.check()
 
 

@@ -59,6 +59,7 @@ class Node:
         shards: int,
     ) -> None:
         self._identity = identity
+        self._fingerprint = bytes.fromhex(identity.fingerprint)
         self._spec = spec
         self._engine = engine
         self._transport = transport
@@ -164,7 +165,7 @@ class Node:
         self._compute_ms.add(1e3 * (end - decoded))
         return Feature(
             request_id=frame.request_id,
-            fingerprint=bytes.fromhex(self._identity.fingerprint),
+            fingerprint=self._fingerprint,
             part=self._identity.part,
             parts=self._identity.parts,
             camera=frame.camera,
