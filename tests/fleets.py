@@ -12,6 +12,7 @@ from PIL import Image
 from devit_iot import spec as shapes
 from devit_iot.bundle import Bundle, PartData, write_bundle
 from devit_iot.decompose.reference import with_golden
+from devit_iot.errors import InputError
 from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec
 
 CLASSES = ("ant", "bee", "cow", "dog", "eel")
@@ -76,3 +77,12 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+def reason_of(read: Callable[[bytes], object], payload: bytes) -> str | None:
+    """Why ``read`` refuses, None if it does not; any other error escapes."""
+    try:
+        read(payload)
+    except InputError as error:
+        return error.reason
+    return None

@@ -21,6 +21,7 @@ from devit_iot.spec import (
 )
 
 GOLDEN = Path(__file__).parent
+FILES = ["part-0.safetensors", "part-1.safetensors", "fusion.safetensors"]
 BUNDLE_FINGERPRINT = "221d6238e831c018"
 
 FEATURE = Feature(
