@@ -12,6 +12,7 @@ from devit_iot.errors import SpecError
 CHANNELS = 3
 MAX_HEAD_DIM = 256
 MAX_TOKENS = 16384
+POOL_SIZE, POOL_STRIDE, POOL_PADDING = 3, 2, 1
 
 
 class BlockSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,18 +22,43 @@ class BlockSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mlp_dim: int
 
 
+class ConvSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One layer of a convolutional tokenizer: convolution without bias, ReLU, max pooling.
+
+    The pooling takes the largest of 3 x 3 pixels, every second row and column, edges padded by one
+    (Hassani et al. 2021, eq. 2).
+    """
+
+    channels: int
+    kernel_size: int
+    stride: int
+    padding: int
+
+    def grid(self, side: int) -> int:
+        """Side of the square that comes out of a square of ``side`` pixels; 0 if none does."""
+        convolved = (side + 2 * self.padding - self.kernel_size) // self.stride + 1
+        return (convolved + 2 * POOL_PADDING - POOL_SIZE) // POOL_STRIDE + 1
+
+
 class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A pre-norm Vision Transformer without its classifier (Dosovitskiy et al. 2021, eq. 1-4).
+    """A Vision Transformer without its classifier.
+
+    A ViT (Dosovitskiy et al. 2021, eq. 1-4) or DeiT (Touvron et al. 2021) cuts patches and answers
+    with its prefix tokens. A CCT (Hassani et al. 2021) makes its tokens by convolutions, has no
+    prefix token, and answers with one token pooled over the sequence (eq. 3 to 5).
 
     Attributes:
         image_size: side of the square RGB input, pixels.
         resize_size: short side of the image before the centre crop to ``image_size``, pixels.
-        patch_size: side of a square patch, pixels; divides ``image_size``.
+        patch_size: side of a square patch, pixels; divides ``image_size``. 0 with a tokenizer.
         embed_dim: width of the residual stream.
         head_dim: width of one attention head, equal in all blocks.
-        prefix_tokens: 1 for ViT (class token), 2 for DeiT (class and distillation token).
+        prefix_tokens: 1 for ViT (class token), 2 for DeiT (also a distillation token), 0 for CCT.
         blocks: head count and MLP width of each block, first to last.
         norm_eps: added to the variance in every layer norm.
+        tokenizer: a CCT's convolutions, first to last; the last has ``embed_dim`` channels.
+        residual_norm: the second layer norm of each block, scale and shift included, replaces the
+            residual stream (Compact Transformers) instead of feeding the MLP alone.
 
     Raises:
         SpecError: from :meth:`validate`, when no network has this shape.
@@ -46,11 +72,22 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix_tokens: int
     blocks: tuple[BlockSpec, ...]
     norm_eps: float = 1e-6
+    tokenizer: tuple[ConvSpec, ...] = ()
+    residual_norm: bool = False
+
+    @property
+    def grids(self) -> tuple[int, ...]:
+        """Side of the square of pixels or tokens before and after each layer of the tokenizer."""
+        sides = [self.image_size]
+        for layer in self.tokenizer:
+            sides.append(layer.grid(sides[-1]))
+        return tuple(sides)
 
     @property
     def patches(self) -> int:
-        """Number of image patches."""
-        return (self.image_size // self.patch_size) ** 2
+        """Number of tokens that the image becomes."""
+        side = self.grids[-1] if self.tokenizer else self.image_size // self.patch_size
+        return side**2
 
     @property
     def tokens(self) -> int:
@@ -64,20 +101,18 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def feature_dim(self) -> int:
-        """Length of the published feature: the normalised prefix tokens, one after another."""
-        return self.prefix_tokens * self.embed_dim
+        """Length of the published feature: the normalised prefix tokens, or the pooled token."""
+        return max(1, self.prefix_tokens) * self.embed_dim
 
     def validate(self) -> None:
         """Raise SpecError unless every size is possible."""
-        for name in ("image_size", "patch_size", "embed_dim", "head_dim"):
+        for name in ("image_size", "embed_dim", "head_dim"):
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} must be at least 1, got {getattr(self, name)}")
         rules = (
-            (self.image_size % self.patch_size == 0, "patch_size does not divide image_size"),
+            *(self._tokenizer_rules() if self.tokenizer else self._patch_rules()),
             (self.resize_size >= self.image_size, "resize_size is smaller than image_size"),
-            (self.prefix_tokens in {1, 2}, "prefix_tokens is neither 1 (ViT) nor 2 (DeiT)"),
             (self.head_dim <= MAX_HEAD_DIM, f"head_dim is over {MAX_HEAD_DIM}"),
-            (self.tokens <= MAX_TOKENS, f"there are more than {MAX_TOKENS} tokens"),
             (self.norm_eps > 0, "norm_eps is not positive"),
             (len(self.blocks) > 0, "there is no block"),
             (
@@ -88,6 +123,27 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for holds, problem in rules:
             if not holds:
                 raise SpecError(f"{problem}: {self}")
+        if self.tokens > MAX_TOKENS:
+            raise SpecError(f"there are more than {MAX_TOKENS} tokens: {self}")
+
+    def _patch_rules(self) -> Iterator[tuple[bool, str]]:
+        yield self.patch_size >= 1, "patch_size is less than 1"
+        divides = self.patch_size >= 1 and self.image_size % self.patch_size == 0
+        yield divides, "patch_size does not divide image_size"
+        yield self.prefix_tokens in {1, 2}, "prefix_tokens is neither 1 (ViT) nor 2 (DeiT)"
+
+    def _tokenizer_rules(self) -> Iterator[tuple[bool, str]]:
+        yield self.patch_size == 0, "patch_size is not 0, though there is a tokenizer"
+        yield self.prefix_tokens == 0, "prefix_tokens is not 0, though there is a tokenizer"
+        possible = all(
+            layer.channels >= 1 and layer.kernel_size >= 1 and layer.stride >= 1
+            and 0 <= layer.padding < layer.kernel_size
+            for layer in self.tokenizer
+        )  # fmt: skip
+        yield possible, "a tokenizer layer has an impossible size"
+        yield possible and min(self.grids) >= 1, "the tokenizer leaves no token"
+        last = self.tokenizer[-1].channels
+        yield last == self.embed_dim, "the tokenizer's last layer has not embed_dim channels"
 
 
 class FusionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,16 +166,22 @@ def block_tensors(spec: SubVitSpec, index: int) -> tuple[TensorSpec, ...]:
 
     Linear weights are (out, in), as in ``y = W x + b``. The rows of ``attn.qkv`` are Q, K and V in
     turn, each head by head. Layer-norm scale and shift are folded into ``attn.qkv`` and
-    ``mlp.fc1``, and ``head_dim ** -0.5`` into the rows of Q: engines apply neither.
+    ``mlp.fc1``, and ``head_dim ** -0.5`` into the rows of Q: engines apply neither. Only the scale
+    and shift of a ``residual_norm`` remain, as ``norm2``, for the residual stream.
     """
     block = spec.blocks[index]
     inner = block.heads * spec.head_dim
     prefix = f"blocks.{index}."
+    residual_norm = (
+        TensorSpec(prefix + "norm2.weight", (spec.embed_dim,)),
+        TensorSpec(prefix + "norm2.bias", (spec.embed_dim,)),
+    )
     return (
         TensorSpec(prefix + "attn.qkv.weight", (3 * inner, spec.embed_dim)),
         TensorSpec(prefix + "attn.qkv.bias", (3 * inner,)),
         TensorSpec(prefix + "attn.proj.weight", (spec.embed_dim, inner)),
         TensorSpec(prefix + "attn.proj.bias", (spec.embed_dim,)),
+        *(residual_norm if spec.residual_norm else ()),
         TensorSpec(prefix + "mlp.fc1.weight", (block.mlp_dim, spec.embed_dim)),
         TensorSpec(prefix + "mlp.fc1.bias", (block.mlp_dim,)),
         TensorSpec(prefix + "mlp.fc2.weight", (spec.embed_dim, block.mlp_dim)),
@@ -134,11 +196,25 @@ def tensors(spec: SubVitSpec) -> Iterator[TensorSpec]:
     and deviation are folded in) to the residual stream. ``pos_embed`` is added to it: its first
     ``prefix_tokens`` rows hold token plus position, the others position plus the patch bias.
     The last layer norm has no scale and shift: they are folded into the fusion.
+
+    A tokenizer's convolutions have weights of (out, rows, columns, in). The first one takes raw
+    pixels less ``tokenizer.offset``, one number per channel, so that zero padding stays zero.
+    ``pool.weight`` scores the normalised tokens; the feature is their softmax-weighted sum.
     """
-    yield TensorSpec("patch_embed.weight", (spec.embed_dim, spec.patch_dim))
+    if spec.tokenizer:
+        yield TensorSpec("tokenizer.offset", (CHANNELS,))
+        channels = CHANNELS
+        for index, layer in enumerate(spec.tokenizer):
+            kernel = (layer.kernel_size, layer.kernel_size)
+            yield TensorSpec(f"tokenizer.{index}.weight", (layer.channels, *kernel, channels))
+            channels = layer.channels
+    else:
+        yield TensorSpec("patch_embed.weight", (spec.embed_dim, spec.patch_dim))
     yield TensorSpec("pos_embed", (spec.tokens, spec.embed_dim))
     for index in range(len(spec.blocks)):
         yield from block_tensors(spec, index)
+    if spec.tokenizer:
+        yield TensorSpec("pool.weight", (spec.embed_dim,))
 
 
 def golden_tensors(spec: SubVitSpec) -> Iterator[TensorSpec]:
@@ -159,8 +235,13 @@ def fusion_tensors(spec: FusionSpec) -> Iterator[TensorSpec]:
 
 
 def macs(spec: SubVitSpec) -> int:
-    """Multiply-accumulates of one inference: linear layers and both attention products."""
-    total = spec.patches * spec.patch_dim * spec.embed_dim
+    """Multiply-accumulates of one inference: convolutions, linear layers, attention products."""
+    total = 0 if spec.tokenizer else spec.patches * spec.patch_dim * spec.embed_dim
+    channels = CHANNELS
+    for layer, side in zip(spec.tokenizer, spec.grids, strict=False):
+        convolved = (side + 2 * layer.padding - layer.kernel_size) // layer.stride + 1
+        total += convolved**2 * layer.kernel_size**2 * channels * layer.channels
+        channels = layer.channels
     for block in spec.blocks:
         inner = block.heads * spec.head_dim
         linear = 4 * inner * spec.embed_dim + 2 * block.mlp_dim * spec.embed_dim
