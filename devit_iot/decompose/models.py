@@ -1,27 +1,55 @@
-"""The trainable sub-ViT and the trainable fusion, built from the same specs as everything else."""
+"""The trainable sub-ViT (ViT, DeiT or CCT) and its classifier, built from the spec of all else."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from devit_iot.decompose.fold import F64
-from devit_iot.spec import CHANNELS, BlockSpec, SubVitSpec
+from devit_iot.spec import (
+    CHANNELS,
+    POOL_PADDING,
+    POOL_SIZE,
+    POOL_STRIDE,
+    BlockSpec,
+    SubVitSpec,
+)
+
+
+class BlockTrace(NamedTuple):
+    """What one block computed on its way.
+
+    Attributes:
+        query: float[batch, heads, tokens, head_dim]; key and value likewise.
+        heads: the heads' outputs before the projection, float[batch, heads, tokens, head_dim].
+        hidden: the MLP's activations after the GELU, float[batch, tokens, mlp_dim].
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    heads: Tensor
+    hidden: Tensor
+
+
+class BlockMask(NamedTuple):
+    """Ones and zeros that silence heads and neurons of a block: float[heads], float[mlp_dim]."""
+
+    heads: Tensor
+    neurons: Tensor
 
 
 class SubVitOutput(NamedTuple):
     """What a forward pass computes: intermediates are returned, never stashed on the module.
 
     Attributes:
-        prefix: the last layer norm's prefix tokens, float[batch, prefix_tokens, embed_dim].
-        streams: the residual stream after each block, each float[batch, tokens, embed_dim].
+        tokens: the layer-normed prefix tokens (CCT: the pooled token), float[batch, k, embed_dim].
+        traces: of the blocks that were asked for, by index.
     """
 
-    prefix: Tensor
-    streams: tuple[Tensor, ...]
+    tokens: Tensor
+    traces: dict[int, BlockTrace]
 
 
 class Attention(nn.Module):
@@ -33,13 +61,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(embed_dim, 3 * heads * head_dim)
         self.proj = nn.Linear(heads * head_dim, embed_dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """float[batch, tokens, embed_dim] in and out."""
+    def forward(
+        self, tokens: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """float[batch, tokens, embed_dim] in and out; also query, key, value and head outputs."""
         qkv: Tensor = self.qkv(tokens)
-        split = qkv.reshape(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(split[0], split[1], split[2])
-        projected: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
-        return projected
+        query, key, value = (
+            qkv.reshape(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        )
+        heads = functional.scaled_dot_product_attention(query, key, value)
+        if mask is not None:
+            heads = heads * mask[:, None, None]
+        projected: Tensor = self.proj(heads.transpose(1, 2).flatten(2))
+        return projected, (query, key, value, heads)
 
 
 class Mlp(nn.Module):
@@ -50,27 +84,36 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(embed_dim, mlp_dim)
         self.fc2 = nn.Linear(mlp_dim, embed_dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """float[batch, tokens, embed_dim] in and out."""
-        outputs: Tensor = self.fc2(functional.gelu(self.fc1(tokens)))
-        return outputs
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """float[batch, tokens, embed_dim] in and out; also the hidden activations."""
+        hidden = functional.gelu(self.fc1(tokens))
+        if mask is not None:
+            hidden = hidden * mask
+        outputs: Tensor = self.fc2(hidden)
+        return outputs, hidden
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block (Dosovitskiy et al. 2021, eq. 2-3)."""
+    """A pre-norm transformer block (Dosovitskiy et al. 2021, eq. 2-3), or Compact Transformers'.
+
+    The latter goes on from the second norm's output, see ``SubVitSpec.residual_norm``.
+    """
 
     def __init__(self, spec: SubVitSpec, block: BlockSpec) -> None:
         super().__init__()
+        self.residual_norm = spec.residual_norm
         self.norm1 = nn.LayerNorm(spec.embed_dim, spec.norm_eps)
         self.attn = Attention(spec.embed_dim, block.heads, spec.head_dim)
         self.norm2 = nn.LayerNorm(spec.embed_dim, spec.norm_eps)
         self.mlp = Mlp(spec.embed_dim, block.mlp_dim)
 
-    def forward(self, stream: Tensor) -> Tensor:
+    def forward(self, stream: Tensor, mask: BlockMask | None = None) -> tuple[Tensor, BlockTrace]:
         """float[batch, tokens, embed_dim] in and out."""
-        attended: Tensor = stream + self.attn(self.norm1(stream))
-        outputs: Tensor = attended + self.mlp(self.norm2(attended))
-        return outputs
+        attended, inner = self.attn(self.norm1(stream), mask and mask.heads)
+        stream = stream + attended
+        normed = self.norm2(stream)
+        change, hidden = self.mlp(normed, mask and mask.neurons)
+        return (normed if self.residual_norm else stream) + change, BlockTrace(*inner, hidden)
 
 
 class PatchEmbed(nn.Module):
@@ -86,8 +129,29 @@ class PatchEmbed(nn.Module):
         return embedded.flatten(2).transpose(1, 2)
 
 
+class ConvTokenizer(nn.ModuleList):
+    """Convolutions with ReLU and max pooling make the tokens (Hassani et al. 2021, eq. 2)."""
+
+    def __init__(self, spec: SubVitSpec) -> None:
+        channels = [CHANNELS, *(layer.channels for layer in spec.tokenizer)]
+        super().__init__(
+            nn.Conv2d(before, c.channels, c.kernel_size, c.stride, c.padding, bias=False)
+            for before, c in zip(channels, spec.tokenizer, strict=False)
+        )
+        for layer in self:
+            nn.init.kaiming_normal_(layer.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float[batch, 3, image_size, image_size] -> float[batch, patches, embed_dim]."""
+        for layer in self:
+            images = functional.max_pool2d(
+                functional.relu(layer(images)), POOL_SIZE, POOL_STRIDE, POOL_PADDING
+            )
+        return images.flatten(2).transpose(1, 2)
+
+
 class SubVit(nn.Module):
-    """A ViT (one prefix token) or DeiT (two) without its classifier, with timm's names.
+    """A ViT, DeiT or CCT without its classifier, with timm's names.
 
     Its parameters are those of :func:`devit_iot.decompose.fold.trained_shapes`.
     """
@@ -95,61 +159,96 @@ class SubVit(nn.Module):
     def __init__(self, spec: SubVitSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.cls_token = nn.Parameter(torch.empty(1, 1, spec.embed_dim))
-        if spec.prefix_tokens == 2:  # noqa: PLR2004 - DeiT
-            self.dist_token = nn.Parameter(torch.empty(1, 1, spec.embed_dim))
+        for name in ("cls_token", "dist_token")[: spec.prefix_tokens]:
+            self.register_parameter(name, nn.Parameter(torch.empty(1, 1, spec.embed_dim)))
         self.pos_embed = nn.Parameter(torch.empty(1, spec.tokens, spec.embed_dim))
-        self.patch_embed = PatchEmbed(spec)
+        if spec.tokenizer:
+            self.tokenizer = ConvTokenizer(spec)
+            self.pool = nn.Linear(spec.embed_dim, 1)
+        else:
+            self.patch_embed = PatchEmbed(spec)
         self.blocks = nn.ModuleList(Block(spec, block) for block in spec.blocks)
         self.norm = nn.LayerNorm(spec.embed_dim, spec.norm_eps)
         for name, parameter in self.named_parameters():
-            if "token" in name or name == "pos_embed" or parameter.ndim == 2:  # noqa: PLR2004
+            if name.endswith("_token") or name == "pos_embed" or parameter.ndim == 2:  # noqa: PLR2004
                 nn.init.trunc_normal_(parameter, std=0.02)
+            elif name.startswith("blocks") and name.endswith("bias"):
+                nn.init.zeros_(parameter)
 
-    def forward(self, images: Tensor) -> SubVitOutput:
-        """Run the network on normalised pixels, float[batch, 3, image_size, image_size]."""
+    def forward(
+        self,
+        images: Tensor,
+        keep: Collection[int] = (),
+        masks: Mapping[int, BlockMask] | None = None,
+    ) -> SubVitOutput:
+        """Run the network.
+
+        Args:
+            images: normalised pixels, float[batch, 3, image_size, image_size].
+            keep: the blocks whose traces are returned.
+            masks: heads and neurons to silence, by block.
+        """
+        stream = self.embed(images)
+        traces = {}
+        for index, block in enumerate(self.blocks):
+            stream, trace = block(stream, masks and masks.get(index))
+            if index in keep:
+                traces[index] = trace
+        return SubVitOutput(self.read(stream), traces)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Pixels -> what the first block takes, float[batch, tokens, embed_dim]."""
+        if self.spec.tokenizer:
+            embedded: Tensor = self.tokenizer(images)
+            return embedded + self.pos_embed
         names = ("cls_token", "dist_token")[: self.spec.prefix_tokens]
         prefix = [getattr(self, name).expand(len(images), -1, -1) for name in names]
-        stream = torch.cat([*prefix, self.patch_embed(images)], dim=1) + self.pos_embed
-        streams = []
-        for block in self.blocks:
-            stream = block(stream)
-            streams.append(stream)
-        return SubVitOutput(self.norm(stream[:, : self.spec.prefix_tokens]), tuple(streams))
+        return torch.cat([*prefix, self.patch_embed(images)], dim=1) + self.pos_embed
+
+    def read(self, stream: Tensor) -> Tensor:
+        """What the last block gives -> the published tokens, float[batch, k, embed_dim]."""
+        if not self.spec.tokenizer:
+            prefix: Tensor = self.norm(stream[:, : self.spec.prefix_tokens])
+            return prefix
+        normed: Tensor = self.norm(stream)
+        weights = functional.softmax(self.pool(normed), dim=1)
+        return weights.transpose(1, 2) @ normed
 
 
-class FusionHead(nn.Module):
-    """METHOD stage 4: z = concat_i(f_i); h = A z + c; logits = W h + b, averaged over the tokens.
+class ClassifierOutput(NamedTuple):
+    """Logits of each head, float[batch, k, classes], the tokens below them, and the traces."""
 
-    Each prefix token has its own A, c, W and b.
-    """
+    logits: Tensor
+    tokens: Tensor
+    traces: dict[int, BlockTrace]
 
-    def __init__(self, specs: Sequence[SubVitSpec], hidden: int, classes: int) -> None:
+
+class Classifier(nn.Module):
+    """A sub-ViT with one linear head per published token; a DeiT has two."""
+
+    def __init__(self, spec: SubVitSpec, classes: int) -> None:
         super().__init__()
-        self.specs = tuple(specs)
-        width = sum(spec.embed_dim for spec in specs)
-        tokens = range(specs[0].prefix_tokens)
-        self.gather = nn.ModuleList(nn.Linear(width, hidden) for _ in tokens)
-        self.classify = nn.ModuleList(nn.Linear(hidden, classes) for _ in tokens)
+        self.vit = SubVit(spec)
+        tokens = max(1, spec.prefix_tokens)
+        self.heads = nn.ModuleList(nn.Linear(spec.embed_dim, classes) for _ in range(tokens))
+        for parameter in self.heads.parameters():
+            nn.init.zeros_(parameter)
 
-    def forward(self, prefixes: Sequence[Tensor]) -> Tensor:
-        """Prefix tokens, float[batch, prefix_tokens, dim_i] each -> float[batch, classes]."""
-        joined = torch.cat(list(prefixes), dim=2)
-        heads = zip(self.gather, self.classify, strict=True)
-        logits = [classify(gather(joined[:, k])) for k, (gather, classify) in enumerate(heads)]
-        return torch.stack(logits).mean(dim=0)
+    @property
+    def spec(self) -> SubVitSpec:
+        """The shape of the network below the heads."""
+        return self.vit.spec
 
-    def class_maps(self) -> tuple[list[F64], F64]:
-        """The same as one matrix per part: float64[classes, feature_dim_i], and the bias."""
-        state = {name: value.double().numpy() for name, value in self.state_dict().items()}
-        tokens = range(len(self.gather))
-        bounds = np.cumsum([spec.embed_dim for spec in self.specs])[:-1]
-        per_token, biases = [], []
-        for k in tokens:
-            outer = state[f"classify.{k}.weight"] / len(tokens)
-            per_token.append(np.split(outer @ state[f"gather.{k}.weight"], bounds, axis=1))
-            biases.append(
-                outer @ state[f"gather.{k}.bias"] + state[f"classify.{k}.bias"] / len(tokens)
-            )
-        maps = [np.concatenate(pieces, axis=1) for pieces in zip(*per_token, strict=True)]
-        return maps, np.sum(biases, axis=0)
+    def forward(
+        self,
+        images: Tensor,
+        keep: Collection[int] = (),
+        masks: Mapping[int, BlockMask] | None = None,
+    ) -> ClassifierOutput:
+        """See :meth:`SubVit.forward`. The class scores are the mean of the heads' logits."""
+        output = self.vit(images, keep, masks)
+        return ClassifierOutput(self.classify(output.tokens), output.tokens, output.traces)
+
+    def classify(self, tokens: Tensor) -> Tensor:
+        """float[batch, k, embed_dim] -> float[batch, k, classes]."""
+        return torch.stack([head(tokens[:, k]) for k, head in enumerate(self.heads)], dim=1)
