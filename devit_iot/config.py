@@ -144,7 +144,7 @@ def load_config(files: Sequence[Path], overrides: Mapping[str, object]) -> Confi
         if value is not None:
             table, _, name = key.rpartition(".")
             layer = {table: {name: value}} if table else {name: value}
-            _check_keys(layer, Config, "", "options")
+            check_keys(layer, Config, "", "options")
             _merge(merged, layer)
     try:
         config = msgspec.convert(merged, Config)
@@ -184,11 +184,11 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {file}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
-    _check_keys(table, Config, "", str(file))
+    check_keys(table, Config, "", str(file))
     return table
 
 
-def _check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, source: str) -> None:
+def check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, source: str) -> None:
     """Raise for the first key that ``kind`` does not have, naming the nearest that it has."""
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in table.items():
@@ -199,7 +199,7 @@ def _check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, sour
         if nested is not None:
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, dict):
-                    _check_keys(item, nested, f"{at}{key}.", source)
+                    check_keys(item, nested, f"{at}{key}.", source)
 
 
 def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - any annotation of a field

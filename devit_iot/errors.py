@@ -7,6 +7,7 @@
       EngineError              no such engine, a missing extra, a failed golden check
       BrokerError              the broker refused us, or cannot be started
       DataError                an image folder or a checkpoint that cannot be used
+      TrainingError            a loss that became NaN or infinite
       InputError               something from the wire; refused, counted, never fatal
         ImageError             not an image that we decode, or too large
         MessageError           a feature, label or status that does not parse
@@ -41,6 +42,10 @@ class BrokerError(DevitError):
 
 class DataError(DevitError):
     """Training or evaluation data, or a checkpoint, that cannot be used."""
+
+
+class TrainingError(DevitError):
+    """A training that diverged; its last good state is kept."""
 
 
 class InputError(DevitError):

@@ -1,71 +1,89 @@
-"""Shuffled, augmented, normalised mini-batches."""
+"""Shuffled mini-batches of one training stage, shared out over the devices."""
 
+import itertools
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from devit_iot.decompose.data import ImageSet
-from devit_iot.decompose.fold import Normalisation
-from devit_iot.decompose.recipe import AugmentConfig
+from devit_iot.decompose.augment import Augment
+
+
+class Pixels(Protocol):
+    """Decoded images, in memory or decoded when they are asked for."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8[len(rows), size, size, 3]."""
 
 
 class Batches:
-    """One epoch per iteration, in a new order each time.
+    """A labelled set of images, iterated in a new order every epoch.
 
     Args:
-        data: decoded images.
-        normalisation: the one that export folds into the patch embedding.
-        augment: of the images.
-        batch: images per batch; the last batch may be smaller.
-        seed: decides order and augmentation.
+        pixels: where the images come from.
+        labels: int64[count], of all of ``pixels``.
+        rows: the images of this stage.
+        augment: their random changes; also normalises.
+        batch: images per step, over all devices together; the last step may have fewer.
+        device: where batches go.
+        share: this process and the number of processes that train together.
     """
 
     def __init__(
         self,
-        data: ImageSet,
-        normalisation: Normalisation,
-        augment: AugmentConfig,
+        pixels: Pixels,
+        labels: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        augment: Augment,
         *,
         batch: int,
-        seed: int,
+        device: torch.device,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self._images = torch.from_numpy(data.images).permute(0, 3, 1, 2)
-        self._labels = torch.from_numpy(data.labels)
-        self._mean = torch.tensor(normalisation.mean).view(3, 1, 1)
-        self._std = torch.tensor(normalisation.std).view(3, 1, 1)
-        self._augment = augment
+        self._pixels = pixels
+        self._labels = labels
+        self._rows = rows
+        self._augment = augment.to(device)
         self._batch = batch
-        self._generator = torch.Generator().manual_seed(seed)
+        self._device = device
+        self._rank, self._world = share
 
     def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self._batch)
+        return math.ceil(len(self._rows) / self._batch)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield float32[batch, 3, size, size] and int64[batch]."""
-        order = torch.randperm(len(self._labels), generator=self._generator)
-        for rows in torch.split(order, self._batch):
-            images = affine(self._images[rows].float(), self._augment, self._generator)
-            yield (images / 255 - self._mean) / self._std, self._labels[rows]
+    def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Augmented images and labels, see :class:`devit_iot.decompose.augment.Augment`.
 
+        The order follows from ``seed``, the changes from torch's own generator.
+        """
+        order = np.random.default_rng(seed).permutation(self._rows)
+        steps = [order[i : i + self._batch] for i in range(0, len(order), self._batch)]
+        if len(steps[-1]) < self._world:  # no process may go without an image
+            steps.pop()
+        for images, labels in self._load([step[self._rank :: self._world] for step in steps]):
+            yield self._augment(images, labels)
 
-def affine(images: Tensor, augment: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Rotate, scale and shift each image at random; what comes in from outside repeats the edge.
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every image once, unchanged but normalised, and its label; in every process."""
+        steps = [self._rows[i : i + self._batch] for i in range(0, len(self._rows), self._batch)]
+        for images, labels in self._load(steps):
+            yield self._augment.normalise(images), labels
 
-    Args:
-        images: float32[batch, channels, size, size].
-        augment: the ranges.
-        generator: the source of randomness.
-    """
-    count = len(images)
-    spread = torch.rand(4, count, generator=generator) * 2 - 1
-    angle = spread[0] * math.radians(augment.rotate_deg)
-    scale = 1 + spread[1] * augment.scale
-    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
-    shift = spread[2:] * augment.shift * 2  # grid coordinates run from -1 to 1
-    rows = [cosine, -sine, shift[0], sine, cosine, shift[1]]
-    theta = torch.stack(rows, dim=1).view(count, 2, 3)
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    def _load(self, steps: list[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Read one step ahead of the one that is used."""
+        with ThreadPoolExecutor(1) as reader:
+            ready = reader.submit(self._pixels.take, steps[0])
+            for rows, following in itertools.zip_longest(steps, steps[1:]):
+                pixels = torch.from_numpy(ready.result())
+                if following is not None:
+                    ready = reader.submit(self._pixels.take, following)
+                images = pixels.to(self._device).permute(0, 3, 1, 2)
+                yield images, torch.from_numpy(self._labels[rows]).to(self._device)

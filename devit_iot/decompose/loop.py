@@ -1,72 +1,160 @@
-"""The one training loop: AdamW, warm-up, cosine decay, and a stop when the loss is lost."""
+"""The one training loop: AdamW, warm-up and cosine decay, resumable after every epoch."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from devit_iot.decompose.batches import Batches
 from devit_iot.decompose.recipe import StageConfig
-from devit_iot.errors import ConfigError
+from devit_iot.errors import TrainingError
 
 MAX_GRADIENT_NORM = 1.0
+_FIRST_RATE = 1e-3
+"""The warm-up's first learning rate, as a share of the peak."""
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Normalised images and labels of a batch -> scalar loss."""
+Losses = Mapping[str, Tensor]
+"""Scalar terms by name; their sum is minimised."""
+Loss = Callable[[nn.Module, Tensor, Tensor], Losses]
+"""The network as it is trained (perhaps wrapped), images, labels -> losses."""
+
+
+class Stage(NamedTuple):
+    """What a stage needs to run anywhere and to go on after an interruption.
+
+    Attributes:
+        config: hyper-parameters.
+        seed: of the order and of all that is random; each epoch derives its own from it.
+        state: file that holds the unfinished stage; removed by whoever has stored the result.
+        on_epoch: called after each epoch with its number from 1 and its mean losses.
+    """
+
+    config: StageConfig
+    seed: int
+    state: Path
+    on_epoch: Callable[[int, dict[str, float]], None]
 
 
 def fit(
-    parameters: Iterable[nn.Parameter],
-    batches: Batches,
-    loss: Loss,
-    stage: StageConfig,
-    on_epoch: Callable[[float], None],
-) -> list[float]:
-    """Minimise ``loss`` over ``stage.epochs`` epochs.
+    model: nn.Module, batches: Batches, loss: Loss, stage: Stage, accelerator: Accelerator
+) -> list[dict[str, float]]:
+    """Train ``model`` in place.
+
+    An epoch depends on the weights, the optimiser and its own seed alone: a run that was killed and
+    resumed gives the same weights as one that was not.
 
     Args:
-        parameters: what is trained.
+        model: its parameters that need a gradient are trained.
         batches: iterated once per epoch.
         loss: called once per batch.
-        stage: hyper-parameters.
-        on_epoch: called after each epoch with its mean loss.
+        stage: hyper-parameters, seed, and where to keep what a resumption needs.
+        accelerator: device, precision and processes.
 
     Returns:
-        The mean loss of each epoch.
+        The mean losses of each epoch.
 
     Raises:
-        ConfigError: the loss became NaN or infinite.
+        TrainingError: a loss became NaN or infinite; the last good epoch is kept.
     """
-    trained = list(parameters)
-    optimiser = torch.optim.AdamW(trained, lr=stage.learning_rate, weight_decay=stage.weight_decay)
-    steps, warmup = stage.epochs * len(batches), stage.warmup_epochs * len(batches)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: _learning_rate_factor(step, steps, warmup)
+    config = stage.config
+    model.to(accelerator.device)
+    optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.learning_rate)
+    schedule = _schedule(optimiser, config, len(batches))
+    average = (
+        AveragedModel(model, multi_avg_fn=_ema(config.ema), use_buffers=True)
+        if config.ema
+        else None
     )
-    history = []
-    for epoch in range(stage.epochs):
-        total = 0.0
-        for images, labels in batches:
-            value = loss(images, labels)
-            total += value.item()
-            if not math.isfinite(total):
-                raise ConfigError(
-                    f"the loss became {value.item()} in epoch {epoch + 1}; lower learning_rate "
-                    "or raise warmup_epochs in the recipe"
+    pieces: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    if average is not None:
+        pieces["average"] = average
+    history = _resume(stage.state, pieces, accelerator)
+    wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
+    model.train()
+    for epoch in range(len(history), config.epochs):
+        torch.manual_seed(_mix(stage.seed, epoch, accelerator.process_index))
+        sums: dict[str, float] = {}
+        steps = 0
+        for images, labels in batches.epoch(_mix(stage.seed, epoch, 0)):
+            with accelerator.autocast():
+                terms = loss(wrapped, images, labels)
+            total = torch.stack(list(terms.values())).sum()
+            for name, value in {"loss": total, **terms}.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+            if not math.isfinite(sums["loss"]):
+                raise TrainingError(
+                    f"the loss became {total.item()} in epoch {epoch + 1}; lower learning_rate or "
+                    f"raise warmup_epochs in the recipe. The state after epoch {epoch} is kept in "
+                    f"{stage.state}"
                 )
             optimiser.zero_grad()
-            torch.autograd.backward(value)
-            nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
+            accelerator.backward(total)
+            accelerator.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
             optimiser.step()
             schedule.step()
-        history.append(total / len(batches))
-        on_epoch(history[-1])
+            if average is not None:
+                average.update_parameters(model)
+            steps += 1
+        history.append({name: value / steps for name, value in sums.items()})
+        if accelerator.is_main_process:
+            _store(stage.state, pieces, history)
+        stage.on_epoch(epoch + 1, history[-1])
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    if average is not None:
+        model.load_state_dict(average.module.state_dict())
+    model.eval()
     return history
 
 
-def _learning_rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Linear from 0 to 1 over ``warmup`` steps, then half a cosine down to 0 (Loshchilov 2017)."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))
+def _ema(decay: float) -> Callable[..., None]:
+    average: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return average
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; biases, norms and tokens do not."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    free = [p for name, p in named if p.ndim <= 1 or "token" in name or "pos_embed" in name]
+    chosen = {id(p) for p in free}
+    return [
+        {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+
+
+def _schedule(optimiser: torch.optim.Optimizer, config: StageConfig, steps: int) -> SequentialLR:
+    """Linear warm-up, then half a cosine down to zero (Loshchilov and Hutter 2017, eq. 5)."""
+    warmup = min(round(config.warmup_epochs * steps), config.epochs * steps - 1)
+    warm = LinearLR(optimiser, _FIRST_RATE, 1.0, max(1, warmup))
+    decay = CosineAnnealingLR(optimiser, max(1, config.epochs * steps - warmup))
+    return SequentialLR(optimiser, [warm, decay], [warmup])
+
+
+def _mix(seed: int, epoch: int, process: int) -> int:
+    """One seed of three numbers, different for all small ones."""
+    return (seed * 1_000_003 + epoch) * 1009 + process
+
+
+def _store(path: Path, pieces: Mapping[str, Any], history: list[dict[str, float]]) -> None:
+    content = {name: piece.state_dict() for name, piece in pieces.items()}
+    partial = path.with_suffix(".partial")
+    torch.save({**content, "history": history}, partial)
+    partial.replace(path)
+
+
+def _resume(
+    path: Path, pieces: Mapping[str, Any], accelerator: Accelerator
+) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    content = torch.load(path, map_location=accelerator.device, weights_only=True)
+    for name, piece in pieces.items():
+        piece.load_state_dict(content[name])
+    history: list[dict[str, float]] = content["history"]
+    return history

@@ -109,11 +109,13 @@ class Block(nn.Module):
 
     def forward(self, stream: Tensor, mask: BlockMask | None = None) -> tuple[Tensor, BlockTrace]:
         """float[batch, tokens, embed_dim] in and out."""
-        attended, inner = self.attn(self.norm1(stream), mask and mask.heads)
+        attended, (query, key, value, heads) = self.attn(self.norm1(stream), mask and mask.heads)
         stream = stream + attended
         normed = self.norm2(stream)
         change, hidden = self.mlp(normed, mask and mask.neurons)
-        return (normed if self.residual_norm else stream) + change, BlockTrace(*inner, hidden)
+        return (normed if self.residual_norm else stream) + change, BlockTrace(
+            query, key, value, heads, hidden
+        )
 
 
 class PatchEmbed(nn.Module):
@@ -138,8 +140,8 @@ class ConvTokenizer(nn.ModuleList):
             nn.Conv2d(before, c.channels, c.kernel_size, c.stride, c.padding, bias=False)
             for before, c in zip(channels, spec.tokenizer, strict=False)
         )
-        for layer in self:
-            nn.init.kaiming_normal_(layer.weight)
+        for weight in self.parameters():
+            nn.init.kaiming_normal_(weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """float[batch, 3, image_size, image_size] -> float[batch, patches, embed_dim]."""
@@ -238,6 +240,12 @@ class Classifier(nn.Module):
     def spec(self) -> SubVitSpec:
         """The shape of the network below the heads."""
         return self.vit.spec
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of each head."""
+        (rows,) = {len(weight) for weight in self.heads.parameters()}
+        return rows
 
     def forward(
         self,

@@ -3,99 +3,210 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from devit_iot.config import check_keys
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.errors import ConfigError, SpecError
 from devit_iot.spec import SubVitSpec
 
+MAX_DEPTH = 1000
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the images are.
 
     Attributes:
-        train: ``digits:train``, or an ImageFolder tree or zip, relative to the recipe.
-        test: ``digits:test``, or the same for the images held out of all training.
-        normalisation: of the pixels, for every part.
+        source: ``digits``, or the path of a data set (see ``sources.py``), relative to the recipe.
+        normalisation: of the pixels, for every network.
+        held_out: share of the training images on which choices are made: policies, temperature.
+            The test images enter no choice.
+        lazy: decode images when they are needed; for sets that do not fit into memory.
     """
 
-    train: str
-    test: str
+    source: str
     normalisation: Normalisation
+    held_out: Probability = 0.1
+    lazy: bool = False
 
 
 class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Random affine maps of the training images, each parameter uniform in plus or minus.
+    """Random changes of the training images; zero leaves one out.
 
     Attributes:
-        rotate_deg: rotation, degrees.
-        scale: relative change of size.
-        shift: translation, fraction of the image side.
+        pad_crop: edge padding before a random crop of the old size, pixels.
+        resized_crop: smallest area of a random crop that is scaled up, fraction.
+        flip: probability of a mirror image.
+        rotate_deg: rotation in plus or minus, degrees.
+        scale: relative change of size, plus or minus.
+        shift: translation, fraction of the side, plus or minus.
+        rand_augment: magnitude of two random operations (Cubuk et al. 2020), of 30.
+        erasing: probability of a blank rectangle (Zhong et al. 2020).
+        mixup: probability that a batch's images are blended in pairs (Zhang et al. 2018).
+        cutmix: probability that they lend each other a rectangle (Yun et al. 2019); of the two, a
+            batch undergoes one at most.
+        smoothing: label smoothing (Szegedy et al. 2016).
     """
 
-    rotate_deg: NonNegativeFloat
-    scale: Probability
-    shift: NonNegativeFloat
+    pad_crop: NonNegative = 0
+    resized_crop: Probability = 0.0
+    flip: Probability = 0.0
+    rotate_deg: NonNegativeFloat = 0.0
+    scale: Probability = 0.0
+    shift: Probability = 0.0
+    rand_augment: NonNegative = 0
+    erasing: Probability = 0.0
+    mixup: Share = 0.0
+    cutmix: Share = 0.0
+    smoothing: Probability = 0.0
 
 
 class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One training stage: AdamW, linear warm-up, then cosine decay to zero."""
+    """One training stage: AdamW, linear warm-up, then cosine decay.
+
+    Attributes:
+        epochs: passes over the stage's images.
+        learning_rate: at its peak, for exactly this ``batch``.
+        batch: images per step, over all devices together.
+        warmup_epochs: of them, with a rising learning rate.
+        weight_decay: of matrices; vectors have none.
+        ema: decay per step of an average of the weights, which is what remains; 0 for none.
+    """
 
     epochs: Positive
-    warmup_epochs: NonNegativeFloat
-    batch: Positive
     learning_rate: PositiveFloat
-    weight_decay: NonNegativeFloat
+    batch: Positive = 256
+    warmup_epochs: NonNegativeFloat = 1.0
+    weight_decay: NonNegativeFloat = 0.05
+    ema: Probability = 0.0
+
+
+class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The large network.
+
+    Attributes:
+        model: its shape.
+        train: how it is trained or fine-tuned; left out, the checkpoint is used as it is.
+        checkpoint: what it starts from, relative to the recipe; left out, from scratch.
+        part: fine-tuning on each part's classes (METHOD, stage 1); left out, the teacher itself
+            teaches every part.
+    """
+
+    model: SubVitSpec
+    train: StageConfig | None = None
+    checkpoint: str = ""
+    part: StageConfig | None = None
+
+
+class PartitionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which part specialises in which classes: ``by`` the seed, or similarity to the teacher."""
+
+    parts: Positive
+    by: Literal["seed", "similarity"] = "seed"
+
+
+class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is cut from each part's teacher.
+
+    Attributes:
+        macs: largest share of the teacher's multiply-accumulates, one for all parts or one each.
+        search: how the policy is found.
+        candidates: policies evaluated.
+        images: held-out images of the part's classes that rank and evaluate.
+        drop_blocks: whole blocks to drop, the least important first.
+    """
+
+    macs: tuple[Fraction, ...]
+    search: Literal["random", "evolution"] = "evolution"
+    candidates: Positive = 100
+    images: Positive = 256
+    drop_blocks: NonNegative = 0
+
+
+class DistillConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sub-task distillation (METHOD, stage 3).
+
+    Attributes:
+        train: hyper-parameters.
+        imitation: METHOD's alpha: share of the teacher's classes against the labels.
+        temperature: of the teacher's classes; 0 takes its best one as a label, as METHOD does.
+        relations: weights of the relation losses of Q, K and V in the middle block.
+    """
+
+    train: StageConfig
+    imitation: Probability = 0.5
+    temperature: NonNegativeFloat = 0.0
+    relations: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (0.2, 0.1, 0.3)
 
 
 class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the joint training adds to a stage.
+    """Joint training of the parts and the fusion (METHOD, stage 4).
 
     Attributes:
-        hidden: length of METHOD's h, between A and W.
+        train: hyper-parameters.
+        imitation: METHOD's alpha.
+        temperature: as in :class:`DistillConfig`.
+        token: weight of the distance between h and the teacher's token.
         part_dropout: probability that an image loses a given part.
     """
 
-    hidden: Positive
-    part_dropout: Probability
+    train: StageConfig
+    imitation: Probability = 0.5
+    temperature: NonNegativeFloat = 0.0
+    token: NonNegativeFloat = 1.0
+    part_dropout: Probability = 0.1
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that decides a decomposition. ``threads`` is part of it: sums depend on it."""
+    """All that decides a decomposition.
+
+    Attributes:
+        name: of the bundle.
+        seed: decides the partition, the order of the images, their augmentation, first weights.
+        threads: of the CPU; part of the recipe, for sums depend on it. 0 leaves them all to torch.
+        precision: of the forward passes of training; weights are always float32.
+        storage: dtype of the matrices in the bundle.
+    """
 
     name: str
     seed: int
-    threads: Positive
     data: DataConfig
-    augment: AugmentConfig
-    sub_task: StageConfig
-    joint: StageConfig
+    teacher: TeacherConfig
+    partition: PartitionConfig
+    shrink: ShrinkConfig
+    distill: DistillConfig
     ensemble: EnsembleConfig
-    parts: tuple[SubVitSpec, ...]
+    augment: AugmentConfig = AugmentConfig()
+    threads: NonNegative = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    storage: Literal["float32", "float16"] = "float32"
 
-    @property
-    def work(self) -> int:
-        """Cost of the training in part-epochs: one part trained for one epoch."""
-        return len(self.parts) * (self.sub_task.epochs + self.joint.epochs)
+    def macs_share(self, part: int) -> float:
+        """The budget of ``part``, as a share of the teacher's."""
+        return self.shrink.macs[part % len(self.shrink.macs)]
 
     def validate(self) -> None:
-        """Raise ConfigError unless all parts can look at the same image and be fused."""
-        if not self.parts:
-            raise ConfigError("a recipe needs at least one [[parts]]")
-        for part in self.parts:
-            part.validate()
-        inputs = {(p.image_size, p.resize_size, p.prefix_tokens) for p in self.parts}
-        if len(inputs) > 1:
+        """Raise ConfigError or SpecError unless the recipe can be run."""
+        self.teacher.model.validate()
+        if self.teacher.train is None and not self.teacher.checkpoint:
+            raise ConfigError("the teacher has neither a checkpoint nor a [teacher.train]")
+        if len(self.shrink.macs) not in {1, self.partition.parts}:
             raise ConfigError(
-                "all parts must have the same image_size, resize_size and prefix_tokens"
+                f"shrink.macs has {len(self.shrink.macs)} budgets for {self.partition.parts} parts;"
+                " give one for all, or one for each"
             )
+        if self.shrink.drop_blocks >= len(self.teacher.model.blocks):
+            raise ConfigError("shrink.drop_blocks leaves no block")
 
 
 def load_recipe(name: str) -> tuple[Recipe, Path]:
@@ -110,7 +221,10 @@ def load_recipe(name: str) -> tuple[Recipe, Path]:
     shipped = Path(str(resources.files("devit_iot.decompose") / "recipes"))
     path = Path(name) if name.endswith(".toml") else shipped / f"{name}.toml"
     try:
-        recipe = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Recipe)
+        table = tomllib.loads(path.read_text("utf-8"))
+        _repeat_blocks(table)
+        check_keys(table, Recipe, "", str(path))
+        recipe = msgspec.convert(table, Recipe)
         recipe.validate()
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in shipped.glob("*.toml")))
@@ -122,4 +236,16 @@ def load_recipe(name: str) -> tuple[Recipe, Path]:
         raise ConfigError(f"{path}: {error}") from error
     except (ConfigError, SpecError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    return recipe, path.parent
+    # A shipped recipe's data lie where its user is, not where Python keeps the package.
+    return recipe, path.parent if name.endswith(".toml") else Path()
+
+
+def _repeat_blocks(table: dict[str, Any]) -> None:
+    """``depth = 12`` beside one block stands for twelve such blocks."""
+    teacher = table.get("teacher")
+    model = teacher.get("model") if isinstance(teacher, dict) else None
+    if isinstance(model, dict) and isinstance(model.get("blocks"), list):
+        depth = model.pop("depth", 1)
+        if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
+            raise ConfigError(f"teacher.model.depth must be 1 to {MAX_DEPTH}, got {depth}")
+        model["blocks"] = model["blocks"] * depth
