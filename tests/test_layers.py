@@ -32,7 +32,8 @@ CONFINED = {
     "torch": ("decompose/", "engine/torch.py"),
     "paho": ("transport/",),
     "amqtt": ("transport/embedded_broker.py",),
-    "PIL": ("engine/image.py", "decompose/digits.py"),  # digits.py encodes, it does not decode
+    # digits.py encodes, mosaics.py unpacks a data set; neither decodes an image to serve
+    "PIL": ("engine/image.py", "decompose/digits.py", "decompose/mosaics.py"),
     "cv2": ("services/camera.py",),
     "sklearn": ("decompose/digits.py",),
     "safetensors": ("bundle.py", "decompose/"),

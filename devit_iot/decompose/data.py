@@ -1,22 +1,36 @@
-"""Labelled images: ImageFolder trees on disk or in a zip, and decoding them into one array."""
+"""Labelled images: read one by one, decoded at once, or split."""
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from devit_iot.decompose.tree import Tree, open_tree
 from devit_iot.errors import DataError, ImageError
 from devit_iot.messages import IMAGE_SUFFIXES
 
-MAX_FILE_BYTES = 64 * 2**20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_CHUNK = 64
+_HEADER_BYTES = 12
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
+SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
 """One encoded image -> uint8[size, size, 3]: the very function that serves, given from above."""
+
+Progress = Callable[[int, int], None]
+"""Images done, images in all."""
+
+
+Reader = Callable[[int, int], bytes]
+"""Index, count -> the first ``count`` bytes of an encoded image, all of it for -1."""
 
 
 class Sample(NamedTuple):
@@ -45,27 +59,172 @@ class ImageSet(NamedTuple):
     labels: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """Labelled images that are read one by one; :mod:`devit_iot.decompose.sources` opens them.
+
+    Attributes:
+        origin: the path or name of the data set, for messages.
+        classes: names, by label.
+        names: ``folder/file.ext`` of every image, unique.
+        labels: int64[count], from 0 to ``len(classes) - 1``.
+
+    Raises:
+        DataError: when made, if the labels do not fit the names and classes.
+    """
+
+    origin: str
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    reader: Reader = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.names):
+            raise DataError(
+                f"{self.origin} has {len(self.labels)} labels for {len(self.names)} images; "
+                "copy or download it again"
+            )
+        wrong = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.classes)))
+        if len(wrong):
+            raise DataError(
+                f"{self.origin}: {self.names[wrong[0]]} has label {self.labels[wrong[0]]}, but "
+                f"there are {len(self.classes)} classes; copy or download it again"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def sample(self, index: int) -> Sample:
+        """Read one image; safe to call from many threads.
+
+        Raises:
+            DataError: the file is gone, too large or damaged. It is not decoded here.
+        """
+        return Sample(self.names[index], self.reader(index, -1))
+
+    def subset(self, indices: NDArray[np.int64]) -> "ImageSource":
+        """The images at ``indices``, int64[count], in that order; the classes stay."""
+        chosen = indices.tolist()
+        return ImageSource(
+            self.origin,
+            self.classes,
+            tuple(self.names[index] for index in chosen),
+            self.labels[indices],
+            lambda index, count: self.reader(chosen[index], count),
+        )
+
+
+def decode_source(
+    source: ImageSource,
+    decode: Decode,
+    *,
+    progress: Progress | None = None,
+    threads: int = 0,
+) -> ImageSet:
+    """Read and decode every image into one array.
+
+    Args:
+        source: at least one image.
+        decode: image bytes -> pixels of one size for all.
+        progress: told, on the calling thread, how many images are done.
+        threads: that decode; 0 for one per CPU that this process may use.
+
+    Raises:
+        DataError: an image that does not decode; its name is in the message.
+    """
+    count = len(source)
+    first = _decode(source.sample(0), decode)
+    images = np.empty((count, *first.shape), np.uint8)
+
+    def fill(begin: int) -> int:
+        end = min(begin + _CHUNK, count)
+        for index in range(begin, end):
+            images[index] = _decode(source.sample(index), decode)
+        return end - begin
+
+    done = 0
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+        for finished in pool.map(fill, range(0, count, _CHUNK)):  # an error cancels the rest
+            done += finished
+            if progress is not None:
+                progress(done, count)
+    return ImageSet(source.classes, images, source.labels)
+
+
+def check_headers(source: ImageSource, *, progress: Progress | None = None) -> None:
+    """Read the first bytes of every image: cheap, before a training that decodes lazily.
+
+    Raises:
+        DataError: a file that begins like none of the formats; the first one is named.
+    """
+    wrong = []
+    for index, name in enumerate(source.names):
+        head = source.reader(index, _HEADER_BYTES)
+        if not head.startswith(_SIGNATURES):
+            wrong.append(name)
+        if progress is not None and ((index + 1) % _CHUNK == 0 or index + 1 == len(source)):
+            progress(index + 1, len(source))
+    if wrong:
+        more = f" ({len(wrong) - 1} more like it)" if len(wrong) > 1 else ""
+        raise DataError(
+            f"{wrong[0]} of {source.origin} begins like no JPEG, PNG or WebP file{more}; "
+            "repair or remove it"
+        )
+
+
+def hold_out(
+    labels: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split indices for training and validation, class by class; always the same for one seed.
+
+    Args:
+        labels: int64[count].
+        fraction: of each class to hold out, rounded, but at least one image and never all.
+        seed: of the choice.
+
+    Returns:
+        Indices to train on and indices held out, each int64, ascending.
+
+    Raises:
+        DataError: the fraction is not between 0 and 1, or a class has a single image.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"the held-out fraction is {fraction}; it must lie between 0 and 1")
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), np.bool_)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        if len(members) == 1:
+            raise DataError(
+                f"class {label} has one image, too few to hold out any; add images or remove it"
+            )
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        held_out[members[:count]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
 def read_image_folder(path: Path) -> Iterator[Sample]:
-    """The images of an ImageFolder tree (``class/file.ext``), a folder or a zip, in name order.
+    """The images of an ImageFolder tree (``class/file.ext``), a folder or archive, in name order.
 
     Raises:
         DataError: no such tree, no image in it, or a file too large to be one.
     """
-    if path.is_dir():
-        files = {f"{file.parent.name}/{file.name}": file for file in path.glob("*/*")}
-        for name in _image_names(path, files):
-            _check_size(name, files[name].stat().st_size)
-            yield Sample(name, files[name].read_bytes())
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in _image_names(path, archive.namelist()):
-                _check_size(name, archive.getinfo(name).file_size)
-                yield Sample(name, archive.read(name))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} is neither a folder nor a zip of class folders: {error}"
-        ) from error
+    tree = open_tree(path)
+    for name in image_names(tree):
+        yield Sample(name, tree.read(name))
+
+
+def image_names(tree: Tree) -> list[str]:
+    """The ``class/file.ext`` names of ``tree``; DataError if there is none."""
+    found = [
+        name
+        for name in tree.names
+        if name.count("/") == 1 and Path(name).suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not found:
+        raise DataError(f"{tree.path} holds no class/image file ({SUFFIXES})")
+    return found
 
 
 def write_image_zip(path: Path, samples: Iterable[Sample]) -> None:
@@ -86,10 +245,7 @@ def decode_images(samples: Iterable[Sample], decode: Decode) -> ImageSet:
     names, images = [], []
     for sample in samples:
         names.append(sample.class_name)
-        try:
-            images.append(decode(sample.payload))
-        except ImageError as error:
-            raise DataError(f"{sample.name}: {error}; repair or remove the file") from error
+        images.append(_decode(sample, decode))
     if not images:
         raise DataError("the data set holds no image")
     classes = tuple(sorted(set(names)))
@@ -98,17 +254,8 @@ def decode_images(samples: Iterable[Sample], decode: Decode) -> ImageSet:
     return ImageSet(classes, np.stack(images), labels)
 
 
-def _image_names(path: Path, names: Iterable[str]) -> list[str]:
-    found = sorted(
-        name
-        for name in names
-        if (pure := PurePosixPath(name)).suffix.lower() in IMAGE_SUFFIXES and len(pure.parts) == 2  # noqa: PLR2004 - class/file
-    )
-    if not found:
-        raise DataError(f"{path} holds no class/image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return found
-
-
-def _check_size(name: str, size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise DataError(f"{name} has {size} bytes; at most {MAX_FILE_BYTES} are read")
+def _decode(sample: Sample, decode: Decode) -> NDArray[np.uint8]:
+    try:
+        return decode(sample.payload)
+    except ImageError as error:
+        raise DataError(f"{sample.name}: {error}; repair or remove the file") from error

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from devit_iot.decompose.data import Sample
+from devit_iot.decompose.data import ImageSource, Sample
+from devit_iot.errors import DataError
 
 SIDE = 32
 HELD_OUT_PER_CLASS = 36
@@ -29,6 +30,25 @@ def read_digits(*, held_out: bool) -> Iterator[Sample]:
     chosen = _held_out(data.target)
     for index in np.flatnonzero(chosen if held_out else ~chosen):
         yield Sample(f"{data.target[index]}/{index:04d}.png", _png(data.images[index]))
+
+
+def digits_source(split: str) -> ImageSource:
+    """The split ``train`` (1437 images) or ``test`` (360) in memory; DataError for another."""
+    if split not in {"train", "test"}:
+        raise DataError(f"the digits have no split '{split}'; there are: train, test")
+    samples = list(read_digits(held_out=split == "test"))
+
+    def read(index: int, count: int) -> bytes:
+        payload = samples[index].payload
+        return payload if count < 0 else payload[:count]
+
+    return ImageSource(
+        f"digits:{split}",
+        tuple("0123456789"),
+        tuple(sample.name for sample in samples),
+        np.array([int(sample.class_name) for sample in samples], np.int64),
+        read,
+    )
 
 
 def _held_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
