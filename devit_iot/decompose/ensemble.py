@@ -1,67 +1,94 @@
 """Joint training of all parts and the fusion on the full data (METHOD, stage 4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from devit_iot.decompose.batches import Batches
-from devit_iot.decompose.loop import fit
-from devit_iot.decompose.models import FusionHead, SubVit
-from devit_iot.decompose.recipe import EnsembleConfig, StageConfig
+from devit_iot.decompose.context import Context
+from devit_iot.decompose.distill import label_and_imitation
+from devit_iot.decompose.fleet import Fleet, FusionHead
+from devit_iot.decompose.loop import Loss, Losses, fit
+from devit_iot.decompose.losses import soft_targets, token_distance
+from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.recipe import Recipe
+from devit_iot.decompose.results import ModelResult
+from devit_iot.decompose.teach import parameters
+from devit_iot.spec import SubVitSpec, macs
+
+ENSEMBLE = "ensemble"
+LAST_STAGE = 2000
+"""Seed of this stage; it follows those of all others."""
 
 
-def train_ensemble(
-    models: Sequence[SubVit],
-    classes: int,
-    batches: Batches,
-    stage: StageConfig,
-    ensemble: EnsembleConfig,
-    on_epoch: Callable[[float], None],
-) -> tuple[FusionHead, list[float]]:
-    """Train the parts in place, and a new fusion head with them.
+def train_ensemble(run: Context, parts: Sequence[Classifier], teacher: Classifier) -> Fleet:
+    """Train the fleet, or take the one that is stored.
 
     Args:
-        models: the parts, after their sub-task training.
-        classes: number of all classes.
-        batches: the full training data.
-        stage: hyper-parameters.
-        ensemble: width of the fusion, and part dropout.
-        on_epoch: see :func:`devit_iot.decompose.loop.fit`.
-
-    Returns:
-        The fusion head, and the mean loss of each epoch.
+        run: the run.
+        parts: after their sub-task distillation; their heads are not used any more.
+        teacher: of all classes.
 
     Raises:
-        ConfigError: the loss became NaN or infinite.
+        TrainingError: the training diverged.
     """
-    head = FusionHead([model.spec for model in models], ensemble.hidden, classes)
+    torch.manual_seed(run.recipe.seed + LAST_STAGE)
+    fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
+    if not run.folder.has(ENSEMBLE):
+        config = run.recipe.ensemble.train
+        batches = run.batches(run.data.fit, run.data.labels, batch=config.batch, mix=True)
+        stage = run.stage(ENSEMBLE, config, LAST_STAGE, run.folder)
+        trained = fit(fleet, batches, ensemble_loss(run.recipe, teacher), stage, run.accelerator)
+        scores = run.predict(lambda images: fleet(images).logits.mean(dim=1), run.data.held_out)
+        labels = torch.from_numpy(run.data.labels[run.data.held_out])
+        top1 = float((scores.argmax(dim=1) == labels).float().mean())
+        if run.accelerator.is_main_process:
+            cost = sum(macs(part.spec) for part in parts)
+            result = ModelResult(cost, parameters(fleet), top1, trained.history, trained.seconds)
+            run.folder.store(f"{ENSEMBLE}-result", result)
+            run.folder.store_tensors(ENSEMBLE, fleet.state_dict())
+        run.accelerator.wait_for_everyone()
+    fleet.load_state_dict(run.folder.load_tensors(ENSEMBLE))
+    return fleet.to(run.device).eval()
 
-    def loss(images: Tensor, labels: Tensor) -> Tensor:
-        prefixes = [model(images).prefix for model in models]
-        logits = head(drop_parts(prefixes, ensemble.part_dropout))
-        return functional.cross_entropy(logits, labels)
 
-    modules = (*models, head)
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    return head, fit(parameters, batches, loss, stage, on_epoch)
+def fusion_head(specs: Sequence[SubVitSpec], teacher: Classifier) -> FusionHead:
+    """A new fusion with h as wide as the teacher's token.
 
-
-def drop_parts(prefixes: Sequence[Tensor], probability: float) -> list[Tensor]:
-    """Put the batch mean in place of a part's tokens, per image and part at random.
-
-    This is what the aggregator does for a missing part, so the fleet learns to do without.
-
-    Args:
-        prefixes: per part, float[batch, prefix_tokens, dim_i].
-        probability: of losing a part; at least one part of each image is kept.
+    Parts that were cut from the teacher live in its space: there A starts as their mean and W as
+    the teacher's own head, so that training begins with a vote.
     """
-    count = len(prefixes[0])
-    lost = torch.rand(count, len(prefixes)) < probability
-    kept = torch.randint(len(prefixes), (count,))
-    lost[torch.arange(count), kept] &= ~lost.all(dim=1)
-    return [
-        torch.where(lost[:, part, None, None], prefix.mean(dim=0, keepdim=True), prefix)
-        for part, prefix in enumerate(prefixes)
-    ]
+    width = teacher.spec.embed_dim
+    head = FusionHead(specs, width, teacher.classes)
+    if all(spec.embed_dim == width for spec in specs) and len(head.classify) == len(teacher.heads):
+        vote = torch.eye(width).repeat(1, len(specs)) / len(specs)
+        state = head.state_dict()
+        for name, value in teacher.heads.state_dict().items():
+            state[f"classify.{name}"] = value
+        for k in range(len(head.gather)):
+            state |= {f"gather.{k}.weight": vote, f"gather.{k}.bias": torch.zeros(width)}
+        head.load_state_dict(state)
+    return head
+
+
+def ensemble_loss(recipe: Recipe, teacher: Classifier) -> Loss:
+    """METHOD's stage 4: MSE(h, teacher token), labels, and the teacher's classes."""
+    config = recipe.ensemble
+
+    def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
+        with torch.no_grad():
+            taught = teacher(images)
+        output = model(images, config.part_dropout)
+        scores = taught.logits.mean(dim=1)
+        terms = label_and_imitation(
+            output.logits,
+            soft_targets(labels, scores.shape[1], recipe.augment.smoothing),
+            scores,
+            config.imitation,
+            config.temperature,
+        )
+        if config.token:
+            terms["token"] = config.token * token_distance(output.hidden, taught.tokens)
+        return terms
+
+    return loss

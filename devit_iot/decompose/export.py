@@ -1,16 +1,17 @@
-"""Trained parts and fusion -> what :func:`devit_iot.bundle.write_bundle` takes."""
+"""A trained fleet -> what :func:`devit_iot.bundle.write_bundle` takes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from devit_iot.bundle import PartData
 from devit_iot.decompose import reference
+from devit_iot.decompose.fleet import FusionHead
 from devit_iot.decompose.fold import F32, F64, Normalisation, fold_fusion, fold_sub_vit
-from devit_iot.decompose.models import FusionHead, SubVit
+from devit_iot.decompose.models import Classifier, SubVit
 
 
 class Exported(NamedTuple):
@@ -20,35 +21,78 @@ class Exported(NamedTuple):
     fusion: dict[str, F32]
 
 
-def export(
-    models: Sequence[SubVit],
+class Folding(NamedTuple):
+    """What folding needs besides weights.
+
+    Attributes:
+        normalisation: the one used in training.
+        golden: an image as it comes from the decoder, uint8[size, size, 3].
+        temperature: by which the logits are divided.
+    """
+
+    normalisation: Normalisation
+    golden: NDArray[np.uint8]
+    temperature: float = 1.0
+
+
+def export_fleet(
+    parts: Sequence[SubVit],
     head: FusionHead,
     groups: Sequence[tuple[int, ...]],
-    images: NDArray[np.uint8],
-    normalisation: Normalisation,
+    mean_tokens: Sequence[Tensor],
+    folding: Folding,
 ) -> Exported:
-    """Fold the fleet. Mean contributions come from a pass over ``images``; the first is golden.
+    """Fold the fleet.
 
     Args:
-        models: the trained parts.
-        head: the trained fusion.
+        parts: trained.
+        head: trained with them.
         groups: the classes of each part.
-        images: training images as they come from the decoder, uint8[count, size, size, 3].
-        normalisation: the one used in training.
+        mean_tokens: per part, the mean of its published tokens over training images,
+            float[k, embed_dim]; from it comes what stands in for a lost part.
+        folding: all else.
     """
-    parts, norms, means = [], [], []
-    for model, group in zip(models, groups, strict=True):
-        weights = state_float64(model)
-        tensors = fold_sub_vit(model.spec, weights, normalisation)
-        features = reference.features(model.spec, tensors, images)
-        norms.append((weights["norm.weight"], weights["norm.bias"]))
-        means.append(features.mean(axis=0))
-        golden = reference.with_golden(model.spec, tensors, images[0])
-        parts.append(PartData(model.spec, group, golden))
     maps, bias = head.class_maps()
-    return Exported(parts, fold_fusion(maps, norms, bias, means))
+    return _export(parts, maps, bias, groups, mean_tokens, folding)
+
+
+def export_classifier(model: Classifier, mean_tokens: Tensor, folding: Folding) -> Exported:
+    """Fold one network as a bundle of one part; a DeiT's heads are averaged."""
+    state = state_float64(model.heads)
+    heads = range(len(model.heads))
+    matrix = np.concatenate([state[f"{k}.weight"] / len(heads) for k in heads], axis=1)
+    bias: F64 = np.sum([state[f"{k}.bias"] / len(heads) for k in heads], axis=0)
+    group = tuple(range(model.classes))
+    return _export([model.vit], [matrix], bias, [group], [mean_tokens], folding)
 
 
 def state_float64(module: nn.Module) -> dict[str, F64]:
-    """The parameters of ``module`` by name."""
-    return {name: value.double().numpy() for name, value in module.state_dict().items()}
+    """The module's parameters by name."""
+    return {name: value.double().cpu().numpy() for name, value in module.state_dict().items()}
+
+
+def _export(
+    parts: Sequence[SubVit],
+    maps: Sequence[F64],
+    bias: F64,
+    groups: Sequence[tuple[int, ...]],
+    mean_tokens: Sequence[Tensor],
+    folding: Folding,
+) -> Exported:
+    written, norms, means = [], [], []
+    for model, group, mean in zip(parts, groups, mean_tokens, strict=True):
+        weights = state_float64(model)
+        tensors = fold_sub_vit(model.spec, weights, folding.normalisation)
+        golden = reference.with_golden(model.spec, tensors, folding.golden)
+        written.append(PartData(model.spec, group, golden))
+        scale, shift = weights["norm.weight"], weights["norm.bias"]
+        norms.append((scale, shift))
+        means.append(_unnormed(mean.double().cpu().numpy(), scale, shift))
+    cooled = [matrix / folding.temperature for matrix in maps]
+    return Exported(written, fold_fusion(cooled, norms, bias / folding.temperature, means))
+
+
+def _unnormed(tokens: F64, scale: F64, shift: F64) -> F64:
+    """Undo f = g * z + s: float64[k * embed_dim]; where g is 0, z reaches nobody."""
+    centred = tokens - shift
+    return np.divide(centred, scale, out=np.zeros_like(centred), where=scale != 0).ravel()

@@ -1,5 +1,6 @@
 """The run folder: what the stages leave to each other. Files appear whole or not at all."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -7,6 +8,7 @@ import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from devit_iot.decompose.models import Classifier
 from devit_iot.errors import ConfigError, DataError
@@ -51,16 +53,9 @@ class RunFolder:
         return any((self.path / f"{name}{suffix}").exists() for suffix in (".safetensors", ".json"))
 
     def store_model(self, name: str, model: Classifier) -> None:
-        """Store weights, shape and number of classes; the stage's state is of no use any more."""
-        path = self.path / f"{name}.safetensors"
-        self.path.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
+        """Store weights, shape and number of classes."""
         spec = msgspec.json.encode(model.spec).decode()
-        tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
-        metadata = {"spec": spec, "classes": str(model.classes)}
-        save_file(tensors, partial, metadata)
-        partial.replace(path)
-        self.state(name).unlink(missing_ok=True)
+        self.store_tensors(name, model.state_dict(), {"spec": spec, "classes": str(model.classes)})
 
     def load_model(self, name: str, device: torch.device) -> Classifier:
         """The model ``name``, in evaluation mode.
@@ -68,18 +63,33 @@ class RunFolder:
         Raises:
             DataError: the file is missing or damaged.
         """
-        path = self.path / f"{name}.safetensors"
+        tensors, metadata = self._read(name)
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-                spec = msgspec.json.decode(metadata["spec"], type=SubVitSpec)
-                model = Classifier(spec, int(metadata["classes"]))
-                model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, RuntimeError, msgspec.DecodeError) as error:
-            raise DataError(
-                f"{path} cannot be used ({error}); remove it and run its stage again"
-            ) from error
+            spec = msgspec.json.decode(metadata["spec"], type=SubVitSpec)
+            model = Classifier(spec, int(metadata["classes"]))
+            model.load_state_dict(tensors)
+        except (KeyError, RuntimeError, msgspec.DecodeError) as error:
+            raise self._unusable(name, error) from error
         return model.to(device).eval()
+
+    def store_tensors(
+        self, name: str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+    ) -> None:
+        """Store ``tensors``; the unfinished state of the stage ``name`` is of no use any more."""
+        path = self.path / f"{name}.safetensors"
+        self.path.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        save_file({key: value.contiguous() for key, value in tensors.items()}, partial, metadata)
+        partial.replace(path)
+        self.state(name).unlink(missing_ok=True)
+
+    def load_tensors(self, name: str) -> dict[str, Tensor]:
+        """What :meth:`store_tensors` stored.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        return self._read(name)[0]
 
     def store(self, name: str, content: object) -> None:
         """Store a struct as ``name.json``."""
@@ -97,9 +107,20 @@ class RunFolder:
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except (OSError, msgspec.DecodeError) as error:
-            raise DataError(
-                f"{path} cannot be used ({error}); remove it and run its stage again"
-            ) from error
+            raise self._unusable(path.name, error) from error
+
+    def _read(self, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        try:
+            with safe_open(self.path / f"{name}.safetensors", framework="pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                return tensors, file.metadata() or {}
+        except (OSError, SafetensorError) as error:
+            raise self._unusable(name, error) from error
+
+    def _unusable(self, name: str, error: Exception) -> DataError:
+        return DataError(
+            f"'{name}' in {self.path} cannot be used ({error}); remove it and run its stage again"
+        )
 
     def _write(self, path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The one training loop: AdamW, warm-up and cosine decay, resumable after every epoch."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,18 +33,25 @@ class Stage(NamedTuple):
         config: hyper-parameters.
         seed: of the order and of all that is random; each epoch derives its own from it.
         state: file that holds the unfinished stage; removed by whoever has stored the result.
-        on_epoch: called after each epoch with its number from 1 and its mean losses.
+        on_step: called after each step: steps done, steps in all, mean losses of the epoch so far.
     """
 
     config: StageConfig
     seed: int
     state: Path
-    on_epoch: Callable[[int, dict[str, float]], None]
+    on_step: Callable[[int, int, dict[str, float]], None]
+
+
+class Trained(NamedTuple):
+    """The mean losses of each epoch, and the seconds that all epochs took together."""
+
+    history: tuple[dict[str, float], ...] = ()
+    seconds: float = 0.0
 
 
 def fit(
     model: nn.Module, batches: Batches, loss: Loss, stage: Stage, accelerator: Accelerator
-) -> list[dict[str, float]]:
+) -> Trained:
     """Train ``model`` in place.
 
     An epoch depends on the weights, the optimiser and its own seed alone: a run that was killed and
@@ -55,9 +63,6 @@ def fit(
         loss: called once per batch.
         stage: hyper-parameters, seed, and where to keep what a resumption needs.
         accelerator: device, precision and processes.
-
-    Returns:
-        The mean losses of each epoch.
 
     Raises:
         TrainingError: a loss became NaN or infinite; the last good epoch is kept.
@@ -74,14 +79,15 @@ def fit(
     pieces: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
     if average is not None:
         pieces["average"] = average
-    history = _resume(stage.state, pieces, accelerator)
+    history, earlier = _resume(stage.state, pieces, accelerator)
+    started = time.monotonic() - earlier
     wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
     model.train()
     for epoch in range(len(history), config.epochs):
         torch.manual_seed(_mix(stage.seed, epoch, accelerator.process_index))
         sums: dict[str, float] = {}
-        steps = 0
-        for images, labels in batches.epoch(_mix(stage.seed, epoch, 0)):
+        shuffled = batches.epoch(_mix(stage.seed, epoch, 0))
+        for step, (images, labels) in enumerate(shuffled, start=1):
             with accelerator.autocast():
                 terms = loss(wrapped, images, labels)
             total = torch.stack(list(terms.values())).sum()
@@ -100,16 +106,16 @@ def fit(
             schedule.step()
             if average is not None:
                 average.update_parameters(model)
-            steps += 1
-        history.append({name: value / steps for name, value in sums.items()})
+            means = {name: value / step for name, value in sums.items()}
+            stage.on_step(epoch * len(batches) + step, config.epochs * len(batches), means)
+        history.append(means)
         if accelerator.is_main_process:
-            _store(stage.state, pieces, history)
-        stage.on_epoch(epoch + 1, history[-1])
+            _store(stage.state, pieces, history, time.monotonic() - started)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     if average is not None:
         model.load_state_dict(average.module.state_dict())
     model.eval()
-    return history
+    return Trained(tuple(history), time.monotonic() - started)
 
 
 def _ema(decay: float) -> Callable[..., None]:
@@ -141,20 +147,21 @@ def _mix(seed: int, epoch: int, process: int) -> int:
     return (seed * 1_000_003 + epoch) * 1009 + process
 
 
-def _store(path: Path, pieces: Mapping[str, Any], history: list[dict[str, float]]) -> None:
+def _store(
+    path: Path, pieces: Mapping[str, Any], history: list[dict[str, float]], seconds: float
+) -> None:
     content = {name: piece.state_dict() for name, piece in pieces.items()}
     partial = path.with_suffix(".partial")
-    torch.save({**content, "history": history}, partial)
+    torch.save({**content, "history": history, "seconds": seconds}, partial)
     partial.replace(path)
 
 
 def _resume(
     path: Path, pieces: Mapping[str, Any], accelerator: Accelerator
-) -> list[dict[str, float]]:
+) -> tuple[list[dict[str, float]], float]:
     if not path.exists():
-        return []
+        return [], 0.0
     content = torch.load(path, map_location=accelerator.device, weights_only=True)
     for name, piece in pieces.items():
         piece.load_state_dict(content[name])
-    history: list[dict[str, float]] = content["history"]
-    return history
+    return content["history"], content["seconds"]

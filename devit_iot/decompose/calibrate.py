@@ -1,0 +1,42 @@
+"""One temperature for the fleet's logits, so that the published confidence means something."""
+
+import math
+
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.nn import functional
+
+LOG_BOUNDS = (-3.0, 3.0)
+"""Of the temperature's natural logarithm."""
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The T that minimises the cross-entropy of ``logits / T`` (Guo et al. 2017, sec. 4.2).
+
+    Args:
+        logits: of held-out images, float[images, classes].
+        labels: int64[images].
+    """
+    scores = logits.double()
+
+    def cost(log_temperature: float) -> float:
+        return float(functional.cross_entropy(scores / math.exp(log_temperature), labels))
+
+    found = minimize_scalar(cost, bounds=LOG_BOUNDS, method="bounded")
+    return math.exp(float(found.x))
+
+
+def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error (Guo et al. 2017, eq. 3): mean gap of confidence and accuracy.
+
+    Args:
+        logits: float[images, classes].
+        labels: int64[images].
+        bins: of equal width.
+    """
+    confidence, best = functional.softmax(logits.double(), dim=1).max(dim=1)
+    right = (best == labels).double()
+    place = (confidence * bins).long().clamp(max=bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, place, confidence - right)
+    return float(gaps.abs().sum() / len(labels))

@@ -1,0 +1,123 @@
+"""What every stage of a run needs, built once from the recipe."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from devit_iot.decompose.augment import Augment
+from devit_iot.decompose.batches import Batches, Pixels
+from devit_iot.decompose.folder import RunFolder
+from devit_iot.decompose.loop import Stage
+from devit_iot.decompose.recipe import Recipe, StageConfig
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Stage, steps done, steps in all, mean losses of the epoch so far."""
+
+
+class TrainingData(NamedTuple):
+    """The training images, and which of them are held out for choices.
+
+    Attributes:
+        classes: names, by label.
+        pixels: decoded images.
+        labels: int64[count].
+        fit: rows to train on.
+        held_out: rows that no weight is trained on.
+    """
+
+    classes: tuple[str, ...]
+    pixels: Pixels
+    labels: NDArray[np.int64]
+    fit: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+    def of_classes(
+        self, rows: NDArray[np.int64], group: Iterable[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Those of ``rows`` that show a class of ``group``; and labels counted within it, or -1.
+
+        Returns:
+            int64 rows, and int64[count] labels for all images.
+        """
+        place = np.full(len(self.classes), -1)
+        chosen = list(group)
+        place[chosen] = np.arange(len(chosen))
+        labels = place[self.labels]
+        return rows[labels[rows] >= 0], labels
+
+
+class Context(NamedTuple):
+    """A run.
+
+    Attributes:
+        recipe: what to do.
+        base: folder that the recipe's relative paths start from.
+        shared: folder of what does not depend on the number of parts: the teacher.
+        folder: folder of everything else.
+        data: the training images.
+        accelerator: device, precision, processes.
+        progress: told about every step.
+    """
+
+    recipe: Recipe
+    base: Path
+    shared: RunFolder
+    folder: RunFolder
+    data: TrainingData
+    accelerator: Accelerator
+    progress: Progress
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks live."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    def batches(
+        self,
+        rows: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        *,
+        batch: int = 256,
+        mix: bool = False,
+    ) -> Batches:
+        """Batches of ``rows``; augmented where they are shuffled."""
+        recipe = self.recipe
+        augment = Augment(
+            recipe.augment,
+            recipe.data.normalisation,
+            recipe.teacher.model.image_size,
+            mix=mix,
+        )
+        return Batches(
+            self.data.pixels,
+            labels,
+            rows,
+            augment,
+            batch=batch,
+            device=self.device,
+            share=(self.accelerator.process_index, self.accelerator.num_processes),
+        )
+
+    def stage(self, name: str, config: StageConfig, index: int, folder: RunFolder) -> Stage:
+        """The stage ``name``, whose randomness is its own by ``index``."""
+
+        def on_step(done: int, steps: int, losses: dict[str, float]) -> None:
+            self.progress(name, done, steps, losses)
+
+        return Stage(config, self.recipe.seed * 100 + index, folder.state(name), on_step)
+
+    @torch.inference_mode()
+    def predict(self, forward: Callable[[Tensor], Tensor], rows: NDArray[np.int64]) -> Tensor:
+        """``forward`` of all images of ``rows``, in their order; float32 on the CPU."""
+        outputs = [
+            forward(images).float().cpu()
+            for images, _ in self.batches(rows, self.data.labels).in_order()
+        ]
+        return torch.cat(outputs)

@@ -1,0 +1,85 @@
+"""What a run measured: the content of results.json, from which the report is made."""
+
+import msgspec
+
+from devit_iot.decompose.evaluate import LostParts
+from devit_iot.spec import SubVitSpec
+
+History = tuple[dict[str, float], ...]
+"""Mean losses of each epoch, by name; "loss" is their sum."""
+
+
+class ModelResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One network after its training.
+
+    Attributes:
+        macs: multiply-accumulates of one image.
+        parameters: of the network, its heads included.
+        held_out_top1: on held-out training images of its classes, fraction.
+        history: of its training; empty if there was none.
+        seconds: that the training took.
+    """
+
+    macs: int
+    parameters: int
+    held_out_top1: float
+    history: History = ()
+    seconds: float = 0.0
+
+
+class PartResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One part, from its teacher to its student.
+
+    Attributes:
+        classes: of its group.
+        spec: the shape that shrinking left.
+        teacher: the part teacher on the group's classes.
+        shrunk: the student right after the cut, before it learned again.
+        distilled: the student after its distillation.
+    """
+
+    classes: tuple[int, ...]
+    spec: SubVitSpec
+    teacher: ModelResult
+    shrunk: ModelResult
+    distilled: ModelResult
+
+
+class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole run. All accuracies are fractions; "test" images entered no choice.
+
+    Attributes:
+        name: the recipe's.
+        classes: names, by label.
+        test_images: number of them.
+        teacher: on all classes.
+        teacher_spec: its shape.
+        teacher_test_top1: accuracy of the teacher.
+        parts: one entry each.
+        fleet: the joint training; its MACs are those of all parts together.
+        test_top1: of the whole fleet.
+        test_top5: of the whole fleet.
+        lost: for every number of lost parts, none first.
+        confusion: share of the test images of row's group that were given a class of column's.
+        temperature: fitted on held-out images.
+        calibration_error: of the test images' confidence, with temperature 1 and as published.
+        bundle_bytes: size of the bundle's files.
+        feature_bytes: on the wire, per part and image, header and float16 values.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    test_images: int
+    teacher: ModelResult
+    teacher_spec: SubVitSpec
+    teacher_test_top1: float
+    parts: tuple[PartResult, ...]
+    fleet: ModelResult
+    test_top1: float
+    test_top5: float
+    lost: tuple[LostParts, ...]
+    confusion: tuple[tuple[float, ...], ...]
+    temperature: float
+    calibration_error: tuple[float, float]
+    bundle_bytes: int
+    feature_bytes: tuple[int, ...]

@@ -1,0 +1,116 @@
+"""The teacher, and each part's own, fine-tuned on one group's images (METHOD, stage 1)."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from devit_iot.decompose.context import Context
+from devit_iot.decompose.folder import RunFolder
+from devit_iot.decompose.loop import Loss, Losses, Trained, fit
+from devit_iot.decompose.losses import cross_entropy, soft_targets
+from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.results import ModelResult
+from devit_iot.decompose.weights import load_checkpoint
+from devit_iot.spec import macs
+
+TEACHER = "teacher"
+
+
+def train_teacher(run: Context) -> Classifier:
+    """Load and fine-tune the teacher, or train it from scratch; or take the one that is stored.
+
+    Raises:
+        DataError: the checkpoint does not fit.
+        TrainingError: the training diverged.
+    """
+    if not run.shared.has(TEACHER):
+        config = run.recipe.teacher
+        torch.manual_seed(run.recipe.seed)
+        model = Classifier(config.model, len(run.data.classes))
+        if config.checkpoint:
+            load_checkpoint(model, run.base / config.checkpoint)
+        model.to(run.device)
+        trained = Trained()
+        if config.train is not None:
+            batches = run.batches(run.data.fit, run.data.labels, batch=config.train.batch, mix=True)
+            stage = run.stage(TEACHER, config.train, 0, run.shared)
+            trained = fit(model, batches, _supervised(run), stage, run.accelerator)
+        store_result(run, run.shared, TEACHER, model.eval(), range(len(run.data.classes)), trained)
+    return run.shared.load_model(TEACHER, run.device)
+
+
+def train_part_teacher(
+    run: Context, index: int, group: Sequence[int], teacher: Classifier
+) -> Classifier:
+    """The teacher of part ``index``: ``teacher`` with the heads of ``group``, fine-tuned on it.
+
+    Raises:
+        TrainingError: the training diverged.
+    """
+    name = f"part-teacher-{index}"
+    config = run.recipe.teacher.part
+    if not run.folder.has(name):
+        model = restrict(teacher, group)
+        trained = Trained()
+        if config is not None:
+            rows, labels = run.data.of_classes(run.data.fit, group)
+            batches = run.batches(rows, labels, batch=config.batch, mix=True)
+            stage = run.stage(name, config, 1 + index, run.folder)
+            trained = fit(model, batches, _supervised(run), stage, run.accelerator)
+        store_result(run, run.folder, name, model, group, trained)
+    return run.folder.load_model(name, run.device)
+
+
+def restrict(model: Classifier, group: Sequence[int]) -> Classifier:
+    """A copy of ``model`` that knows the classes of ``group`` alone, in that order."""
+    chosen = list(group)
+    smaller = Classifier(model.spec, len(chosen)).to(next(model.parameters()).device)
+    smaller.vit.load_state_dict(copy.deepcopy(model.vit.state_dict()))
+    for ours, theirs in zip(smaller.heads, model.heads, strict=True):
+        ours.load_state_dict({k: v[chosen].clone() for k, v in theirs.state_dict().items()})
+    return smaller.eval()
+
+
+def held_out_top1(run: Context, model: Classifier, group: Sequence[int]) -> float:
+    """Share of the held-out images of ``group`` that ``model`` gets right."""
+    rows, labels = run.data.of_classes(run.data.held_out, group)
+    scores = run.predict(lambda images: model(images).logits.mean(dim=1), rows)
+    return float((scores.argmax(dim=1) == torch.from_numpy(labels[rows])).float().mean())
+
+
+def _supervised(run: Context) -> Loss:
+    smoothing = run.recipe.augment.smoothing
+
+    def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
+        logits = model(images).logits
+        targets = soft_targets(labels, logits.shape[2], smoothing)
+        terms = [cross_entropy(logits[:, k], targets) for k in range(logits.shape[1])]
+        return {"label": torch.stack(terms).mean()}
+
+    return loss
+
+
+def store_result(
+    run: Context,
+    folder: RunFolder,
+    name: str,
+    model: Classifier,
+    group: Sequence[int],
+    trained: Trained,
+) -> None:
+    """Store ``model`` and what is known of it; by one process, the others wait."""
+    top1 = held_out_top1(run, model, group)
+    if run.accelerator.is_main_process:
+        result = ModelResult(
+            macs(model.spec), parameters(model), top1, trained.history, trained.seconds
+        )
+        folder.store(f"{name}-result", result)
+        folder.store_model(name, model)
+    run.accelerator.wait_for_everyone()
+
+
+def parameters(module: nn.Module) -> int:
+    """Number of trainable numbers."""
+    return sum(parameter.numel() for parameter in module.parameters())
