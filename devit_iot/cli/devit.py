@@ -6,9 +6,10 @@ from devit_iot import __version__
 from devit_iot.cli.broker import acl, broker
 from devit_iot.cli.bundle import bundle
 from devit_iot.cli.camera import camera
-from devit_iot.cli.classify import classify, evaluate
+from devit_iot.cli.classify import classify
 from devit_iot.cli.decompose import decompose
 from devit_iot.cli.demo import demo
+from devit_iot.cli.evaluate import evaluate
 
 
 @click.group()
