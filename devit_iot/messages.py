@@ -48,6 +48,11 @@ class Timing(msgspec.Struct, frozen=True):
         return self.wait_us + self.decode_us + self.compute_us
 
 
+def feature_bytes(count: int) -> int:
+    """Size of a feature message of ``count`` numbers, without extensions."""
+    return _HEADER.size + 2 * count
+
+
 class Feature(msgspec.Struct, frozen=True):
     """One part's answer to one image.
 

@@ -1,72 +1,137 @@
-"""``devit decompose``: from a recipe to a fleet bundle."""
+"""``devit decompose``: from a recipe to a fleet, in stages that can be stopped and resumed."""
 
 import functools
 import importlib
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from msgspec.structs import replace
 
-from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors
 from devit_iot.engine.image import load_image
-from devit_iot.errors import DevitError
-from devit_iot.spec import macs
+from devit_iot.errors import ConfigError, DevitError
+from devit_iot.spec import macs as count_macs
 
 if TYPE_CHECKING:
-    from devit_iot.decompose.evaluate import Evaluation
+    from devit_iot.decompose.recipe import Recipe
+
+TRAIN_EXTRA = ("accelerate", "kornia", "matplotlib", "rich", "scipy", "sklearn", "torch")
+STAGES = {
+    "partition": "Train the teacher, group the classes, and fine-tune a teacher for every part.",
+    "shrink": "Go on: rank, search a policy, and cut every part's student.",
+    "distill": "Go on: teach every student its own classes.",
+    "ensemble": "Go on: train all parts and their fusion together.",
+    "run": "All stages; then write the bundle and the report.",
+}
+_UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
+
+
+class Overrides(NamedTuple):
+    """What the command line puts in place of the recipe's."""
+
+    data: str | None
+    checkpoint: str | None
+    parts: int | None
+    macs: str | None
+
+    def apply(self, recipe: "Recipe") -> "Recipe":
+        """The recipe to run.
+
+        Raises:
+            ConfigError: the budgets do not parse, or the result cannot be run.
+        """
+        if self.data is not None:
+            recipe = replace(recipe, data=replace(recipe.data, source=_absolute(self.data)))
+        if self.checkpoint is not None:
+            checkpoint = _absolute(self.checkpoint)
+            recipe = replace(recipe, teacher=replace(recipe.teacher, checkpoint=checkpoint))
+        if self.parts is not None:
+            recipe = replace(recipe, partition=replace(recipe.partition, parts=self.parts))
+        if self.macs is not None:
+            teacher = count_macs(recipe.teacher.model)
+            budgets = tuple(_budget(text, teacher) for text in self.macs.split(","))
+            recipe = replace(recipe, shrink=replace(recipe.shrink, macs=budgets))
+        recipe.validate()
+        return recipe
 
 
 @click.group()
 def decompose() -> None:
-    """Train the parts of a fleet and their fusion (needs the 'train' extra)."""
-
-
-@decompose.command()
-@click.argument("recipe")
-@click.option(
-    "--output", required=True, type=click.Path(path_type=Path), help="Bundle folder to create."
-)
-@click.option(
-    "--held-out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the held-out test images here, as a zip of class folders.",
-)
-@one_line_errors
-def run(recipe: str, output: Path, held_out: Path | None) -> None:
-    r"""Run RECIPE, a shipped recipe's name or the path of a .toml file.
+    r"""Turn a large ViT and labelled images into a fleet (needs the 'train' extra).
 
     \b
-        devit decompose run digits --output runs/digits
+        devit decompose run digits
+
+    A run goes on where it stopped: after an interruption, give the same command again.
     """
-    _require_train_extra()
+
+
+def _add_command(name: str) -> None:
+    @decompose.command(name, help=STAGES[name])
+    @click.argument("recipe")
+    @click.option(
+        "--folder", type=click.Path(path_type=Path), help="Run folder.  [default: runs/RECIPE]"
+    )
+    @click.option("--data", help="Data set, in place of the recipe's.")
+    @click.option("--checkpoint", help="What the teacher starts from, in place of the recipe's.")
+    @click.option("--parts", type=click.IntRange(1, 255), help="Number of parts.")
+    @click.option("--macs", help="Budgets: 0.3 of the teacher's, or 1.0G,500M,500M,250M.")
+    @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
+    @one_line_errors
+    def command(recipe: str, folder: Path | None, *, cpu: bool, **overrides: Any) -> None:  # noqa: ANN401 - click's
+        _require_train_extra()
+        _run(name, recipe, folder, Overrides(**overrides), cpu=cpu)
+
+
+for _name in STAGES:
+    _add_command(_name)
+
+
+def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cpu: bool) -> None:
+    import torch
+    from accelerate import Accelerator
     from rich.console import Console
 
-    from devit_iot.decompose.data import write_image_zip
+    from devit_iot.decompose.context import Context
+    from devit_iot.decompose.finish import finish
+    from devit_iot.decompose.folder import RunFolder
+    from devit_iot.decompose.images import read_images
     from devit_iot.decompose.progress import show_progress
     from devit_iot.decompose.recipe import load_recipe
-    from devit_iot.decompose.run import decompose as run_recipe
-    from devit_iot.decompose.run import read_source
+    from devit_iot.decompose.report import write_report
+    from devit_iot.decompose.run import claim, train
 
-    loaded, base = load_recipe(recipe)
-    command = f"devit decompose run {recipe} --output {output}"
-    if held_out is not None:
-        command += f" --held-out {held_out}"
-        write_image_zip(held_out, read_source(loaded.data.test, base))
-    with show_progress(loaded.work, Console(stderr=True)) as progress:
-        result = run_recipe(
-            loaded,
-            base,
-            output,
-            decode=functools.partial(load_image, spec=loaded.parts[0]),
-            command=command,
-            progress=progress,
-        )
-    click.echo(_report(result.bundle, result.evaluation))
+    recipe, base = load_recipe(name)
+    recipe = overrides.apply(recipe)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    precision = "no" if recipe.precision == "fp32" else recipe.precision
+    accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
+    first = accelerator.is_main_process
+    spec = recipe.teacher.model
+    decode = functools.partial(load_image, spec=replace(spec, image_size=spec.resize_size))
+    with show_progress(Console(stderr=True, quiet=not first)) as progress:
+        images, test = read_images(recipe, base, decode, progress)
+        shared = RunFolder(folder or Path("runs") / recipe.name)
+        own = shared.sub(f"parts-{recipe.partition.parts}")
+        run = Context(recipe, base, shared, own, images, accelerator, progress)
+        claim(run)
+        trained = train(run, stage)
+        if trained is None or stage != "run" or not first:
+            click.echo(f"{stage}: done, {own.path}", err=True)
+            return
+        command = shlex.join(["devit", *sys.argv[1:]])
+        results = finish(run, trained, test, {"command": command, "torch": torch.__version__})
+    report = write_report(own.path, results)
+    click.echo(report.read_text("utf-8"))
+    click.echo(f"bundle: {own.path / 'bundle'}\nreport: {report}")
 
 
 def _require_train_extra() -> None:
-    for module in ("rich", "sklearn", "torch"):
+    for module in TRAIN_EXTRA:
         try:
             importlib.import_module(module)
         except ImportError as error:
@@ -75,16 +140,21 @@ def _require_train_extra() -> None:
             ) from error
 
 
-def _report(bundle: Bundle, evaluation: "Evaluation") -> str:
-    manifest = bundle.manifest
-    lines = ["part      kB    MMACs  without it  classes"]
-    for index, (part, without) in enumerate(zip(manifest.parts, evaluation.single, strict=True)):
-        names = ", ".join(manifest.classes[label] for label in part.classes)
-        lines.append(
-            f"{index:4d} {part.weights.size / 1000:7.0f} {macs(part.spec) / 1e6:8.2f} "
-            f"{without:11.1%}  {names}"
+def _absolute(text: str) -> str:
+    """A path given on the command line starts from here, not from the recipe."""
+    return text if text == "digits" else str(Path(text).resolve())
+
+
+def _budget(text: str, teacher: int) -> float:
+    """A share of the teacher's MACs; absolute ones have a unit."""
+    number, unit = (text[:-1], _UNITS[text[-1]]) if text[-1:] in _UNITS else (text, None)
+    try:
+        share = float(number) if unit is None else float(number) * unit / teacher
+    except ValueError as error:
+        raise ConfigError(f"--macs: '{text}' is no number, nor one with K, M or G") from error
+    if not 0 < share <= 1:
+        raise ConfigError(
+            f"--macs: '{text}' is {share:.3g} of the teacher's {teacher / 1e6:.1f} MMACs; it must "
+            "lie between 0 and 1"
         )
-    lines += ["", "parts lost  top-1 mean   worst"]
-    lines += [f"{e.count:10d} {e.mean:11.1%} {e.worst:7.1%}" for e in evaluation.by_count]
-    lines += ["", f"bundle {manifest.name}, fingerprint {manifest.fingerprint}: {bundle.path}"]
-    return "\n".join(lines)
+    return share

@@ -33,6 +33,7 @@ class Augment(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(normalisation.std).view(3, 1, 1))
+        self._image_size = image_size
         self._changes = nn.ModuleList(_changes(config, image_size))
         self._erasing = kornia.RandomErasing(p=config.erasing) if config.erasing else None
         self._mixes = _mixes(config) if mix else []
@@ -64,8 +65,10 @@ class Augment(nn.Module):
         return changed, labels
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8[batch, 3, size, size] -> float32, unchanged otherwise."""
-        return (images.float() / 255 - self.mean) / self.std
+        """The centre of the images, as it is: uint8[batch, 3, size, size] -> float32 likewise."""
+        low = (images.shape[-1] - self._image_size) // 2
+        inside = slice(low, low + self._image_size)
+        return (images[..., inside, inside].float() / 255 - self.mean) / self.std
 
 
 def _changes(config: AugmentConfig, image_size: int) -> list[nn.Module]:
@@ -73,8 +76,9 @@ def _changes(config: AugmentConfig, image_size: int) -> list[nn.Module]:
     changes: list[nn.Module] = []
     if config.resized_crop:
         changes.append(kornia.RandomResizedCrop(size, scale=(config.resized_crop, 1.0)))
-    if config.pad_crop:
-        changes.append(kornia.RandomCrop(size, padding=config.pad_crop, padding_mode="replicate"))
+    else:  # decoded images may be larger than what the network takes
+        padding = config.pad_crop or None
+        changes.append(kornia.RandomCrop(size, padding=padding, padding_mode="replicate"))
     if config.rotate_deg or config.scale or config.shift:
         changes.append(
             kornia.RandomAffine(

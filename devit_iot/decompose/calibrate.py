@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
@@ -25,18 +24,3 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     found = minimize_scalar(cost, bounds=LOG_BOUNDS, method="bounded")
     return math.exp(float(found.x))
-
-
-def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error (Guo et al. 2017, eq. 3): mean gap of confidence and accuracy.
-
-    Args:
-        logits: float[images, classes].
-        labels: int64[images].
-        bins: of equal width.
-    """
-    confidence, best = functional.softmax(logits.double(), dim=1).max(dim=1)
-    right = (best == labels).double()
-    place = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, place, confidence - right)
-    return float(gaps.abs().sum() / len(labels))

@@ -14,10 +14,8 @@ from devit_iot.decompose.augment import Augment
 from devit_iot.decompose.batches import Batches, Pixels
 from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.loop import Stage
+from devit_iot.decompose.progress import Progress
 from devit_iot.decompose.recipe import Recipe, StageConfig
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Stage, steps done, steps in all, mean losses of the epoch so far."""
 
 
 class TrainingData(NamedTuple):

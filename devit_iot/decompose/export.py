@@ -1,7 +1,7 @@
 """A trained fleet -> what :func:`devit_iot.bundle.write_bundle` takes."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,13 @@ class Folding(NamedTuple):
     Attributes:
         normalisation: the one used in training.
         golden: an image as it comes from the decoder, uint8[size, size, 3].
+        storage: dtype of the matrices in the bundle.
         temperature: by which the logits are divided.
     """
 
     normalisation: Normalisation
     golden: NDArray[np.uint8]
+    storage: Literal["float32", "float16"] = "float32"
     temperature: float = 1.0
 
 
@@ -85,14 +87,23 @@ def _export(
         tensors = fold_sub_vit(model.spec, weights, folding.normalisation)
         golden = reference.with_golden(model.spec, tensors, folding.golden)
         written.append(PartData(model.spec, group, golden))
-        scale, shift = weights["norm.weight"], weights["norm.bias"]
-        norms.append((scale, shift))
-        means.append(_unnormed(mean.double().cpu().numpy(), scale, shift))
+        norms.append((weights["norm.weight"], weights["norm.bias"]))
+        means.append(published(mean, model))
     cooled = [matrix / folding.temperature for matrix in maps]
     return Exported(written, fold_fusion(cooled, norms, bias / folding.temperature, means))
 
 
-def _unnormed(tokens: F64, scale: F64, shift: F64) -> F64:
-    """Undo f = g * z + s: float64[k * embed_dim]; where g is 0, z reaches nobody."""
-    centred = tokens - shift
-    return np.divide(centred, scale, out=np.zeros_like(centred), where=scale != 0).ravel()
+def published(tokens: Tensor, part: SubVit) -> F64:
+    """The features that engines publish: z of tokens = g * z + s; where g is 0, nobody sees z.
+
+    Args:
+        tokens: float[..., k, embed_dim], of the last layer norm, g and s its scale and shift.
+        part: whose tokens.
+
+    Returns:
+        float64[..., k * embed_dim].
+    """
+    scale, shift = (value.double().cpu().numpy() for value in (part.norm.weight, part.norm.bias))
+    centred = tokens.double().cpu().numpy() - shift
+    features: F64 = np.divide(centred, scale, out=np.zeros_like(centred), where=scale != 0)
+    return features.reshape(*features.shape[:-2], -1)

@@ -122,15 +122,13 @@ class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         macs: largest share of the teacher's multiply-accumulates, one for all parts or one each.
         search: how the policy is found.
         candidates: policies evaluated.
-        images: held-out images of the part's classes that rank and evaluate.
-        drop_blocks: whole blocks to drop, the least important first.
+        images: of the part's classes that rank heads and neurons, and held-out ones that evaluate.
     """
 
     macs: tuple[Fraction, ...]
     search: Literal["random", "evolution"] = "evolution"
     candidates: Positive = 100
     images: Positive = 256
-    drop_blocks: NonNegative = 0
 
 
 class DistillConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,8 +203,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"shrink.macs has {len(self.shrink.macs)} budgets for {self.partition.parts} parts;"
                 " give one for all, or one for each"
             )
-        if self.shrink.drop_blocks >= len(self.teacher.model.blocks):
-            raise ConfigError("shrink.drop_blocks leaves no block")
 
 
 def load_recipe(name: str) -> tuple[Recipe, Path]:

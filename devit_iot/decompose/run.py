@@ -1,117 +1,104 @@
-"""A whole decomposition: data -> groups -> parts -> fusion -> bundle."""
+"""A whole decomposition, stage by stage; what a stage has stored is not computed again."""
 
-import functools
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import torch
 
-from devit_iot.bundle import Bundle, write_bundle
-from devit_iot.decompose import reference
-from devit_iot.decompose.batches import Batches
-from devit_iot.decompose.data import Decode, ImageSet, Sample, decode_images, read_image_folder
-from devit_iot.decompose.digits import read_digits
+from devit_iot.decompose.context import Context
+from devit_iot.decompose.distill import distill_part
 from devit_iot.decompose.ensemble import train_ensemble
-from devit_iot.decompose.evaluate import Evaluation, evaluate
-from devit_iot.decompose.export import export
-from devit_iot.decompose.partition import partition
-from devit_iot.decompose.recipe import Recipe, StageConfig
-from devit_iot.decompose.train import train_sub_task
-from devit_iot.errors import BundleError, DataError
+from devit_iot.decompose.fleet import Fleet
+from devit_iot.decompose.fold import F64
+from devit_iot.decompose.models import Classifier, SubVit
+from devit_iot.decompose.partition import Groups, partition, partition_by_similarity
+from devit_iot.decompose.shrink import shrink_part
+from devit_iot.decompose.teach import train_part_teacher, train_teacher
 
-Progress = Callable[[str, int, float], None]
-"""Called after each epoch: what was trained, its cost in part-epochs, its mean loss."""
-
-
-class Result(NamedTuple):
-    """What a decomposition leaves behind."""
-
-    bundle: Bundle
-    evaluation: Evaluation
-    joint_losses: list[float]
+STAGES = ("partition", "shrink", "distill", "ensemble", "run")
+"""The last one trains nothing more."""
+_PARTITION = "partition"
 
 
-def decompose(
-    recipe: Recipe,
-    base: Path,
-    output: Path,
-    *,
-    decode: Decode,
-    command: str,
-    progress: Progress,
-) -> Result:
-    """Run ``recipe`` and write its bundle; the same recipe gives the same bytes on one machine.
+class Trained(NamedTuple):
+    """What all stages together leave."""
 
-    Args:
-        recipe: what to do.
-        base: folder that the recipe's relative paths start from.
-        output: the bundle's folder, to be created.
-        decode: image bytes -> pixels, as on the devices.
-        command: recorded in the bundle's provenance.
-        progress: told about every epoch.
+    teacher: Classifier
+    groups: Groups
+    parts: tuple[SubVit, ...]
+    fleet: Fleet
+
+
+def claim(run: Context) -> None:
+    """Tie the run's folders to its recipe.
 
     Raises:
-        ConfigError: the recipe does not fit its data, or the training diverged.
-        DataError: the images cannot be used.
-        BundleError: ``output`` exists already.
+        ConfigError: they hold the results of another one.
     """
-    if output.exists():  # before the training, not after it
-        raise BundleError(f"{output} exists already; remove it or choose another output")
-    torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
-    train = decode_images(read_source(recipe.data.train, base), decode)
-    test = decode_images(read_source(recipe.data.test, base), decode)
-    if train.classes != test.classes:
-        differing = sorted(set(train.classes) ^ set(test.classes))
-        raise DataError(f"training and test data differ in their classes: {', '.join(differing)}")
-    groups = partition(len(train.classes), len(recipe.parts), recipe.seed)
-    models = []
-    for index, (spec, group) in enumerate(zip(recipe.parts, groups, strict=True)):
-        batches = _batches(recipe, train, recipe.sub_task, stage_index=index)
-        on_epoch = functools.partial(progress, f"part {index}", 1)
-        models.append(
-            train_sub_task(spec, group, len(train.classes), batches, recipe.sub_task, on_epoch)
-        )
-    head, losses = train_ensemble(
-        models,
-        len(train.classes),
-        _batches(recipe, train, recipe.joint, stage_index=len(models)),
-        recipe.joint,
-        recipe.ensemble,
-        functools.partial(progress, "fleet", len(models)),
+    recipe = run.recipe
+    run.shared.claim(
+        {
+            "seed": recipe.seed,
+            "threads": recipe.threads,
+            "precision": recipe.precision,
+            "data": recipe.data,
+            "augment": recipe.augment,
+            "teacher": msgspec.structs.replace(recipe.teacher, part=None),
+        }
     )
-    exported = export(models, head, groups, train.images, recipe.data.normalisation)
-    features = [reference.features(p.spec, p.tensors, test.images) for p in exported.parts]
-    evaluation = evaluate(features, exported.fusion, test.labels)
-    bundle = write_bundle(
-        output,
-        name=recipe.name,
-        classes=train.classes,
-        parts=exported.parts,
-        fusion=exported.fusion,
-        provenance={
-            "command": command,
-            "test_data": recipe.data.test,
-            "test_top1": f"{evaluation.whole:.4f}",
-            "torch": str(torch.__version__),
-        },
-    )
-    return Result(bundle, evaluation, losses)
+    run.folder.claim(recipe)
 
 
-def read_source(source: str, base: Path) -> Iterable[Sample]:
-    """The images that a recipe's ``data.train`` or ``data.test`` names."""
-    if source in {"digits:train", "digits:test"}:
-        return read_digits(held_out=source == "digits:test")
-    return read_image_folder(base / source)
+def train(run: Context, until: str = "ensemble") -> Trained | None:
+    """Run the stages up to ``until``, each where it stopped; None unless all are done.
+
+    Raises:
+        DataError: a checkpoint or an earlier result cannot be used.
+        TrainingError: a training diverged.
+    """
+    teacher = train_teacher(run)
+    groups = choose_groups(run, teacher)
+    last = STAGES.index(until)
+    parts = []
+    for index, group in enumerate(groups):
+        part_teacher = train_part_teacher(run, index, group, teacher)
+        if last < STAGES.index("shrink"):
+            continue
+        student = shrink_part(run, index, group, part_teacher)
+        if last < STAGES.index("distill"):
+            continue
+        parts.append(distill_part(run, index, group, student, part_teacher))
+    if last < STAGES.index("ensemble"):
+        return None
+    fleet = train_ensemble(run, parts, teacher)
+    return Trained(teacher, groups, tuple(part.vit for part in parts), fleet)
 
 
-def _batches(recipe: Recipe, data: ImageSet, stage: StageConfig, *, stage_index: int) -> Batches:
-    return Batches(
-        data,
-        recipe.data.normalisation,
-        recipe.augment,
-        batch=stage.batch,
-        seed=recipe.seed + stage_index,
-    )
+def choose_groups(run: Context, teacher: Classifier) -> Groups:
+    """The classes of each part, or those that are stored.
+
+    Raises:
+        ConfigError: more parts than classes.
+    """
+    config, classes = run.recipe.partition, len(run.data.classes)
+    if not run.folder.has(_PARTITION):
+        if config.by == "seed":
+            groups = partition(classes, config.parts, run.recipe.seed)
+        else:
+            means = class_means(run, teacher)
+            groups = partition_by_similarity(means, config.parts, run.recipe.seed)
+        if run.accelerator.is_main_process:
+            run.folder.store(_PARTITION, groups)
+        run.accelerator.wait_for_everyone()
+    return run.folder.load(_PARTITION, Groups)
+
+
+def class_means(run: Context, teacher: Classifier) -> F64:
+    """The teacher's mean token of each class over the training images, float64[classes, dim]."""
+    tokens = run.predict(lambda images: teacher(images).tokens.flatten(1), run.data.fit)
+    labels = torch.from_numpy(run.data.labels[run.data.fit])
+    sums = torch.zeros(len(run.data.classes), tokens.shape[1], dtype=torch.float64)
+    sums.index_add_(0, labels, tokens.double())
+    counts = torch.bincount(labels, minlength=len(sums))
+    means: F64 = (sums / counts[:, None]).numpy()
+    return means

@@ -1,0 +1,172 @@
+"""A trained fleet -> its bundle, the teacher's bundle, and everything that was measured."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from devit_iot.bundle import Bundle, write_bundle
+from devit_iot.decompose.calibrate import fit_temperature
+from devit_iot.decompose.context import Context, TrainingData
+from devit_iot.decompose.ensemble import ENSEMBLE
+from devit_iot.decompose.evaluate import Fused, calibration_error
+from devit_iot.decompose.export import (
+    Exported,
+    Folding,
+    export_classifier,
+    export_fleet,
+    published,
+)
+from devit_iot.decompose.folder import RunFolder
+from devit_iot.decompose.models import SubVit
+from devit_iot.decompose.partition import Groups
+from devit_iot.decompose.results import ModelResult, PartResult, Results
+from devit_iot.decompose.run import Trained
+from devit_iot.decompose.teach import TEACHER
+from devit_iot.messages import feature_bytes
+
+MEAN_IMAGES = 5000
+"""Training images over which mean contributions are taken, at most."""
+RESULTS = "results"
+
+
+def finish(
+    run: Context, trained: Trained, test: TrainingData, provenance: Mapping[str, str]
+) -> Results:
+    """Fold, calibrate, measure; write ``bundle``, ``teacher-bundle`` and ``results.json``.
+
+    The temperature is fitted on held-out images; the test images are only measured.
+    """
+    rows = np.random.default_rng(run.recipe.seed).permutation(run.data.fit)[:MEAN_IMAGES]
+    held_out = torch.from_numpy(run.data.labels[run.data.held_out])
+    scores = run.predict(lambda x: trained.fleet(x).logits.mean(dim=1), run.data.held_out)
+    folding = Folding(
+        run.recipe.data.normalisation,
+        _golden(run),
+        run.recipe.storage,
+        fit_temperature(scores, held_out),
+    )
+    means = [_tokens(run, part, rows).mean(dim=0) for part in trained.parts]
+    exported = export_fleet(trained.parts, trained.fleet.head, trained.groups, means, folding)
+    bundle = _write(run, run.folder, exported, run.recipe.name, provenance)
+    _teacher_bundle(run, trained, rows, folding, provenance)
+    results = _measure(run, trained, test, exported, folding.temperature, bundle)
+    run.folder.store(RESULTS, results)
+    return results
+
+
+def _measure(
+    run: Context,
+    trained: Trained,
+    test: TrainingData,
+    exported: Exported,
+    temperature: float,
+    bundle: Bundle,
+) -> Results:
+    images = run._replace(data=test)
+    features = [published(_tokens(images, part, test.fit), part) for part in trained.parts]
+    fused = Fused(features, exported.fusion, test.labels)
+    teacher = images.predict(lambda x: trained.teacher(x).logits.mean(dim=1), test.fit)
+    labels = torch.from_numpy(test.labels)
+    logits = torch.from_numpy(fused.logits)
+    best = logits.argmax(dim=1)
+    load = run.folder.load
+    return Results(
+        name=run.recipe.name,
+        classes=run.data.classes,
+        test_images=len(test.labels),
+        teacher=run.shared.load(f"{TEACHER}-result", ModelResult),
+        teacher_spec=trained.teacher.spec,
+        teacher_test_top1=float((teacher.argmax(dim=1) == labels).double().mean()),
+        parts=tuple(
+            PartResult(
+                group,
+                trained.parts[index].spec,
+                load(f"part-teacher-{index}-result", ModelResult),
+                load(f"shrunk-{index}-result", ModelResult),
+                load(f"distilled-{index}-result", ModelResult),
+            )
+            for index, group in enumerate(trained.groups)
+        ),
+        fleet=load(f"{ENSEMBLE}-result", ModelResult),
+        test_top1=fused.top1([]),
+        test_top5=_top5(logits, labels),
+        lost=tuple(fused.lose(count) for count in fused.counts()),
+        confusion=_confusion(trained.groups, best, labels),
+        temperature=temperature,
+        calibration_error=(
+            _calibration_error(logits * temperature, labels),
+            _calibration_error(logits, labels),
+        ),
+        bundle_bytes=sum(file.stat().st_size for file in bundle.path.iterdir()),
+        feature_bytes=tuple(feature_bytes(part.spec.feature_dim) for part in trained.parts),
+    )
+
+
+def _tokens(run: Context, part: SubVit, rows: NDArray[np.int64]) -> Tensor:
+    return run.predict(lambda images: part(images).tokens, rows)
+
+
+def _golden(run: Context) -> NDArray[np.uint8]:
+    """The centre of a training image, as a device would see it."""
+    pixels = run.data.pixels.take(run.data.fit[:1])[0]
+    size = run.recipe.teacher.model.image_size
+    low = (len(pixels) - size) // 2
+    return np.ascontiguousarray(pixels[low : low + size, low : low + size])
+
+
+def _teacher_bundle(
+    run: Context,
+    trained: Trained,
+    rows: NDArray[np.int64],
+    folding: Folding,
+    provenance: Mapping[str, str],
+) -> None:
+    """The teacher as a fleet of one, to measure and compare."""
+    if (run.shared.path / "bundle").exists():
+        return
+    teacher = trained.teacher
+    mean = run.predict(lambda x: teacher(x).tokens, rows).mean(dim=0)
+    exported = export_classifier(teacher, mean, folding._replace(temperature=1.0))
+    _write(run, run.shared, exported, f"{run.recipe.name}-teacher", provenance)
+
+
+def _write(
+    run: Context, folder: RunFolder, exported: Exported, name: str, provenance: Mapping[str, str]
+) -> Bundle:
+    path = folder.path / "bundle"
+    if path.exists():  # of an earlier finish; the same weights give the same bytes
+        return Bundle(path)
+    return write_bundle(
+        path,
+        name=name,
+        classes=run.data.classes,
+        parts=exported.parts,
+        fusion=exported.fusion,
+        provenance=provenance,
+    )
+
+
+def _top5(logits: Tensor, labels: Tensor) -> float:
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    return float((best == labels[:, None]).any(dim=1).double().mean())
+
+
+def _confusion(groups: Groups, best: Tensor, labels: Tensor) -> tuple[tuple[float, ...], ...]:
+    """Row: group of the true class, column: group of the given class; rows sum to one."""
+    part_of = torch.empty(sum(map(len, groups)), dtype=torch.int64)
+    for part, group in enumerate(groups):
+        part_of[list(group)] = part
+    counts = torch.zeros(len(groups), len(groups), dtype=torch.float64)
+    counts.index_put_(
+        (part_of[labels], part_of[best]), torch.ones(1, dtype=torch.float64), accumulate=True
+    )
+    shares: list[list[float]] = (counts / counts.sum(dim=1, keepdim=True)).tolist()
+    return tuple(tuple(row) for row in shares)
+
+
+def _calibration_error(logits: Tensor, labels: Tensor) -> float:
+    confidence, best = logits.double().softmax(dim=1).max(dim=1)
+    return calibration_error(confidence.numpy(), (best == labels).numpy())

@@ -1,0 +1,103 @@
+"""The training and test images of a recipe, ready for batches."""
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot.decompose.batches import Pixels
+from devit_iot.decompose.context import TrainingData
+from devit_iot.decompose.data import (
+    Decode,
+    ImageSource,
+    check_headers,
+    decode_source,
+    hold_out,
+)
+from devit_iot.decompose.progress import Progress
+from devit_iot.decompose.recipe import Recipe
+from devit_iot.decompose.sources import check_same_classes, open_source
+from devit_iot.errors import DataError, ImageError
+
+DECODERS = 8
+"""Threads that decode images when they are needed."""
+
+
+class Decoded:
+    """Images in memory, uint8[count, size, size, 3]."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """See :class:`devit_iot.decompose.batches.Pixels`."""
+        return self._images[rows]
+
+
+class Lazy:
+    """Images that are read and decoded when they are needed."""
+
+    def __init__(self, source: ImageSource, decode: Decode) -> None:
+        self._source = source
+        self._decode = decode
+        self._pool = ThreadPoolExecutor(DECODERS)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """See :class:`devit_iot.decompose.batches.Pixels`.
+
+        Raises:
+            DataError: an image that does not decode; its name is in the message.
+        """
+        return np.stack(list(self._pool.map(self._one, rows.tolist())))
+
+    def _one(self, row: int) -> NDArray[np.uint8]:
+        sample = self._source.sample(row)
+        try:
+            return self._decode(sample.payload)
+        except ImageError as error:
+            raise DataError(f"{sample.name}: {error}; repair or remove the file") from error
+
+
+def read_images(
+    recipe: Recipe, base: Path, decode: Decode, progress: Progress
+) -> tuple[TrainingData, TrainingData]:
+    """Open both splits of the recipe's data; decode them, unless the recipe says ``lazy``.
+
+    Returns:
+        The training images; and the test images, all of them as ``fit``, none held out.
+
+    Raises:
+        DataError: see :func:`devit_iot.decompose.sources.open_source`; or fewer classes than parts.
+    """
+    sources = {
+        split: open_source(recipe.data.source, base, split=split) for split in ("train", "test")
+    }
+    train, test = sources["train"], sources["test"]
+    check_same_classes(train, test)
+    if len(train.classes) < recipe.partition.parts:
+        raise DataError(
+            f"{train.origin} has {len(train.classes)} classes, too few for "
+            f"{recipe.partition.parts} parts; give fewer parts"
+        )
+    fit, held_out = hold_out(train.labels, recipe.data.held_out, recipe.seed)
+    pixels: dict[str, Pixels] = {}
+    for split, source in sources.items():
+        count = functools.partial(progress, f"{split} images")
+        if recipe.data.lazy:
+            check_headers(source, progress=count)
+            pixels[split] = Lazy(source, decode)
+        else:
+            pixels[split] = Decoded(decode_source(source, decode, progress=count).images)
+    nothing = np.empty(0, np.int64)
+    return (
+        TrainingData(train.classes, pixels["train"], train.labels, fit, held_out),
+        TrainingData(test.classes, pixels["test"], test.labels, np.arange(len(test)), nothing),
+    )

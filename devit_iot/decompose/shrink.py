@@ -1,0 +1,64 @@
+"""Rank, search a policy within a budget, and cut: a part's student (METHOD, stage 2)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from devit_iot.decompose.context import Context
+from devit_iot.decompose.heldout import HeldOut
+from devit_iot.decompose.importance import rank
+from devit_iot.decompose.loop import Trained
+from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.policy import Policy
+from devit_iot.decompose.search import search
+from devit_iot.decompose.slicing import slice_classifier
+from devit_iot.decompose.teach import store_result
+
+
+def shrink_part(run: Context, index: int, group: Sequence[int], teacher: Classifier) -> Classifier:
+    """Cut part ``index`` out of its teacher, or take the one that is stored.
+
+    Heads and neurons are ranked on training images of the part's classes, candidates compared on
+    held-out ones.
+
+    Raises:
+        SpecError: nothing within the budget.
+    """
+    name = f"shrunk-{index}"
+    if not run.folder.has(name):
+        config = run.recipe.shrink
+        importance = rank(teacher, _images(run, run.data.fit, group))
+        loss = HeldOut(teacher, _images(run, run.data.held_out, group))
+        tried = 0
+
+        def counted(policy: Policy) -> float:
+            nonlocal tried
+            tried += 1
+            run.progress(name, tried, config.candidates)
+            return loss(policy)
+
+        found = search(
+            teacher.spec,
+            importance,
+            counted,
+            ratio=run.recipe.macs_share(index),
+            method=config.search,
+            evaluations=config.candidates,
+            seed=run.recipe.seed + index,
+        )
+        run.folder.store(f"policy-{index}", found.policy)
+        store_result(
+            run, run.folder, name, slice_classifier(teacher, found.policy), group, Trained()
+        )
+    return run.folder.load_model(name, run.device)
+
+
+def _images(run: Context, rows: NDArray[np.int64], group: Sequence[int]) -> Tensor:
+    """A fixed choice of normalised images of the group's classes."""
+    mine, _ = run.data.of_classes(rows, group)
+    chosen = np.random.default_rng(run.recipe.seed).permutation(mine)[: run.recipe.shrink.images]
+    batches = run.batches(np.sort(chosen), run.data.labels).in_order()
+    return torch.cat([images for images, _ in batches])
