@@ -108,7 +108,8 @@ def _factor(gram: Tensor) -> Tensor:
     """F of F F^T = ``gram``, without the columns that are rounding alone: float[n, rank]."""
     values, vectors = torch.linalg.eigh(gram)
     kept = values > len(gram) * torch.finfo(gram.dtype).eps * values[-1].abs()
-    return vectors[:, kept] * values[kept].sqrt()
+    factor: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return factor
 
 
 def _chebyshev(count: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:

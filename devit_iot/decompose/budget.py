@@ -1,0 +1,118 @@
+"""Counts of heads and neurons that just fit a budget of multiply-accumulates."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot.spec import BlockSpec, SubVitSpec, macs
+
+TOLERANCE = 0.02
+"""A draft may cost this share of the target less than the target, and never more."""
+
+Counts = NDArray[np.int64]
+Densities = NDArray[np.float64]
+
+
+class Draft(NamedTuple):
+    """How many heads and neurons each block keeps, int64[depth] each; 0 and 0 drops the block."""
+
+    heads: Counts
+    neurons: Counts
+
+
+class Budget:
+    """The multiply-accumulates that a network of ``spec`` may keep.
+
+    Args:
+        spec: the shape before shrinking.
+        ratio: target / ``macs(spec)``.
+        multiple: neurons are counted in groups of this size; a layer may also keep all.
+    """
+
+    def __init__(self, spec: SubVitSpec, ratio: float, multiple: int) -> None:
+        self.spec = spec
+        self.target = int(ratio * macs(spec))
+        self._multiple = multiple
+        self._heads = np.array([block.heads for block in spec.blocks])
+        self._neurons = np.array([block.mlp_dim for block in spec.blocks])
+
+    def cost(self, heads: Counts, neurons: Counts) -> int:
+        """Multiply-accumulates of the network that keeps so many."""
+        kept = tuple(BlockSpec(int(h), int(n)) for h, n in zip(heads, neurons, strict=True) if h)
+        return macs(msgspec.structs.replace(self.spec, blocks=kept))
+
+    def unit_costs(self) -> tuple[int, int]:
+        """Multiply-accumulates of one head and of one neuron, in any block."""
+        none = macs(msgspec.structs.replace(self.spec, blocks=()))
+        head, neuron = (
+            macs(msgspec.structs.replace(self.spec, blocks=(BlockSpec(*counts),))) - none
+            for counts in ((1, 0), (0, 1))
+        )
+        return head, neuron
+
+    def whole(self, heads: Densities, neurons: Densities) -> Draft:
+        """Densities -> counts: rounded, at least one head and one group, at most all."""
+        return Draft(
+            np.clip(np.rint(heads * self._heads), 1, self._heads).astype(np.int64),
+            self._grouped(neurons * self._neurons),
+        )
+
+    def fit(self, heads: Densities, neurons: Densities) -> Draft | None:
+        """Scale all densities, float64[depth], by one factor so that they just fit.
+
+        Returns:
+            The counts, or None if no factor comes within the tolerance.
+        """
+        scale = _largest(
+            lambda s: self.cost(*self.whole(s * heads, s * neurons)) <= self.target,
+            1 / min(heads.min(), neurons.min()),
+        )
+        draft = self.whole(scale * heads, scale * neurons)
+        return self.refit(draft.heads, neurons * self._neurons)
+
+    def refit(self, heads: Counts, neurons: NDArray[np.generic]) -> Draft | None:
+        """Keep the head counts and scale the neuron counts, [depth] each, so that they just fit.
+
+        Blocks of no heads are dropped and stay so.
+
+        Returns:
+            The counts, or None if no factor comes within the tolerance.
+        """
+        sizes = np.asarray(neurons, np.float64)
+        kept = heads > 0
+        if not kept.any():
+            return None
+
+        def scaled(factor: float) -> Counts:
+            return np.asarray(np.where(kept, self._grouped(factor * sizes), 0))
+
+        factor = _largest(
+            lambda s: self.cost(heads, scaled(s)) <= self.target,
+            float((self._neurons[kept] / np.maximum(sizes[kept], 1)).max()),
+        )
+        counts = scaled(factor)
+        for layer in np.flatnonzero(kept):  # the groups that the common factor leaves over
+            more = counts.copy()
+            more[layer] = min(counts[layer] + self._multiple, self._neurons[layer])
+            if self.cost(heads, more) <= self.target:
+                counts = more
+        fits = (1 - TOLERANCE) * self.target <= self.cost(heads, counts) <= self.target
+        return Draft(heads, counts) if fits else None
+
+    def _grouped(self, neurons: Densities) -> Counts:
+        groups = np.maximum(np.rint(neurons / self._multiple), 1)
+        return np.asarray(np.minimum(groups * self._multiple, self._neurons), np.int64)
+
+
+def _largest(holds: Callable[[float], bool], high: float) -> float:
+    """The largest number up to ``high`` for which a falling condition holds; else nearly 0."""
+    if holds(high):
+        return high
+    low = 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
