@@ -186,7 +186,7 @@ def _unwrapped(tree: Tree) -> Tree:
 
 
 def _tops(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name.split("/", 1)[0] for name in names if "/" in name)
+    return frozenset(name.split("/", 1)[0] for name in names if name.find("/") > 0)
 
 
 def _check_size(name: str, size: int, limit: int) -> None:
