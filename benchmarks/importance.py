@@ -32,8 +32,8 @@ def main() -> None:
 
     begin = time.perf_counter()
     with torch.no_grad():
-        for begin in range(0, IMAGES, 16):
-            model(images[begin : begin + 16].to(device)).logits.cpu()
+        for first in range(0, IMAGES, 16):
+            model(images[first : first + 16].to(device)).logits.cpu()
     forward = time.perf_counter() - begin
 
     begin = time.perf_counter()

@@ -30,28 +30,33 @@ class Budget:
         spec: the shape before shrinking.
         ratio: target / ``macs(spec)``.
         multiple: neurons are counted in groups of this size; a layer may also keep all.
+
+    Attributes:
+        target: multiply-accumulates, at most.
+        head_cost: multiply-accumulates of one head, equal in all blocks.
+        neuron_cost: multiply-accumulates of one neuron.
     """
 
     def __init__(self, spec: SubVitSpec, ratio: float, multiple: int) -> None:
         self.spec = spec
         self.target = int(ratio * macs(spec))
         self._multiple = multiple
+        self._fixed = macs(msgspec.structs.replace(spec, blocks=()))
+        self.head_cost, self.neuron_cost = (
+            macs(msgspec.structs.replace(spec, blocks=(BlockSpec(*counts),))) - self._fixed
+            for counts in ((1, 0), (0, 1))
+        )
         self._heads = np.array([block.heads for block in spec.blocks])
         self._neurons = np.array([block.mlp_dim for block in spec.blocks])
 
     def cost(self, heads: Counts, neurons: Counts) -> int:
-        """Multiply-accumulates of the network that keeps so many."""
-        kept = tuple(BlockSpec(int(h), int(n)) for h, n in zip(heads, neurons, strict=True) if h)
-        return macs(msgspec.structs.replace(self.spec, blocks=kept))
+        """Multiply-accumulates of the network that keeps so many: ``spec.macs`` of its shape.
 
-    def unit_costs(self) -> tuple[int, int]:
-        """Multiply-accumulates of one head and of one neuron, in any block."""
-        none = macs(msgspec.structs.replace(self.spec, blocks=()))
-        head, neuron = (
-            macs(msgspec.structs.replace(self.spec, blocks=(BlockSpec(*counts),))) - none
-            for counts in ((1, 0), (0, 1))
+        By the price of one head and one neuron: every block is linear in both.
+        """
+        return (
+            self._fixed + self.head_cost * int(heads.sum()) + self.neuron_cost * int(neurons.sum())
         )
-        return head, neuron
 
     def whole(self, heads: Densities, neurons: Densities) -> Draft:
         """Densities -> counts: rounded, at least one head and one group, at most all."""

@@ -1,7 +1,7 @@
 """The search for the policy that costs least accuracy within a budget of multiply-accumulates."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from devit_iot.errors import SpecError
 from devit_iot.spec import SubVitSpec
 
 Method = Literal["evolution", "random"]
+METHODS: tuple[Method, ...] = get_args(Method)
 Drafts = Iterator[Draft | None]
 Trial = tuple[float, Draft]
 
@@ -147,9 +148,8 @@ def _shares(
     budget: Budget, importance: Sequence[BlockImportance]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Densities if units go by their share of their layer's importance per multiply-accumulate."""
-    head_cost, neuron_cost = budget.unit_costs()
     worth = [
-        (_share(block.heads) / head_cost, _share(block.neurons) / neuron_cost)
+        (_share(block.heads) / budget.head_cost, _share(block.neurons) / budget.neuron_cost)
         for block in importance
     ]
     low, high = 0.0, max(float(max(h.max(), n.max())) for h, n in worth)
