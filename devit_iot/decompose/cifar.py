@@ -175,11 +175,19 @@ class _Array:
         raise ValueError(f"its array is not uint8[count, {_PIXELS}]")
 
 
-def _latin1(text: object = "", *_encoding: object) -> bytes:
-    """Stands for ``_codecs.encode``, by which Python 3 writes bytes in the old format."""
-    if not isinstance(text, str):
-        raise pickle.UnpicklingError("it encodes something that is no text")
-    return text.encode("latin-1")
+class _Latin1:
+    """Stands for ``_codecs.encode``, by which Python 3 writes bytes in the old format.
+
+    A class with ``__setstate__``, as the others: a pickle cannot set attributes on it.
+    """
+
+    def __new__(cls, text: object = "", *_encoding: object) -> bytes:  # type: ignore[misc]
+        if not isinstance(text, str):
+            raise pickle.UnpicklingError("it encodes something that is no text")
+        return text.encode("latin-1")
+
+    def __setstate__(self, state: object) -> None:
+        """There is none."""
 
 
 _KNOWN = {
@@ -187,7 +195,7 @@ _KNOWN = {
     ("numpy", "ndarray"): _Array,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("_codecs", "encode"): _latin1,
+    ("_codecs", "encode"): _Latin1,
 }
 
 

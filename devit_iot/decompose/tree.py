@@ -12,6 +12,7 @@ from devit_iot.errors import DataError
 
 MAX_FILE_BYTES = 64 * 2**20
 _DEPTH = 3  # split/class/file
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _DAMAGED = (
     OSError,
     EOFError,
@@ -135,7 +136,10 @@ def _tar(path: Path) -> Tree:
     with tarfile.open(path) as archive:
         infos = {info.name.removeprefix("./"): info for info in archive.getmembers()}
     with path.open("rb") as file:
-        plain = not file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"))
+        plain = not file.read(6).startswith(_PACKED)
+        file.seek(-tarfile.BLOCKSIZE, os.SEEK_END)
+        if plain and any(file.read()):  # tarfile takes a cut between two files for the end
+            raise EOFError("its end is missing")
 
     def read_plain(name: str, count: int, limit: int) -> bytes:
         info = infos[name]

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from devit_iot.decompose.cifar import _KNOWN
 from devit_iot.decompose.data import ImageSource, decode_source
 from devit_iot.decompose.pixels import encode_png
 from devit_iot.decompose.sources import open_source
@@ -168,6 +169,17 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path, file: str, protocol: int)
         with pytest.raises(DataError, match=f"{file} of .*could run code; nothing was run"):
             open_source(name, root, split="train")
         assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "name", [b"_codecs\nencode", b"numpy\ndtype", b"numpy\nndarray", b"numpy\nload"]
+)
+def test_a_pickle_sets_no_attribute(tmp_path: Path, name: bytes) -> None:
+    content = b"\x80\x02c" + name + b"\nN}U\x08__name__U\x01xs\x86b."  # BUILD with slot state
+    data = extract(tmp_path, python_files() | {"train": content})
+    with pytest.raises(DataError, match=r"train of .*(truncated or damaged|could run code)"):
+        open_source(data, tmp_path, split="train")
+    assert {known.__name__ for known in _KNOWN.values()} == {"_Array", "_DType", "_Latin1"}
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,18 @@ def test_unusable_data_is_refused_by_name(
     assert "\n" not in str(caught.value)
 
 
+def test_a_tar_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    plant(tmp_path / "photos", *PHOTOS)
+    tar(tmp_path / "photos", tmp_path / "whole.tar", "")
+    whole = (tmp_path / "whole.tar").read_bytes()
+    with tarfile.open(tmp_path / "whole.tar") as archive:
+        edges = [edge for info in archive for edge in (info.offset, info.offset_data)][3:]
+    for size in [edge + extra for edge in edges for extra in (0, 100, 512)]:
+        (tmp_path / "cut.tar").write_bytes(whole[:size])
+        with pytest.raises(DataError, match="truncated"):
+            open_source("cut.tar", tmp_path, split="train")
+
+
 def test_evaluation_needs_less_than_training(tmp_path: Path) -> None:
     plant(tmp_path, "test/ant/1.png", "train/bee/1.png")
     (tmp_path / "test" / "cow").mkdir()
