@@ -101,7 +101,6 @@ def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cp
     from devit_iot.decompose.images import read_images
     from devit_iot.decompose.progress import show_progress
     from devit_iot.decompose.recipe import load_recipe
-    from devit_iot.decompose.report import write_report
     from devit_iot.decompose.run import claim, train
 
     recipe, base = load_recipe(name)
@@ -125,6 +124,8 @@ def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cp
             return
         command = shlex.join(["devit", *sys.argv[1:]])
         results = finish(run, trained, test, {"command": command, "torch": torch.__version__})
+    from devit_iot.decompose.report import write_report  # with matplotlib: late
+
     report = write_report(own.path, results)
     click.echo(report.read_text("utf-8"))
     click.echo(f"bundle: {own.path / 'bundle'}\nreport: {report}")

@@ -10,7 +10,7 @@ import msgspec
 from devit_iot.config import check_keys
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.errors import ConfigError, SpecError
-from devit_iot.spec import SubVitSpec
+from devit_iot.spec import SubVitSpec, macs
 
 MAX_DEPTH = 1000
 
@@ -91,20 +91,28 @@ class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ema: Probability = 0.0
 
 
-class TeacherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The large network.
+class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A network that knows all classes.
 
     Attributes:
         model: its shape.
         train: how it is trained or fine-tuned; left out, the checkpoint is used as it is.
         checkpoint: what it starts from, relative to the recipe; left out, from scratch.
-        part: fine-tuning on each part's classes (METHOD, stage 1); left out, the teacher itself
-            teaches every part.
     """
 
     model: SubVitSpec
     train: StageConfig | None = None
     checkpoint: str = ""
+
+
+class TeacherConfig(NetworkConfig, frozen=True, forbid_unknown_fields=True):
+    """The large network.
+
+    Attributes:
+        part: fine-tuning on each part's classes (METHOD, stage 1); left out, the teacher itself
+            teaches every part.
+    """
+
     part: StageConfig | None = None
 
 
@@ -170,6 +178,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: of the bundle.
+        student: what the parts are cut from, where that is not the teacher itself (METHOD's
+            template of DeiT-Small's shape).
         seed: decides the partition, the order of the images, their augmentation, first weights.
         threads: of the CPU; part of the recipe, for sums depend on it. 0 leaves them all to torch.
         precision: of the forward passes of training; weights are always float32.
@@ -184,20 +194,26 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shrink: ShrinkConfig
     distill: DistillConfig
     ensemble: EnsembleConfig
+    student: NetworkConfig | None = None
     augment: AugmentConfig = AugmentConfig()
     threads: NonNegative = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     storage: Literal["float32", "float16"] = "float32"
 
-    def macs_share(self, part: int) -> float:
-        """The budget of ``part``, as a share of the teacher's."""
-        return self.shrink.macs[part % len(self.shrink.macs)]
+    def macs_budget(self, part: int) -> float:
+        """The multiply-accumulates that ``part`` may cost."""
+        return self.shrink.macs[part % len(self.shrink.macs)] * macs(self.teacher.model)
 
     def validate(self) -> None:
         """Raise ConfigError or SpecError unless the recipe can be run."""
-        self.teacher.model.validate()
-        if self.teacher.train is None and not self.teacher.checkpoint:
-            raise ConfigError("the teacher has neither a checkpoint nor a [teacher.train]")
+        template = self.student or self.teacher
+        for name, network in (("teacher", self.teacher), ("student", template)):
+            network.model.validate()
+            if network.train is None and not network.checkpoint:
+                raise ConfigError(f"the {name} has neither a checkpoint nor a [{name}.train]")
+        inputs = {(n.model.image_size, n.model.resize_size) for n in (self.teacher, template)}
+        if len(inputs) > 1:
+            raise ConfigError("teacher and student must have the same image_size and resize_size")
         if len(self.shrink.macs) not in {1, self.partition.parts}:
             raise ConfigError(
                 f"shrink.macs has {len(self.shrink.macs)} budgets for {self.partition.parts} parts;"
@@ -238,10 +254,11 @@ def load_recipe(name: str) -> tuple[Recipe, Path]:
 
 def _repeat_blocks(table: dict[str, Any]) -> None:
     """``depth = 12`` beside one block stands for twelve such blocks."""
-    teacher = table.get("teacher")
-    model = teacher.get("model") if isinstance(teacher, dict) else None
-    if isinstance(model, dict) and isinstance(model.get("blocks"), list):
-        depth = model.pop("depth", 1)
-        if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
-            raise ConfigError(f"teacher.model.depth must be 1 to {MAX_DEPTH}, got {depth}")
-        model["blocks"] = model["blocks"] * depth
+    for name in ("teacher", "student"):
+        network = table.get(name)
+        model = network.get("model") if isinstance(network, dict) else None
+        if isinstance(model, dict) and isinstance(model.get("blocks"), list):
+            depth = model.pop("depth", 1)
+            if not isinstance(depth, int) or not 1 <= depth <= MAX_DEPTH:
+                raise ConfigError(f"{name}.model.depth must be 1 to {MAX_DEPTH}, got {depth}")
+            model["blocks"] = model["blocks"] * depth

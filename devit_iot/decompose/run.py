@@ -13,7 +13,7 @@ from devit_iot.decompose.fold import F64
 from devit_iot.decompose.models import Classifier, SubVit
 from devit_iot.decompose.partition import Groups, partition, partition_by_similarity
 from devit_iot.decompose.shrink import shrink_part
-from devit_iot.decompose.teach import train_part_teacher, train_teacher
+from devit_iot.decompose.teach import restrict, train_part_teacher, train_teacher, train_template
 
 STAGES = ("partition", "shrink", "distill", "ensemble", "run")
 """The last one trains nothing more."""
@@ -44,6 +44,7 @@ def claim(run: Context) -> None:
             "data": recipe.data,
             "augment": recipe.augment,
             "teacher": msgspec.structs.replace(recipe.teacher, part=None),
+            "student": recipe.student,
         }
     )
     run.folder.claim(recipe)
@@ -59,12 +60,14 @@ def train(run: Context, until: str = "ensemble") -> Trained | None:
     teacher = train_teacher(run)
     groups = choose_groups(run, teacher)
     last = STAGES.index(until)
+    template = train_template(run, teacher) if last >= STAGES.index("shrink") else teacher
     parts = []
     for index, group in enumerate(groups):
         part_teacher = train_part_teacher(run, index, group, teacher)
         if last < STAGES.index("shrink"):
             continue
-        student = shrink_part(run, index, group, part_teacher)
+        source = part_teacher if template is teacher else restrict(template, group)
+        student = shrink_part(run, index, group, source)
         if last < STAGES.index("distill"):
             continue
         parts.append(distill_part(run, index, group, student, part_teacher))

@@ -16,10 +16,11 @@ from devit_iot.decompose.policy import Policy
 from devit_iot.decompose.search import search
 from devit_iot.decompose.slicing import slice_classifier
 from devit_iot.decompose.teach import store_result
+from devit_iot.spec import macs
 
 
-def shrink_part(run: Context, index: int, group: Sequence[int], teacher: Classifier) -> Classifier:
-    """Cut part ``index`` out of its teacher, or take the one that is stored.
+def shrink_part(run: Context, index: int, group: Sequence[int], template: Classifier) -> Classifier:
+    """Cut part ``index`` out of ``template``, or take the one that is stored.
 
     Heads and neurons are ranked on training images of the part's classes, candidates compared on
     held-out ones.
@@ -30,8 +31,8 @@ def shrink_part(run: Context, index: int, group: Sequence[int], teacher: Classif
     name = f"shrunk-{index}"
     if not run.folder.has(name):
         config = run.recipe.shrink
-        importance = rank(teacher, _images(run, run.data.fit, group))
-        loss = HeldOut(teacher, _images(run, run.data.held_out, group))
+        importance = rank(template, _images(run, run.data.fit, group))
+        loss = HeldOut(template, _images(run, run.data.held_out, group))
         tried = 0
 
         def counted(policy: Policy) -> float:
@@ -41,17 +42,17 @@ def shrink_part(run: Context, index: int, group: Sequence[int], teacher: Classif
             return loss(policy)
 
         found = search(
-            teacher.spec,
+            template.spec,
             importance,
             counted,
-            ratio=run.recipe.macs_share(index),
+            ratio=run.recipe.macs_budget(index) / macs(template.spec),
             method=config.search,
             evaluations=config.candidates,
             seed=run.recipe.seed + index,
         )
         run.folder.store(f"policy-{index}", found.policy)
         store_result(
-            run, run.folder, name, slice_classifier(teacher, found.policy), group, Trained()
+            run, run.folder, name, slice_classifier(template, found.policy), group, Trained()
         )
     return run.folder.load_model(name, run.device)
 

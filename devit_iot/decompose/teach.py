@@ -11,11 +11,17 @@ from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.loop import Loss, Losses, Trained, fit
 from devit_iot.decompose.losses import cross_entropy, soft_targets
 from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.recipe import NetworkConfig
 from devit_iot.decompose.results import ModelResult
 from devit_iot.decompose.weights import load_checkpoint
 from devit_iot.spec import macs
 
 TEACHER = "teacher"
+TEMPLATE = "template"
+# Numbers of stages, from which their seeds follow; those of parts count up from theirs.
+TEACHER_STAGE = 0
+PART_TEACHER_STAGE = 1
+TEMPLATE_STAGE = 900
 
 
 def train_teacher(run: Context) -> Classifier:
@@ -25,9 +31,23 @@ def train_teacher(run: Context) -> Classifier:
         DataError: the checkpoint does not fit.
         TrainingError: the training diverged.
     """
-    if not run.shared.has(TEACHER):
-        config = run.recipe.teacher
-        torch.manual_seed(run.recipe.seed)
+    return _train_network(run, TEACHER, run.recipe.teacher, TEACHER_STAGE)
+
+
+def train_template(run: Context, teacher: Classifier) -> Classifier:
+    """The network that parts are cut from: the recipe's student, or else the teacher itself.
+
+    Raises:
+        DataError: the checkpoint does not fit.
+        TrainingError: the training diverged.
+    """
+    config = run.recipe.student
+    return teacher if config is None else _train_network(run, TEMPLATE, config, TEMPLATE_STAGE)
+
+
+def _train_network(run: Context, name: str, config: NetworkConfig, index: int) -> Classifier:
+    if not run.shared.has(name):
+        torch.manual_seed(run.recipe.seed + index)
         model = Classifier(config.model, len(run.data.classes))
         if config.checkpoint:
             load_checkpoint(model, run.base / config.checkpoint)
@@ -35,10 +55,11 @@ def train_teacher(run: Context) -> Classifier:
         trained = Trained()
         if config.train is not None:
             batches = run.batches(run.data.fit, run.data.labels, batch=config.train.batch, mix=True)
-            stage = run.stage(TEACHER, config.train, 0, run.shared)
+            stage = run.stage(name, config.train, index, run.shared)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
-        store_result(run, run.shared, TEACHER, model.eval(), range(len(run.data.classes)), trained)
-    return run.shared.load_model(TEACHER, run.device)
+        everything = range(len(run.data.classes))
+        store_result(run, run.shared, name, model.eval(), everything, trained)
+    return run.shared.load_model(name, run.device)
 
 
 def train_part_teacher(
@@ -57,7 +78,7 @@ def train_part_teacher(
         if config is not None:
             rows, labels = run.data.of_classes(run.data.fit, group)
             batches = run.batches(rows, labels, batch=config.batch, mix=True)
-            stage = run.stage(name, config, 1 + index, run.folder)
+            stage = run.stage(name, config, PART_TEACHER_STAGE + index, run.folder)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
         store_result(run, run.folder, name, model, group, trained)
     return run.folder.load_model(name, run.device)
