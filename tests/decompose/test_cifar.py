@@ -319,6 +319,13 @@ def test_the_real_cifar100_is_bit_exact(
     assert hashlib.sha1(records.tobytes(), usedforsecurity=False).hexdigest() == sha1
 
 
+def test_the_official_meta_is_read(tmp_path: Path) -> None:
+    names = real("cifar100", "test").classes
+    meta = (DATA / "cifar100" / "meta").read_bytes()
+    folder = extract(tmp_path, python_files() | {"meta": meta})
+    assert open_source(folder, tmp_path, split="test", strict=False).classes == names
+
+
 @pytest.mark.parametrize(("split", "count"), [("train", 1434), ("test", 1068)])
 def test_the_real_flowers(split: str, count: int) -> None:
     source = real("flowers102-sub", split)
