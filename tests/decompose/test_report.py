@@ -1,0 +1,216 @@
+import math
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from devit_iot.decompose.evaluate import LostParts
+from devit_iot.decompose.figures import ACCURACY, CONFUSION, LOSSES, LOST, POLICY
+from devit_iot.decompose.report import headline, write_report
+from devit_iot.decompose.report_units import count, difference, duration, percent, shorten, size
+from devit_iot.decompose.results import History, ModelResult, PartResult, Results
+from devit_iot.spec import BlockSpec, SubVitSpec, macs
+
+TERMS = ("label", "imitation", "relations", "hsic")
+PICTURES = {ACCURACY, POLICY, LOST, CONFUSION, LOSSES}
+TEACHER = SubVitSpec(224, 256, 16, 384, 64, 2, (BlockSpec(6, 1536),) * 12)
+
+
+def history(epochs: int, *terms: str, scale: float = 1.0) -> History:
+    return tuple(
+        {
+            term: scale * (k + 1) * math.exp(-epoch / 10) + 0.1
+            for k, term in enumerate(("loss", *terms))
+        }
+        for epoch in range(epochs)
+    )
+
+
+def example(parts: int = 4, classes: int = 100, tried: int | None = None) -> Results:
+    shapes = [
+        msgspec.structs.replace(
+            TEACHER,
+            blocks=tuple(
+                BlockSpec(1 + (part + layer) % 3, 64 * (1 + (part * 5 + layer * 7) % 9))
+                for layer in range(12)
+            ),
+        )
+        for part in range(parts)
+    ]
+    teacher = ModelResult(macs(TEACHER), 21_700_000, 0.9421, history(30, "label"), 7500)
+    return Results(
+        name="an_example",
+        classes=tuple(f"class {k}" for k in range(classes)),
+        test_images=10_000,
+        teacher=teacher,
+        teacher_spec=TEACHER,
+        teacher_test_top1=0.9312,
+        parts=tuple(
+            PartResult(
+                tuple(range(part, classes, parts)),
+                spec,
+                ModelResult(macs(TEACHER), 21_600_000, 0.97, history(10, "label"), 900.0),
+                ModelResult(macs(spec), 3_400_000, 0.31),
+                ModelResult(
+                    macs(spec), 3_400_000, 0.951,
+                    history(20, *TERMS, scale=1 + part / 5), 1800.5,
+                ),
+            )
+            for part, spec in enumerate(shapes)
+        ),
+        fleet=ModelResult(
+            sum(map(macs, shapes)), 14_000_000, 0.92, history(25, "label", "imitation", "token"),
+            3600,
+        ),
+        test_top1=0.9057,
+        test_top5=0.9834,
+        lost=tuple(
+            LostParts(k, 0.9057 * (1 - (k / parts) ** 1.5), 0.9057 * (1 - (k / parts) ** 1.1))
+            for k in range(parts)
+            if tried is None or min(k, parts - k) <= tried
+        ),
+        confusion=tuple(
+            tuple(0.93 if i == j else 0.07 / (parts - 1) for j in range(parts))
+            if parts > 1
+            else (1.0,)
+            for i in range(parts)
+        ),
+        temperature=1.234,
+        calibration_error=(0.0456, 0.0123),
+        bundle_bytes=15_230_000,
+        feature_bytes=(1560,) * parts,
+    )  # fmt: skip
+
+
+def check_pictures(folder: Path, names: set[str]) -> None:
+    assert {path.name for path in folder.glob("*.png")} == names
+    for name in names:
+        path = folder / name
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"))
+        assert pixels.var() > 50
+        assert pixels[[0, -1]].min() == 255, f"{name} is cut at an edge"
+        assert pixels[:, [0, -1]].min() == 255, f"{name} is cut at an edge"
+
+
+def test_a_report_shows_its_pictures_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "new" / "run", example())
+    text = path.read_text(encoding="utf-8")
+    shown = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text)
+    assert {name for _, name in shown} == PICTURES
+    assert all(len(alt) > 40 for alt, _ in shown)
+    assert {p.name for p in path.parent.iterdir()} == PICTURES | {"report.md"}
+    check_pictures(path.parent, PICTURES)
+
+
+def test_the_headline_says_the_numbers_of_the_results() -> None:
+    results = example()
+    largest = max(part.distilled.macs for part in results.parts)
+    said = re.findall(r"\d+(?:\.\d+)?", headline(results))
+    one = results.lost[1]
+    assert said == [
+        "4", "90.57", "1", "10000", "93.12", "2.55",
+        f"{100 * largest / results.teacher.macs:.1f}", "1", f"{100 * one.mean:.2f}",
+        f"{100 * (0.9057 - one.mean):.2f}", f"{100 * one.worst:.2f}",
+    ]  # fmt: skip
+    assert "2.55 points lost" in headline(results)
+    better = msgspec.structs.replace(results, teacher_test_top1=0.9)
+    assert "0.57 points won" in headline(better)
+    tied = msgspec.structs.replace(results, teacher_test_top1=0.9057)
+    assert "no point lost or won" in headline(tied)
+
+
+def test_the_tables_say_the_numbers_of_the_results(tmp_path: Path) -> None:
+    results = example()
+    text = write_report(tmp_path, results).read_text(encoding="utf-8")
+    macs_of = count(results.parts[2].distilled.macs)
+    row = next(line for line in text.splitlines() if line.startswith("| part 2: student"))
+    assert [cell.strip() for cell in row.split("|")][2] == macs_of
+    for part in ("95.10 %", "31.00 %", "3.40 M", "30 min", "2 h 5 min"):
+        assert part in text, part
+    for part in ("1.234", "4.56 %", "1.23 %", "15.2 MB", "1.56 kB", "6.24 kB", "98.34 %"):
+        assert part in text, part
+    for lost in results.lost:
+        assert f"| {lost.count} | {percent(lost.mean)} | {percent(lost.worst)} |" in text
+    for block in results.parts[3].spec.blocks:
+        assert f"| {block.heads} / {block.mlp_dim} |" in text
+    assert "| true: part 1 | 2.33 % | 93.00 % |" in text
+    rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
+    blocks = re.findall(r"(?:^\|.*\n)+", "\n".join(["", *text.splitlines(), ""]), re.MULTILINE)
+    assert sum(block.count("\n") for block in blocks) == len(rows)
+    for block in blocks:
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "classes", "tried"), [(1, 3, None), (2, 2, None), (16, 16, 5), (3, 1000, None)]
+)
+def test_few_and_many_parts(tmp_path: Path, parts: int, classes: int, tried: int | None) -> None:
+    results = example(parts, classes, tried)
+    path = write_report(tmp_path, results)
+    assert f"The fleet of {parts} part" in path.read_text(encoding="utf-8")
+    assert ("one part lost" in headline(results)) == (parts > 1)
+    check_pictures(tmp_path, PICTURES)
+
+
+def test_nothing_trained_everything_tied_layers_gone_no_image_of_a_group(tmp_path: Path) -> None:
+    results = example(2, 5)
+
+    def bare(model: ModelResult) -> ModelResult:
+        return ModelResult(model.macs, model.parameters, 1.0)
+
+    short = msgspec.structs.replace(TEACHER, blocks=TEACHER.blocks[:7])
+    results = msgspec.structs.replace(
+        results,
+        teacher=bare(results.teacher),
+        fleet=bare(results.fleet),
+        parts=tuple(
+            PartResult(p.classes, short, bare(p.teacher), bare(p.shrunk), bare(p.teacher))
+            for p in results.parts
+        ),
+        lost=tuple(LostParts(k, 1.0, 1.0) for k in range(2)),
+        test_top1=1.0,
+        teacher_test_top1=1.0,
+        confusion=((1.0, 0.0), (math.nan, math.nan)),
+    )
+    text = write_report(tmp_path, results).read_text(encoding="utf-8")
+    check_pictures(tmp_path, PICTURES - {LOSSES})
+    assert "No training has a history" in text
+    assert "numbered anew" in text
+    assert "nan" not in text
+
+
+def test_one_epoch_and_losses_that_were_not_finite(tmp_path: Path) -> None:
+    results = example(2, 4)
+    fleet = msgspec.structs.replace(results.fleet, history=({"loss": 1.0, "label": math.nan},))
+    write_report(tmp_path, msgspec.structs.replace(results, fleet=fleet))
+    check_pictures(tmp_path, PICTURES)
+
+
+def test_names_are_shown_as_they_are_but_short(tmp_path: Path) -> None:
+    classes = ("a|b", "[x](y)", "two\nlines", "z" * 300, *("k" * 9 for _ in range(36)))
+    results = msgspec.structs.replace(example(2, 40), classes=classes, name="r_1\n" + "w" * 200)
+    text = write_report(tmp_path, results).read_text(encoding="utf-8")
+    assert text.startswith("# r\\_1 www")
+    for name in ("a\\|b", "\\[x\\](y)", "two lines", "z" * 23 + "…", "and 8 more"):
+        assert name in text
+    assert max(map(len, text.splitlines())) < 1000
+
+
+def test_units() -> None:
+    seconds = (0, 0.04, 9.94, 59.6, 61, 3600, 7500, 90_000)
+    assert [duration(s) for s in seconds] == [
+        "-", "0.0 s", "9.9 s", "1 min", "1 min 1 s", "1 h", "2 h 5 min", "1 d 1 h",
+    ]  # fmt: skip
+    numbers = (0, 512, 999.6, 9_999_999, 99_960_000, 999_960_000, 1_260_000_000)
+    assert [count(n) for n in numbers] == [
+        "0", "512", "1.00 k", "10.0 M", "100 M", "1.00 G", "1.26 G",
+    ]  # fmt: skip
+    assert [size(n) for n in (0, 999, 1000, 1_540_000)] == ["0 B", "999 B", "1.00 kB", "1.54 MB"]
+    assert difference(-0.00004) == "no point lost or won"
+    assert percent(math.nan) == "-"
+    assert shorten(" a\n b ", 9) == "a b"
