@@ -34,10 +34,13 @@ class ConvSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stride: int
     padding: int
 
+    def convolved(self, side: int) -> int:
+        """Side of what the convolution makes of a square; less than 1 if none."""
+        return (side + 2 * self.padding - self.kernel_size) // self.stride + 1
+
     def grid(self, side: int) -> int:
-        """Side of the square that comes out of a square of ``side`` pixels; 0 if none does."""
-        convolved = (side + 2 * self.padding - self.kernel_size) // self.stride + 1
-        return (convolved + 2 * POOL_PADDING - POOL_SIZE) // POOL_STRIDE + 1
+        """Side of what convolution and pooling make of a square; less than 1 if none."""
+        return (self.convolved(side) + 2 * POOL_PADDING - POOL_SIZE) // POOL_STRIDE + 1
 
 
 class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,8 +169,9 @@ def block_tensors(spec: SubVitSpec, index: int) -> tuple[TensorSpec, ...]:
 
     Linear weights are (out, in), as in ``y = W x + b``. The rows of ``attn.qkv`` are Q, K and V in
     turn, each head by head. Layer-norm scale and shift are folded into ``attn.qkv`` and
-    ``mlp.fc1``, and ``head_dim ** -0.5`` into the rows of Q: engines apply neither. Only the scale
-    and shift of a ``residual_norm`` remain, as ``norm2``, for the residual stream.
+    ``mlp.fc1``, and ``head_dim ** -0.5`` into the rows of Q: engines apply neither. Only with
+    ``residual_norm`` does ``norm2`` remain: its scale and shift make the new residual stream, and
+    ``mlp.fc1`` takes that stream as it is.
     """
     block = spec.blocks[index]
     inner = block.heads * spec.head_dim
@@ -199,7 +203,8 @@ def tensors(spec: SubVitSpec) -> Iterator[TensorSpec]:
 
     A tokenizer's convolutions have weights of (out, rows, columns, in). The first one takes raw
     pixels less ``tokenizer.offset``, one number per channel, so that zero padding stays zero.
-    ``pool.weight`` scores the normalised tokens; the feature is their softmax-weighted sum.
+    ``pool.weight`` scores the normalised tokens (the last layer norm's scale is folded in, what is
+    constant drops out); the feature is the sum of these tokens, weighted by a softmax over them.
     """
     if spec.tokenizer:
         yield TensorSpec("tokenizer.offset", (CHANNELS,))
@@ -239,8 +244,7 @@ def macs(spec: SubVitSpec) -> int:
     total = 0 if spec.tokenizer else spec.patches * spec.patch_dim * spec.embed_dim
     channels = CHANNELS
     for layer, side in zip(spec.tokenizer, spec.grids, strict=False):
-        convolved = (side + 2 * layer.padding - layer.kernel_size) // layer.stride + 1
-        total += convolved**2 * layer.kernel_size**2 * channels * layer.channels
+        total += layer.convolved(side) ** 2 * layer.kernel_size**2 * channels * layer.channels
         channels = layer.channels
     for block in spec.blocks:
         inner = block.heads * spec.head_dim
