@@ -91,44 +91,27 @@ for _name in STAGES:
 
 
 def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cpu: bool) -> None:
-    import torch
-    from accelerate import Accelerator
-    from rich.console import Console
-
-    from devit_iot.decompose.context import Context
-    from devit_iot.decompose.finish import finish
-    from devit_iot.decompose.folder import RunFolder
-    from devit_iot.decompose.images import read_images
-    from devit_iot.decompose.progress import show_progress
+    from devit_iot.decompose.launch import Launch, launch
     from devit_iot.decompose.recipe import load_recipe
-    from devit_iot.decompose.run import claim, train
 
     recipe, base = load_recipe(name)
     recipe = overrides.apply(recipe)
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
-    precision = "no" if recipe.precision == "fp32" else recipe.precision
-    accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
-    first = accelerator.is_main_process
     spec = recipe.teacher.model
-    decode = functools.partial(load_image, spec=replace(spec, image_size=spec.resize_size))
-    with show_progress(Console(stderr=True, quiet=not first)) as progress:
-        images, test = read_images(recipe, base, decode, progress)
-        shared = RunFolder(folder or Path("runs") / recipe.name)
-        own = shared.sub(f"parts-{recipe.partition.parts}")
-        run = Context(recipe, base, shared, own, images, accelerator, progress)
-        claim(run)
-        trained = train(run, stage)
-        if trained is None or stage != "run" or not first:
-            click.echo(f"{stage}: done, {own.path}", err=True)
-            return
-        command = shlex.join(["devit", *sys.argv[1:]])
-        results = finish(run, trained, test, {"command": command, "torch": torch.__version__})
-    from devit_iot.decompose.report import write_report  # with matplotlib: late
-
-    report = write_report(own.path, results)
-    click.echo(report.read_text("utf-8"))
-    click.echo(f"bundle: {own.path / 'bundle'}\nreport: {report}")
+    left = launch(
+        recipe,
+        stage,
+        Launch(
+            base=base,
+            folder=folder or Path("runs") / recipe.name,
+            decode=functools.partial(load_image, spec=replace(spec, image_size=spec.resize_size)),
+            command=shlex.join(["devit", *sys.argv[1:]]),
+            cpu=cpu,
+        ),
+    )
+    if left.is_file():
+        click.echo(left.read_text("utf-8"))
+        click.echo(f"bundle: {left.parent / 'bundle'}")
+    click.echo(f"{stage}: done, {left}")
 
 
 def _require_train_extra() -> None:

@@ -163,7 +163,8 @@ def _confusion(groups: Groups, best: Tensor, labels: Tensor) -> tuple[tuple[floa
     counts.index_put_(
         (part_of[labels], part_of[best]), torch.ones(1, dtype=torch.float64), accumulate=True
     )
-    shares: list[list[float]] = (counts / counts.sum(dim=1, keepdim=True)).tolist()
+    images = counts.sum(dim=1, keepdim=True).clamp(min=1)  # a group may have no test image
+    shares: list[list[float]] = (counts / images).tolist()
     return tuple(tuple(row) for row in shares)
 
 

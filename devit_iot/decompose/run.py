@@ -16,7 +16,8 @@ from devit_iot.decompose.shrink import shrink_part
 from devit_iot.decompose.teach import restrict, train_part_teacher, train_teacher, train_template
 
 STAGES = ("partition", "shrink", "distill", "ensemble", "run")
-"""The last one trains nothing more."""
+LAST_STAGE = STAGES[-1]
+"""It trains nothing, but measures and writes what the others trained."""
 _PARTITION = "partition"
 
 

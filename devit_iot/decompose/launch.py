@@ -1,0 +1,66 @@
+"""A run from its recipe to its report: builds what all stages need, and calls them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+
+from devit_iot.decompose.context import Context
+from devit_iot.decompose.data import Decode
+from devit_iot.decompose.finish import finish
+from devit_iot.decompose.folder import RunFolder
+from devit_iot.decompose.images import read_images
+from devit_iot.decompose.progress import show_progress
+from devit_iot.decompose.recipe import Recipe
+from devit_iot.decompose.report import write_report
+from devit_iot.decompose.run import LAST_STAGE, claim, train
+
+
+class Launch(NamedTuple):
+    """Where and how a recipe runs.
+
+    Attributes:
+        base: folder that the recipe's relative paths start from.
+        folder: the run's.
+        decode: image bytes -> pixels, as on the devices.
+        command: recorded in the bundle's provenance.
+        cpu: leave GPUs alone.
+    """
+
+    base: Path
+    folder: Path
+    decode: Decode
+    command: str
+    cpu: bool = False
+
+
+def launch(recipe: Recipe, stage: str, how: Launch) -> Path:
+    """Run ``recipe`` up to ``stage``, each stage from where it stopped.
+
+    Returns:
+        The report, if ``stage`` is the last one; else the folder of the parts.
+
+    Raises:
+        ConfigError: the folder holds the run of another recipe.
+        DataError: images, a checkpoint or an earlier result cannot be used.
+        TrainingError: a training diverged.
+    """
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    precision = "no" if recipe.precision == "fp32" else recipe.precision
+    accelerator = Accelerator(cpu=how.cpu, mixed_precision=precision)
+    shared = RunFolder(how.folder)
+    own = shared.sub(f"parts-{recipe.partition.parts}")
+    console = Console(stderr=True, quiet=not accelerator.is_main_process)
+    with show_progress(console) as progress:
+        images, test = read_images(recipe, how.base, how.decode, progress)
+        run = Context(recipe, how.base, shared, own, images, accelerator, progress)
+        claim(run)
+        trained = train(run, stage)
+        if trained is None or stage != LAST_STAGE or not accelerator.is_main_process:
+            return own.path
+        provenance = {"command": how.command, "torch": str(torch.__version__)}
+        results = finish(run, trained, test, provenance)
+    return write_report(own.path, results)

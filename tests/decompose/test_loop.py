@@ -1,0 +1,120 @@
+"""The training loop: resumption, divergence, averages, schedules."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from devit_iot.decompose.augment import Augment
+from devit_iot.decompose.batches import Batches
+from devit_iot.decompose.fold import Normalisation
+from devit_iot.decompose.images import Decoded
+from devit_iot.decompose.loop import Losses, Stage, Trained, fit
+from devit_iot.decompose.recipe import AugmentConfig, StageConfig
+from devit_iot.errors import TrainingError
+
+CONFIG = StageConfig(epochs=4, learning_rate=0.02, batch=16, warmup_epochs=1.0, ema=0.8)
+
+
+class StoppedError(Exception):
+    """In place of a power cut."""
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+        self.linear = nn.Linear(3 * 8 * 8, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(self.linear(images.flatten(1))))
+        return logits
+
+
+def batches() -> Batches:
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)
+    labels = rng.integers(0, 3, 50)
+    augment = Augment(
+        AugmentConfig(flip=0.5, rotate_deg=10), Normalisation((0.5,) * 3, (0.3,) * 3), 8, mix=True
+    )
+    return Batches(
+        Decoded(images), labels, np.arange(50), augment, batch=16, device=torch.device("cpu")
+    )
+
+
+def cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
+    return {"label": functional.cross_entropy(model(images), labels)}
+
+
+def train(
+    state: Path, config: StageConfig = CONFIG, stop_after: int | None = None
+) -> tuple[Network, Trained]:
+    torch.manual_seed(3)
+    model = Network()
+
+    def on_step(done: int, of: int, losses: dict[str, float]) -> None:
+        assert 0 < done <= of == config.epochs * 4
+        assert losses["loss"] == pytest.approx(losses["label"])
+        if done == stop_after:
+            raise StoppedError
+
+    stage = Stage(config, 7, state, on_step)
+    return model, fit(model, batches(), cross_entropy, stage, Accelerator(cpu=True))
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("stop_after", [2, 4, 7, 15])
+def test_a_resumed_stage_ends_bit_equal(tmp_path: Path, stop_after: int) -> None:
+    whole, history = train(tmp_path / "whole.state")
+    with pytest.raises(StoppedError):
+        train(tmp_path / "cut.state", stop_after=stop_after)
+    resumed, again = train(tmp_path / "cut.state")
+    assert again.history == history.history
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_the_average_is_what_remains(tmp_path: Path) -> None:
+    """With nothing but the last step's weights in the average, it equals plain training."""
+    plain, _ = train(tmp_path / "a", StageConfig(epochs=2, learning_rate=0.02, batch=16, ema=0.0))
+    averaged, _ = train(tmp_path / "b", StageConfig(epochs=2, learning_rate=0.02, batch=16, ema=0.9))
+    barely, _ = train(tmp_path / "c", StageConfig(epochs=2, learning_rate=0.02, batch=16, ema=1e-9))
+    assert not torch.allclose(plain.linear.weight, averaged.linear.weight, atol=1e-4)
+    torch.testing.assert_close(plain.linear.weight, barely.linear.weight)
+    assert not averaged.training
+
+
+def test_a_lost_loss_stops_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:
+    state = tmp_path / "x.state"
+    torch.manual_seed(3)
+    model = Network()
+    steps = 0
+
+    def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
+        nonlocal steps
+        steps += 1
+        terms = cross_entropy(model, images, labels)
+        return {"label": terms["label"] * (float("nan") if steps == 7 else 1.0)}
+
+    stage = Stage(CONFIG, 7, state, lambda *_: None)
+    with pytest.raises(TrainingError, match=r"became nan in epoch 2.*state after epoch 1.*x\.state"):
+        fit(model, batches(), loss, stage, Accelerator(cpu=True))
+    content = torch.load(state, weights_only=True)
+    assert len(content["history"]) == 1
+    assert all(value.isfinite().all() for value in content["model"].values())
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    config = StageConfig(epochs=30, learning_rate=0.02, batch=16, warmup_epochs=0.0)
+    _, trained = train(tmp_path / "x.state", config)
+    assert trained.history[-1]["loss"] < 0.5 * trained.history[0]["loss"]
+    assert trained.seconds > 0
