@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 import numpy as np
@@ -23,15 +23,17 @@ from devit_iot.errors import BundleError, SpecError
 from devit_iot.spec import FusionSpec, SubVitSpec, TensorSpec
 
 FORMAT = "devit-bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 MAX_PARTS = 255
 MAX_CLASSES = 65535
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SAFETENSORS_DTYPE = {"float32": "F32", "uint8": "U8"}
+_SAFETENSORS_DTYPE = {"float32": "F32", "float16": "F16", "uint8": "U8"}
+_MATRIX = re.compile(r"blocks\.\d+\..*\.weight|tokenizer\.[1-9]\d*\.weight")
 
 Array = NDArray[Any]
+Storage = Literal["float32", "float16"]
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,11 +45,15 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One part: its weights, its shape, and the classes that it was made for."""
+    """One part: its weights, its shape, the classes that it was made for, and its matrices' dtype.
+
+    See :func:`stored_dtype`.
+    """
 
     weights: FileEntry
     spec: SubVitSpec
     classes: tuple[int, ...]
+    dtype: Storage
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,18 +75,58 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PartData(msgspec.Struct, frozen=True):
-    """What :func:`write_bundle` needs of one part: ``tensors`` holds the golden pair too."""
+    """What :func:`write_bundle` needs of one part.
+
+    Attributes:
+        spec: its shape.
+        classes: those that it was made for.
+        tensors: as engines take them, the golden pair too. With float16 they are those that
+            :func:`as_stored` gives, and so is the golden feature made with them.
+        dtype: of its matrices on disk.
+    """
 
     spec: SubVitSpec
     classes: tuple[int, ...]
     tensors: Mapping[str, Array]
+    dtype: Storage = "float32"
+
+
+def stored_dtype(tensor: TensorSpec, storage: Storage) -> str:
+    """The dtype in the file of a part with ``storage``: only large matrices may be float16.
+
+    They are the blocks' linear layers and all but the first convolution. Into the weights of the
+    first layer 1/255 is folded, which would leave float16 few digits.
+    """
+    matrix = len(tensor.shape) > 1 and _MATRIX.fullmatch(tensor.name)
+    return storage if matrix else tensor.dtype
+
+
+def as_stored(spec: SubVitSpec, tensors: Mapping[str, Array], storage: Storage) -> dict[str, Array]:
+    """``tensors`` as engines will read them from a part with ``storage``: rounded, float32 again.
+
+    Make the golden pair and the mean features with what this returns.
+
+    Raises:
+        BundleError: a number is too large for float16.
+    """
+    rounded = dict(tensors)
+    for tensor in shapes.tensors(spec):
+        if stored_dtype(tensor, storage) == "float16":
+            rounded[tensor.name] = _half(tensor.name, tensors[tensor.name]).astype(np.float32)
+    return rounded
 
 
 class Tensors(Mapping[str, Array]):
-    """The tensors of one verified file, each read from the memory map when it is asked for."""
+    """The tensors of one verified file, each read from the memory map when it is asked for.
 
-    def __init__(self, path: Path, expected: Iterable[TensorSpec]) -> None:
+    float16 exists in the file only: what is read is float32.
+    """
+
+    def __init__(
+        self, path: Path, expected: Iterable[TensorSpec], storage: Storage = "float32"
+    ) -> None:
         self._specs = {tensor.name: tensor for tensor in expected}
+        self._storage = storage
         try:
             self._file = cast("Any", safe_open(path, framework="np"))  # its methods are untyped
             missing = self._specs.keys() - set(self._file.keys())
@@ -94,14 +140,14 @@ class Tensors(Mapping[str, Array]):
     def _check(self, path: Path, tensor: TensorSpec) -> None:
         stored = self._file.get_slice(tensor.name)
         found = (stored.get_dtype(), tuple(stored.get_shape()))
-        wanted = (_SAFETENSORS_DTYPE[tensor.dtype], tensor.shape)
+        wanted = (_SAFETENSORS_DTYPE[stored_dtype(tensor, self._storage)], tensor.shape)
         if found != wanted:
             raise BundleError(f"{path}: tensor '{tensor.name}' is {found}, expected {wanted}")
 
     def __getitem__(self, name: str) -> Array:
-        self._specs[name]  # a KeyError for a name that the spec does not have
+        tensor = self._specs[name]  # a KeyError for a name that the spec does not have
         array: Array = self._file.get_tensor(name)
-        return array
+        return array.astype(tensor.dtype, copy=False)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)
@@ -143,7 +189,7 @@ class Bundle:
         """The verified tensors of one part, golden image and feature included."""
         entry = self.part(index)
         expected = (*shapes.tensors(entry.spec), *shapes.golden_tensors(entry.spec))
-        return Tensors(self._verified(entry.weights), expected)
+        return Tensors(self._verified(entry.weights), expected, entry.dtype)
 
     def fusion_tensors(self) -> Tensors:
         """The verified tensors of the fusion."""
@@ -180,7 +226,8 @@ def write_bundle(
     """Write a bundle into the new folder ``path`` and return it, verified.
 
     Raises:
-        BundleError: ``path`` already holds something, or a tensor does not match its spec.
+        BundleError: ``path`` already holds something, a tensor does not match its spec, or a
+            matrix for float16 is not what :func:`as_stored` gives.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path} exists already; remove it or choose another output")
@@ -190,8 +237,9 @@ def write_bundle(
     entries = []
     for index, part in enumerate(parts):
         expected = (*shapes.tensors(part.spec), *shapes.golden_tensors(part.spec))
-        file = _write_tensors(staging / f"part-{index}.safetensors", part.tensors, expected)
-        entries.append(PartEntry(file, part.spec, part.classes))
+        target = staging / f"part-{index}.safetensors"
+        file = _write_tensors(target, part.tensors, expected, part.dtype)
+        entries.append(PartEntry(file, part.spec, part.classes, part.dtype))
     fusion_spec = FusionSpec(len(classes), tuple(part.spec.feature_dim for part in parts))
     manifest = Manifest(
         FORMAT,
@@ -261,15 +309,31 @@ def _fingerprint(manifest: Manifest) -> str:
     identity = {
         "version": manifest.version,
         "classes": manifest.classes,
-        "parts": [(part.weights.sha256, part.spec, part.classes) for part in manifest.parts],
+        "parts": [
+            (part.weights.sha256, part.spec, part.classes, part.dtype) for part in manifest.parts
+        ],
         "fusion": manifest.fusion.sha256,
     }
     canonical = msgspec.json.encode(identity, order="deterministic")
     return hashlib.blake2b(canonical, digest_size=8).hexdigest()
 
 
+def _half(name: str, array: Array) -> Array:
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    if not np.isfinite(half).all():
+        largest = float(np.abs(array).max())
+        raise BundleError(
+            f"tensor '{name}' reaches {largest:g}, float16 ends at 65504; store it as float32"
+        )
+    return half
+
+
 def _write_tensors(
-    path: Path, values: Mapping[str, Array], expected: Iterable[TensorSpec]
+    path: Path,
+    values: Mapping[str, Array],
+    expected: Iterable[TensorSpec],
+    storage: Storage = "float32",
 ) -> FileEntry:
     arrays = {}
     for tensor in expected:
@@ -279,6 +343,14 @@ def _write_tensors(
             raise BundleError(f"tensor '{tensor.name}': expected {tensor}, got {found}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(f"tensor '{tensor.name}' holds NaN or infinity")
+        if stored_dtype(tensor, storage) == "float16":
+            half = _half(tensor.name, array)
+            if not np.array_equal(half, array):
+                raise BundleError(
+                    f"tensor '{tensor.name}' is not rounded to float16, so the golden feature was "
+                    "not made with it; use as_stored()"
+                )
+            array = half
         arrays[tensor.name] = np.ascontiguousarray(array)
     save_file(arrays, path)
     path.chmod(0o644)  # the library makes it private, a service runs as its own user

@@ -10,20 +10,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from devit_iot import bundle as bundle_module
-from devit_iot.bundle import Array, Bundle, Manifest, PartData, write_bundle
+from devit_iot.bundle import Array, Bundle, Manifest
 from devit_iot.errors import BundleError
-from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec, golden_tensors, tensors
+from devit_iot.spec import golden_tensors, tensors
 from tests.golden.make import (
     BUNDLE_FINGERPRINT,
     FILES,
     GOLDEN,
-    random_fusion,
-    random_part,
+    tiny_cct,
     tiny_spec,
     write_tiny,
 )
@@ -63,63 +60,14 @@ def replace_tensors(path: Path, name: str, arrays: dict[str, Array]) -> None:
     replace_file(path, name, (path / "changed").read_bytes())
 
 
-SPECS = st.builds(
-    lambda patch, grid, dim, head_dim, prefix, blocks: SubVitSpec(
-        image_size=patch * grid,
-        resize_size=patch * grid + 1,
-        patch_size=patch,
-        embed_dim=dim,
-        head_dim=head_dim,
-        prefix_tokens=prefix,
-        blocks=tuple(BlockSpec(*block) for block in blocks),
-    ),
-    *(st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.integers(1, 4)),
-    st.integers(1, 2),
-    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5)), min_size=1, max_size=3),
-)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(SPECS, min_size=1, max_size=3), st.integers(1, 4), st.integers(0, 99))
-def test_round_trip(
-    tmp_path_factory: pytest.TempPathFactory, specs: list[SubVitSpec], classes: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    parts = [random_part(spec, (seed % classes,), rng) for spec in specs]
-    fusion = random_fusion(FusionSpec(classes, tuple(s.feature_dim for s in specs)), rng)
-    names = [f"class {index}" for index in range(classes)]
-    path = tmp_path_factory.mktemp("round") / "bundle"
-    written = write_bundle(
-        path, name="n", classes=names, parts=parts, fusion=fusion, provenance={"by": "hand"}
-    )
-    found = Bundle(path)
-    found.verify()
-    assert found.manifest == written.manifest
-    assert found.fingerprint == written.fingerprint
-    assert len(found.fingerprint) == 8
-    assert found.manifest.classes == tuple(names)
-    assert found.manifest.provenance == {"by": "hand"}
-    assert sorted(file.name for file in path.parent.iterdir()) == ["bundle"]
-    for index, part in enumerate(parts):
-        assert found.part(index).spec == part.spec
-        assert found.part(index).classes == part.classes
-        equal(dict(found.part_tensors(index)), dict(part.tensors))
-    equal(dict(found.fusion_tensors()), fusion)
-
-
-def equal(found: dict[str, Array], wanted: dict[str, Array]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, array in wanted.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
-
-
 def test_the_golden_bundle_still_opens() -> None:
     golden = Bundle(GOLDEN / "bundle")
     golden.verify()
     assert golden.fingerprint.hex() == BUNDLE_FINGERPRINT
     assert golden.manifest.classes == ("ant", "bee", "cat")
     assert golden.part(1).spec == tiny_spec(2, prefix_tokens=2)
+    assert golden.part(2).spec == tiny_cct()
+    assert [part.dtype for part in golden.manifest.parts] == ["float32", "float32", "float16"]
     assert golden.part(0).classes == (0, 1)
     bias = golden.fusion_tensors()["bias"]
     raw = (GOLDEN / "bundle" / "fusion.safetensors").read_bytes()
@@ -134,26 +82,6 @@ def test_the_same_content_has_the_same_fingerprint(tmp_path: Path) -> None:
     assert write_tiny(tmp_path / "other", seed=1).fingerprint != one.fingerprint
 
 
-def test_strided_and_big_endian_arrays_are_stored_right(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    part = random_part(tiny_spec(), (0,), rng)
-    fusion = random_fusion(FusionSpec(2, (4,)), rng)
-    odd: dict[str, Array] = {}
-    for name, array in part.tensors.items():
-        odd[name] = (
-            np.asfortranarray(array) if array.ndim > 1 else array.astype(f">{array.dtype.str[1:]}")
-        )
-    found = write_bundle(
-        tmp_path / "b",
-        name="n",
-        classes=("x", "y"),
-        parts=[PartData(part.spec, (0,), odd)],
-        fusion=fusion,
-        provenance={},
-    )
-    equal(dict(found.part_tensors(0)), dict(part.tensors))
-
-
 def test_tensors_are_a_mapping_of_the_spec() -> None:
     found = Bundle(GOLDEN / "bundle").part_tensors(0)
     spec = tiny_spec()
@@ -163,9 +91,9 @@ def test_tensors_are_a_mapping_of_the_spec() -> None:
         found["no such tensor"]
 
 
-@pytest.mark.parametrize("index", [-1, 2])
+@pytest.mark.parametrize("index", [-1, 3])
 def test_there_is_no_such_part(index: int) -> None:
-    with pytest.raises(BundleError, match="parts 0 to 1"):
+    with pytest.raises(BundleError, match="parts 0 to 2"):
         Bundle(GOLDEN / "bundle").part_tensors(index)
 
 
@@ -211,7 +139,7 @@ def test_a_cut_manifest_is_refused(tiny: Path, keep: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"\xff\xfe", b"[1]", b"null", b'{"format": "devit-bundle", "version": 1}']
+    "text", [b"\xff\xfe", b"[1]", b"null", b'{"format": "devit-bundle", "version": 2}']
 )
 def test_a_manifest_that_is_none_is_refused(tiny: Path, text: bytes) -> None:
     (tiny / "manifest.json").write_bytes(text)
@@ -238,13 +166,13 @@ def test_no_bundle_at_all(tmp_path: Path) -> None:
             Bundle(path)
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"version": 0}, {"format": "other"}])
+@pytest.mark.parametrize("change", [{"version": 1}, {"version": 3}, {"format": "other"}])
 def test_another_version_is_named(tiny: Path, change: dict[str, Any]) -> None:
     def extend(fields: dict[str, Any]) -> None:
         fields |= change | {"key of the future": [1]}
 
     edit(tiny, extend)
-    with pytest.raises(BundleError, match="version 1"):
+    with pytest.raises(BundleError, match="reads devit-bundle version 2"):
         Bundle(tiny)
 
 
@@ -253,6 +181,10 @@ def set_spec(key: str, value: object) -> Edit:
         fields["parts"][0]["spec"][key] = value
 
     return change
+
+
+def other_storage(fields: dict[str, Any]) -> None:
+    fields["parts"][0]["dtype"] = "float16"
 
 
 def swap_parts(fields: dict[str, Any]) -> None:
@@ -286,10 +218,12 @@ def other_fusion(fields: dict[str, Any]) -> None:
         rename_class,
         swap_classes,
         other_subtask,
+        other_storage,
         other_weights,
         other_fusion,
         set_spec("norm_eps", 1e-5),
         set_spec("resize_size", 6),
+        set_spec("residual_norm", value=True),
     ],
 )
 def test_an_edited_manifest_is_found_by_its_fingerprint(tiny: Path, change: Edit) -> None:
@@ -308,7 +242,7 @@ def no_parts(fields: dict[str, Any]) -> None:
 
 
 def many_parts(fields: dict[str, Any]) -> None:
-    fields["parts"] *= 128
+    fields["parts"] *= 86
 
 
 def no_classes(fields: dict[str, Any]) -> None:
@@ -333,6 +267,13 @@ def file_name(name: str) -> Edit:
     return change
 
 
+def set_layer(key: str, value: int) -> Edit:
+    def change(fields: dict[str, Any]) -> None:
+        fields["parts"][2]["spec"]["tokenizer"][0][key] = value
+
+    return change
+
+
 def unknown_key(fields: dict[str, Any]) -> None:
     fields["parts"][0]["spec"]["register_tokens"] = 4
 
@@ -341,12 +282,15 @@ def unknown_key(fields: dict[str, Any]) -> None:
     ("change", "problem"),
     [
         (no_parts, "1 to 255 parts, got 0"),
-        (many_parts, "1 to 255 parts, got 256"),
+        (many_parts, "1 to 255 parts, got 258"),
         (no_classes, "1 to 65535 classes, got 0"),
         (many_classes, "1 to 65535 classes, got 65536"),
         (class_index(3), "class index"),
         (class_index(-1), "class index"),
         (set_spec("patch_size", 3), "does not divide"),
+        (set_layer("stride", 0), "impossible size"),
+        (set_layer("padding", 3), "impossible size"),
+        (set_layer("kernel_size", 12), "leaves no token"),
         (file_name("../fusion.safetensors"), "not a plain file name"),
         (file_name("/etc/passwd"), "not a plain file name"),
         (file_name("a\\b"), "not a plain file name"),
@@ -385,7 +329,8 @@ def test_a_tensor_of_another_shape_or_type_is_refused(tiny: Path, name: str) -> 
     arrays = load_file(tiny / name)
     victim = max(arrays)
     good = arrays[victim]
-    for bad in (good[..., :-1], good.reshape(-1, 1, 1), good.astype(np.float16)):
+    other = np.float32 if good.dtype == np.float16 else np.float16
+    for bad in (good[..., :-1], good.reshape(-1, 1, 1), good.astype(other)):
         replace_tensors(tiny, name, arrays | {victim: np.ascontiguousarray(bad)})
         with pytest.raises(BundleError, match=f"tensor '{victim}' is"):
             Bundle(tiny).verify()

@@ -209,46 +209,69 @@ def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None
 
 @pytest.mark.parametrize(
     "kind",
-    [bundle.Manifest, bundle.PartEntry, bundle.FileEntry, spec.SubVitSpec, spec.BlockSpec],
+    [
+        bundle.Manifest,
+        bundle.PartEntry,
+        bundle.FileEntry,
+        spec.SubVitSpec,
+        spec.BlockSpec,
+        spec.ConvSpec,
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_the_manifest_has_the_documented_fields(kind: type[msgspec.Struct]) -> None:
     assert names(BUNDLE, kind.__name__) == fields(kind)
 
 
+PATCHED = spec.SubVitSpec(28, 32, 7, 24, 5, 2, (spec.BlockSpec(3, 11),))
+CONVOLVED = spec.SubVitSpec(
+    28, 32, 0, 24, 5, 0, (spec.BlockSpec(3, 11),), 1e-5, (spec.ConvSpec(24, 3, 1, 1),),
+    residual_norm=True,
+)  # fmt: skip
+
+
 def test_the_documented_tensors_are_those_of_spec_py() -> None:
-    shape = spec.SubVitSpec(28, 32, 7, 24, 5, 2, (spec.BlockSpec(3, 11),))
-    symbols = {
-        "D": shape.embed_dim,
-        "T": shape.tokens,
-        "H": 3,
-        "d": shape.head_dim,
-        "M": 11,
-        "F": shape.feature_dim,
-        "patch_size": shape.patch_size,
-        "image_size": shape.image_size,
-    }
-    stored = [*spec.tensors(shape), *spec.golden_tensors(shape)]
+    found: dict[str, tuple[int, ...]] = {}
+    for shape in (PATCHED, CONVOLVED):
+        symbols = {
+            "D": shape.embed_dim,
+            "T": shape.tokens,
+            "H": 3,
+            "d": shape.head_dim,
+            "M": 11,
+            "F": shape.feature_dim,
+            "C_j": 24,
+            "C_j-1": 3,
+            "k_j": 3,
+            "patch_size": shape.patch_size,
+            "image_size": shape.image_size,
+        }
+        documented = {
+            re.sub(r"\.[ij]\.", ".0.", name): sizes
+            for name, sizes in documented_tensors("4", symbols).items()
+        }
+        stored = {t.name: t.shape for t in (*spec.tensors(shape), *spec.golden_tensors(shape))}
+        assert stored.items() <= documented.items()
+        assert stored == {name: documented[name] for name in documented if name in stored}
+        found |= stored
+    assert found.keys() == documented.keys()
+    fusion = spec.fusion_tensors(spec.FusionSpec(10, (24,)))
     assert {
         name.replace(".i.", ".0."): shape
-        for name, shape in documented_tensors("4", symbols).items()
-    } == {tensor.name: tensor.shape for tensor in stored}
-    fusion = spec.fusion_tensors(spec.FusionSpec(10, (shape.feature_dim,)))
-    assert {
-        name.replace(".i.", ".0."): shape
-        for name, shape in documented_tensors("5", {"C": 10, "F_i": shape.feature_dim}).items()
+        for name, shape in documented_tensors("5", {"C": 10, "F_i": 24}).items()
     } == {tensor.name: tensor.shape for tensor in fusion}
 
 
-def test_the_fingerprint_is_the_documented_hash() -> None:
-    manifest = bundle.Bundle(ROOT / "devit_iot/demo/bundle").manifest
+@pytest.mark.parametrize("folder", ["devit_iot/demo/bundle", "tests/golden/bundle"])
+def test_the_fingerprint_is_the_documented_hash(folder: str) -> None:
+    manifest = bundle.Bundle(ROOT / folder).manifest
     parts = ",".join(
-        f'["{part.weights.sha256}",{spec_text(part.spec)},{numbers(part.classes)}]'
+        f'["{part.weights.sha256}",{spec_text(part.spec)},{numbers(part.classes)},"{part.dtype}"]'
         for part in manifest.parts
     )
     classes = ",".join(f'"{name}"' for name in manifest.classes)
     fusion = manifest.fusion.sha256
-    text = f'{{"classes":[{classes}],"fusion":"{fusion}","parts":[{parts}],"version":1}}'
+    text = f'{{"classes":[{classes}],"fusion":"{fusion}","parts":[{parts}],"version":2}}'
     assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == manifest.fingerprint
 
 
@@ -263,9 +286,20 @@ def test_small_numbers_are_written_as_documented() -> None:
 
 
 def spec_text(shape: spec.SubVitSpec) -> str:
-    blocks = ",".join(f'{{"heads":{b.heads},"mlp_dim":{b.mlp_dim}}}' for b in shape.blocks)
     sizes = "".join(f'"{name}":{getattr(shape, name)},' for name in fields(type(shape))[:6])
-    return f'{{{sizes}"blocks":[{blocks}],"norm_eps":{EPS_TEXT[shape.norm_eps]}}}'
+    return (
+        f'{{{sizes}"blocks":{structs(shape.blocks)},"norm_eps":{EPS_TEXT[shape.norm_eps]},'
+        f'"tokenizer":{structs(shape.tokenizer)},'
+        f'"residual_norm":{str(shape.residual_norm).lower()}}}'
+    )
+
+
+def structs(items: tuple[msgspec.Struct, ...]) -> str:
+    """A list of structs whose fields are integers."""
+    texts = [
+        ",".join(f'"{name}":{getattr(item, name)}' for name in fields(type(item))) for item in items
+    ]
+    return f"[{','.join(f'{{{text}}}' for text in texts)}]"
 
 
 def test_every_reason_of_refusal_is_listed() -> None:
@@ -301,6 +335,8 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"at most {spec.MAX_TOKENS}",
         f"`{bundle._FILE_NAME.pattern}`",
         f"`{bundle.FORMAT}`",
+        f"Fleet bundle, version {bundle.VERSION}",
+        f"| `version` | integer | {bundle.VERSION} |",
         "at most 1e-3 of",
     )
     assert [text for text in stated if text not in BUNDLE] == []

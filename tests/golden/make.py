@@ -1,17 +1,19 @@
 """What the golden files hold, and how they were made: `python -m tests.golden.make`.
 
-They are the wire and disk formats of version 1. A test that finds them changed means that boards
-in the field cannot be read any more: raise the version, do not make the files again.
+They are the wire format of version 1 and the disk format of version 2. A test that finds them
+changed means that boards in the field cannot be read any more: raise the version, do not make the
+files again.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from devit_iot.bundle import Array, Bundle, PartData, write_bundle
+from devit_iot.bundle import Array, Bundle, PartData, Storage, as_stored, write_bundle
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 from devit_iot.spec import (
     BlockSpec,
+    ConvSpec,
     FusionSpec,
     SubVitSpec,
     TensorSpec,
@@ -21,8 +23,8 @@ from devit_iot.spec import (
 )
 
 GOLDEN = Path(__file__).parent
-FILES = ["part-0.safetensors", "part-1.safetensors", "fusion.safetensors"]
-BUNDLE_FINGERPRINT = "221d6238e831c018"
+FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
+BUNDLE_FINGERPRINT = "e313a4ffd4ebdddb"
 
 FEATURE = Feature(
     request_id=bytes(range(16)),
@@ -103,15 +105,36 @@ def tiny_spec(blocks: int = 1, prefix_tokens: int = 1) -> SubVitSpec:
     )
 
 
+def tiny_cct() -> SubVitSpec:
+    return SubVitSpec(
+        image_size=9,
+        resize_size=9,
+        patch_size=0,
+        embed_dim=4,
+        head_dim=2,
+        prefix_tokens=0,
+        blocks=(BlockSpec(heads=1, mlp_dim=3),),
+        norm_eps=1e-5,
+        tokenizer=(ConvSpec(3, 3, 1, 1), ConvSpec(4, 3, 1, 1)),
+        residual_norm=True,
+    )
+
+
 def random_array(tensor: TensorSpec, rng: np.random.Generator) -> Array:
     if tensor.dtype == "uint8":
         return rng.integers(0, 256, tensor.shape, np.uint8)
     return rng.standard_normal(tensor.shape).astype(np.float32)
 
 
-def random_part(spec: SubVitSpec, classes: tuple[int, ...], rng: np.random.Generator) -> PartData:
+def random_part(
+    spec: SubVitSpec,
+    classes: tuple[int, ...],
+    rng: np.random.Generator,
+    storage: Storage = "float32",
+) -> PartData:
     expected = (*tensors(spec), *golden_tensors(spec))
-    return PartData(spec, classes, {t.name: random_array(t, rng) for t in expected})
+    arrays = as_stored(spec, {t.name: random_array(t, rng) for t in expected}, storage)
+    return PartData(spec, classes, arrays, storage)
 
 
 def random_fusion(spec: FusionSpec, rng: np.random.Generator) -> dict[str, Array]:
@@ -119,11 +142,12 @@ def random_fusion(spec: FusionSpec, rng: np.random.Generator) -> dict[str, Array
 
 
 def write_tiny(path: Path, seed: int = 0) -> Bundle:
-    """Three classes; part 0 is a ViT of one block, part 1 a DeiT of two."""
+    """Three classes; part 0 is a ViT of one block, part 1 a DeiT of two, part 2 a CCT in halves."""
     rng = np.random.default_rng(seed)
     parts = [
         random_part(tiny_spec(1), (0, 1), rng),
         random_part(tiny_spec(2, prefix_tokens=2), (2,), rng),
+        random_part(tiny_cct(), (2,), rng, "float16"),
     ]
     dims = tuple(part.spec.feature_dim for part in parts)
     return write_bundle(
