@@ -1,9 +1,12 @@
 """What a policy costs, measured on images that no ranking has seen."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from devit_iot.decompose.compensate import BlockMoments, compensate
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.policy import Policy
 from devit_iot.decompose.slicing import slice_classifier
@@ -15,17 +18,26 @@ class HeldOut:
         loss = mean over images of KL(softmax(whole) || softmax(shrunk))
 
     of the class scores (the mean of the heads' logits). Candidates are evaluated sliced, which
-    computes the same as masked and is faster, and share the embedding of the images.
+    computes the same as masked and is faster. They share the embedding of the images.
 
     Args:
         model: the whole classifier.
         images: normalised pixels, float[batch, 3, image_size, image_size].
         micro_batch: images per forward pass.
+        moments: if given, candidates are compensated (:mod:`devit_iot.decompose.compensate`).
     """
 
     @torch.no_grad()
-    def __init__(self, model: Classifier, images: Tensor, *, micro_batch: int = 25) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        images: Tensor,
+        *,
+        micro_batch: int = 25,
+        moments: Sequence[BlockMoments] | None = None,
+    ) -> None:
         self._model = model
+        self._moments = moments
         device = next(model.parameters()).device
         self._streams = [
             model.vit.embed(images[begin : begin + micro_batch].to(device))
@@ -36,7 +48,11 @@ class HeldOut:
     @torch.no_grad()
     def scores(self, policy: Policy) -> Tensor:
         """Class scores of the shrunk classifier, float[batch, classes]."""
-        return _scores(slice_classifier(self._model, policy), self._streams)
+        if self._moments is None:
+            small = slice_classifier(self._model, policy)
+        else:
+            small = compensate(self._model, policy, self._moments)
+        return _scores(small, self._streams)
 
     def __call__(self, policy: Policy) -> float:
         """The loss; 0 for what answers like the whole."""
