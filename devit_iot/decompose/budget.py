@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from devit_iot.spec import BlockSpec, SubVitSpec, macs
 
 TOLERANCE = 0.02
-"""A draft may cost this share of the target less than the target, and never more."""
+"""A draft may cost this share of the target less than the target, or one group of neurons less if
+that is more, but never more than the target."""
 
 Counts = NDArray[np.int64]
 Densities = NDArray[np.float64]
@@ -104,7 +105,8 @@ class Budget:
             more[layer] = min(counts[layer] + self._multiple, self._neurons[layer])
             if self.cost(heads, more) <= self.target:
                 counts = more
-        fits = (1 - TOLERANCE) * self.target <= self.cost(heads, counts) <= self.target
+        slack = max(TOLERANCE * self.target, self._multiple * self.neuron_cost)
+        fits = self.target - slack <= self.cost(heads, counts) <= self.target
         return Draft(heads, counts) if fits else None
 
     def _grouped(self, neurons: Densities) -> Counts:

@@ -47,8 +47,9 @@ def search(
 ) -> Found:
     """Find how many heads and neurons each block keeps; which ones, ``importance`` says.
 
-    Every candidate costs between 98 and 100 % of ``ratio`` times the multiply-accumulates of
-    ``spec`` (``spec.macs``), and keeps at least one head and ``multiple`` neurons per kept block.
+    Every candidate costs at most ``ratio`` times the multiply-accumulates of ``spec``
+    (``spec.macs``), and less than that by 2 % or one group of neurons at most. It keeps at least
+    one head and ``multiple`` neurons per kept block.
 
     ``random`` draws the sparsities of all layers from U(0, 0.5) and brings the densities to the
     budget by one common factor (DeViT, Xu et al. 2023). ``evolution`` begins with equal densities,
