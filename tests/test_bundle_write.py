@@ -20,7 +20,6 @@ from tests.golden.make import (
     write_tiny,
 )
 
-
 STORAGES: tuple[Storage, ...] = ("float32", "float16")
 
 
