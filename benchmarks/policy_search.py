@@ -9,6 +9,7 @@ Half of the 200 images rank, SEARCH_IMAGES of these search, the other half repor
 import csv
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from devit_iot.decompose.compensate import measure
 from devit_iot.decompose.heldout import HeldOut
 from devit_iot.decompose.importance import rank
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.search import Method, search
+from devit_iot.decompose.search import METHODS, search
 from devit_iot.decompose.weights import load_checkpoint
 from devit_iot.spec import BlockSpec, SubVitSpec, macs
 
@@ -33,7 +35,6 @@ DEIT_TINY = SubVitSpec(
     prefix_tokens=1,
     blocks=(BlockSpec(3, 768),) * 12,
 )
-METHODS: tuple[Method, ...] = ("random", "evolution")
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -63,7 +64,7 @@ def report(name: str, scores: Tensor, whole: Tensor, labels: Tensor, extra: str 
     entropy = float(functional.cross_entropy(scores, labels))
     logs, wanted = scores.log_softmax(dim=1), whole.log_softmax(dim=1)
     far = float(functional.kl_div(logs, wanted, reduction="batchmean", log_target=True))
-    print(f"{name:<16} {top1:6.1f} {entropy:6.3f} {far:6.3f} {extra}", flush=True)
+    print(f"{name:<20} {top1:6.1f} {entropy:6.3f} {far:6.3f} {extra}", flush=True)
 
 
 def main() -> None:
@@ -76,12 +77,14 @@ def main() -> None:
     seen, unseen = torch.from_numpy(order).chunk(2)
     searched = int(sys.argv[3]) if len(sys.argv) > 3 else len(seen)  # noqa: PLR2004
 
-    importance = rank(model, images[seen])
-    train, test = HeldOut(model, images[seen[:searched]]), HeldOut(model, images[unseen])
-    print("MACs  search      top-1     CE     KL  KL on search images, blocks, seconds")
-    report("100 % -", test.whole, test.whole, labels[unseen])
-    for ratio in (0.7, 0.5):
-        for method in METHODS:
+    importance, moments = rank(model, images[seen]), measure(model, images[seen])
+    print("MACs   search          top-1     CE     KL  KL on search images, heads/neurons, seconds")
+    for compensation in (None, moments):
+        train = HeldOut(model, images[seen[:searched]], moments=compensation)
+        test = HeldOut(model, images[unseen], moments=compensation)
+        print("refitted by least squares:" if compensation else "cut alone:")
+        report("100 %", test.whole, test.whole, labels[unseen])
+        for ratio, method in product((0.7, 0.5), METHODS):
             begin = time.perf_counter()
             found = search(
                 DEIT_TINY, importance, train, ratio=ratio, method=method, evaluations=evaluations
