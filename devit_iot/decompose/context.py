@@ -77,6 +77,12 @@ class Context(NamedTuple):
         device: torch.device = self.accelerator.device
         return device
 
+    def lacks(self, folder: RunFolder, name: str) -> bool:
+        """Whether ``name`` is still to be computed: the same answer in every process."""
+        missing = not folder.has(name)
+        self.accelerator.wait_for_everyone()  # nobody begins to store it before all have looked
+        return missing
+
     def batches(
         self,
         rows: NDArray[np.int64],

@@ -25,7 +25,7 @@ def distill_part(
         TrainingError: the training diverged.
     """
     name = f"distilled-{index}"
-    if not run.folder.has(name):
+    if run.lacks(run.folder, name):
         config = run.recipe.distill.train
         rows, labels = run.data.of_classes(run.data.fit, group)
         batches = run.batches(rows, labels, batch=config.batch, mix=True)

@@ -34,7 +34,7 @@ def train_ensemble(run: Context, parts: Sequence[Classifier], teacher: Classifie
     """
     torch.manual_seed(run.recipe.seed + LAST_STAGE)
     fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
-    if not run.folder.has(ENSEMBLE):
+    if run.lacks(run.folder, ENSEMBLE):
         config = run.recipe.ensemble.train
         batches = run.batches(run.data.fit, run.data.labels, batch=config.batch, mix=True)
         stage = run.stage(ENSEMBLE, config, LAST_STAGE, run.folder)

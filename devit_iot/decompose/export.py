@@ -1,13 +1,13 @@
 """A trained fleet -> what :func:`devit_iot.bundle.write_bundle` takes."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from devit_iot.bundle import PartData
+from devit_iot.bundle import PartData, Storage, as_stored
 from devit_iot.decompose import reference
 from devit_iot.decompose.fleet import FusionHead
 from devit_iot.decompose.fold import F32, F64, Normalisation, fold_fusion, fold_sub_vit
@@ -33,7 +33,7 @@ class Folding(NamedTuple):
 
     normalisation: Normalisation
     golden: NDArray[np.uint8]
-    storage: Literal["float32", "float16"] = "float32"
+    storage: Storage = "float32"
     temperature: float = 1.0
 
 
@@ -84,9 +84,10 @@ def _export(
     written, norms, means = [], [], []
     for model, group, mean in zip(parts, groups, mean_tokens, strict=True):
         weights = state_float64(model)
-        tensors = fold_sub_vit(model.spec, weights, folding.normalisation)
+        folded = fold_sub_vit(model.spec, weights, folding.normalisation)
+        tensors = as_stored(model.spec, folded, folding.storage)
         golden = reference.with_golden(model.spec, tensors, folding.golden)
-        written.append(PartData(model.spec, group, golden))
+        written.append(PartData(model.spec, group, golden, folding.storage))
         norms.append((weights["norm.weight"], weights["norm.bias"]))
         means.append(published(mean, model))
     cooled = [matrix / folding.temperature for matrix in maps]

@@ -50,7 +50,9 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     precision = "no" if recipe.precision == "fp32" else recipe.precision
-    accelerator = Accelerator(cpu=how.cpu, mixed_precision=precision)
+    # Processes on CPUs find each other only if told that it is the CPU they train on.
+    cpu = how.cpu or not torch.accelerator.is_available()
+    accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
     shared = RunFolder(how.folder)
     own = shared.sub(f"parts-{recipe.partition.parts}")
     console = Console(stderr=True, quiet=not accelerator.is_main_process)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from devit_iot.bundle import Storage
 from devit_iot.config import check_keys
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.errors import ConfigError, SpecError
@@ -198,7 +199,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     augment: AugmentConfig = AugmentConfig()
     threads: NonNegative = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-    storage: Literal["float32", "float16"] = "float32"
+    storage: Storage = "float32"
 
     def macs_budget(self, part: int) -> float:
         """The multiply-accumulates that ``part`` may cost."""

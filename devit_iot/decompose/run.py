@@ -37,6 +37,8 @@ def claim(run: Context) -> None:
         ConfigError: they hold the results of another one.
     """
     recipe = run.recipe
+    if not run.accelerator.is_main_process:
+        return
     run.shared.claim(
         {
             "seed": recipe.seed,
@@ -85,7 +87,7 @@ def choose_groups(run: Context, teacher: Classifier) -> Groups:
         ConfigError: more parts than classes.
     """
     config, classes = run.recipe.partition, len(run.data.classes)
-    if not run.folder.has(_PARTITION):
+    if run.lacks(run.folder, _PARTITION):
         if config.by == "seed":
             groups = partition(classes, config.parts, run.recipe.seed)
         else:

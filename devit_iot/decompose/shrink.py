@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from devit_iot.decompose.compensate import compensate, measure
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.heldout import HeldOut
 from devit_iot.decompose.importance import rank
@@ -14,7 +15,6 @@ from devit_iot.decompose.loop import Trained
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.policy import Policy
 from devit_iot.decompose.search import search
-from devit_iot.decompose.slicing import slice_classifier
 from devit_iot.decompose.teach import store_result
 from devit_iot.spec import macs
 
@@ -23,16 +23,18 @@ def shrink_part(run: Context, index: int, group: Sequence[int], template: Classi
     """Cut part ``index`` out of ``template``, or take the one that is stored.
 
     Heads and neurons are ranked on training images of the part's classes, candidates compared on
-    held-out ones.
+    held-out ones, each with what stays made up for what went.
 
     Raises:
         SpecError: nothing within the budget.
     """
     name = f"shrunk-{index}"
-    if not run.folder.has(name):
+    if run.lacks(run.folder, name):
         config = run.recipe.shrink
-        importance = rank(template, _images(run, run.data.fit, group))
-        loss = HeldOut(template, _images(run, run.data.held_out, group))
+        images = _images(run, run.data.fit, group)
+        importance, moments = rank(template, images), measure(template, images)
+        held_out = _images(run, run.data.held_out, group)
+        loss = HeldOut(template, held_out, moments=moments)
         tried = 0
 
         def counted(policy: Policy) -> float:
@@ -50,10 +52,10 @@ def shrink_part(run: Context, index: int, group: Sequence[int], template: Classi
             evaluations=config.candidates,
             seed=run.recipe.seed + index,
         )
-        run.folder.store(f"policy-{index}", found.policy)
-        store_result(
-            run, run.folder, name, slice_classifier(template, found.policy), group, Trained()
-        )
+        if run.accelerator.is_main_process:
+            run.folder.store(f"policy-{index}", found.policy)
+        student = compensate(template, found.policy, moments)
+        store_result(run, run.folder, name, student, group, Trained())
     return run.folder.load_model(name, run.device)
 
 

@@ -46,7 +46,7 @@ def train_template(run: Context, teacher: Classifier) -> Classifier:
 
 
 def _train_network(run: Context, name: str, config: NetworkConfig, index: int) -> Classifier:
-    if not run.shared.has(name):
+    if run.lacks(run.shared, name):
         torch.manual_seed(run.recipe.seed + index)
         model = Classifier(config.model, len(run.data.classes))
         if config.checkpoint:
@@ -72,7 +72,7 @@ def train_part_teacher(
     """
     name = f"part-teacher-{index}"
     config = run.recipe.teacher.part
-    if not run.folder.has(name):
+    if run.lacks(run.folder, name):
         model = restrict(teacher, group)
         trained = Trained()
         if config is not None:

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from devit_iot.decompose.checkpoint import read_checkpoint
 from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.names import internal_names
 from devit_iot.errors import DataError
 from devit_iot.spec import SubVitSpec
 
@@ -30,7 +31,8 @@ def load_checkpoint(model: Classifier, path: Path) -> None:
         DataError: the file cannot be read, or a tensor is missing, unknown or of another shape; the
             model is left as it was.
     """
-    stored = {name: torch.from_numpy(v).float() for name, v in read_checkpoint(path).items()}
+    named = internal_names(read_checkpoint(path))
+    stored = {name: torch.from_numpy(value).float() for name, value in named.items()}
     try:
         taken = _fit(model, stored)
     except DataError as error:

@@ -86,7 +86,9 @@ def test_a_resumed_stage_ends_bit_equal(tmp_path: Path, stop_after: int) -> None
 def test_the_average_is_what_remains(tmp_path: Path) -> None:
     """With nothing but the last step's weights in the average, it equals plain training."""
     plain, _ = train(tmp_path / "a", StageConfig(epochs=2, learning_rate=0.02, batch=16, ema=0.0))
-    averaged, _ = train(tmp_path / "b", StageConfig(epochs=2, learning_rate=0.02, batch=16, ema=0.9))
+    averaged, _ = train(
+        tmp_path / "b", StageConfig(epochs=2, learning_rate=0.02, batch=16, ema=0.9)
+    )
     barely, _ = train(tmp_path / "c", StageConfig(epochs=2, learning_rate=0.02, batch=16, ema=1e-9))
     assert not torch.allclose(plain.linear.weight, averaged.linear.weight, atol=1e-4)
     torch.testing.assert_close(plain.linear.weight, barely.linear.weight)
@@ -106,7 +108,9 @@ def test_a_lost_loss_stops_and_keeps_the_last_good_epoch(tmp_path: Path) -> None
         return {"label": terms["label"] * (float("nan") if steps == 7 else 1.0)}
 
     stage = Stage(CONFIG, 7, state, lambda *_: None)
-    with pytest.raises(TrainingError, match=r"became nan in epoch 2.*state after epoch 1.*x\.state"):
+    with pytest.raises(
+        TrainingError, match=r"became nan in epoch 2.*state after epoch 1.*x\.state"
+    ):
         fit(model, batches(), loss, stage, Accelerator(cpu=True))
     content = torch.load(state, weights_only=True)
     assert len(content["history"]) == 1
