@@ -44,7 +44,7 @@ def layer_norm(
 
 @final
 class SubVit:
-    """One sub-ViT, from raw pixels to the layer-normed prefix tokens.
+    """One sub-ViT, from raw pixels to the layer-normed prefix tokens or a CCT's pooled token.
 
     Allocates when made, never per image. Safe to use from several threads: calls take turns.
     """
@@ -60,10 +60,14 @@ class SubVit:
         blocks: Sequence[tuple[int, int]],
         norm_eps: float,
         tensors: Mapping[str, NDArray[np.float32]],
+        tokenizer: Sequence[tuple[int, int, int, int]] = (),
+        residual_norm: bool = False,
         threads: int = 0,
         isa: str = "",
     ) -> None:
         """Pull each tensor of ``devit_iot.spec.tensors``, one at a time, and pack it.
+
+        A layer of the tokenizer is (channels, kernel_size, stride, padding).
 
         Raises:
             TypeError: a tensor has another dtype or layout.
@@ -80,7 +84,7 @@ class SubVit:
 
     @property
     def feature_dim(self) -> int:
-        """Length of the feature: prefix_tokens * embed_dim."""
+        """Length of the feature: max(1, prefix_tokens) * embed_dim."""
 
     @property
     def memory_bytes(self) -> int:

@@ -12,6 +12,7 @@ from devit_iot.errors import SpecError
 CHANNELS = 3
 MAX_HEAD_DIM = 256
 MAX_TOKENS = 16384
+MAX_MAP = 2**26
 POOL_SIZE, POOL_STRIDE, POOL_PADDING = 3, 2, 1
 
 
@@ -145,6 +146,9 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )  # fmt: skip
         yield possible, "a tokenizer layer has an impossible size"
         yield possible and min(self.grids) >= 1, "the tokenizer leaves no token"
+        sizes = zip(self.tokenizer, self.grids if possible else (), strict=False)
+        largest = max((c.convolved(side) ** 2 * c.channels for c, side in sizes), default=0)
+        yield largest <= MAX_MAP, f"a convolution makes more than {MAX_MAP} numbers"
         last = self.tokenizer[-1].channels
         yield last == self.embed_dim, "the tokenizer's last layer has not embed_dim channels"
 

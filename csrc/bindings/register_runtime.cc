@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <span>
@@ -39,20 +40,28 @@ class MappingSource : public TensorSource {
   py::object tensors_;
 };
 
+using ConvSizes = std::array<std::size_t, 4>;
+
 std::unique_ptr<SubVit> make_sub_vit(std::size_t image_size, std::size_t patch_size,
                                      std::size_t embed_dim, std::size_t head_dim,
                                      std::size_t prefix_tokens,
                                      const std::vector<std::pair<std::size_t, std::size_t>>& blocks,
-                                     float norm_eps, py::object tensors, std::size_t threads,
-                                     const std::string& isa) {
+                                     float norm_eps, py::object tensors,
+                                     const std::vector<ConvSizes>& tokenizer, bool residual_norm,
+                                     std::size_t threads, const std::string& isa) {
   SubVitShape shape{.image_size = image_size,
                     .patch_size = patch_size,
                     .embed_dim = embed_dim,
                     .head_dim = head_dim,
                     .prefix_tokens = prefix_tokens,
                     .blocks = {},
-                    .norm_eps = norm_eps};
+                    .norm_eps = norm_eps,
+                    .tokenizer = {},
+                    .residual_norm = residual_norm};
   for (const auto& [heads, mlp_dim] : blocks) shape.blocks.push_back({heads, mlp_dim});
+  for (const auto& [channels, kernel_size, stride, padding] : tokenizer) {
+    shape.tokenizer.push_back({channels, kernel_size, stride, padding});
+  }
   MappingSource source(std::move(tensors));
   return std::make_unique<SubVit>(std::move(shape), source, kernels(isa), threads);
 }
@@ -71,18 +80,20 @@ void features(SubVit& model, const ArrayU8& image, ArrayF32& out) {
 
 void register_runtime(py::module_& m) {
   py::class_<SubVit>(m, "SubVit", R"doc(
-One sub-ViT, from raw pixels to the layer-normed prefix tokens.
+One sub-ViT, from raw pixels to the layer-normed prefix tokens or a CCT's pooled token.
 
 Allocates when made, never per image. Safe to use from several threads: calls take turns.
 )doc")
       .def(py::init(&make_sub_vit), py::kw_only(), "image_size"_a, "patch_size"_a, "embed_dim"_a,
-           "head_dim"_a, "prefix_tokens"_a, "blocks"_a, "norm_eps"_a, "tensors"_a, "threads"_a = 0,
+           "head_dim"_a, "prefix_tokens"_a, "blocks"_a, "norm_eps"_a, "tensors"_a,
+           "tokenizer"_a = std::vector<ConvSizes>{}, "residual_norm"_a = false, "threads"_a = 0,
            "isa"_a = "", R"doc(
 Pull each tensor of ``devit_iot.spec.tensors`` from ``tensors``, one at a time, and pack it.
 
 Args:
     blocks: (heads, mlp_dim) of each block; the other sizes are as in SubVitSpec.
     tensors: name -> float32, C-contiguous array.
+    tokenizer: (channels, kernel_size, stride, padding) of each convolution.
     threads: including the calling one; 0 is one per CPU available to the process.
     isa: instruction set; "" as in :func:`select_isa`.
 

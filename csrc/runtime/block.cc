@@ -44,8 +44,14 @@ void run_block(const Executor& executor, const SubVitShape& shape, const BlockWe
   run_attention(executor, shape, weights.heads, workspace, rows);
   executor.linear(weights.proj, narrow, stream, rows, Epilogue::kResidual);
 
-  executor.layer_norm(stream, narrow, rows, shape.embed_dim, shape.norm_eps);
-  executor.linear(weights.fc1, narrow, wide, rows, Epilogue::kGelu);
+  if (shape.residual_norm) {
+    executor.layer_norm_in_place(stream, weights.norm_scale.data(), weights.norm_shift.data(), rows,
+                                 shape.embed_dim, shape.norm_eps);
+    executor.linear(weights.fc1, stream, wide, rows, Epilogue::kGelu);
+  } else {
+    executor.layer_norm(stream, narrow, rows, shape.embed_dim, shape.norm_eps);
+    executor.linear(weights.fc1, narrow, wide, rows, Epilogue::kGelu);
+  }
   executor.linear(weights.fc2, wide, stream, rows, Epilogue::kResidual);
 }
 

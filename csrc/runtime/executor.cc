@@ -43,6 +43,23 @@ void Executor::linear(const PackedLinear& layer, const float* a, float* out, std
   });
 }
 
+void Executor::linear_here(const PackedLinear& layer, const float* a, float* out, std::size_t rows,
+                           Epilogue epilogue) const {
+  const GemmF32& gemm = kernels.gemm_f32;
+  gemm.run({.a = a,
+            .panels = layer.panels.data(),
+            .out = out,
+            .depth = layer.depth,
+            .cols = layer.cols,
+            .a_stride = layer.depth,
+            .out_stride = layer.cols,
+            .row_begin = 0,
+            .row_end = rows,
+            .panel_begin = 0,
+            .panel_end = ceil_div(layer.cols, gemm.tile_cols),
+            .epilogue = epilogue});
+}
+
 void Executor::layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim,
                           float eps) const {
   pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t) {
@@ -54,6 +71,25 @@ void Executor::layer_norm(const float* x, float* out, std::size_t rows, std::siz
                             .row_begin = task * kNormRows,
                             .row_end = std::min((task + 1) * kNormRows, rows),
                             .eps = eps});
+  });
+}
+
+void Executor::layer_norm_in_place(float* x, const float* scale, const float* shift,
+                                   std::size_t rows, std::size_t dim, float eps) const {
+  pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t) {
+    const std::size_t begin = task * kNormRows;
+    const std::size_t end = std::min(begin + kNormRows, rows);
+    kernels.layer_norm_f32({.x = x,
+                            .out = x,
+                            .dim = dim,
+                            .x_stride = dim,
+                            .out_stride = dim,
+                            .row_begin = begin,
+                            .row_end = end,
+                            .eps = eps});
+    for (float* row = x + begin * dim; row != x + end * dim; row += dim) {
+      for (std::size_t i = 0; i < dim; ++i) row[i] = row[i] * scale[i] + shift[i];
+    }
   });
 }
 

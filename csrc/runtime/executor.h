@@ -17,8 +17,16 @@ struct Executor {
   void linear(const PackedLinear& layer, const float* a, float* out, std::size_t rows,
               Epilogue epilogue) const;
 
+  // The same on the calling thread alone: for rows that it has just made.
+  void linear_here(const PackedLinear& layer, const float* a, float* out, std::size_t rows,
+                   Epilogue epilogue) const;
+
   // out = layer norm of the first `rows` rows of x; both matrices are dense.
   void layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim, float eps) const;
+
+  // x = scale * (layer norm of x) + shift, for the first `rows` rows of the dense matrix x.
+  void layer_norm_in_place(float* x, const float* scale, const float* shift, std::size_t rows,
+                           std::size_t dim, float eps) const;
 };
 
 }  // namespace devit

@@ -7,6 +7,7 @@
 #include "runtime/block.h"
 #include "runtime/executor.h"
 #include "runtime/patches.h"
+#include "runtime/tokenizer.h"
 
 namespace devit {
 namespace {
@@ -36,20 +37,26 @@ SubVit::SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kerne
 void SubVit::features(const std::uint8_t* image, float* out) {
   const std::lock_guard lock(mutex_);
   const Executor executor{kernels_, pool_};
-  embed(image);
+  if (shape_.tokenizer.empty()) {
+    embed(executor, image);
+  } else {
+    run_tokenizer(executor, weights_, workspace_, image);
+  }
   for (const BlockWeights& block : weights_.blocks) {
     const bool last = &block == &weights_.blocks.back();
-    run_block(executor, shape_, block, workspace_, last ? shape_.prefix_tokens : shape_.tokens());
+    run_block(executor, shape_, block, workspace_, last ? shape_.read_tokens() : shape_.tokens());
   }
-  executor.layer_norm(workspace_.stream.data(), out, shape_.prefix_tokens, shape_.embed_dim,
-                      shape_.norm_eps);
+  if (shape_.tokenizer.empty()) {
+    executor.layer_norm(workspace_.stream.data(), out, shape_.prefix_tokens, shape_.embed_dim,
+                        shape_.norm_eps);
+  } else {
+    pool_tokens(executor, out);
+  }
 }
 
 // stream = pos_embed, plus the patches times their weight.
-void SubVit::embed(const std::uint8_t* image) {
+void SubVit::embed(const Executor& executor, const std::uint8_t* image) {
   const std::size_t dim = shape_.embed_dim;
-  const PackedLinear& layer = weights_.patch_embed;
-  const std::size_t tile_cols = kernels_.gemm_f32.tile_cols;
   std::copy_n(weights_.pos_embed.data(), weights_.pos_embed.size(), workspace_.stream.data());
   float* patch_rows = workspace_.stream.data() + shape_.prefix_tokens * dim;
   const std::size_t tasks = (shape_.patches() + kPatchRows - 1) / kPatchRows;
@@ -58,19 +65,28 @@ void SubVit::embed(const std::uint8_t* image) {
     const std::size_t end = std::min(begin + kPatchRows, shape_.patches());
     float* pixels = workspace_.scratch(thread);
     unfold_patches(shape_, image, begin, end, pixels);
-    kernels_.gemm_f32.run({.a = pixels,
-                           .panels = layer.panels.data(),
-                           .out = patch_rows + begin * dim,
-                           .depth = layer.depth,
-                           .cols = layer.cols,
-                           .a_stride = layer.depth,
-                           .out_stride = dim,
-                           .row_begin = 0,
-                           .row_end = end - begin,
-                           .panel_begin = 0,
-                           .panel_end = (layer.cols + tile_cols - 1) / tile_cols,
-                           .epilogue = Epilogue::kResidual});
+    executor.linear_here(weights_.patch_embed, pixels, patch_rows + begin * dim, end - begin,
+                         Epilogue::kResidual);
   });
+}
+
+// Sequence pooling (Hassani et al. 2021, eq. 3 to 5) is attention with a query that was learnt, and
+// the normed tokens as keys and values.
+void SubVit::pool_tokens(const Executor& executor, float* out) {
+  const std::size_t dim = shape_.embed_dim;
+  float* tokens = workspace_.narrow.data();
+  executor.layer_norm(workspace_.stream.data(), tokens, shape_.tokens(), dim, shape_.norm_eps);
+  kernels_.attention_f32({.q = weights_.pool.data(),
+                          .k = tokens,
+                          .v = tokens,
+                          .out = out,
+                          .scratch = workspace_.scratch(0),
+                          .tokens = shape_.tokens(),
+                          .head_dim = dim,
+                          .qkv_stride = dim,
+                          .out_stride = dim,
+                          .row_begin = 0,
+                          .row_end = 1});
 }
 
 }  // namespace devit

@@ -6,6 +6,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/registry.h"
+#include "runtime/executor.h"
 #include "runtime/shape.h"
 #include "runtime/weights.h"
 #include "runtime/workspace.h"
@@ -13,7 +14,7 @@
 namespace devit {
 
 // One sub-ViT, from raw pixels to the layer-normed prefix tokens (Dosovitskiy et al. 2021, eq.
-// 1-4).
+// 1-4), or to the pooled token of a CCT (Hassani et al. 2021, eq. 2-5).
 //
 // Allocates in the constructor only. Calls from several threads wait for each other.
 class SubVit {
@@ -31,7 +32,8 @@ class SubVit {
   std::size_t memory_bytes() const { return weights_.bytes() + workspace_.bytes(); }
 
  private:
-  void embed(const std::uint8_t* image);
+  void embed(const Executor& executor, const std::uint8_t* image);
+  void pool_tokens(const Executor& executor, float* out);
 
   SubVitShape shape_;
   const KernelTable& kernels_;

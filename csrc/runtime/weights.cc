@@ -6,11 +6,25 @@
 namespace devit {
 namespace {
 
-PackedLinear load_weight(const std::string& name, std::size_t cols, std::size_t depth,
-                         const GemmF32& gemm, TensorSource& source) {
+using Shape = std::span<const std::size_t>;
+
+AlignedBuffer<float> load_values(const std::string& name, Shape shape, TensorSource& source) {
+  std::size_t size = 1;
+  for (const std::size_t side : shape) size *= side;
+  AlignedBuffer<float> values(size);
+  source.read(name, shape, [&](const float* tensor) { std::copy_n(tensor, size, values.data()); });
+  return values;
+}
+
+// `shape` is (cols, ...), and all that follows is the depth.
+PackedLinear load_weight(const std::string& name, Shape shape, const GemmF32& gemm,
+                         TensorSource& source) {
+  const std::size_t cols = shape.front();
+  std::size_t depth = 1;
+  for (const std::size_t side : shape.subspan(1)) depth *= side;
   PackedLinear linear{depth, cols,
                       AlignedBuffer<float>(packed_gemm_f32_size(depth, cols, gemm.tile_cols))};
-  source.read(name, std::array{cols, depth}, [&](const float* weight) {
+  source.read(name, shape, [&](const float* weight) {
     pack_gemm_f32_weight(weight, depth, cols, gemm.tile_cols, linear.panels.data());
   });
   return linear;
@@ -18,45 +32,72 @@ PackedLinear load_weight(const std::string& name, std::size_t cols, std::size_t 
 
 PackedLinear load_linear(const std::string& name, std::size_t cols, std::size_t depth,
                          const GemmF32& gemm, TensorSource& source) {
-  PackedLinear linear = load_weight(name + ".weight", cols, depth, gemm, source);
+  PackedLinear linear = load_weight(name + ".weight", std::array{cols, depth}, gemm, source);
   source.read(name + ".bias", std::array{cols}, [&](const float* bias) {
     pack_gemm_f32_bias(bias, depth, cols, gemm.tile_cols, linear.panels.data());
   });
   return linear;
 }
 
+void load_tokenizer(const SubVitShape& shape, const GemmF32& gemm, TensorSource& source,
+                    Weights& weights) {
+  weights.offset = load_values("tokenizer.offset", std::array{kChannels}, source);
+  for (const ConvLayer& layer : shape.conv_layers()) {
+    const std::string name = "tokenizer." + std::to_string(weights.tokenizer.size()) + ".weight";
+    const std::size_t kernel = layer.conv.kernel_size;
+    const std::array sizes{layer.conv.channels, kernel, kernel, layer.in_channels};
+    weights.tokenizer.push_back({layer, load_weight(name, sizes, gemm, source)});
+  }
+}
+
+BlockWeights load_block(const SubVitShape& shape, std::size_t index, const GemmF32& gemm,
+                        TensorSource& source) {
+  const BlockShape& block = shape.blocks[index];
+  const std::size_t dim = shape.embed_dim;
+  const std::size_t inner = block.heads * shape.head_dim;
+  const std::string prefix = "blocks." + std::to_string(index) + ".";
+  BlockWeights loaded;
+  loaded.heads = block.heads;
+  loaded.qkv = load_linear(prefix + "attn.qkv", 3 * inner, dim, gemm, source);
+  loaded.proj = load_linear(prefix + "attn.proj", dim, inner, gemm, source);
+  if (shape.residual_norm) {
+    loaded.norm_scale = load_values(prefix + "norm2.weight", std::array{dim}, source);
+    loaded.norm_shift = load_values(prefix + "norm2.bias", std::array{dim}, source);
+  }
+  loaded.fc1 = load_linear(prefix + "mlp.fc1", block.mlp_dim, dim, gemm, source);
+  loaded.fc2 = load_linear(prefix + "mlp.fc2", dim, block.mlp_dim, gemm, source);
+  return loaded;
+}
+
 }  // namespace
 
 std::size_t Weights::bytes() const {
-  std::size_t total = patch_embed.panels.bytes() + pos_embed.bytes();
+  std::size_t total = patch_embed.panels.bytes() + offset.bytes() + pos_embed.bytes();
+  for (const ConvWeights& conv : tokenizer) total += conv.linear.panels.bytes();
   for (const BlockWeights& block : blocks) {
     for (const PackedLinear* linear : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
       total += linear->panels.bytes();
     }
+    total += block.norm_scale.bytes() + block.norm_shift.bytes();
   }
-  return total;
+  return total + pool.bytes();
 }
 
 Weights load_weights(const SubVitShape& shape, const GemmF32& gemm, TensorSource& source) {
   Weights weights;
-  weights.patch_embed =
-      load_weight("patch_embed.weight", shape.embed_dim, shape.patch_dim(), gemm, source);
-  const std::size_t tokens = shape.tokens();
-  weights.pos_embed = AlignedBuffer<float>(tokens * shape.embed_dim);
-  source.read("pos_embed", std::array{tokens, shape.embed_dim}, [&](const float* pos_embed) {
-    std::copy_n(pos_embed, weights.pos_embed.size(), weights.pos_embed.data());
-  });
+  const std::size_t dim = shape.embed_dim;
+  if (shape.tokenizer.empty()) {
+    weights.patch_embed =
+        load_weight("patch_embed.weight", std::array{dim, shape.patch_dim()}, gemm, source);
+  } else {
+    load_tokenizer(shape, gemm, source, weights);
+  }
+  weights.pos_embed = load_values("pos_embed", std::array{shape.tokens(), dim}, source);
   for (std::size_t index = 0; index < shape.blocks.size(); ++index) {
-    const BlockShape& block = shape.blocks[index];
-    const std::size_t inner = block.heads * shape.head_dim;
-    const std::string prefix = "blocks." + std::to_string(index) + ".";
-    BlockWeights loaded;
-    loaded.heads = block.heads;
-    loaded.qkv = load_linear(prefix + "attn.qkv", 3 * inner, shape.embed_dim, gemm, source);
-    loaded.proj = load_linear(prefix + "attn.proj", shape.embed_dim, inner, gemm, source);
-    loaded.fc1 = load_linear(prefix + "mlp.fc1", block.mlp_dim, shape.embed_dim, gemm, source);
-    loaded.fc2 = load_linear(prefix + "mlp.fc2", shape.embed_dim, block.mlp_dim, gemm, source);
-    weights.blocks.push_back(std::move(loaded));
+    weights.blocks.push_back(load_block(shape, index, gemm, source));
+  }
+  if (!shape.tokenizer.empty()) {
+    weights.pool = load_values("pool.weight", std::array{dim}, source);
   }
   return weights;
 }

@@ -34,14 +34,25 @@ struct BlockWeights {
   std::size_t heads = 0;
   PackedLinear qkv;
   PackedLinear proj;
+  AlignedBuffer<float> norm_scale;  // with residual_norm only, embed_dim numbers,
+  AlignedBuffer<float> norm_shift;  // likewise
   PackedLinear fc1;
   PackedLinear fc2;
 };
 
+// One convolution: each of its outputs is a linear layer of the pixels below the kernel.
+struct ConvWeights {
+  ConvLayer layer;
+  PackedLinear linear;
+};
+
 struct Weights {
-  PackedLinear patch_embed;
+  PackedLinear patch_embed;            // without a tokenizer
+  AlignedBuffer<float> offset;         // with one: subtracted from the pixels, RGB
+  std::vector<ConvWeights> tokenizer;  // with one
   AlignedBuffer<float> pos_embed;
   std::vector<BlockWeights> blocks;
+  AlignedBuffer<float> pool;  // with a tokenizer: scores the tokens, embed_dim numbers
 
   std::size_t bytes() const;
 };

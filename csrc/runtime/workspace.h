@@ -7,6 +7,7 @@
 #include "kernels/attention_f32.h"
 #include "runtime/patches.h"
 #include "runtime/shape.h"
+#include "runtime/windows.h"
 
 namespace devit {
 
@@ -15,8 +16,9 @@ struct Workspace {
   // The residual stream, (tokens, embed_dim).
   AlignedBuffer<float> stream;
   // In turn the normed stream and the attention's output: neither outlives the other's birth.
+  // Before them, what the tokenizer's layers but the last made.
   AlignedBuffer<float> narrow;
-  // In turn Q, K, V and the hidden layer of the MLP.
+  // In turn Q, K, V and the hidden layer of the MLP. Before them, the tokenizer's convolutions.
   AlignedBuffer<float> wide;
 
   Workspace(const SubVitShape& shape, std::size_t threads) {
@@ -27,11 +29,18 @@ struct Workspace {
       mlp_dim = std::max(mlp_dim, block.mlp_dim);
     }
     const std::size_t tokens = shape.tokens();
+    std::size_t narrow_size = tokens * std::max(shape.embed_dim, inner);
+    std::size_t wide_size = tokens * std::max(3 * inner, mlp_dim);
+    std::size_t needed = std::max(attention_f32_scratch(tokens), kPatchRows * shape.patch_dim());
+    for (const ConvLayer& layer : shape.conv_layers()) {
+      const std::size_t channels = layer.conv.channels;
+      narrow_size = std::max(narrow_size, layer.pooled() * layer.pooled() * channels);
+      wide_size = std::max(wide_size, layer.convolved() * layer.convolved() * channels);
+      needed = std::max(needed, kWindowRows * layer.depth());
+    }
     stream = AlignedBuffer<float>(tokens * shape.embed_dim);
-    narrow = AlignedBuffer<float>(tokens * std::max(shape.embed_dim, inner));
-    wide = AlignedBuffer<float>(tokens * std::max(3 * inner, mlp_dim));
-    const std::size_t needed =
-        std::max(attention_f32_scratch(tokens), kPatchRows * shape.patch_dim());
+    narrow = AlignedBuffer<float>(narrow_size);
+    wide = AlignedBuffer<float>(wide_size);
     scratch_stride_ = (needed + 15) / 16 * 16;  // threads share no cache line
     scratch_ = AlignedBuffer<float>(threads * scratch_stride_);
   }

@@ -27,6 +27,11 @@ class NativeEngine:
             blocks=[(block.heads, block.mlp_dim) for block in spec.blocks],
             norm_eps=spec.norm_eps,
             tensors=tensors,
+            tokenizer=[
+                (layer.channels, layer.kernel_size, layer.stride, layer.padding)
+                for layer in spec.tokenizer
+            ],
+            residual_norm=spec.residual_norm,
             threads=threads,
             isa=isa,
         )

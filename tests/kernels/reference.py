@@ -49,6 +49,34 @@ def patches(spec: SubVitSpec, image: NDArray[np.uint8]) -> F64:
     return tiles.transpose(0, 2, 1, 3, 4).reshape(spec.patches, spec.patch_dim)
 
 
+def tokens(spec: SubVitSpec, weights: Mapping[str, F32], image: NDArray[np.uint8]) -> F64:
+    """Hassani et al. 2021, eq. (2): convolution, ReLU and max pooling, pixel by pixel."""
+    maps: F64 = image.astype(np.float64) - weights["tokenizer.offset"]
+    for index, layer in enumerate(spec.tokenizer):
+        kernel = weights[f"tokenizer.{index}.weight"].astype(np.float64)
+        size, pad = layer.kernel_size, layer.padding
+        padded = np.pad(maps, ((pad, pad), (pad, pad), (0, 0)))
+        side = (len(padded) - size) // layer.stride + 1
+        convolved = np.empty((side, side, layer.channels))
+        for y, x in np.ndindex(side, side):
+            top, left = y * layer.stride, x * layer.stride
+            convolved[y, x] = np.tensordot(kernel, padded[top : top + size, left : left + size], 3)
+        pooled = -(-side // 2)
+        maps = np.empty((pooled, pooled, layer.channels))
+        for y, x in np.ndindex(pooled, pooled):
+            around = convolved[max(0, 2 * y - 1) : 2 * y + 2, max(0, 2 * x - 1) : 2 * x + 2]
+            maps[y, x] = np.maximum(around, 0).max(axis=(0, 1))
+    return maps.reshape(spec.tokens, spec.embed_dim)
+
+
+def pool(x: F64, weight: F32) -> F64:
+    """Hassani et al. 2021, eq. (3) to (5), the norm's scale folded into the weight."""
+    scores = x @ weight.astype(np.float64)
+    exponents = np.exp(scores - scores.max())
+    out: F64 = exponents / exponents.sum() @ x
+    return out
+
+
 def features(spec: SubVitSpec, weights: Mapping[str, F32], image: NDArray[np.uint8]) -> F64:
     """Dosovitskiy et al. 2021, eq. (1) to (4), on the folded tensors of devit_iot.spec."""
 
@@ -57,16 +85,23 @@ def features(spec: SubVitSpec, weights: Mapping[str, F32], image: NDArray[np.uin
         return x @ weight.T.astype(np.float64) + bias
 
     x = weights["pos_embed"].astype(np.float64)
-    x[spec.prefix_tokens :] += patches(spec, image) @ weights["patch_embed.weight"].T.astype(
-        np.float64
-    )
+    if spec.tokenizer:
+        x += tokens(spec, weights, image)
+    else:
+        kernel = weights["patch_embed.weight"].T.astype(np.float64)
+        x[spec.prefix_tokens :] += patches(spec, image) @ kernel
     for index, block in enumerate(spec.blocks):
         name = f"blocks.{index}"
         qkv = linear(layer_norm(x, spec.norm_eps), f"{name}.attn.qkv")
         heads = attention(qkv.reshape(spec.tokens, 3, block.heads, spec.head_dim))
         x = x + linear(heads.reshape(spec.tokens, -1), f"{name}.attn.proj")
-        hidden = gelu(linear(layer_norm(x, spec.norm_eps), f"{name}.mlp.fc1"))
+        normed = layer_norm(x, spec.norm_eps)
+        if spec.residual_norm:
+            x = normed = normed * weights[f"{name}.norm2.weight"] + weights[f"{name}.norm2.bias"]
+        hidden = gelu(linear(normed, f"{name}.mlp.fc1"))
         x = x + linear(hidden, f"{name}.mlp.fc2")
+    if spec.tokenizer:
+        return pool(layer_norm(x, spec.norm_eps), weights["pool.weight"])
     return layer_norm(x[: spec.prefix_tokens], spec.norm_eps).reshape(-1)
 
 
@@ -75,8 +110,10 @@ def random_tensors(spec: SubVitSpec, seed: int) -> dict[str, F32]:
     rng = np.random.default_rng(seed)
     out: dict[str, F32] = {}
     for tensor in tensors(spec):
-        fan_in = tensor.shape[-1] if tensor.name.endswith("weight") else 1
-        scale = 1 / 128 if tensor.name.startswith("patch_embed") else 1.0
+        fan_in = math.prod(tensor.shape[1:]) if len(tensor.shape) > 1 else 1
+        fan_in = 1 if tensor.name == "pos_embed" else fan_in
+        raw_pixels = tensor.name in {"patch_embed.weight", "tokenizer.0.weight"}
+        scale = 1 / 128 if raw_pixels else 128 if tensor.name == "tokenizer.offset" else 1.0
         values = rng.standard_normal(tensor.shape, np.float32) * scale / math.sqrt(fan_in)
         out[tensor.name] = values.astype(np.float32)
         if tensor.name.endswith("qkv.weight"):

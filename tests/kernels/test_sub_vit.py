@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from devit_iot import _core
-from devit_iot.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.spec import CHANNELS, BlockSpec, ConvSpec, SubVitSpec, tensors
 from tests.kernels.reference import F32, PYTHON, UNIT, features, random_tensors
 
 BLOCKS = st.lists(
@@ -23,6 +24,11 @@ BLOCKS = st.lists(
     max_size=3,
 )
 UNEVEN = SubVitSpec(35, 35, 5, 37, 13, 2, (BlockSpec(3, 41), BlockSpec(1, 5), BlockSpec(2, 70)))
+CCT = SubVitSpec(
+    35, 35, 0, 37, 13, 0, UNEVEN.blocks, 1e-5, (ConvSpec(11, 7, 2, 3), ConvSpec(37, 3, 1, 1)),
+    residual_norm=True,
+)  # fmt: skip
+BOTH = pytest.mark.parametrize("spec", [UNEVEN, CCT], ids=["vit", "cct"])
 
 
 def build(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.SubVit:  # noqa: ANN401
@@ -35,6 +41,8 @@ def build(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.
         blocks=[(block.heads, block.mlp_dim) for block in spec.blocks],
         norm_eps=spec.norm_eps,
         tensors=weights,
+        tokenizer=[msgspec.structs.astuple(layer) for layer in spec.tokenizer],
+        residual_norm=spec.residual_norm,
         **kwargs,
     )
 
@@ -53,7 +61,10 @@ def run(model: _core.SubVit, image: Any) -> F32:  # noqa: ANN401
 def tolerance(spec: SubVitSpec) -> float:
     """Roundings of one layer add up like sqrt(depth), and each block adds a few layers."""
     widths = [max(b.heads * spec.head_dim, b.mlp_dim, spec.embed_dim) for b in spec.blocks]
-    return 16 * UNIT * (1 + len(spec.blocks)) * math.sqrt(max(*widths, spec.patch_dim))
+    layers = zip((CHANNELS, *(c.channels for c in spec.tokenizer)), spec.tokenizer, strict=False)
+    depths = [layer.kernel_size**2 * channels for channels, layer in layers]
+    depth = 1 + len(spec.blocks) + len(spec.tokenizer)
+    return 16 * UNIT * depth * math.sqrt(max(*widths, *depths, spec.patch_dim))
 
 
 @given(
@@ -86,17 +97,56 @@ def test_matches_float64(
     )
 
 
-def test_every_image_starts_afresh(isa: str) -> None:
-    model = build(UNEVEN, random_tensors(UNEVEN, 0), threads=2, isa=isa)
-    images = [random_image(UNEVEN, seed) for seed in (1, 2, 1)]
+@st.composite
+def cct_specs(draw: st.DrawFn) -> SubVitSpec:
+    """One to three convolutions with kernels of any size, odd sides."""
+    embed_dim = draw(st.integers(8, 50))
+    channels = draw(st.lists(st.integers(1, 20), max_size=2))
+    layers = [
+        ConvSpec(c, k, draw(st.integers(1, 4)), draw(st.integers(0, k - 1)))
+        for c in [*channels, embed_dim]
+        for k in [draw(st.sampled_from([1, 2, 3, 5, 7]))]
+    ]
+    side = draw(st.integers(1, 20))
+    spec = SubVitSpec(
+        side, side, 0, embed_dim, draw(st.integers(1, 20)), 0, tuple(draw(BLOCKS)), 1e-5,
+        tuple(layers), residual_norm=draw(st.booleans()),
+    )  # fmt: skip
+    assume(min(spec.grids) >= 1)
+    return spec
+
+
+@given(spec=cct_specs(), threads=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
+def test_a_cct_matches_float64(isa: str, spec: SubVitSpec, threads: int, seed: int) -> None:
+    weights, image = random_tensors(spec, seed), random_image(spec, seed)
+    feature = run(build(spec, weights, threads=threads, isa=isa), image)
+    np.testing.assert_allclose(
+        feature, features(spec, weights, image), rtol=0, atol=tolerance(spec)
+    )
+
+
+def test_a_vit_may_have_residual_norms(isa: str) -> None:
+    spec = msgspec.structs.replace(UNEVEN, residual_norm=True)
+    weights, image = random_tensors(spec, 0), random_image(spec, 0)
+    feature = run(build(spec, weights, isa=isa), image)
+    np.testing.assert_allclose(
+        feature, features(spec, weights, image), rtol=0, atol=tolerance(spec)
+    )
+
+
+@BOTH
+def test_every_image_starts_afresh(isa: str, spec: SubVitSpec) -> None:
+    model = build(spec, random_tensors(spec, 0), threads=2, isa=isa)
+    images = [random_image(spec, seed) for seed in (1, 2, 1)]
     first, second, again = (run(model, image) for image in images)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, second)
 
 
-def test_threads_do_not_change_a_bit(isa: str) -> None:
-    weights, image = random_tensors(UNEVEN, 3), random_image(UNEVEN, 4)
-    alone, *crews = (run(build(UNEVEN, weights, threads=n, isa=isa), image) for n in (1, 2, 3, 7))
+@BOTH
+def test_threads_do_not_change_a_bit(isa: str, spec: SubVitSpec) -> None:
+    weights, image = random_tensors(spec, 3), random_image(spec, 4)
+    alone, *crews = (run(build(spec, weights, threads=n, isa=isa), image) for n in (1, 2, 3, 7))
     for crew in crews:
         np.testing.assert_array_equal(crew, alone)
 
@@ -135,36 +185,44 @@ class Recorder(Mapping[str, F32]):
         return len(self.weights)
 
 
-def test_pulls_exactly_the_tensors_of_the_spec_in_order() -> None:
-    recorder = Recorder(random_tensors(UNEVEN, 0))
-    build(UNEVEN, recorder)
-    assert recorder.names == [tensor.name for tensor in tensors(UNEVEN)]
+@BOTH
+def test_pulls_exactly_the_tensors_of_the_spec_in_order(spec: SubVitSpec) -> None:
+    recorder = Recorder(random_tensors(spec, 0))
+    build(spec, recorder)
+    assert recorder.names == [tensor.name for tensor in tensors(spec)]
 
 
-def test_says_what_it_is(isa: str) -> None:
-    weights = random_tensors(UNEVEN, 0)
-    model = build(UNEVEN, weights, threads=2, isa=isa)
-    assert (model.isa, model.threads, model.feature_dim) == (isa, 2, UNEVEN.feature_dim)
-    assert model.memory_bytes >= sum(tensor.nbytes for tensor in weights.values())
-    assert build(UNEVEN, weights).threads == len(os.sched_getaffinity(0))
+@BOTH
+def test_says_what_it_is(isa: str, spec: SubVitSpec) -> None:
+    weights = random_tensors(spec, 0)
+    model = build(spec, weights, threads=2, isa=isa)
+    assert (model.isa, model.threads, model.feature_dim) == (isa, 2, spec.feature_dim)
+    activations = spec.tokens * (2 * spec.embed_dim + 3 * 3 * spec.head_dim) * 4
+    assert model.memory_bytes >= sum(tensor.nbytes for tensor in weights.values()) + activations
+    assert build(spec, weights).threads == len(os.sched_getaffinity(0))
 
 
-@pytest.mark.parametrize("name", [tensor.name for tensor in tensors(UNEVEN)][:4])
-def test_a_wrong_tensor_is_named(name: str) -> None:
-    weights = random_tensors(UNEVEN, 0)
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [(UNEVEN, tensor.name) for tensor in tensors(UNEVEN)][:4]
+    + [(CCT, tensor.name) for tensor in tensors(CCT)][:10]
+    + [(CCT, "pool.weight")],
+)
+def test_a_wrong_tensor_is_named(spec: SubVitSpec, name: str) -> None:
+    weights = random_tensors(spec, 0)
     good = weights[name]
     weights[name] = good[:-1].copy()
     with pytest.raises(ValueError, match=rf"tensor '{name}' must have shape \({len(good)},"):
-        build(UNEVEN, weights)
+        build(spec, weights)
     weights[name] = good.astype(np.float64)
     with pytest.raises(TypeError, match=f"tensor '{name}' must be a C-contiguous float32 array"):
-        build(UNEVEN, weights)
+        build(spec, weights)
     weights[name] = np.repeat(good, 2, axis=-1)[..., ::2]
     with pytest.raises(TypeError, match=f"tensor '{name}' must be a C-contiguous float32 array"):
-        build(UNEVEN, weights)
+        build(spec, weights)
     del weights[name]
     with pytest.raises(KeyError, match=name):
-        build(UNEVEN, weights)
+        build(spec, weights)
 
 
 def test_wrong_images_and_outputs_are_refused() -> None:
@@ -209,6 +267,43 @@ def test_an_impossible_shape_is_an_error(field: str, value: object, message: str
     }
     with pytest.raises(ValueError, match=message):
         _core.SubVit(**(arguments | {field: value}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"patch_size": 5}, "must be 0 with a tokenizer"),
+        ({"prefix_tokens": 1}, "must be 0 with a tokenizer"),
+        ({"tokenizer": []}, "patch_size must be in"),
+        ({"tokenizer": [(0, 3, 1, 1)]}, "channels must be in"),
+        ({"tokenizer": [(37, 0, 1, 0)]}, "kernel_size must be in"),
+        ({"tokenizer": [(37, 3, 0, 1)]}, "stride must be in"),
+        ({"tokenizer": [(37, 3, 1, 3)]}, "padding must be less than kernel_size"),
+        ({"tokenizer": [(37, 3, 1, 2**64 - 1)]}, "padding must be less than kernel_size"),
+        ({"tokenizer": [(37, 2**20, 1, 2**20 - 1)]}, r"kernel_size\^2 \* channels must be in"),
+        ({"tokenizer": [(37, 36, 1, 0)]}, "leaves no token"),
+        ({"tokenizer": [(4, 7, 9, 0), (37, 5, 1, 0)]}, "leaves no token"),
+        ({"tokenizer": [(36, 3, 1, 1)]}, "must have embed_dim channels"),
+        ({"tokenizer": [(2**20, 3, 1, 1), (37, 3, 1, 1)]}, "more than 67108864 numbers"),
+        ({"tokenizer": [(37, 1, 1, 0)], "image_size": 2**20}, "more than 67108864 numbers"),
+        ({"tokenizer": [(37, 1, 1, 0)], "image_size": 257}, "more than 16384 tokens"),
+        ({"tokenizer": [(37, 1, 1, 0)], "image_size": 0}, "image_size must be in"),
+    ],
+)
+def test_an_impossible_cct_is_an_error(fields: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {
+        "image_size": 35,
+        "patch_size": 0,
+        "embed_dim": 37,
+        "head_dim": 13,
+        "prefix_tokens": 0,
+        "blocks": [(1, 5)],
+        "norm_eps": 1e-6,
+        "tensors": {},
+        "tokenizer": [(37, 3, 1, 1)],
+    }
+    with pytest.raises(ValueError, match=message):
+        _core.SubVit(**(arguments | fields))
 
 
 AFTER_FORK = """

@@ -1,0 +1,44 @@
+#include "runtime/tokenizer.h"
+
+#include <algorithm>
+
+#include "runtime/max_pool.h"
+#include "runtime/windows.h"
+
+namespace devit {
+
+void run_tokenizer(const Executor& executor, const Weights& weights, Workspace& workspace,
+                   const std::uint8_t* image) {
+  float* wide = workspace.wide.data();
+  for (const ConvWeights& conv : weights.tokenizer) {
+    const ConvLayer& layer = conv.layer;
+    const bool first = &conv == &weights.tokenizer.front();
+    const bool last = &conv == &weights.tokenizer.back();
+    const std::size_t channels = layer.conv.channels;
+    const std::size_t windows = layer.convolved() * layer.convolved();
+    executor.pool.parallel_for(
+        (windows + kWindowRows - 1) / kWindowRows, [&](std::size_t task, std::size_t thread) {
+          const std::size_t begin = task * kWindowRows;
+          const std::size_t end = std::min(begin + kWindowRows, windows);
+          float* rows = workspace.scratch(thread);
+          if (first) {
+            unfold_windows(layer, image, weights.offset.data(), begin, end, rows);
+          } else {
+            unfold_windows(layer, workspace.narrow.data(), begin, end, rows);
+          }
+          executor.linear_here(conv.linear, rows, wide + begin * channels, end - begin,
+                               Epilogue::kNone);
+        });
+    float* pooled = last ? workspace.stream.data() : workspace.narrow.data();
+    executor.pool.parallel_for(layer.pooled(), [&](std::size_t row, std::size_t) {
+      const std::size_t begin = row * layer.pooled() * channels;
+      const std::size_t end = begin + layer.pooled() * channels;
+      max_pool_row(wide, layer.convolved(), channels, row, pooled + begin);
+      if (!last) return;
+      const float* position = weights.pos_embed.data();
+      for (std::size_t i = begin; i < end; ++i) pooled[i] += position[i];
+    });
+  }
+}
+
+}  // namespace devit
