@@ -10,29 +10,32 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from devit_iot import spec as shapes
-from devit_iot.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle import Bundle, PartData, Storage, as_stored, write_bundle
 from devit_iot.decompose.reference import with_golden
 from devit_iot.errors import InputError
-from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec
+from devit_iot.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec
 
 CLASSES = ("ant", "bee", "cow", "dog", "eel")
 
 
 def part_spec(part: int) -> SubVitSpec:
-    """Every part has another shape; odd ones are DeiTs."""
+    """Every part has another shape: in turn a ViT, a DeiT and a CCT."""
+    dim, cct = 8 + 3 * part, part % 3 == 2
     return SubVitSpec(
         image_size=12,
         resize_size=14,
-        patch_size=4,
-        embed_dim=8 + 3 * part,
+        patch_size=0 if cct else 4,
+        embed_dim=dim,
         head_dim=4,
-        prefix_tokens=1 + part % 2,
+        prefix_tokens=0 if cct else 1 + part % 3,
         blocks=(BlockSpec(1 + part % 3, 10), BlockSpec(2, 7 + part)),
+        tokenizer=(ConvSpec(5, 5, 1, 2), ConvSpec(dim, 3, 1, 1)) if cct else (),
+        residual_norm=cct,
     )
 
 
 def make_bundle(path: Path, *, parts: int = 3, seed: int = 0) -> Bundle:
-    """A bundle that computes something, if nothing sensible."""
+    """A bundle that computes something, if nothing sensible; CCTs are stored as halves."""
     rng = np.random.default_rng(seed)
 
     def random(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -43,10 +46,13 @@ def make_bundle(path: Path, *, parts: int = 3, seed: int = 0) -> Bundle:
     for part in range(parts):
         spec = part_spec(part)
         tensors = {tensor.name: random(tensor.shape) for tensor in shapes.tensors(spec)}
-        tensors["patch_embed.weight"] /= 64  # raw pixels go up to 255
+        first = "tokenizer.0.weight" if spec.tokenizer else "patch_embed.weight"
+        tensors[first] /= 64  # raw pixels go up to 255
+        storage: Storage = "float16" if spec.tokenizer else "float32"
+        stored = as_stored(spec, tensors, storage)
         golden = rng.integers(0, 256, (12, 12, 3), np.uint8)
         owned = tuple(range(part, len(CLASSES), parts))
-        data.append(PartData(spec, owned, with_golden(spec, tensors, golden)))
+        data.append(PartData(spec, owned, with_golden(spec, stored, golden), storage))
     fusion_spec = FusionSpec(len(CLASSES), tuple(p.spec.feature_dim for p in data))
     fusion = {tensor.name: random(tensor.shape) for tensor in shapes.fusion_tensors(fusion_spec)}
     return write_bundle(

@@ -333,6 +333,7 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"1 to {bundle.MAX_PARTS};",
         f"1 to {spec.MAX_HEAD_DIM}",
         f"at most {spec.MAX_TOKENS}",
+        f"most {spec.MAX_MAP}. Tokens",
         f"`{bundle._FILE_NAME.pattern}`",
         f"`{bundle.FORMAT}`",
         f"Fleet bundle, version {bundle.VERSION}",

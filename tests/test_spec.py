@@ -9,6 +9,7 @@ import pytest
 from devit_iot.errors import SpecError
 from devit_iot.spec import (
     BlockSpec,
+    ConvSpec,
     FusionSpec,
     SubVitSpec,
     TensorSpec,
@@ -36,6 +37,24 @@ UNEVEN = SubVitSpec(
     head_dim=4,
     prefix_tokens=2,
     blocks=(BlockSpec(heads=2, mlp_dim=5), BlockSpec(heads=1, mlp_dim=7)),
+)
+CCT_7_3X1 = SubVitSpec(
+    image_size=32,
+    resize_size=32,
+    patch_size=0,
+    embed_dim=256,
+    head_dim=64,
+    prefix_tokens=0,
+    blocks=(BlockSpec(heads=4, mlp_dim=512),) * 7,
+    norm_eps=1e-5,
+    tokenizer=(ConvSpec(256, kernel_size=3, stride=1, padding=1),),
+    residual_norm=True,
+)
+CCT_7_7X2 = msgspec.structs.replace(
+    CCT_7_3X1,
+    image_size=224,
+    resize_size=256,
+    tokenizer=(ConvSpec(64, 7, 2, 3), ConvSpec(256, 7, 2, 3)),
 )
 
 
@@ -73,6 +92,38 @@ def test_macs_count_every_block_by_itself() -> None:
     assert second == tokens * (4 * inner * dim + 2 * mlp * dim) + 2 * tokens * tokens * inner
 
 
+def test_parameters_and_macs_of_known_ccts() -> None:
+    """CCT-7/3x1 has 3.76 M parameters and 1.19 G (Hassani et al. 2021, table 1)."""
+    count = sum(math.prod(tensor.shape) for tensor in tensors(CCT_7_3X1))
+    classifier, folded_norms, pool_bias = 10 * 257, (7 + 1) * 2 * 256, 1
+    biases_of_qkv, offset = 7 * 3 * 256, 3
+    original = count + classifier + folded_norms + pool_bias - biases_of_qkv - offset
+    assert 3.75e6 < original < 3.77e6
+    assert 1.15e9 < macs(CCT_7_3X1) < 1.2e9
+    assert (CCT_7_3X1.grids, CCT_7_3X1.tokens, CCT_7_3X1.feature_dim) == ((32, 16), 256, 256)
+    assert (CCT_7_7X2.grids, CCT_7_7X2.tokens) == ((224, 56, 14), 196)
+
+
+def test_tensors_of_a_cct() -> None:
+    small = changed(
+        patch_size=0, prefix_tokens=0, blocks=UNEVEN.blocks[:1], residual_norm=True,
+        tokenizer=(ConvSpec(6, 3, 1, 1), ConvSpec(10, 2, 1, 0)),
+    )  # fmt: skip
+    small.validate()
+    found = list(tensors(small))
+    assert found[:4] == [
+        TensorSpec("tokenizer.offset", (3,)),
+        TensorSpec("tokenizer.0.weight", (6, 3, 3, 3)),
+        TensorSpec("tokenizer.1.weight", (10, 2, 2, 6)),
+        TensorSpec("pos_embed", (4, 10)),
+    ]
+    assert found[8:10] == [
+        TensorSpec("blocks.0.norm2.weight", (10,)),
+        TensorSpec("blocks.0.norm2.bias", (10,)),
+    ]
+    assert found[-1] == TensorSpec("pool.weight", (10,))
+
+
 def test_tensors_of_an_uneven_network() -> None:
     assert list(tensors(changed(blocks=UNEVEN.blocks[:1]))) == [
         TensorSpec("patch_embed.weight", (10, 48)),
@@ -104,7 +155,7 @@ def test_tensors_of_a_fusion() -> None:
     ]
 
 
-@pytest.mark.parametrize("spec", [VIT_TINY, UNEVEN])
+@pytest.mark.parametrize("spec", [VIT_TINY, UNEVEN, CCT_7_3X1, CCT_7_7X2])
 def test_possible_networks_pass(spec: SubVitSpec) -> None:
     spec.validate()
 
@@ -114,7 +165,7 @@ def test_possible_networks_pass(spec: SubVitSpec) -> None:
     [
         ({"image_size": 0}, "image_size must be at least 1"),
         ({"image_size": -8}, "image_size must be at least 1"),
-        ({"patch_size": 0}, "patch_size must be at least 1"),
+        ({"patch_size": 0}, "patch_size is less than 1"),
         ({"embed_dim": 0}, "embed_dim must be at least 1"),
         ({"head_dim": 0}, "head_dim must be at least 1"),
         ({"patch_size": 3}, "does not divide"),
@@ -137,3 +188,29 @@ def test_impossible_networks_are_refused(changes: dict[str, Any], problem: str) 
 
 def test_the_largest_sizes_pass() -> None:
     changed(image_size=127, resize_size=127, patch_size=1, head_dim=256).validate()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"patch_size": 4}, "patch_size is not 0"),
+        ({"prefix_tokens": 1}, "prefix_tokens is not 0"),
+        ({"tokenizer": ()}, "patch_size is less than 1"),
+        ({"tokenizer": (ConvSpec(0, 3, 1, 1), ConvSpec(256, 3, 1, 1))}, "impossible size"),
+        ({"tokenizer": (ConvSpec(256, 0, 1, 0),)}, "impossible size"),
+        ({"tokenizer": (ConvSpec(256, 3, 0, 1),)}, "impossible size"),
+        ({"tokenizer": (ConvSpec(256, 3, 1, -1),)}, "impossible size"),
+        ({"tokenizer": (ConvSpec(256, 3, 1, 3),)}, "impossible size"),
+        ({"tokenizer": (ConvSpec(256, 35, 1, 0),)}, "leaves no token"),
+        ({"tokenizer": (ConvSpec(8, 7, 9, 0), ConvSpec(256, 5, 1, 0))}, "leaves no token"),
+        ({"tokenizer": (ConvSpec(255, 3, 1, 1),)}, "has not embed_dim channels"),
+        (
+            {"tokenizer": (ConvSpec(2**20, 3, 1, 1), ConvSpec(256, 3, 1, 1))},
+            "a convolution makes more than 67108864 numbers",
+        ),
+        ({"image_size": 257, "resize_size": 257}, "more than 16384 tokens"),
+    ],
+)
+def test_impossible_ccts_are_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        msgspec.structs.replace(CCT_7_3X1, **changes).validate()

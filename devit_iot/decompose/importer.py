@@ -1,4 +1,4 @@
-"""A trained timm or DeiT checkpoint -> a bundle of one part. Needs numpy only, no torch."""
+"""A trained timm, DeiT or CCT checkpoint -> a bundle of one part. Needs numpy only, no torch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,14 @@ from devit_iot.decompose.fold import (
     fold_sub_vit,
     trained_shapes,
 )
+from devit_iot.decompose.names import internal_names
 from devit_iot.decompose.reference import with_golden
 from devit_iot.errors import DataError
-from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.spec import POOL_STRIDE, BlockSpec, ConvSpec, SubVitSpec
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 GOLDEN_SEED = 20230911
+COMPACT_NORM_EPS = 1e-5
 
 
 class ImportOptions(NamedTuple):
@@ -32,11 +34,13 @@ class ImportOptions(NamedTuple):
         head_dim: width of one attention head; 64 in every published ViT and DeiT.
         resize_size: short side before the centre crop, pixels; None means 8/7 of the image size.
         normalisation: of the pixels in training.
+        image_size: of a CCT, pixels; None means the largest that gives its number of tokens.
     """
 
     head_dim: int = 64
     resize_size: int | None = None
     normalisation: Normalisation = IMAGENET
+    image_size: int | None = None
 
 
 def import_checkpoint(
@@ -45,7 +49,8 @@ def import_checkpoint(
     """Fold the checkpoint ``path`` and write it as a bundle of one part.
 
     Args:
-        path: ``.safetensors``, ``.pth`` or ``.pt``, with timm's or DeiT's tensor names.
+        path: ``.safetensors``, ``.pth`` or ``.pt``, with the tensor names of timm, DeiT or
+            Compact Transformers.
         classes: one name per row of the classifier.
         output: the bundle's folder, to be created.
         name: the bundle's name.
@@ -55,7 +60,7 @@ def import_checkpoint(
         DataError: the file cannot be read, or is no such network, or has other classes.
         BundleError: ``output`` exists already.
     """
-    weights = read_checkpoint(path)
+    weights = internal_names(read_checkpoint(path))
     try:
         spec = infer_spec(weights, options)
         _check_tensors(spec, weights, len(classes))
@@ -81,9 +86,16 @@ def import_checkpoint(
 def infer_spec(weights: Mapping[str, F64], options: ImportOptions) -> SubVitSpec:
     """Read the shape of a network off its tensors.
 
+    Args:
+        weights: with the names of :func:`devit_iot.decompose.fold.trained_shapes`.
+        options: what they cannot tell.
+
     Raises:
-        DataError: a tensor that every ViT has is missing, or the shapes fit no network.
+        DataError: a tensor that every such network has is missing, or the shapes fit none.
+        SpecError: the shapes fit a network that engines do not run.
     """
+    if "tokenizer.0.weight" in weights:
+        return _infer_cct(weights, options)
     position = _tensor(weights, "pos_embed", 3)
     kernel = _tensor(weights, "patch_embed.proj.weight", 4)
     _tensor(weights, "cls_token", 3)
@@ -106,6 +118,44 @@ def infer_spec(weights: Mapping[str, F64], options: ImportOptions) -> SubVitSpec
     )
     spec.validate()
     return spec
+
+
+def _infer_cct(weights: Mapping[str, F64], options: ImportOptions) -> SubVitSpec:
+    """Compact Transformers: strides, paddings and the norms' epsilon are its builders' defaults."""
+    tokenizer: list[ConvSpec] = []
+    while f"tokenizer.{len(tokenizer)}.weight" in weights:
+        kernel = _tensor(weights, f"tokenizer.{len(tokenizer)}.weight", 4)
+        side = kernel.shape[2]
+        tokenizer.append(ConvSpec(kernel.shape[0], side, max(1, side // 2 - 1), max(1, side // 2)))
+    positions = _tensor(weights, "pos_embed", 3).shape[1]
+    image_size = options.image_size or _largest_image(tokenizer, math.isqrt(positions))
+    spec = SubVitSpec(
+        image_size=image_size,
+        resize_size=options.resize_size or round(image_size * 8 / 7),
+        patch_size=0,
+        embed_dim=tokenizer[-1].channels,
+        head_dim=options.head_dim,
+        prefix_tokens=0,
+        blocks=tuple(_infer_blocks(weights, options.head_dim)),
+        norm_eps=COMPACT_NORM_EPS,
+        tokenizer=tuple(tokenizer),
+        residual_norm=True,
+    )
+    spec.validate()
+    if spec.tokens != positions:
+        raise DataError(
+            f"pos_embed of {positions} rows does not fit the {spec.tokens} tokens that the "
+            f"tokenizer makes of an image of {image_size} pixels"
+        )
+    return spec
+
+
+def _largest_image(tokenizer: Sequence[ConvSpec], grid: int) -> int:
+    """Side of the largest square of pixels that becomes ``grid`` rows of tokens."""
+    for layer in reversed(tokenizer):
+        convolved = POOL_STRIDE * grid  # the largest that pools to ``grid`` rows
+        grid = convolved * layer.stride + layer.kernel_size - 1 - 2 * layer.padding
+    return grid
 
 
 def golden_image(size: int) -> NDArray[np.uint8]:
@@ -135,17 +185,17 @@ def _infer_blocks(weights: Mapping[str, F64], head_dim: int) -> list[BlockSpec]:
 
 
 def _check_tensors(spec: SubVitSpec, weights: Mapping[str, F64], classes: int) -> None:
-    """Raise DataError unless the checkpoint is exactly a ViT of ``spec`` with its classifier."""
+    """Raise DataError unless the checkpoint is exactly a network of ``spec`` and a classifier."""
     expected = trained_shapes(spec)
-    for head in ("head", "head_dist")[: spec.prefix_tokens]:
+    for head in _heads(spec):
         rows = _tensor(weights, head + ".weight", 2).shape[0]
         if rows != classes:
             raise DataError(f"{head} has {rows} classes, but {classes} names were given")
         expected |= {f"{head}.weight": (classes, spec.embed_dim), f"{head}.bias": (classes,)}
     if unexpected := sorted(weights.keys() - expected.keys()):
         raise DataError(
-            f"'{unexpected[0]}' ({len(unexpected)} such tensors) is no part of a plain ViT or "
-            "DeiT; this variant cannot be imported"
+            f"'{unexpected[0]}' ({len(unexpected)} such tensors) is no part of a plain ViT, "
+            "DeiT or CCT; this variant cannot be imported"
         )
     for name, shape in expected.items():
         found = _tensor(weights, name, len(shape))
@@ -159,17 +209,21 @@ def _tensor(weights: Mapping[str, F64], name: str, dimensions: int) -> F64:
     value = weights.get(name)
     if value is None:
         raise DataError(
-            f"no tensor '{name}': not a ViT or DeiT with timm's names (a CCT or Swin cannot be "
-            "imported)"
+            f"no tensor '{name}': not a ViT or DeiT with timm's names, nor a CCT of Compact "
+            "Transformers (others, such as Swin, cannot be imported)"
         )
     if value.ndim != dimensions or 0 in value.shape:
         raise DataError(f"tensor '{name}' has shape {value.shape}, expected {dimensions} axes")
     return value
 
 
+def _heads(spec: SubVitSpec) -> tuple[str, ...]:
+    return ("head", "head_dist")[: max(1, spec.prefix_tokens)]
+
+
 def _classifier(spec: SubVitSpec, weights: Mapping[str, F64]) -> tuple[F64, F64]:
     """One matrix over the whole feature. DeiT averages its two heads (Touvron et al. 2021, 5.2)."""
-    heads = ("head", "head_dist")[: spec.prefix_tokens]
+    heads = _heads(spec)
     matrix = np.concatenate([weights[head + ".weight"] / len(heads) for head in heads], axis=1)
     bias: F64 = np.sum([weights[head + ".bias"] / len(heads) for head in heads], axis=0)
     return matrix, bias

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,17 @@ import torch
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from torch.nn import functional
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle import Array, Bundle
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.decompose.fold import trained_shapes
-from devit_iot.decompose.importer import IMAGENET
+from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint, infer_spec
 from devit_iot.decompose.models import SubVit
+from devit_iot.decompose.names import internal_names
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
+from devit_iot.errors import DataError
 from devit_iot.spec import BlockSpec, SubVitSpec
 
 CLASSES = 6
@@ -51,16 +54,143 @@ def unfolded_logits(
     tensors = {name: torch.from_numpy(value.astype(np.float64)) for name, value in weights.items()}
     model = SubVit(spec).double()
     model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("head")})
-    scaled = (image / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
     with torch.no_grad():
-        prefix = model(torch.from_numpy(scaled.transpose(2, 0, 1)[None].copy())).prefix[0]
+        tokens = model(torch.from_numpy(scaled(image))).tokens[0]
     heads = ("head", "head_dist")[: spec.prefix_tokens]
     logits = [
         tensors[f"{head}.weight"] @ token + tensors[f"{head}.bias"]
-        for head, token in zip(heads, prefix, strict=True)
+        for head, token in zip(heads, tokens, strict=True)
     ]
     mean: NDArray[np.float64] = torch.stack(logits).mean(dim=0).numpy()
     return mean
+
+
+def scaled(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    pixels = (image / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
+    batch: NDArray[np.float64] = pixels.transpose(2, 0, 1)[None].copy()
+    return batch
+
+
+COMPACT_DIM, COMPACT_HEADS = 16, (2, 1)
+
+
+def compact_checkpoint(kernels: tuple[int, ...], positions: int) -> Weights:
+    """A CCT with the names of github.com/SHI-Labs/Compact-Transformers, heads of 8."""
+    dim, shapes = COMPACT_DIM, dict[str, tuple[int, ...]]()
+    channels = [3, *[5] * (len(kernels) - 1), dim]
+    for index, side in enumerate(kernels):
+        shape = (channels[index + 1], channels[index], side, side)
+        shapes[f"tokenizer.conv_layers.{index}.0.weight"] = shape
+    shapes["classifier.positional_emb"] = (1, positions, dim)
+    for index, heads in enumerate(COMPACT_HEADS):
+        block = f"classifier.blocks.{index}."
+        shapes |= {block + "self_attn.qkv.weight": (3 * 8 * heads, dim)}
+        linears = {"self_attn.proj": (dim, 8 * heads), "linear1": (20, dim), "linear2": (dim, 20)}
+        for name, (rows, columns) in linears.items():
+            shapes |= {f"{block}{name}.weight": (rows, columns), f"{block}{name}.bias": (rows,)}
+        for name in ("pre_norm", "norm1"):
+            shapes |= {f"{block}{name}.weight": (dim,), f"{block}{name}.bias": (dim,)}
+    for name, rows in (("attention_pool", 1), ("fc", CLASSES)):
+        shapes |= {f"classifier.{name}.weight": (rows, dim), f"classifier.{name}.bias": (rows,)}
+    shapes |= {"classifier.norm.weight": (dim,), "classifier.norm.bias": (dim,)}
+    rng = np.random.default_rng(5)
+    return {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def compact_logits(weights: Weights, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What Compact Transformers compute in evaluation, in float64, by their own names."""
+    w = {name: torch.from_numpy(value.astype(np.float64)) for name, value in weights.items()}
+
+    def linear(name: str, x: torch.Tensor) -> torch.Tensor:
+        name = f"classifier.{name}"
+        return functional.linear(x, w[name + ".weight"], w.get(name + ".bias"))
+
+    def norm(name: str, x: torch.Tensor) -> torch.Tensor:
+        name = f"classifier.{name}"
+        return functional.layer_norm(x, (COMPACT_DIM,), w[name + ".weight"], w[name + ".bias"])
+
+    x, layer = torch.from_numpy(scaled(image)), 0
+    while (kernel := w.get(f"tokenizer.conv_layers.{layer}.0.weight")) is not None:
+        half = kernel.shape[-1] // 2
+        x = functional.conv2d(x, kernel, stride=max(1, half - 1), padding=max(1, half))
+        x, layer = functional.max_pool2d(x.relu(), 3, 2, 1), layer + 1
+    x = x.flatten(2).transpose(1, 2)[0] + w["classifier.positional_emb"][0]
+    for index, heads in enumerate(COMPACT_HEADS):
+        block = f"blocks.{index}."
+        qkv = linear(block + "self_attn.qkv", norm(block + "pre_norm", x))
+        q, k, v = qkv.reshape(len(x), 3, heads, 8).permute(1, 2, 0, 3)
+        mixed = (q @ k.transpose(1, 2) * 8**-0.5).softmax(dim=-1) @ v
+        x = x + linear(block + "self_attn.proj", mixed.transpose(0, 1).flatten(1))
+        x = norm(block + "norm1", x)
+        x = x + linear(block + "linear2", functional.gelu(linear(block + "linear1", x)))
+    x = norm("norm", x)
+    pooled = linear("attention_pool", x).softmax(dim=0).T @ x
+    logits: NDArray[np.float64] = linear("fc", pooled)[0].numpy()
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("kernels", "size", "inferred"),
+    [((3,), 12, 12), ((3,), 11, 12), ((7, 7), 32, 32), ((7, 3), 27, 32), ((5, 3, 3), 16, 16)],
+)
+def test_round_trip_of_a_cct(
+    tmp_path: Path, kernels: tuple[int, ...], size: int, inferred: int
+) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (size, size, 3), np.uint8)
+    grid = size
+    for side in kernels:
+        half = side // 2
+        grid = -(-((grid + 2 * max(1, half) - side) // max(1, half - 1) + 1) // 2)
+    weights = compact_checkpoint(kernels, grid**2)
+    path = tmp_path / "cct.safetensors"
+    save_file(weights, path)
+    options = ImportOptions(8, image_size=None if size == inferred else size)
+    names = [f"class {index}" for index in range(CLASSES)]
+    made = import_checkpoint(path, names, tmp_path / "bundle", name="cct", options=options)
+    spec = made.manifest.parts[0].spec
+    assert spec.image_size == size
+    assert [block.heads for block in spec.blocks] == list(COMPACT_HEADS)
+    for engine in ("torch", "native"):
+        feature = load_engine(made, 0, name=engine).features(image)
+        logits = Fusion(made).logits({0: feature})
+        np.testing.assert_allclose(logits, compact_logits(weights, image), atol=1e-4)
+    assert infer_spec(internal_names(weights), ImportOptions(8)).image_size == inferred
+
+
+def test_names_of_torch_and_numpy_are_translated_alike() -> None:
+    weights = compact_checkpoint((3, 3), 9)
+    ours = internal_names(weights)
+    theirs = internal_names({name: torch.from_numpy(value) for name, value in weights.items()})
+    spec = infer_spec(ours, ImportOptions(8))
+    assert (
+        ours.keys() == theirs.keys() == trained_shapes(spec).keys() | {"head.weight", "head.bias"}
+    )
+    for name, value in theirs.items():
+        assert value.dtype == torch.float32
+        np.testing.assert_array_equal(value, ours[name])
+    _, others = checkpoint(2)
+    assert internal_names(others) == others
+
+
+def test_other_ccts_are_refused(tmp_path: Path) -> None:
+    names = [f"class {index}" for index in range(CLASSES)]
+    path = tmp_path / "cct.safetensors"
+
+    def refusal(changes: Mapping[str, Array], image_size: int | None = None) -> str:
+        save_file({**compact_checkpoint((3,), 36), **changes}, path)
+        options = ImportOptions(8, image_size=image_size)
+        with pytest.raises(DataError) as caught:
+            import_checkpoint(path, names, tmp_path / "bundle", name="cct", options=options)
+        return str(caught.value)
+
+    assert "does not fit the 25 tokens" in refusal({}, image_size=10)
+    assert "35 rows does not fit" in refusal(
+        {"classifier.positional_emb": np.zeros((1, 35, COMPACT_DIM), np.float32)}
+    )
+    bias = {"tokenizer.conv_layers.0.0.bias": np.zeros(COMPACT_DIM, np.float32)}
+    assert "'tokenizer.conv_layers.0.0.bias'" in refusal(bias)
+    wide = {"classifier.fc.weight": np.zeros((CLASSES + 1, COMPACT_DIM), np.float32)}
+    assert "head has 7 classes, but 6 names" in refusal(wide)
 
 
 @pytest.mark.parametrize("prefix_tokens", [1, 2])
@@ -142,6 +272,7 @@ def replaced(name: str, shape: tuple[int, ...]) -> Callable[[Weights], object]:
         (replaced("blocks.0.attn.qkv.weight", (25, 24)), "right --head-dim"),
         (lambda weights: weights["norm.bias"].fill(np.nan), "'norm.bias' holds NaN"),
         (lambda weights: weights.clear(), "not a ViT or DeiT"),
+        (replaced("pool.bias", (1,)), "no part of a plain ViT, DeiT or CCT"),
     ],
 )
 def test_other_checkpoints_are_refused_in_one_line(
