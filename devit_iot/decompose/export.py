@@ -104,7 +104,8 @@ def published(tokens: Tensor, part: SubVit) -> F64:
     Returns:
         float64[..., k * embed_dim].
     """
-    scale, shift = (value.double().cpu().numpy() for value in (part.norm.weight, part.norm.bias))
+    affine = (part.norm.weight, part.norm.bias)
+    scale, shift = (value.detach().double().cpu().numpy() for value in affine)
     centred = tokens.double().cpu().numpy() - shift
     features: F64 = np.divide(centred, scale, out=np.zeros_like(centred), where=scale != 0)
     return features.reshape(*features.shape[:-2], -1)

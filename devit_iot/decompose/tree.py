@@ -36,15 +36,21 @@ class Tree:
     Attributes:
         path: the folder or archive.
         names: of all files, ``/`` between the levels, in order.
-        folders: names of the folders at the top, empty ones too.
+        directories: all folders, each with a ``/`` at its end, empty ones too.
         seekable: whether a file can be read without reading those before it.
     """
 
     path: Path
     names: tuple[str, ...] = field(repr=False)
-    folders: frozenset[str]
+    directories: tuple[str, ...] = field(repr=False)
     seekable: bool
     reader: _Reader = field(repr=False)
+
+    @property
+    def folders(self) -> frozenset[str]:
+        """Names of the folders at the top, empty ones too."""
+        paths = (*self.names, *self.directories)
+        return frozenset(name.split("/", 1)[0] for name in paths if name.find("/") > 0)
 
     def read(self, name: str, count: int = -1, *, limit: int = MAX_FILE_BYTES) -> bytes:
         """The first ``count`` bytes of one file, or all of it. Safe to call from many threads.
@@ -62,12 +68,15 @@ class Tree:
     def below(self, folder: str) -> "Tree":
         """What lies in one of the folders at the top."""
         prefix, reader = f"{folder}/", self.reader
-        names = tuple(name.removeprefix(prefix) for name in self.names if name.startswith(prefix))
+
+        def inside(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
         return replace(
             self,
             path=self.path / folder,
-            names=names,
-            folders=_tops(names),
+            names=inside(self.names),
+            directories=inside(self.directories),
             reader=lambda name, count, limit: reader(prefix + name, count, limit),
         )
 
@@ -95,7 +104,7 @@ def open_tree(path: Path) -> Tree:
 
 def _folder(path: Path) -> Tree:
     names: list[str] = []
-    folders: set[str] = set()
+    directories: list[str] = []
 
     def walk(folder: str, prefix: str, depth: int) -> None:
         with os.scandir(folder) as entries:
@@ -105,8 +114,7 @@ def _folder(path: Path) -> Tree:
                 if not entry.is_dir():
                     names.append(prefix + entry.name)
                 elif depth < _DEPTH:
-                    if depth == 1:
-                        folders.add(entry.name)
+                    directories.append(f"{prefix}{entry.name}/")
                     walk(entry.path, f"{prefix}{entry.name}/", depth + 1)
 
     def read(name: str, count: int, limit: int) -> bytes:
@@ -115,7 +123,7 @@ def _folder(path: Path) -> Tree:
             return file.read(count)
 
     walk(str(path), "", 1)
-    return Tree(path, tuple(sorted(names)), frozenset(folders), seekable=True, reader=read)
+    return Tree(path, tuple(sorted(names)), tuple(directories), seekable=True, reader=read)
 
 
 def _zip(path: Path) -> Tree:
@@ -174,7 +182,7 @@ def _archive(
         ]
 
     names = tuple(sorted(shown(files)))
-    return Tree(path, names, _tops([*names, *shown(folders)]), seekable, reader)
+    return Tree(path, names, tuple(shown(folders)), seekable, reader)
 
 
 def _unwrapped(tree: Tree) -> Tree:
@@ -187,10 +195,6 @@ def _unwrapped(tree: Tree) -> Tree:
     if inner.folders or markers & set(inner.names):
         return replace(inner, path=tree.path)
     return tree
-
-
-def _tops(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name.split("/", 1)[0] for name in names if name.find("/") > 0)
 
 
 def _check_size(name: str, size: int, limit: int) -> None:

@@ -1,0 +1,216 @@
+"""Whole runs on small data: every stage, kills and resumptions, and what must fail early."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from devit_iot.bundle import Bundle
+from devit_iot.cli.decompose import decompose
+from devit_iot.cli.evaluate import evaluate
+from devit_iot.decompose.data import write_image_zip
+from devit_iot.decompose.digits import read_digits
+from devit_iot.engine.base import load_engine
+from devit_iot.spec import macs
+
+PER_CLASS = 30
+RECIPE = """
+name = "small"
+seed = 42
+threads = 1
+storage = "float16"
+
+[data]
+source = "images"
+held_out = 0.2
+normalisation = { mean = [0.3, 0.3, 0.3], std = [0.35, 0.35, 0.35] }
+
+[augment]
+rotate_deg = 5.0
+
+[teacher.model]
+image_size = 32
+resize_size = 32
+patch_size = 8
+embed_dim = 32
+head_dim = 8
+prefix_tokens = 1
+blocks = [{ heads = 4, mlp_dim = 64 }]
+depth = 2
+
+[teacher.train]
+epochs = 4
+learning_rate = 3e-3
+batch = 32
+
+[teacher.part]
+epochs = 1
+learning_rate = 1e-3
+batch = 32
+
+[partition]
+parts = 2
+by = "similarity"
+
+[shrink]
+macs = [0.5, 0.4]
+candidates = 6
+images = 12
+
+[distill.train]
+epochs = 2
+learning_rate = 3e-3
+batch = 32
+
+[ensemble.train]
+epochs = 3
+learning_rate = 3e-3
+batch = 32
+ema = 0.5
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A recipe, and four of the digits as its images."""
+    (tmp_path / "images").mkdir()
+    for split, held_out in (("train", False), ("test", True)):
+        samples = [s for s in read_digits(held_out=held_out) if s.class_name in "0123"]
+        write_image_zip(tmp_path / "images" / f"{split}.zip", samples[: 4 * PER_CLASS])
+    (tmp_path / "small.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def run(base: Path, stage: str = "run", *options: str, folder: str = "run") -> Result:
+    arguments = [stage, str(base / "small.toml"), "--folder", str(base / folder), "--cpu", *options]
+    return CliRunner().invoke(decompose, arguments)
+
+
+def failure(result: Result) -> str:
+    """The one line that a person sees."""
+    assert result.exit_code == 1, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert len(lines) == 1, result.output
+    return lines[0]
+
+
+def test_a_run_gives_a_fleet_within_its_budgets_and_a_report(base: Path) -> None:
+    result = run(base)
+    assert result.exit_code == 0, result.output
+    own = base / "run/parts-2"
+    bundle = Bundle(own / "bundle")
+    teacher = Bundle(base / "run/bundle").manifest.parts[0].spec
+    for index, share in enumerate((0.5, 0.4)):
+        part = bundle.manifest.parts[index]
+        assert 0.9 * share < macs(part.spec) / macs(teacher) <= share
+        assert part.dtype == "float16"
+        load_engine(bundle, index)
+    groups = [part.classes for part in bundle.manifest.parts]
+    assert sorted(sum(groups, ())) == [0, 1, 2, 3]
+    assert (own / "report.md").read_text().startswith("#")
+    assert "bundle:" in result.output
+    measured = CliRunner().invoke(
+        evaluate, [str(own / "bundle"), "--data", str(base / "images"), "--json"]
+    )
+    assert measured.exit_code == 0, measured.output
+
+
+def test_stages_one_by_one_equal_a_whole_run(base: Path) -> None:
+    for stage in ("partition", "shrink", "distill", "ensemble", "run"):
+        result = run(base, stage)
+        assert result.exit_code == 0, result.output
+        assert f"{stage}: done" in result.output
+        stored = {path.name for path in (base / "run/parts-2").iterdir()}
+        assert ("shrunk-0.safetensors" in stored) == (stage != "partition")
+        assert ("bundle" in stored) == (stage == "run")
+    assert run(base, folder="again").exit_code == 0
+    one, two = (Bundle(base / name / "parts-2/bundle") for name in ("run", "again"))
+    assert one.fingerprint == two.fingerprint
+
+
+def test_killed_in_the_middle_of_stages_it_resumes_to_the_same_fleet(base: Path) -> None:
+    """SIGKILL while a stage has an unfinished state, three times at different stages."""
+    command = [
+        *(sys.executable, "-m", "devit_iot.cli.devit", "decompose", "run"),
+        *(str(base / "small.toml"), "--folder", str(base / "killed"), "--cpu"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for pattern in ("teacher.state", "parts-2/distilled-1.state", "parts-2/ensemble.state"):
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 300
+        while not (base / "killed" / pattern).exists():
+            assert process.poll() is None, f"it ended before {pattern}"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (base / "killed/parts-2/bundle").exists()
+    assert run(base, folder="killed").exit_code == 0
+    assert run(base, folder="whole").exit_code == 0
+    killed, whole = (Bundle(base / name / "parts-2/bundle") for name in ("killed", "whole"))
+    assert killed.fingerprint == whole.fingerprint
+    assert not list((base / "killed").rglob("*.state"))
+
+
+def test_another_number_of_parts_shares_the_teacher(base: Path) -> None:
+    assert run(base, "partition").exit_code == 0
+    before = (base / "run/teacher.safetensors").stat().st_mtime_ns
+    assert run(base, "partition", "--parts", "4", "--macs", "0.3").exit_code == 0
+    assert (base / "run/teacher.safetensors").stat().st_mtime_ns == before
+    assert (base / "run/parts-4/partition.json").exists()
+
+
+def test_a_folder_belongs_to_one_recipe(base: Path) -> None:
+    assert run(base, "partition").exit_code == 0
+    (base / "small.toml").write_text(RECIPE.replace("seed = 42", "seed = 43"))
+    assert "holds the run of another recipe" in failure(run(base, "partition"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--parts", "5", "--macs", "0.3"), "4 classes, too few for 5 parts"),
+        (("--macs", "0.5,0.3,0.2"), "3 budgets for 2 parts"),
+        (("--macs", "1.0X"), "'1.0X' is no number"),
+        (("--macs", "9G"), "must lie between 0 and 1"),
+        (("--data", "nowhere"), "nowhere"),
+        (("--checkpoint", "nothing.safetensors"), "nothing.safetensors is not a file"),
+    ],
+)
+def test_mistakes_on_the_command_line(base: Path, options: tuple[str, ...], message: str) -> None:
+    assert message in failure(run(base, "run", *options))
+    assert not list((base / "run").rglob("*.safetensors"))
+
+
+def test_bad_images_fail_before_the_training(base: Path) -> None:
+    def photo(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 40), 50).convert("RGB").save(path)
+
+    images = base / "photos"
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            for index in range(4):
+                photo(images / split / name / f"{index}.png")
+    options = ("--data", str(images))
+    damaged = images / "train/dog/2.png"
+    payload = damaged.read_bytes()
+    damaged.write_bytes(payload[:300])
+    assert "dog/2.png" in failure(run(base, "run", *options))
+    damaged.write_bytes(payload)
+    (images / "train/emu").mkdir()
+    assert "'emu'" in failure(run(base, "run", *options))
+    (images / "train/emu").rmdir()
+    for split in ("train", "test"):
+        shutil.rmtree(images / split / "dog")
+    assert "only the class 'cat'" in failure(run(base, "run", *options))
+    assert not list((base / "run").rglob("*.safetensors"))
