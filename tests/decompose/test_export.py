@@ -32,7 +32,7 @@ GROUPS = ((0, 3), (1,), (2, 4))
 NORMALISATION = Normalisation((0.48, 0.45, 0.41), (0.23, 0.22, 0.27))
 TEMPERATURE = 1.7
 TOLERANCE = 1e-4
-HALF_TOLERANCE = 5e-3
+HALF_TOLERANCE = 2e-3
 """float16 keeps 11 bits, so each weight is off by 2.4e-4 or less, and a logit adds up many."""
 
 VITS = (

@@ -335,7 +335,7 @@ def test_numbers_beyond_float32_are_refused(tmp_path: Path) -> None:
     assert "norm.bias" in refusal(Classifier(VIT, CLASSES), save(tmp_path, weights))
 
 
-@pytest.mark.parametrize("shape", [(), (12,), (24, 12, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(), (12,), (24, 0), (24, 12, 1)], ids=str)
 def test_a_damaged_compact_transformer_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     weights = compact(checkpoint(CCT))
     name = "classifier.blocks.1.self_attn.qkv.weight"
