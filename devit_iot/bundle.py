@@ -10,17 +10,17 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from devit_iot import spec as shapes
 from devit_iot.errors import BundleError, SpecError
 from devit_iot.spec import FusionSpec, SubVitSpec, TensorSpec
+from devit_iot.storage import Array, Storage, pack, stored, unpack
 
 FORMAT = "devit-bundle"
 VERSION = 2
@@ -29,11 +29,7 @@ MAX_PARTS = 255
 MAX_CLASSES = 65535
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SAFETENSORS_DTYPE = {"float32": "F32", "float16": "F16", "uint8": "U8"}
-_MATRIX = re.compile(r"blocks\.\d+\..*\.weight|tokenizer\.[1-9]\d*\.weight")
-
-Array = NDArray[Any]
-Storage = Literal["float32", "float16"]
+_SAFETENSORS_DTYPE = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +43,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One part: its weights, its shape, the classes that it was made for, and its matrices' dtype.
 
-    See :func:`stored_dtype`.
+    See :mod:`devit_iot.storage`.
     """
 
     weights: FileEntry
@@ -81,7 +77,7 @@ class PartData(msgspec.Struct, frozen=True):
         spec: its shape.
         classes: those that it was made for.
         tensors: as engines take them, the golden pair too. With float16 they are those that
-            :func:`as_stored` gives, and so is the golden feature made with them.
+            :func:`devit_iot.storage.as_stored` gives, and so is the golden feature made with them.
         dtype: of its matrices on disk.
     """
 
@@ -91,35 +87,10 @@ class PartData(msgspec.Struct, frozen=True):
     dtype: Storage = "float32"
 
 
-def stored_dtype(tensor: TensorSpec, storage: Storage) -> str:
-    """The dtype in the file of a part with ``storage``: only large matrices may be float16.
-
-    They are the blocks' linear layers and all but the first convolution. Into the weights of the
-    first layer 1/255 is folded, which would leave float16 few digits.
-    """
-    matrix = len(tensor.shape) > 1 and _MATRIX.fullmatch(tensor.name)
-    return storage if matrix else tensor.dtype
-
-
-def as_stored(spec: SubVitSpec, tensors: Mapping[str, Array], storage: Storage) -> dict[str, Array]:
-    """``tensors`` as engines will read them from a part with ``storage``: rounded, float32 again.
-
-    Make the golden pair and the mean features with what this returns.
-
-    Raises:
-        BundleError: a number is too large for float16.
-    """
-    rounded = dict(tensors)
-    for tensor in shapes.tensors(spec):
-        if stored_dtype(tensor, storage) == "float16":
-            rounded[tensor.name] = _half(tensor.name, tensors[tensor.name]).astype(np.float32)
-    return rounded
-
-
 class Tensors(Mapping[str, Array]):
     """The tensors of one verified file, each read from the memory map when it is asked for.
 
-    float16 exists in the file only: what is read is float32.
+    Halves and bytes exist in the file only: what is read is float32.
     """
 
     def __init__(
@@ -129,25 +100,25 @@ class Tensors(Mapping[str, Array]):
         self._storage = storage
         try:
             self._file = cast("Any", safe_open(path, framework="np"))  # its methods are untyped
-            missing = self._specs.keys() - set(self._file.keys())
+            held = [held for tensor in self._specs.values() for held in stored(tensor, storage)]
+            missing = {tensor.name for tensor in held} - set(self._file.keys())
             if missing:
                 raise BundleError(f"{path} lacks tensor '{min(missing)}'; export the bundle again")
-            for tensor in self._specs.values():
+            for tensor in held:
                 self._check(path, tensor)
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{path} is not a safetensors file: {error}") from error
 
     def _check(self, path: Path, tensor: TensorSpec) -> None:
-        stored = self._file.get_slice(tensor.name)
-        found = (stored.get_dtype(), tuple(stored.get_shape()))
-        wanted = (_SAFETENSORS_DTYPE[stored_dtype(tensor, self._storage)], tensor.shape)
+        piece = self._file.get_slice(tensor.name)
+        found = (piece.get_dtype(), tuple(piece.get_shape()))
+        wanted = (_SAFETENSORS_DTYPE[tensor.dtype], tensor.shape)
         if found != wanted:
             raise BundleError(f"{path}: tensor '{tensor.name}' is {found}, expected {wanted}")
 
     def __getitem__(self, name: str) -> Array:
         tensor = self._specs[name]  # a KeyError for a name that the spec does not have
-        array: Array = self._file.get_tensor(name)
-        return array.astype(tensor.dtype, copy=False)
+        return unpack(tensor, self._file.get_tensor, self._storage)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)
@@ -227,7 +198,7 @@ def write_bundle(
 
     Raises:
         BundleError: ``path`` already holds something, a tensor does not match its spec, or a
-            matrix for float16 is not what :func:`as_stored` gives.
+            matrix is not what :func:`devit_iot.storage.as_stored` gives.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path} exists already; remove it or choose another output")
@@ -318,24 +289,13 @@ def _fingerprint(manifest: Manifest) -> str:
     return hashlib.blake2b(canonical, digest_size=8).hexdigest()
 
 
-def _half(name: str, array: Array) -> Array:
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    if not np.isfinite(half).all():
-        largest = float(np.abs(array).max())
-        raise BundleError(
-            f"tensor '{name}' reaches {largest:g}, float16 ends at 65504; store it as float32"
-        )
-    return half
-
-
 def _write_tensors(
     path: Path,
     values: Mapping[str, Array],
     expected: Iterable[TensorSpec],
     storage: Storage = "float32",
 ) -> FileEntry:
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for tensor in expected:
         array = values.get(tensor.name)
         if array is None or (array.shape, array.dtype.name) != (tensor.shape, tensor.dtype):
@@ -343,15 +303,13 @@ def _write_tensors(
             raise BundleError(f"tensor '{tensor.name}': expected {tensor}, got {found}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(f"tensor '{tensor.name}' holds NaN or infinity")
-        if stored_dtype(tensor, storage) == "float16":
-            half = _half(tensor.name, array)
-            if not np.array_equal(half, array):
-                raise BundleError(
-                    f"tensor '{tensor.name}' is not rounded to float16, so the golden feature was "
-                    "not made with it; use as_stored()"
-                )
-            array = half
-        arrays[tensor.name] = np.ascontiguousarray(array)
+        packed = pack(tensor, array, storage)
+        if not np.array_equal(unpack(tensor, packed.__getitem__, storage), array):
+            raise BundleError(
+                f"tensor '{tensor.name}' is not rounded to {storage}, so the golden feature was "
+                "not made with it; use as_stored()"
+            )
+        arrays |= {name: np.ascontiguousarray(piece) for name, piece in packed.items()}
     save_file(arrays, path)
     path.chmod(0o644)  # the library makes it private, a service runs as its own user
     return FileEntry(path.name, path.stat().st_size, _sha256(path))

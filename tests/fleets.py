@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from devit_iot import spec as shapes
-from devit_iot.bundle import Bundle, PartData, Storage, as_stored, write_bundle
+from devit_iot.bundle import Bundle, PartData, write_bundle
 from devit_iot.decompose.reference import with_golden
 from devit_iot.errors import InputError
 from devit_iot.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec
+from devit_iot.storage import Storage, as_stored
 
 CLASSES = ("ant", "bee", "cow", "dog", "eel")
 

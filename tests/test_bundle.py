@@ -13,9 +13,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from devit_iot import bundle as bundle_module
-from devit_iot.bundle import Array, Bundle, Manifest
+from devit_iot.bundle import Bundle, Manifest
 from devit_iot.errors import BundleError
 from devit_iot.spec import golden_tensors, tensors
+from devit_iot.storage import Array
 from tests.golden.make import (
     BUNDLE_FINGERPRINT,
     FILES,

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from devit_iot.bundle import Array, Bundle, PartData, Storage, as_stored, write_bundle
+from devit_iot.bundle import Bundle, PartData, write_bundle
 from devit_iot.errors import BundleError
 from devit_iot.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec, tensors
+from devit_iot.storage import Array, Storage, as_stored
 from tests.golden.make import (
     FILES,
     random_fusion,

@@ -21,6 +21,7 @@ LAYERS = (
     {"services"},
     {"engine", "transport", "decompose"},
     {"bundle"},
+    {"storage"},
     {"_core"},
     {"config"},
     {"spec", "messages", "topics"},

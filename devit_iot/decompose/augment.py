@@ -60,7 +60,10 @@ class Augment(nn.Module):
         for mix, probability in self._mixes:
             if draw < probability:
                 mixed, shares = mix(changed, labels)
-                return mixed, shares.reshape(-1, 3)
+                first, second, share = shares.reshape(-1, 3).unbind(1)
+                if isinstance(mix, kornia.RandomCutMixV2):  # it gives the first label's share
+                    share = 1 - share
+                return mixed, torch.stack([first, second, share], dim=1)
             draw -= probability
         return changed, labels
 

@@ -1,7 +1,6 @@
 """Shuffled mini-batches of one training stage, shared out over the devices."""
 
 import itertools
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -57,7 +56,8 @@ class Batches:
         self._rank, self._world = share
 
     def __len__(self) -> int:
-        return math.ceil(len(self._rows) / self._batch)
+        full, rest = divmod(len(self._rows), self._batch)
+        return full + (rest >= self._world)
 
     def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented images and labels, see :class:`devit_iot.decompose.augment.Augment`.

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from devit_iot.bundle import PartData, Storage, as_stored
+from devit_iot.bundle import PartData
 from devit_iot.decompose import reference
 from devit_iot.decompose.fleet import FusionHead
 from devit_iot.decompose.fold import F32, F64, Normalisation, fold_fusion, fold_sub_vit
 from devit_iot.decompose.models import Classifier, SubVit
+from devit_iot.storage import Storage, as_stored
 
 
 class Exported(NamedTuple):

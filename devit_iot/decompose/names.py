@@ -41,7 +41,7 @@ def internal_names(state: Mapping[str, Any]) -> dict[str, Any]:
     biases = {
         name.removesuffix("weight") + "bias": tensor[:, 0] * 0
         for name, tensor in renamed.items()
-        if name.endswith("attn.qkv.weight")
+        if name.endswith("attn.qkv.weight") and tensor.ndim == 2 and tensor.shape[1]  # noqa: PLR2004
     }
     return biases | renamed
 

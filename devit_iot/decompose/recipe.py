@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from devit_iot.bundle import Storage
 from devit_iot.config import check_keys
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.errors import ConfigError, SpecError
 from devit_iot.spec import SubVitSpec, macs
+from devit_iot.storage import Storage
 
 MAX_DEPTH = 1000
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Array
 from devit_iot.decompose.fold import F64
 from devit_iot.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
+from devit_iot.storage import Array
 
 _BATCH_ELEMENTS = 2**20
 """Bounds the largest intermediate of a batch, in numbers."""

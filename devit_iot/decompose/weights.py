@@ -111,17 +111,19 @@ def _fit(model: Classifier, stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _adapt(spec: SubVitSpec, stored: dict[str, Tensor]) -> None:
     """Bring tokens, patches and positions to what ``spec`` asks for."""
+    positions = _axes(stored, "pos_embed", 3)
     if spec.prefix_tokens == len(HEADS) and "dist_token" not in stored and "cls_token" in stored:
         stored["dist_token"] = stored["cls_token"]
-        positions = _tensor(stored, "pos_embed")
         stored["pos_embed"] = torch.cat([positions[:, :1], positions], dim=1)
     if spec.prefix_tokens == 1 and stored.pop("dist_token", None) is not None:
-        positions = _tensor(stored, "pos_embed")
         stored["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
     if spec.patch_size:
-        stored[PATCHES] = resample_patches(_tensor(stored, PATCHES), spec.patch_size)
+        kernel = _axes(stored, PATCHES, 4)
+        if not 0 < kernel.shape[2] == kernel.shape[3]:
+            raise DataError(f"tensor '{PATCHES}' has shape {tuple(kernel.shape)}, not square")
+        stored[PATCHES] = resample_patches(kernel, spec.patch_size)
     stored["pos_embed"] = resize_positions(
-        _tensor(stored, "pos_embed"), spec.prefix_tokens, math.isqrt(spec.patches)
+        stored["pos_embed"], spec.prefix_tokens, math.isqrt(spec.patches)
     )
 
 
@@ -131,6 +133,13 @@ def _shaped(stored: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Ten
         raise DataError(
             f"tensor '{name}' has shape {tuple(value.shape)}, the recipe's model has {shape}"
         )
+    return value
+
+
+def _axes(stored: dict[str, Tensor], name: str, axes: int) -> Tensor:
+    value = _tensor(stored, name)
+    if value.ndim != axes:
+        raise DataError(f"tensor '{name}' has shape {tuple(value.shape)}, expected {axes} axes")
     return value
 
 

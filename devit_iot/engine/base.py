@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Array, Bundle
+from devit_iot.bundle import Bundle
 from devit_iot.errors import EngineError
 from devit_iot.spec import SubVitSpec
+from devit_iot.storage import Array
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest relative L2 error of the golden feature. Sound fp32 engines stay below 1e-5."""

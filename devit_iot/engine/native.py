@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot import _core
-from devit_iot.bundle import Array
 from devit_iot.spec import SubVitSpec
+from devit_iot.storage import Array
 
 
 class NativeEngine:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.bundle import Array
 from devit_iot.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec, tensors
+from devit_iot.storage import Array
 
 
 class TorchEngine:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from devit_iot.bundle import Bundle, Storage, write_bundle
+from devit_iot.bundle import Bundle, write_bundle
 from devit_iot.decompose.export import (
     Exported,
     Folding,
@@ -26,6 +26,7 @@ from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError
 from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.storage import Storage
 
 CLASSES = 5
 GROUPS = ((0, 3), (1,), (2, 4))

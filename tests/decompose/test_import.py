@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch.nn import functional
 
-from devit_iot.bundle import Array, Bundle
+from devit_iot.bundle import Bundle
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.decompose.fold import trained_shapes
 from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint, infer_spec
@@ -24,6 +24,7 @@ from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DataError
 from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.storage import Array
 
 CLASSES = 6
 Weights = dict[str, NDArray[np.generic]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from devit_iot.bundle import Array, Bundle, PartData, Storage, as_stored, write_bundle
+from devit_iot.bundle import Bundle, PartData, write_bundle
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 from devit_iot.spec import (
     BlockSpec,
@@ -21,6 +21,7 @@ from devit_iot.spec import (
     golden_tensors,
     tensors,
 )
+from devit_iot.storage import Array, Storage, as_stored
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
