@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from devit_iot.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle import Bundle, PartData, Tensors, write_bundle
 from devit_iot.errors import BundleError
 from devit_iot.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec, tensors
 from devit_iot.storage import Array, Storage, as_stored
@@ -21,7 +21,7 @@ from tests.golden.make import (
     write_tiny,
 )
 
-STORAGES: tuple[Storage, ...] = ("float32", "float16")
+STORAGES: tuple[Storage, ...] = ("float32", "float16", "int8")
 
 
 @st.composite
@@ -246,3 +246,44 @@ def test_storage_is_part_of_the_fingerprint(tmp_path: Path) -> None:
     assert whole.fingerprint != halves.fingerprint
     sizes = [made.part(0).weights.size for made in (whole, halves)]
     assert sizes[1] < sizes[0]
+
+
+def test_bytes_are_on_disk_only(tmp_path: Path) -> None:
+    arrays = as_stored(tiny_cct(), float32_part(), "int8")
+    written = write_part(tmp_path / "b", arrays, "int8")
+    stored = load_file(tmp_path / "b" / "part-0.safetensors")
+    matrices = {name for name, array in stored.items() if array.dtype == np.int8}
+    assert {f"{name}.scale" for name in matrices} == stored.keys() - arrays.keys()
+    assert "tokenizer.1.weight" in matrices
+    assert "tokenizer.0.weight" not in matrices
+    for name, array in written.part_tensors(0).items():
+        assert array.dtype == (np.uint8 if name == "golden.image" else np.float32)
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+@given(st.sampled_from([tiny_spec(2), tiny_cct()]), st.integers(-30, 30), st.integers(0, 99))
+def test_rounding_is_that_of_bytes(spec: SubVitSpec, exponent: int, seed: int) -> None:
+    """At most half a step, the step being a row's largest number / 127, and 2 ** -11 of it more."""
+    rng = np.random.default_rng(seed)
+    arrays = {t.name: rng.normal(size=t.shape).astype(np.float32) for t in tensors(spec)}
+    arrays = {name: np.ldexp(array, exponent) for name, array in arrays.items()}
+    arrays["blocks.0.mlp.fc1.weight"][1] = 0
+    rounded = as_stored(spec, arrays, "int8")
+    for name, array in arrays.items():
+        if name.startswith("blocks") and array.ndim > 1:
+            step = np.abs(array).max(axis=1, keepdims=True).astype(np.float64) / 127
+            error = np.abs(rounded[name].astype(np.float64) - array)
+            assert np.all(error <= step * (0.5 + 2**-11))
+        elif array.ndim == 1 or name == "pos_embed":
+            assert np.array_equal(rounded[name], array)
+    again = as_stored(spec, rounded, "int8")
+    assert all(np.array_equal(again[name], rounded[name]) for name in rounded)
+
+
+def test_a_file_without_a_scale_is_refused(tmp_path: Path) -> None:
+    write_part(tmp_path / "b", as_stored(tiny_cct(), float32_part(), "int8"), "int8")
+    path = tmp_path / "b" / "part-0.safetensors"
+    kept = {k: v for k, v in load_file(path).items() if k != "blocks.0.mlp.fc1.weight.scale"}
+    save_file(kept, path)
+    with pytest.raises(BundleError, match=r"lacks tensor 'blocks\.0\.mlp\.fc1\.weight\.scale'"):
+        Tensors(path, tensors(tiny_cct()), "int8")
