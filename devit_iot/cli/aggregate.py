@@ -16,7 +16,7 @@ from devit_iot.services.build import build_aggregator
 @settings(CLIENT, FLEET, AGGREGATOR)
 @one_line_errors
 def main(config_file: Path | None, **values: object) -> None:
-    r"""Fuse the nodes' features and publish labels, until SIGTERM or Ctrl-C.
+    """Fuse the nodes' features and publish labels, until SIGTERM or Ctrl-C.
 
     \b
         devit-aggregate --broker mqtt://hub.local --bundle ./bundle

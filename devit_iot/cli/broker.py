@@ -32,7 +32,7 @@ def broker(host: str, port: int) -> None:
 )
 @one_line_errors
 def acl(fleet: str, nodes: tuple[str, ...], images: tuple[str, ...]) -> None:
-    r"""Print the access list of a fleet for mosquitto's acl_file.
+    """Print the access list of a fleet for mosquitto's acl_file.
 
     \b
         devit acl --fleet home --node pi-0 --node pi-1 > /etc/mosquitto/acl

@@ -43,10 +43,10 @@ def import_(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> None:
-    r"""Turn WEIGHTS, a ViT or DeiT checkpoint with timm's names, into a bundle of one part.
+    """Turn WEIGHTS, a ViT or DeiT checkpoint with timm's names, into a bundle of one part.
 
     \b
-        devit bundle import deit_tiny_patch16_224.safetensors \
+        devit bundle import deit_tiny_patch16_224.safetensors \\
             --classes imagenet.txt --output bundles/deit-tiny
     """
     try:

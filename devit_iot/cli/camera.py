@@ -50,7 +50,7 @@ def camera(
     quality: int,
     **values: object,
 ) -> None:
-    r"""Publish SOURCE: an image, a folder, a video file, a stream's URL or a webcam's number.
+    """Publish SOURCE: an image, a folder, a video file, a stream's URL or a webcam's number.
 
     \b
         devit camera photos/ --topic cameras/door/image --rate 1

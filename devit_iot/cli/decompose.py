@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+import numpy as np
 from msgspec.structs import replace
 
 from devit_iot.cli.common import one_line_errors
@@ -60,7 +61,7 @@ class Overrides(NamedTuple):
 
 @click.group()
 def decompose() -> None:
-    r"""Turn a large ViT and labelled images into a fleet (needs the 'train' extra).
+    """Turn a large ViT and labelled images into a fleet (needs the 'train' extra).
 
     \b
         devit decompose run digits
@@ -88,6 +89,25 @@ def _add_command(name: str) -> None:
 
 for _name in STAGES:
     _add_command(_name)
+
+
+@decompose.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "test"]))
+@click.option("--per-class", type=click.IntRange(1), help="Only so many images of each class.")
+@one_line_errors
+def images(source: str, output: Path, split: str, per_class: int | None) -> None:
+    """Write a data set's images as a zip of class folders, for devit demo and devit camera."""
+    from devit_iot.decompose.data import write_image_zip
+    from devit_iot.decompose.sources import open_source
+
+    found = open_source(source, Path(), split=split)
+    rows = [
+        np.flatnonzero(found.labels == label)[:per_class] for label in range(len(found.classes))
+    ]
+    write_image_zip(output, (found.sample(row) for row in np.concatenate(rows).tolist()))
+    click.echo(f"{sum(map(len, rows))} images: {output}")
 
 
 def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cpu: bool) -> None:

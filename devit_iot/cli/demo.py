@@ -43,7 +43,7 @@ def demo(
     bundle: Path,
     data: Path,
 ) -> None:
-    r"""Start a broker, one node per part and an aggregator; show them labelled images.
+    """Start a broker, one node per part and an aggregator; show them labelled images.
 
     \b
         devit demo --kill-part 1 --after 20

@@ -72,7 +72,7 @@ def evaluate(
     \b
         devit evaluate bundles/pets --data photos/
         devit evaluate bundles/cifar100 --data cifar-100-python.tar.gz --lose 1
-    """  # noqa: D301
+    """
     opened = Bundle(bundle)
     parts = len(opened.manifest.parts)
     if lose is not None and lose >= parts:

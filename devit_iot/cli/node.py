@@ -22,7 +22,7 @@ def main() -> None:
 @click.option("--board", envvar="DEVIT_BOARD", help="Board to set up for, for instance pi5.")
 @one_line_errors
 def start(config_file: Path | None, board: str | None, **values: object) -> None:
-    r"""Run one part on every image and publish its features, until SIGTERM or Ctrl-C.
+    """Run one part on every image and publish its features, until SIGTERM or Ctrl-C.
 
     \b
         devit-node start --board pi5 --broker mqtt://hub.local --bundle ./bundle --part 2
