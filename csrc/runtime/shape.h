@@ -32,7 +32,9 @@ struct ConvLayer {
   std::size_t side;
   std::size_t in_channels;
 
-  std::size_t depth() const { return conv.kernel_size * conv.kernel_size * in_channels; }
+  // Numbers below one row of the kernel, and below all of it.
+  std::size_t row_depth() const { return conv.kernel_size * in_channels; }
+  std::size_t depth() const { return conv.kernel_size * row_depth(); }
   std::size_t convolved() const { return conv.convolved(side); }
   std::size_t pooled() const { return conv.pooled(side); }
 };

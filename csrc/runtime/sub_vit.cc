@@ -32,7 +32,7 @@ SubVit::SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kerne
       kernels_(kernels),
       weights_(load_weights(shape_, kernels.gemm_f32, source)),
       pool_(crew(threads)),
-      workspace_(shape_, pool_.threads()) {}
+      workspace_(shape_, weights_, pool_.threads()) {}
 
 void SubVit::features(const std::uint8_t* image, float* out) {
   const std::lock_guard lock(mutex_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace devit {
 namespace {
@@ -16,15 +17,11 @@ AlignedBuffer<float> load_values(const std::string& name, Shape shape, TensorSou
   return values;
 }
 
-// `shape` is (cols, ...), and all that follows is the depth.
-PackedLinear load_weight(const std::string& name, Shape shape, const GemmF32& gemm,
-                         TensorSource& source) {
-  const std::size_t cols = shape.front();
-  std::size_t depth = 1;
-  for (const std::size_t side : shape.subspan(1)) depth *= side;
+PackedLinear load_weight(const std::string& name, std::size_t cols, std::size_t depth,
+                         const GemmF32& gemm, TensorSource& source) {
   PackedLinear linear{depth, cols,
                       AlignedBuffer<float>(packed_gemm_f32_size(depth, cols, gemm.tile_cols))};
-  source.read(name, shape, [&](const float* weight) {
+  source.read(name, std::array{cols, depth}, [&](const float* weight) {
     pack_gemm_f32_weight(weight, depth, cols, gemm.tile_cols, linear.panels.data());
   });
   return linear;
@@ -32,11 +29,36 @@ PackedLinear load_weight(const std::string& name, Shape shape, const GemmF32& ge
 
 PackedLinear load_linear(const std::string& name, std::size_t cols, std::size_t depth,
                          const GemmF32& gemm, TensorSource& source) {
-  PackedLinear linear = load_weight(name + ".weight", std::array{cols, depth}, gemm, source);
+  PackedLinear linear = load_weight(name + ".weight", cols, depth, gemm, source);
   source.read(name + ".bias", std::array{cols}, [&](const float* bias) {
     pack_gemm_f32_bias(bias, depth, cols, gemm.tile_cols, linear.panels.data());
   });
   return linear;
+}
+
+constexpr std::size_t kMaxConvDepth = 512;  // unless one row of the kernel has more
+
+std::vector<KernelRows> load_convolution(const std::string& name, const ConvLayer& layer,
+                                         const GemmF32& gemm, TensorSource& source) {
+  const std::size_t kernel = layer.conv.kernel_size;
+  const std::size_t cols = layer.conv.channels;
+  const std::size_t step = std::clamp<std::size_t>(kMaxConvDepth / layer.row_depth(), 1, kernel);
+  std::vector<KernelRows> groups;
+  source.read(name, std::array{cols, kernel, kernel, layer.in_channels}, [&](const float* weight) {
+    for (std::size_t begin = 0; begin < kernel; begin += step) {
+      const std::size_t end = std::min(begin + step, kernel);
+      const std::size_t depth = (end - begin) * layer.row_depth();
+      AlignedBuffer<float> slice(cols * depth);
+      for (std::size_t col = 0; col < cols; ++col) {
+        const float* from = weight + col * layer.depth() + begin * layer.row_depth();
+        std::copy_n(from, depth, slice.data() + col * depth);
+      }
+      AlignedBuffer<float> panels(packed_gemm_f32_size(depth, cols, gemm.tile_cols));
+      pack_gemm_f32_weight(slice.data(), depth, cols, gemm.tile_cols, panels.data());
+      groups.push_back({begin, end, {depth, cols, std::move(panels)}});
+    }
+  });
+  return groups;
 }
 
 void load_tokenizer(const SubVitShape& shape, const GemmF32& gemm, TensorSource& source,
@@ -44,9 +66,7 @@ void load_tokenizer(const SubVitShape& shape, const GemmF32& gemm, TensorSource&
   weights.offset = load_values("tokenizer.offset", std::array{kChannels}, source);
   for (const ConvLayer& layer : shape.conv_layers()) {
     const std::string name = "tokenizer." + std::to_string(weights.tokenizer.size()) + ".weight";
-    const std::size_t kernel = layer.conv.kernel_size;
-    const std::array sizes{layer.conv.channels, kernel, kernel, layer.in_channels};
-    weights.tokenizer.push_back({layer, load_weight(name, sizes, gemm, source)});
+    weights.tokenizer.push_back({layer, load_convolution(name, layer, gemm, source)});
   }
 }
 
@@ -73,7 +93,9 @@ BlockWeights load_block(const SubVitShape& shape, std::size_t index, const GemmF
 
 std::size_t Weights::bytes() const {
   std::size_t total = patch_embed.panels.bytes() + offset.bytes() + pos_embed.bytes();
-  for (const ConvWeights& conv : tokenizer) total += conv.linear.panels.bytes();
+  for (const ConvWeights& conv : tokenizer) {
+    for (const KernelRows& rows : conv.rows) total += rows.linear.panels.bytes();
+  }
   for (const BlockWeights& block : blocks) {
     for (const PackedLinear* linear : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
       total += linear->panels.bytes();
@@ -87,8 +109,7 @@ Weights load_weights(const SubVitShape& shape, const GemmF32& gemm, TensorSource
   Weights weights;
   const std::size_t dim = shape.embed_dim;
   if (shape.tokenizer.empty()) {
-    weights.patch_embed =
-        load_weight("patch_embed.weight", std::array{dim, shape.patch_dim()}, gemm, source);
+    weights.patch_embed = load_weight("patch_embed.weight", dim, shape.patch_dim(), gemm, source);
   } else {
     load_tokenizer(shape, gemm, source, weights);
   }

@@ -40,10 +40,18 @@ struct BlockWeights {
   PackedLinear fc2;
 };
 
-// One convolution: each of its outputs is a linear layer of the pixels below the kernel.
+// Some rows of a convolution's kernel: a linear layer of the pixels below them.
+struct KernelRows {
+  std::size_t begin;
+  std::size_t end;
+  PackedLinear linear;
+};
+
+// One convolution: the sum of what its kernel's rows give. Taken a few at a time, the packed panels
+// stay in the first-level cache.
 struct ConvWeights {
   ConvLayer layer;
-  PackedLinear linear;
+  std::vector<KernelRows> rows;
 };
 
 struct Weights {

@@ -7,6 +7,7 @@
 #include "kernels/attention_f32.h"
 #include "runtime/patches.h"
 #include "runtime/shape.h"
+#include "runtime/weights.h"
 #include "runtime/windows.h"
 
 namespace devit {
@@ -21,7 +22,7 @@ struct Workspace {
   // In turn Q, K, V and the hidden layer of the MLP. Before them, the tokenizer's convolutions.
   AlignedBuffer<float> wide;
 
-  Workspace(const SubVitShape& shape, std::size_t threads) {
+  Workspace(const SubVitShape& shape, const Weights& weights, std::size_t threads) {
     std::size_t inner = 0;
     std::size_t mlp_dim = 0;
     for (const BlockShape& block : shape.blocks) {
@@ -32,11 +33,13 @@ struct Workspace {
     std::size_t narrow_size = tokens * std::max(shape.embed_dim, inner);
     std::size_t wide_size = tokens * std::max(3 * inner, mlp_dim);
     std::size_t needed = std::max(attention_f32_scratch(tokens), kPatchRows * shape.patch_dim());
-    for (const ConvLayer& layer : shape.conv_layers()) {
+    for (const auto& [layer, kernel_rows] : weights.tokenizer) {
       const std::size_t channels = layer.conv.channels;
       narrow_size = std::max(narrow_size, layer.pooled() * layer.pooled() * channels);
       wide_size = std::max(wide_size, layer.convolved() * layer.convolved() * channels);
-      needed = std::max(needed, kWindowRows * layer.depth());
+      for (const KernelRows& rows : kernel_rows) {
+        needed = std::max(needed, kWindowRows * rows.linear.depth);
+      }
     }
     stream = AlignedBuffer<float>(tokens * shape.embed_dim);
     narrow = AlignedBuffer<float>(narrow_size);
