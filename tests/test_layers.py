@@ -34,9 +34,19 @@ CONFINED = {
     "paho": ("transport/",),
     "amqtt": ("transport/embedded_broker.py",),
     # digits.py encodes, mosaics.py unpacks a data set; neither decodes an image to serve
-    "PIL": ("engine/image.py", "decompose/digits.py", "decompose/mosaics.py"),
+    "PIL": (
+        "engine/image.py",
+        "decompose/digits.py",
+        "decompose/mosaics.py",
+        "decompose/pixels.py",
+    ),
     "cv2": ("services/camera.py",),
     "sklearn": ("decompose/digits.py",),
+    "scipy": ("decompose/",),
+    "accelerate": ("decompose/",),
+    "kornia": ("decompose/augment.py",),
+    "matplotlib": ("decompose/figures",),
+    "rich": ("decompose/", "cli/"),
     "safetensors": ("bundle.py", "decompose/"),
     "devit_iot._core": ("engine/native.py", "cli/", "services/build.py"),
     "devit_iot.decompose": ("decompose/", "cli/"),
@@ -120,7 +130,7 @@ def test_no_file_is_too_long(path: Path) -> None:
     ],
 )
 def test_a_board_loads_no_extra(module: str) -> None:
-    extras = {"torch", "sklearn", "scipy", "rich", "amqtt", "cv2", "devit_iot.decompose"}
+    extras = {"torch", "kornia", "sklearn", "scipy", "rich", "amqtt", "cv2", "devit_iot.decompose"}
     code = f"import {module}, sys; print(*(sys.modules.keys() & {extras!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],

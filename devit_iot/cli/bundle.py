@@ -29,6 +29,7 @@ def bundle() -> None:
 @click.option("--name", help="Name of the bundle; default: the weights' file name.")
 @click.option("--head-dim", default=64, show_default=True, help="Width of one attention head.")
 @click.option("--resize", type=int, help="Short side before the crop; default: 8/7 of the input.")
+@click.option("--image-size", type=int, help="Of a CCT, where its positions fit several sizes.")
 @click.option("--mean", type=(float, float, float), default=IMAGENET.mean, show_default=True)
 @click.option("--std", type=(float, float, float), default=IMAGENET.std, show_default=True)
 @one_line_errors
@@ -40,10 +41,11 @@ def import_(
     name: str | None,
     head_dim: int,
     resize: int | None,
+    image_size: int | None,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> None:
-    """Turn WEIGHTS, a ViT or DeiT checkpoint with timm's names, into a bundle of one part.
+    """Turn WEIGHTS, a ViT, DeiT or CCT checkpoint, into a bundle of one part.
 
     \b
         devit bundle import deit_tiny_patch16_224.safetensors \\
@@ -55,7 +57,7 @@ def import_(
         raise DataError(f"{classes} is not a text file of class names: {error}") from error
     if head_dim < 1 or min(std) <= 0:
         raise DataError("--head-dim and --std must be positive")
-    options = ImportOptions(head_dim, resize, Normalisation(mean, std))
+    options = ImportOptions(head_dim, resize, Normalisation(mean, std), image_size)
     made = import_checkpoint(weights, names, output, name=name or weights.stem, options=options)
     click.echo(_table(made))
 

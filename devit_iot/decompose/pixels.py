@@ -1,10 +1,10 @@
 """Sources whose images come as raw pixels: each is handed out as a PNG, made when asked for."""
 
-import struct
-import zlib
+import io
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from devit_iot.decompose.data import ImageSource
 
@@ -37,23 +37,7 @@ def pixel_source(
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """uint8[height, width, 3] -> an uncompressed PNG file (ISO/IEC 15948), in microseconds."""
-    height, width, _ = pixels.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter, none
-    rows[:, 1:] = pixels.reshape(height, 3 * width)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", header)
-        + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 0))
-        + _chunk(b"IEND", b"")
-    )
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )
+    """uint8[height, width, 3] -> a PNG file, not compressed: it will be decoded at once."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png", compress_level=0)
+    return buffer.getvalue()
