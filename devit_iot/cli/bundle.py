@@ -29,11 +29,13 @@ def bundle() -> None:
 @click.option("--name", help="Name of the bundle; default: the weights' file name.")
 @click.option("--head-dim", default=64, show_default=True, help="Width of one attention head.")
 @click.option("--resize", type=int, help="Short side before the crop; default: 8/7 of the input.")
-@click.option("--image-size", type=int, help="Of a CCT, where its positions fit several sizes.")
+@click.option(
+    "--image-size", type=click.IntRange(1), help="Of a CCT, where its positions fit several sizes."
+)
 @click.option("--mean", type=(float, float, float), default=IMAGENET.mean, show_default=True)
 @click.option("--std", type=(float, float, float), default=IMAGENET.std, show_default=True)
 @one_line_errors
-def import_(
+def import_(  # noqa: PLR0913 - one for each option
     *,
     weights: Path,
     classes: Path,
