@@ -30,7 +30,7 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
     "--broker", type=click.Choice(["mosquitto", "amqtt"]), help="Default: mosquitto if on PATH."
 )
 @click.option("--bundle", type=click.Path(path_type=Path), default=_DEMO / "bundle")
-@click.option("--data", type=click.Path(path_type=Path), default=_DEMO / "digits.zip")
+@click.option("--data", type=click.Path(path_type=Path), default=_DEMO / "images.zip")
 @one_line_errors
 def demo(
     *,

@@ -1,21 +1,23 @@
 """The bundle that we ship is small, sound and as accurate as we say."""
 
-import itertools
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import devit_iot
 from devit_iot.bundle import Bundle
 from devit_iot.decompose.data import ImageSet, Sample, decode_images, read_image_folder
-from devit_iot.decompose.digits import read_digits
+from devit_iot.decompose.evaluate import Fused
+from devit_iot.decompose.sources import open_source
 from devit_iot.engine.base import load_engine
-from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import load_image
+from devit_iot.spec import macs
 
 DEMO = Path(devit_iot.__file__).parent / "demo"
+CIFAR100 = Path(__file__).parents[3] / "shared/data/cifar100"
+TEACHER_MACS = 142_055_424
 
 
 @pytest.fixture(scope="module")
@@ -24,55 +26,55 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def held_out(bundle: Bundle) -> ImageSet:
+def shipped(bundle: Bundle) -> ImageSet:
     spec = bundle.manifest.parts[0].spec
     return decode_images(
-        read_image_folder(DEMO / "digits.zip"), lambda payload: load_image(payload, spec)
+        read_image_folder(DEMO / "images.zip"), lambda payload: load_image(payload, spec)
     )
 
 
 @pytest.fixture(scope="module")
-def features(bundle: Bundle, held_out: ImageSet) -> list[NDArray[np.float32]]:
-    """Per part, float32[360, feature_dim], by the engine that the golden check has passed."""
+def fused(bundle: Bundle, shipped: ImageSet) -> Fused:
+    """The shipped images' logits, by engines that the golden check has passed."""
     engines = [load_engine(bundle, i, name="torch") for i in range(len(bundle.manifest.parts))]
-    return [np.stack([engine.features(image) for image in held_out.images]) for engine in engines]
+    features = [np.stack([e.features(image) for image in shipped.images]) for e in engines]
+    return Fused(features, bundle.fusion_tensors(), shipped.labels)
 
 
 def test_it_is_small_and_complete(bundle: Bundle) -> None:
     bundle.verify()
-    assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 2e6
-    assert len({part.spec.blocks for part in bundle.manifest.parts}) == len(bundle.manifest.parts)
+    assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 12e6
     classes = [label for part in bundle.manifest.parts for label in part.classes]
-    assert sorted(classes) == list(range(10))
+    assert sorted(classes) == list(range(100))
+    for part in bundle.manifest.parts:
+        assert macs(part.spec) <= 0.3 * TEACHER_MACS
 
 
 def test_its_readme_gives_the_command_that_made_it(bundle: Bundle) -> None:
-    assert bundle.manifest.provenance["command"] in (DEMO / "README.md").read_text("utf-8")
+    readme = re.sub(r"\\\n\s*", "", (DEMO / "README.md").read_text("utf-8"))
+    recipe = bundle.manifest.provenance["command"].split()[3]
+    assert f"decompose run {recipe}" in readme
 
 
-@pytest.mark.parametrize(("lost", "wanted"), [(0, 0.97), (1, 0.96), (2, 0.92), (3, 0.75)])
-def test_it_is_accurate_even_with_parts_lost(
-    bundle: Bundle,
-    held_out: ImageSet,
-    features: list[NDArray[np.float32]],
-    lost: int,
-    wanted: float,
-) -> None:
-    fusion = Fusion(bundle)
-    for kept in itertools.combinations(range(len(features)), len(features) - lost):
-        logits = [
-            fusion.logits({part: features[part][row] for part in kept})
-            for row in range(len(held_out.labels))
-        ]
-        top1 = float((np.argmax(logits, axis=1) == held_out.labels).mean())
-        assert top1 >= wanted, f"parts {kept}: {top1:.1%}"
+@pytest.mark.parametrize(("lost", "wanted"), [(0, 0.60), (1, 0.50), (2, 0.35), (3, 0.10)])
+def test_it_is_accurate_even_with_parts_lost(fused: Fused, lost: int, wanted: float) -> None:
+    """A hundred images tell little: the bounds are loose, docs/results.md has the figures."""
+    assert fused.lose(lost).mean >= wanted
 
 
-def test_its_images_are_the_held_out_digits(held_out: ImageSet, bundle: Bundle) -> None:
-    def pixels(sample: Sample) -> bytes:  # another zlib may compress otherwise
+def test_its_images_are_test_images_of_cifar100(shipped: ImageSet, bundle: Bundle) -> None:
+    """A hundred, one of each class; none of them is a training image."""
+    assert shipped.classes == tuple(sorted(bundle.manifest.classes))
+    assert np.bincount(shipped.labels).tolist() == [1] * 100
+    if not CIFAR100.is_dir():
+        pytest.skip(f"{CIFAR100} is not there: cannot compare with CIFAR-100 itself")
+
+    def pixels(sample: Sample) -> bytes:
         return load_image(sample.payload, bundle.manifest.parts[0].spec).tobytes()
 
-    train = {pixels(sample) for sample in read_digits(held_out=False)}
-    shipped = {image.tobytes() for image in held_out.images}
-    assert shipped == {pixels(sample) for sample in read_digits(held_out=True)}
-    assert not train & shipped
+    ours = {sample.name: pixels(sample) for sample in read_image_folder(DEMO / "images.zip")}
+    test = open_source(str(CIFAR100), Path(), split="test")
+    index = {name: row for row, name in enumerate(test.names)}
+    assert all(pixels(test.sample(index[name])) == image for name, image in ours.items())
+    train = open_source(str(CIFAR100), Path(), split="train")
+    assert not set(ours.values()) & {pixels(train.sample(row)) for row in range(0, len(train), 25)}

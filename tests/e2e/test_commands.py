@@ -40,21 +40,21 @@ def assert_one_line_error(done: subprocess.CompletedProcess[str], *words: str) -
 
 
 @pytest.fixture
-def digits(tmp_path: Path) -> Path:
-    with zipfile.ZipFile(DEMO / "digits.zip") as archive:
-        for name in archive.namelist()[::30]:
-            archive.extract(name, tmp_path / "digits")
-    return tmp_path / "digits"
+def images(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(DEMO / "images.zip") as archive:
+        for name in archive.namelist()[::8]:
+            archive.extract(name, tmp_path / "images")
+    return tmp_path / "images"
 
 
-def test_classify_prints_a_json_line_per_image(digits: Path) -> None:
-    files = sorted(digits.rglob("*.png"))
+def test_classify_prints_a_json_line_per_image(images: Path) -> None:
+    files = sorted(images.rglob("*.png"))
     done = command("devit", "classify", DEMO / "bundle", *files, "--json")
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["file"] for result in results] == [str(file) for file in files]
     right = sum(result["label"] == Path(result["file"]).parent.name for result in results)
-    assert right >= 0.9 * len(files)
+    assert right >= 0.5 * len(files)
     for result in results:
         assert set(result) == {"file", "label", "class_index", "confidence", "top5"}
         assert len(result["top5"]) == 5
@@ -62,19 +62,19 @@ def test_classify_prints_a_json_line_per_image(digits: Path) -> None:
         assert 0 < sum(entry["confidence"] for entry in result["top5"]) <= 1.000001
 
 
-def test_classify_goes_on_after_a_bad_image(digits: Path) -> None:
-    bad = digits / "bad.jpg"
+def test_classify_goes_on_after_a_bad_image(images: Path) -> None:
+    bad = images / "bad.jpg"
     bad.write_bytes(huge_jpeg())
-    good = min(digits.rglob("*.png"))
-    done = command("devit", "classify", DEMO / "bundle", bad, digits / "absent.png", good)
+    good = min(images.rglob("*.png"))
+    done = command("devit", "classify", DEMO / "bundle", bad, images / "absent.png", good)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert len(done.stderr.splitlines()) == 2
     assert "13000x13000" in done.stderr
 
 
-def test_engines_agree(digits: Path) -> None:
-    file = min(digits.rglob("*.png"))
+def test_engines_agree(images: Path) -> None:
+    file = min(images.rglob("*.png"))
     outputs = [
         json.loads(command("devit", "classify", DEMO / "bundle", file, *options, "--json").stdout)
         for options in (["--engine", "native"], ["--engine", "torch"])
@@ -83,19 +83,19 @@ def test_engines_agree(digits: Path) -> None:
     assert outputs[0]["confidence"] == pytest.approx(outputs[1]["confidence"], abs=1e-5)
 
 
-def test_evaluate_a_tree_and_a_zip(digits: Path) -> None:
-    tree = command("devit", "evaluate", DEMO / "bundle", "--data", digits, "--json")
-    assert json.loads(tree.stdout)["images"] == 12
-    whole = command("devit", "evaluate", DEMO / "bundle", "--data", DEMO / "digits.zip", "--json")
+def test_evaluate_a_tree_and_a_zip(images: Path) -> None:
+    tree = command("devit", "evaluate", DEMO / "bundle", "--data", images, "--json")
+    assert json.loads(tree.stdout)["images"] == 13
+    whole = command("devit", "evaluate", DEMO / "bundle", "--data", DEMO / "images.zip", "--json")
     result = json.loads(whole.stdout)
-    assert result["images"] == 360
-    assert result["top5"] >= result["top1"] >= 0.95
+    assert result["images"] == 100
+    assert result["top5"] >= result["top1"] >= 0.6
 
 
-def test_evaluate_names_a_folder_that_is_no_class(digits: Path) -> None:
-    (digits / "0").rename(digits / "zero")
-    done = command("devit", "evaluate", DEMO / "bundle", "--data", digits)
-    assert_one_line_error(done, "'zero'", "class")
+def test_evaluate_names_a_folder_that_is_no_class(images: Path) -> None:
+    min(images.iterdir()).rename(images / "zebra crossing")
+    done = command("devit", "evaluate", DEMO / "bundle", "--data", images)
+    assert_one_line_error(done, "'zebra crossing'", "class")
 
 
 def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:

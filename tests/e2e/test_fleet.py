@@ -5,8 +5,10 @@ import time
 import pytest
 
 from devit_iot.services.processes import BrokerKind, FleetProcesses
-from tests.e2e.watching import DIGITS, Viewer, watching
+from tests.e2e.watching import Viewer, known_images, watching
 from tests.fleets import huge_jpeg, wait_until
+
+KNOWN = known_images()
 
 
 def start(processes: FleetProcesses, kind: BrokerKind) -> None:
@@ -18,9 +20,9 @@ def start(processes: FleetProcesses, kind: BrokerKind) -> None:
 
 def accuracy(viewer: Viewer, batch: str, count: int = 20) -> float:
     right = 0
-    for number, digit in enumerate(DIGITS[:: len(DIGITS) // count][:count]):
-        label = viewer.ask(f"{batch}-{number}", digit.payload)
-        right += label.label == digit.class_name
+    for number, image in enumerate(KNOWN[:: len(KNOWN) // count][:count]):
+        label = viewer.ask(f"{batch}-{number}", image.payload)
+        right += label.label == image.class_name
     return right / count
 
 
@@ -28,23 +30,23 @@ def test_a_fleet_lives_through_everything(processes: FleetProcesses, kind: Broke
     start(processes, kind)
     with watching(processes.url) as viewer:
         viewer.wait_online()
-        assert accuracy(viewer, "whole") >= 0.9
+        assert accuracy(viewer, "whole") >= 0.95
         assert not any(label.degraded for label in viewer.labels.values())
 
         processes.kill("node-1")  # a power cut: the will speaks for it
         wait_until(lambda: "node-1" not in viewer.online)
-        assert accuracy(viewer, "degraded") >= 0.8
+        assert accuracy(viewer, "degraded") >= 0.6
         assert viewer.labels["degraded-0"].parts_used == (0, 2, 3)
 
         processes.start_node(1)
         viewer.wait_online()
-        assert not viewer.ask("again", DIGITS[0].payload).degraded
+        assert not viewer.ask("again", KNOWN[0].payload).degraded
 
         processes.kill("aggregator")
         wait_until(lambda: "aggregator" not in viewer.online)
         processes.start_aggregator()
         viewer.wait_online()
-        assert not viewer.ask("fused-again", DIGITS[1].payload).degraded
+        assert not viewer.ask("fused-again", KNOWN[1].payload).degraded
 
         for name in ("node-0", "aggregator"):
             assert processes.terminate(name) == 0
@@ -55,15 +57,15 @@ def test_a_broker_may_die_and_come_back(processes: FleetProcesses, kind: BrokerK
     start(processes, kind)
     with watching(processes.url) as viewer:
         viewer.wait_online()
-        viewer.ask("before", DIGITS[0].payload)
+        viewer.ask("before", KNOWN[0].payload)
         processes.kill("broker")
         viewer.nodes.clear()
         viewer.aggregator = None
         time.sleep(0.5)  # so that everyone has noticed and waits
         processes.start_broker(kind)
         viewer.wait_online()
-        label = viewer.ask("after", DIGITS[0].payload)
-    assert label.label == DIGITS[0].class_name
+        label = viewer.ask("after", KNOWN[0].payload)
+    assert label.label == KNOWN[0].class_name
     assert not label.degraded
 
 
@@ -74,13 +76,13 @@ def test_rubbish_on_the_wire_harms_nobody(processes: FleetProcesses, kind: Broke
     start(processes, kind)
     with watching(processes.url) as viewer:
         viewer.wait_online()
-        for number, payload in enumerate([*RUBBISH, DIGITS[0].payload[:50]]):
+        for number, payload in enumerate([*RUBBISH, KNOWN[0].payload[:50]]):
             viewer.show(f"bad-{number}", payload)
             publish = viewer.transport.publish
             publish("devit/v1/test/features/0/node-9", payload)
             publish("devit/v1/test/nodes/node-9/status", payload)
-        label = viewer.ask("good", DIGITS[0].payload)
-        assert label.label == DIGITS[0].class_name
+        label = viewer.ask("good", KNOWN[0].payload)
+        assert label.label == KNOWN[0].class_name
         assert not label.degraded
         wait_until(lambda: sum(viewer.nodes["node-0"].refused.values()) == 6)
         wait_until(lambda: viewer.aggregator and sum(viewer.aggregator.refused.values()) == 12)
@@ -95,6 +97,6 @@ def test_every_image_of_many_cameras_gets_its_label(
     with watching(processes.url) as viewer:
         viewer.wait_online()
         for number in range(copies):
-            viewer.show(f"cam-{number}", DIGITS[number].payload)
+            viewer.show(f"cam-{number}", KNOWN[number].payload)
         wait_until(lambda: len(viewer.labels) == copies)
         assert viewer.count == copies

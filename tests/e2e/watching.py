@@ -4,9 +4,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from devit_iot.bundle import Bundle
 from devit_iot.config import BrokerConfig
-from devit_iot.decompose.data import read_image_folder
+from devit_iot.decompose.data import Sample, read_image_folder
 from devit_iot.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.services.local import LocalFleet
 from devit_iot.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
@@ -14,7 +16,13 @@ from tests.e2e.conftest import DEMO
 from tests.fleets import wait_until
 
 TOPICS = Topics("test")
-DIGITS = list(read_image_folder(DEMO / "digits.zip"))
+IMAGES = list(read_image_folder(DEMO / "images.zip"))
+
+
+def known_images() -> list[Sample]:
+    """Those that the whole fleet gets right, computed in this process."""
+    fleet = LocalFleet(Bundle(DEMO / "bundle"))
+    return [s for s in IMAGES if fleet.classify(s.payload)[0].label == s.class_name]
 
 
 class Viewer:
