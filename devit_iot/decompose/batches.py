@@ -19,8 +19,8 @@ class Pixels(Protocol):
     def __len__(self) -> int:
         """Number of images."""
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8[len(rows), size, size, 3]."""
+    def take(self, rows: NDArray[np.int64]) -> Tensor:
+        """uint8[len(rows), size, size, 3], on any device."""
 
 
 class Batches:
@@ -82,7 +82,7 @@ class Batches:
         with ThreadPoolExecutor(1) as reader:
             ready = reader.submit(self._pixels.take, steps[0])
             for rows, following in itertools.zip_longest(steps, steps[1:]):
-                pixels = torch.from_numpy(ready.result())
+                pixels = ready.result()
                 if following is not None:
                     ready = reader.submit(self._pixels.take, following)
                 images = pixels.to(self._device).permute(0, 3, 1, 2)

@@ -111,7 +111,7 @@ def _tokens(run: Context, part: SubVit, rows: NDArray[np.int64]) -> Tensor:
 
 def _golden(run: Context) -> NDArray[np.uint8]:
     """The centre of a training image, as a device would see it."""
-    pixels = run.data.pixels.take(run.data.fit[:1])[0]
+    pixels = run.data.pixels.take(run.data.fit[:1])[0].cpu().numpy()
     size = run.recipe.teacher.model.image_size
     low = (len(pixels) - size) // 2
     return np.ascontiguousarray(pixels[low : low + size, low : low + size])

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from devit_iot.decompose.batches import Pixels
 from devit_iot.decompose.context import TrainingData
@@ -21,22 +23,29 @@ from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.sources import check_same_classes, open_source
 from devit_iot.errors import DataError, ImageError
 
+MAX_DEVICE_BYTES = 8 * 2**30
 DECODERS = 8
 """Threads that decode images when they are needed."""
 
 
 class Decoded:
-    """Images in memory, uint8[count, size, size, 3]."""
+    """Images in memory: in that of the device that trains, where they are not too many.
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._images = images
+    Args:
+        images: uint8[count, size, size, 3].
+        device: that trains.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
+        home = device if images.nbytes <= MAX_DEVICE_BYTES else torch.device("cpu")
+        self._images = torch.from_numpy(images).to(home)
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def take(self, rows: NDArray[np.int64]) -> Tensor:
         """See :class:`devit_iot.decompose.batches.Pixels`."""
-        return self._images[rows]
+        return self._images[torch.from_numpy(rows).to(self._images.device)]
 
 
 class Lazy:
@@ -50,13 +59,13 @@ class Lazy:
     def __len__(self) -> int:
         return len(self._source)
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def take(self, rows: NDArray[np.int64]) -> Tensor:
         """See :class:`devit_iot.decompose.batches.Pixels`.
 
         Raises:
             DataError: an image that does not decode; its name is in the message.
         """
-        return np.stack(list(self._pool.map(self._one, rows.tolist())))
+        return torch.from_numpy(np.stack(list(self._pool.map(self._one, rows.tolist()))))
 
     def _one(self, row: int) -> NDArray[np.uint8]:
         sample = self._source.sample(row)
@@ -67,7 +76,7 @@ class Lazy:
 
 
 def read_images(
-    recipe: Recipe, base: Path, decode: Decode, progress: Progress
+    recipe: Recipe, base: Path, decode: Decode, progress: Progress, device: torch.device
 ) -> tuple[TrainingData, TrainingData]:
     """Open both splits of the recipe's data; decode them, unless the recipe says ``lazy``.
 
@@ -95,7 +104,8 @@ def read_images(
             check_headers(source, progress=count)
             pixels[split] = Lazy(source, decode)
         else:
-            pixels[split] = Decoded(decode_source(source, decode, progress=count).images)
+            decoded = decode_source(source, decode, progress=count)
+            pixels[split] = Decoded(decoded.images, device)
     nothing = np.empty(0, np.int64)
     return (
         TrainingData(train.classes, pixels["train"], train.labels, fit, held_out),

@@ -57,7 +57,7 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path:
     own = shared.sub(f"parts-{recipe.partition.parts}")
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
     with show_progress(console) as progress:
-        images, test = read_images(recipe, how.base, how.decode, progress)
+        images, test = read_images(recipe, how.base, how.decode, progress, accelerator.device)
         run = Context(recipe, how.base, shared, own, images, accelerator, progress)
         claim(run)
         trained = train(run, stage)

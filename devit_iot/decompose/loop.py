@@ -90,12 +90,14 @@ def fit(
         for step, (images, labels) in enumerate(shuffled, start=1):
             with accelerator.autocast():
                 terms = loss(wrapped, images, labels)
-            total = torch.stack(list(terms.values())).sum()
-            for name, value in {"loss": total, **terms}.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
-            if not math.isfinite(sums["loss"]):
+            stacked = torch.stack(list(terms.values()))
+            total = stacked.sum()
+            values = [total.item(), *stacked.tolist()]
+            for name, value in zip(("loss", *terms), values, strict=True):
+                sums[name] = sums.get(name, 0.0) + value
+            if not math.isfinite(values[0]):
                 raise TrainingError(
-                    f"the loss became {total.item()} in epoch {epoch + 1}; lower learning_rate or "
+                    f"the loss became {values[0]} in epoch {epoch + 1}; lower learning_rate or "
                     f"raise warmup_epochs in the recipe. The state after epoch {epoch} is kept in "
                     f"{stage.state}"
                 )

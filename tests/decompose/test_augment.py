@@ -168,12 +168,12 @@ def test_mixing_can_be_left_out() -> None:
 def coloured(count: int) -> NDArray[np.uint8]:
     """Image i is of one colour, i."""
     colours = np.arange(count, dtype=np.uint8)[:, None, None, None]
-    return np.broadcast_to(colours, (count, 4, 4, 3))
+    return np.tile(colours, (1, 4, 4, 3))
 
 
 def make(rows: Sequence[int], batch: int, share: tuple[int, int] = (0, 1)) -> Batches:
     return Batches(
-        Decoded(coloured(256)),
+        Decoded(coloured(256), torch.device("cpu")),
         np.arange(256) * 7,
         np.array(rows),
         Augment(NOTHING, AS_IT_IS, 4, mix=False),

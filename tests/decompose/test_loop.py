@@ -44,7 +44,12 @@ def batches() -> Batches:
         AugmentConfig(flip=0.5, rotate_deg=10), Normalisation((0.5,) * 3, (0.3,) * 3), 8, mix=True
     )
     return Batches(
-        Decoded(images), labels, np.arange(50), augment, batch=16, device=torch.device("cpu")
+        Decoded(images, torch.device("cpu")),
+        labels,
+        np.arange(50),
+        augment,
+        batch=16,
+        device=torch.device("cpu"),
     )
 
 
