@@ -1,6 +1,6 @@
 """What every stage of a run needs, built once from the recipe."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,20 +34,6 @@ class TrainingData(NamedTuple):
     labels: NDArray[np.int64]
     fit: NDArray[np.int64]
     held_out: NDArray[np.int64]
-
-    def of_classes(
-        self, rows: NDArray[np.int64], group: Iterable[int]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Those of ``rows`` that show a class of ``group``; and labels counted within it, or -1.
-
-        Returns:
-            int64 rows, and int64[count] labels for all images.
-        """
-        place = np.full(len(self.classes), -1)
-        chosen = list(group)
-        place[chosen] = np.arange(len(chosen))
-        labels = place[self.labels]
-        return rows[labels[rows] >= 0], labels
 
 
 class Context(NamedTuple):

@@ -1,7 +1,5 @@
 """Sub-task distillation: each part learns its classes from its teacher (METHOD, stage 3)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +8,7 @@ from devit_iot.decompose.loop import Loss, Losses, fit
 from devit_iot.decompose.losses import cross_entropy, imitation, relations, soft_targets
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.recipe import Recipe
+from devit_iot.decompose.subtask import SubTask
 from devit_iot.decompose.teach import store_result
 
 FIRST_STAGE = 1000
@@ -17,22 +16,22 @@ FIRST_STAGE = 1000
 
 
 def distill_part(
-    run: Context, index: int, group: Sequence[int], student: Classifier, teacher: Classifier
+    run: Context, task: SubTask, student: Classifier, teacher: Classifier
 ) -> Classifier:
-    """Train part ``index`` on the images of its classes, or take the one that is stored.
+    """Train one part on the images of its task, or take the one that is stored.
 
     Raises:
         TrainingError: the training diverged.
     """
-    name = f"distilled-{index}"
+    name = f"distilled-{task.part}"
     if run.lacks(run.folder, name):
         config = run.recipe.distill.train
-        rows, labels = run.data.of_classes(run.data.fit, group)
+        rows, labels = task.taught(run.data), task.labels(run.data)
         batches = run.batches(rows, labels, batch=config.batch, mix=True)
-        stage = run.stage(name, config, FIRST_STAGE + index, run.folder)
+        stage = run.stage(name, config, FIRST_STAGE + task.part, run.folder)
         loss = distillation(run.recipe, student, teacher)
         trained = fit(student, batches, loss, stage, run.accelerator)
-        store_result(run, run.folder, name, student, group, trained)
+        store_result(run, run.folder, name, student, task, trained)
     return run.folder.load_model(name, run.device)
 
 

@@ -148,12 +148,15 @@ class DistillConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         imitation: METHOD's alpha: share of the teacher's classes against the labels.
         temperature: of the teacher's classes; 0 takes its best one as a label, as METHOD does.
         relations: weights of the relation losses of Q, K and V in the middle block.
+        others: share of the other groups' images that each part sees too. METHOD has 0: then a part
+            knows its own classes only; otherwise it is taught all of them.
     """
 
     train: StageConfig
     imitation: Probability = 0.5
     temperature: NonNegativeFloat = 0.0
     relations: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (0.2, 0.1, 0.3)
+    others: Share = 0.0
 
 
 class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

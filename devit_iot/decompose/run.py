@@ -13,6 +13,7 @@ from devit_iot.decompose.fold import F64
 from devit_iot.decompose.models import Classifier, SubVit
 from devit_iot.decompose.partition import Groups, partition, partition_by_similarity
 from devit_iot.decompose.shrink import shrink_part
+from devit_iot.decompose.subtask import sub_tasks
 from devit_iot.decompose.teach import restrict, train_part_teacher, train_teacher, train_template
 
 STAGES = ("partition", "shrink", "distill", "ensemble", "run")
@@ -65,15 +66,15 @@ def train(run: Context, until: str = "ensemble") -> Trained | None:
     last = STAGES.index(until)
     template = train_template(run, teacher) if last >= STAGES.index("shrink") else teacher
     parts = []
-    for index, group in enumerate(groups):
-        part_teacher = train_part_teacher(run, index, group, teacher)
+    for task in sub_tasks(groups, run.recipe.distill.others):
+        part_teacher = train_part_teacher(run, task, teacher)
         if last < STAGES.index("shrink"):
             continue
-        source = part_teacher if template is teacher else restrict(template, group)
-        student = shrink_part(run, index, group, source)
+        source = part_teacher if template is teacher else restrict(template, task.scope)
+        student = shrink_part(run, task, source)
         if last < STAGES.index("distill"):
             continue
-        parts.append(distill_part(run, index, group, student, part_teacher))
+        parts.append(distill_part(run, task, student, part_teacher))
     if last < STAGES.index("ensemble"):
         return None
     fleet = train_ensemble(run, parts, teacher)

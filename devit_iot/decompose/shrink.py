@@ -1,7 +1,5 @@
 """Rank, search a policy within a budget, and cut: a part's student (METHOD, stage 2)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,12 +13,13 @@ from devit_iot.decompose.loop import Trained
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.policy import Policy
 from devit_iot.decompose.search import search
+from devit_iot.decompose.subtask import SubTask
 from devit_iot.decompose.teach import store_result
 from devit_iot.spec import macs
 
 
-def shrink_part(run: Context, index: int, group: Sequence[int], template: Classifier) -> Classifier:
-    """Cut part ``index`` out of ``template``, or take the one that is stored.
+def shrink_part(run: Context, task: SubTask, template: Classifier) -> Classifier:
+    """Cut one part out of ``template``, or take the one that is stored.
 
     Heads and neurons are ranked on training images of the part's classes, candidates compared on
     held-out ones, each with what stays made up for what went.
@@ -28,12 +27,12 @@ def shrink_part(run: Context, index: int, group: Sequence[int], template: Classi
     Raises:
         SpecError: nothing within the budget.
     """
-    name = f"shrunk-{index}"
+    name = f"shrunk-{task.part}"
     if run.lacks(run.folder, name):
         config = run.recipe.shrink
-        images = _images(run, run.data.fit, group)
+        images = _images(run, run.data.fit, task)
         importance, moments = rank(template, images), measure(template, images)
-        held_out = _images(run, run.data.held_out, group)
+        held_out = _images(run, run.data.held_out, task)
         loss = HeldOut(template, held_out, moments=moments)
         tried = 0
 
@@ -47,21 +46,21 @@ def shrink_part(run: Context, index: int, group: Sequence[int], template: Classi
             template.spec,
             importance,
             counted,
-            ratio=run.recipe.macs_budget(index) / macs(template.spec),
+            ratio=run.recipe.macs_budget(task.part) / macs(template.spec),
             method=config.search,
             evaluations=config.candidates,
-            seed=run.recipe.seed + index,
+            seed=run.recipe.seed + task.part,
         )
         if run.accelerator.is_main_process:
-            run.folder.store(f"policy-{index}", found.policy)
+            run.folder.store(f"policy-{task.part}", found.policy)
         student = compensate(template, found.policy, moments)
-        store_result(run, run.folder, name, student, group, Trained())
+        store_result(run, run.folder, name, student, task, Trained())
     return run.folder.load_model(name, run.device)
 
 
-def _images(run: Context, rows: NDArray[np.int64], group: Sequence[int]) -> Tensor:
+def _images(run: Context, rows: NDArray[np.int64], task: SubTask) -> Tensor:
     """A fixed choice of normalised images of the group's classes."""
-    mine, _ = run.data.of_classes(rows, group)
+    mine = task.own(run.data, rows)
     chosen = np.random.default_rng(run.recipe.seed).permutation(mine)[: run.recipe.shrink.images]
     batches = run.batches(np.sort(chosen), run.data.labels).in_order()
     return torch.cat([images for images, _ in batches])

@@ -13,6 +13,7 @@ from devit_iot.decompose.losses import cross_entropy, soft_targets
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.recipe import NetworkConfig
 from devit_iot.decompose.results import ModelResult
+from devit_iot.decompose.subtask import SubTask, whole_task
 from devit_iot.decompose.weights import load_checkpoint
 from devit_iot.spec import macs
 
@@ -57,30 +58,28 @@ def _train_network(run: Context, name: str, config: NetworkConfig, index: int) -
             batches = run.batches(run.data.fit, run.data.labels, batch=config.train.batch, mix=True)
             stage = run.stage(name, config.train, index, run.shared)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
-        everything = range(len(run.data.classes))
-        store_result(run, run.shared, name, model.eval(), everything, trained)
+        task = whole_task(len(run.data.classes))
+        store_result(run, run.shared, name, model.eval(), task, trained)
     return run.shared.load_model(name, run.device)
 
 
-def train_part_teacher(
-    run: Context, index: int, group: Sequence[int], teacher: Classifier
-) -> Classifier:
-    """The teacher of part ``index``: ``teacher`` with the heads of ``group``, fine-tuned on it.
+def train_part_teacher(run: Context, task: SubTask, teacher: Classifier) -> Classifier:
+    """The teacher of one part: ``teacher`` with the heads of its classes, fine-tuned on them.
 
     Raises:
         TrainingError: the training diverged.
     """
-    name = f"part-teacher-{index}"
+    name = f"part-teacher-{task.part}"
     config = run.recipe.teacher.part
     if run.lacks(run.folder, name):
-        model = restrict(teacher, group)
+        model = restrict(teacher, task.scope)
         trained = Trained()
         if config is not None:
-            rows, labels = run.data.of_classes(run.data.fit, group)
+            rows, labels = task.taught(run.data), task.labels(run.data)
             batches = run.batches(rows, labels, batch=config.batch, mix=True)
-            stage = run.stage(name, config, PART_TEACHER_STAGE + index, run.folder)
+            stage = run.stage(name, config, PART_TEACHER_STAGE + task.part, run.folder)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
-        store_result(run, run.folder, name, model, group, trained)
+        store_result(run, run.folder, name, model, task, trained)
     return run.folder.load_model(name, run.device)
 
 
@@ -94,11 +93,12 @@ def restrict(model: Classifier, group: Sequence[int]) -> Classifier:
     return smaller.eval()
 
 
-def held_out_top1(run: Context, model: Classifier, group: Sequence[int]) -> float:
-    """Share of the held-out images of ``group`` that ``model`` gets right."""
-    rows, labels = run.data.of_classes(run.data.held_out, group)
+def held_out_top1(run: Context, model: Classifier, task: SubTask) -> float:
+    """Share of the held-out images of the task's group that ``model`` tells from each other."""
+    rows = task.own(run.data, run.data.held_out)
     scores = run.predict(lambda images: model(images).logits.mean(dim=1), rows)
-    return float((scores.argmax(dim=1) == torch.from_numpy(labels[rows])).float().mean())
+    best = torch.tensor(task.own_places)[scores[:, task.own_places].argmax(dim=1)]
+    return float((best == torch.from_numpy(task.labels(run.data)[rows])).float().mean())
 
 
 def _supervised(run: Context) -> Loss:
@@ -118,11 +118,11 @@ def store_result(
     folder: RunFolder,
     name: str,
     model: Classifier,
-    group: Sequence[int],
+    task: SubTask,
     trained: Trained,
 ) -> None:
     """Store ``model`` and what is known of it; by one process, the others wait."""
-    top1 = held_out_top1(run, model, group)
+    top1 = held_out_top1(run, model, task)
     if run.accelerator.is_main_process:
         result = ModelResult(
             macs(model.spec), parameters(model), top1, trained.history, trained.seconds

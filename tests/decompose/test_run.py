@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -17,6 +18,7 @@ from devit_iot.cli.decompose import decompose
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.decompose.data import write_image_zip
 from devit_iot.decompose.digits import read_digits
+from devit_iot.decompose.folder import RunFolder
 from devit_iot.engine.base import load_engine
 from devit_iot.spec import macs
 
@@ -167,6 +169,15 @@ def test_another_number_of_parts_shares_the_teacher(base: Path) -> None:
     assert run(base, "partition", "--parts", "4", "--macs", "0.3").exit_code == 0
     assert (base / "run/teacher.safetensors").stat().st_mtime_ns == before
     assert (base / "run/parts-4/partition.json").exists()
+
+
+def test_parts_that_see_other_classes_know_them_all(base: Path) -> None:
+    text = RECIPE.replace("[distill.train]", "[distill]\nothers = 0.5\n\n[distill.train]")
+    (base / "small.toml").write_text(text)
+    assert run(base, "distill").exit_code == 0
+    folder = RunFolder(base / "run/parts-2")
+    for part in range(2):
+        assert folder.load_model(f"distilled-{part}", torch.device("cpu")).classes == 4
 
 
 def test_a_folder_belongs_to_one_recipe(base: Path) -> None:
