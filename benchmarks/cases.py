@@ -1,0 +1,147 @@
+"""What a latency benchmark compares: a teacher and the parts that stand for it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot import spec as shapes
+from devit_iot.bundle import Bundle, PartData, write_bundle
+from devit_iot.decompose.budget import Budget
+from devit_iot.decompose.fold import F32, Normalisation
+from devit_iot.decompose.importer import IMAGENET
+from devit_iot.decompose.recipe import Recipe, load_recipe
+from devit_iot.decompose.reference import with_golden
+from devit_iot.engine.base import Engine, load_engine
+from devit_iot.engine.native import NativeEngine
+from devit_iot.errors import ConfigError
+from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec, macs
+
+CLASSES = {"imagenet": 1000, "cars": 196, "cifar100": 100, "flowers102": 102, "digits": 10}
+NEURONS = 8
+"""Neurons of a part come in groups of this size."""
+
+
+class Case(NamedTuple):
+    """One teacher and its fleet.
+
+    Attributes:
+        parts: the fleet's shapes, one per device.
+        bundles: of teacher and fleet, whose weights are taken; None for random ones.
+    """
+
+    name: str
+    teacher: SubVitSpec
+    parts: tuple[SubVitSpec, ...]
+    classes: int
+    normalisation: Normalisation = IMAGENET
+    bundles: tuple[Bundle, Bundle] | None = None
+
+    def part_engines(self) -> list[tuple[SubVitSpec, Engine]]:
+        """On one thread; of parts with random weights one of each shape, for they are alike."""
+        if self.bundles is not None:
+            fleet = self.bundles[1]
+            return [(s, load_engine(fleet, i, threads=1)) for i, s in enumerate(self.parts)]
+        different = dict.fromkeys(self.parts)
+        return [
+            (spec, NativeEngine(spec, random_tensors(spec, seed), threads=1, isa=""))
+            for seed, spec in enumerate(different, start=1)
+        ]
+
+
+def recipe_case(name: str) -> Case:
+    """The geometries of a recipe.
+
+    Raises:
+        ConfigError: no such recipe, or its number of classes is not known.
+    """
+    recipe, _ = load_recipe(name)
+    if recipe.data.source not in CLASSES:
+        raise ConfigError(
+            f"recipe '{name}' has the data source '{recipe.data.source}'; the number of classes is "
+            f"known of {', '.join(CLASSES)}"
+        )
+    parts = tuple(part_spec(recipe, part) for part in range(recipe.partition.parts))
+    classes = CLASSES[recipe.data.source]
+    return Case(recipe.name, recipe.teacher.model, parts, classes, recipe.data.normalisation)
+
+
+def bundle_case(fleet: Path, teacher: Path) -> Case:
+    """A fleet's bundle against its teacher's, a bundle of one part."""
+    many, one = Bundle(fleet), Bundle(teacher)
+    if len(one.manifest.parts) != 1:
+        raise ConfigError(f"{teacher} has {len(one.manifest.parts)} parts; a teacher is one")
+    if len(many.manifest.classes) != len(one.manifest.classes):
+        raise ConfigError(f"{fleet} and {teacher} do not know equally many classes")
+    parts = tuple(part.spec for part in many.manifest.parts)
+    classes = len(many.manifest.classes)
+    return Case(many.manifest.name, one.part(0).spec, parts, classes, bundles=(one, many))
+
+
+def part_spec(recipe: Recipe, part: int) -> SubVitSpec:
+    """A part of the recipe's budget whose layers all keep the same share of heads and neurons.
+
+    The search for a policy shifts heads and neurons between layers, at the same total.
+
+    Raises:
+        ConfigError: no such share comes close to the budget.
+    """
+    template = (recipe.student or recipe.teacher).model
+    budget = Budget(template, recipe.macs_budget(part) / macs(template), NEURONS)
+    even = np.ones(len(template.blocks))
+    draft = budget.fit(even, even)
+    if draft is None:
+        raise ConfigError(f"recipe '{recipe.name}': no even share of its layers fits part {part}")
+    counts = zip(draft.heads.tolist(), draft.neurons.tolist(), strict=True)
+    blocks = tuple(BlockSpec(heads, neurons) for heads, neurons in counts)
+    small = msgspec.structs.replace(template, blocks=blocks)
+    small.validate()
+    return small
+
+
+def random_tensors(spec: SubVitSpec, seed: int) -> dict[str, F32]:
+    """Engine tensors that keep every intermediate near 1."""
+    rng = np.random.default_rng(seed)
+    tensors = {t.name: random_array(rng, t.shape) for t in shapes.tensors(spec)}
+    tensors["tokenizer.0.weight" if spec.tokenizer else "patch_embed.weight"] /= 64  # raw pixels
+    return tensors
+
+
+def random_array(rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
+    """Normal, its variance the inverse of what one output sums up."""
+    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else shape[0]
+    values: F32 = rng.standard_normal(shape, np.float32)
+    return values / np.float32(fan_in**0.5)
+
+
+def random_image(spec: SubVitSpec, seed: int = 0) -> NDArray[np.uint8]:
+    """Noise, as the decoder would hand it over."""
+    side = spec.image_size
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+
+
+def stand_in_fleet(path: Path, feature_dims: tuple[int, ...], classes: int) -> Bundle:
+    """A fleet whose messages and fusion are as large as the real one's, and that computes nothing.
+
+    Each part is one block on one patch of 8 pixels.
+    """
+    rng = np.random.default_rng(0)
+    parts = []
+    for index, dim in enumerate(feature_dims):
+        spec = SubVitSpec(
+            image_size=8, resize_size=8, patch_size=8, embed_dim=dim, head_dim=4, prefix_tokens=1,
+            blocks=(BlockSpec(1, NEURONS),),
+        )  # fmt: skip
+        tensors = with_golden(spec, random_tensors(spec, index), random_image(spec))
+        parts.append(PartData(spec, tuple(range(index, classes, len(feature_dims))), tensors))
+    shape = FusionSpec(classes, feature_dims)
+    fusion: Mapping[str, F32] = {
+        t.name: random_array(rng, t.shape) for t in shapes.fusion_tensors(shape)
+    }
+    names = [f"class-{index}" for index in range(classes)]
+    return write_bundle(
+        path, name="stand-in", classes=names, parts=parts, fusion=fusion, provenance={}
+    )

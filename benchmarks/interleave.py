@@ -1,0 +1,57 @@
+"""Times contenders in turn, so that whatever disturbs the machine disturbs all of them."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+_WARM_S = 0.1
+
+
+class Timing(NamedTuple):
+    """Milliseconds of one call: median and 90th percentile of ``count`` calls."""
+
+    median: float
+    p90: float
+    count: int
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], object]], *, seconds: float, least: int, most: int
+) -> dict[str, Timing]:
+    """Run the contenders round-robin.
+
+    Before each measured call stands one that is not measured: the weights of a small network are
+    in the cache again, as they are on a device that runs nothing else. A network whose call takes
+    more than 0.1 s is too large for that to matter.
+
+    Args:
+        contenders: by name.
+        seconds: after which no round begins.
+        least: rounds, whatever they take.
+        most: rounds.
+    """
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for run in contenders.values():
+        run()
+    end = time.perf_counter() + seconds
+    for number in range(most):
+        if number >= least and time.perf_counter() > end:
+            break
+        for name, run in contenders.items():
+            taken = _seconds(run)
+            found[name].append(taken if taken > _WARM_S else _seconds(run))
+    return {name: summary(values) for name, values in found.items()}
+
+
+def summary(seconds: list[float]) -> Timing:
+    """Of measured calls."""
+    median, p90 = np.percentile(seconds, (50, 90)) * 1e3
+    return Timing(float(median), float(p90), len(seconds))
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin

@@ -1,0 +1,280 @@
+"""The latency of a teacher on one core against its fleet's: slowest part, transport and fusion.
+
+python benchmarks/latency.py [--case RECIPE ...] [--fleet BUNDLE --teacher BUNDLE ...] [--json]
+
+See benchmarks/README.md for what is measured and how.
+"""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import msgspec
+import numpy as np
+from cases import Case, bundle_case, random_image, recipe_case, stand_in_fleet
+from interleave import Timing, interleave
+from teachers import load_teacher
+from threadpoolctl import threadpool_limits
+from transport import Transport, image_file, measure
+
+from devit_iot import _core
+from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.engine.base import Engine
+from devit_iot.engine.fusion import Fusion
+from devit_iot.errors import BrokerError, ConfigError
+from devit_iot.services.processes import BrokerKind, find_broker
+from devit_iot.spec import SubVitSpec, macs
+
+RECIPES = ("imagenet-vit-l", "imagenet-deit", "cifar100-cct", "cifar100-small", "flowers-deit")
+"""``cars`` has the geometries of imagenet-deit."""
+LARGE_MACS = 30e9
+_LEAST, _MOST = 5, 300
+_FUSION_SECONDS = 1.0
+_BUSY_MS = 5.0
+
+
+class Options(NamedTuple):
+    """Of a run, for every case."""
+
+    seconds: float
+    frames: int
+    broker: BrokerKind
+    onnx: bool
+    quick: bool
+
+
+class Contender(NamedTuple):
+    """One network on one thread.
+
+    Attributes:
+        mmacs: millions of multiply-accumulates of one image.
+        share: of the core's peak rate of multiply-adds.
+    """
+
+    mmacs: float
+    ms: Timing
+    share: float
+
+
+class Result(NamedTuple):
+    """Of one case; milliseconds.
+
+    Attributes:
+        peak_gflops: of the core, while this case ran.
+        teacher_onnx: by opset of the graph.
+        fleet_ms: the slowest part, the transport and the fusion together.
+        ratio_onnx: of the faster ``teacher_onnx`` to ``fleet_ms``, medians; None without one.
+        ratio_native: likewise, of ``teacher_native``.
+        errors: of the teacher's contenders against torch, relative; empty if not compared.
+    """
+
+    case: str
+    detail: str
+    peak_gflops: float
+    teacher_native: Contender
+    teacher_onnx: dict[str, Contender]
+    parts: list[Contender]
+    transport: Transport
+    fusion: Timing
+    fleet_ms: float
+    ratio_onnx: float | None
+    ratio_native: float
+    errors: dict[str, float]
+
+
+def run_case(case: Case, options: Options) -> Result:
+    """Measure networks, fusion and transport, one after the other: none disturbs another."""
+    with_onnx = options.onnx and not (options.quick and macs(case.teacher) > LARGE_MACS)
+    _say(f"{case.name}: loading")
+    teacher = load_teacher(case, with_onnx=with_onnx)
+    engines = case.part_engines()
+    runs: dict[str, Callable[[], object]] = {"native": teacher.native, **teacher.onnx}
+    runs |= {f"part {i}": _runner(engine, spec) for i, (spec, engine) in enumerate(engines)}
+    _say(f"{case.name}: timing {len(runs)} networks, about {options.seconds:g} s")
+    peak = _core.fma_peak()
+    times = interleave(runs, seconds=options.seconds, least=_LEAST, most=_MOST)
+    peak = max(peak, _core.fma_peak())
+    with tempfile.TemporaryDirectory(prefix="devit-latency-") as folder:
+        dims = tuple(part.feature_dim for part in case.parts)
+        fleet = stand_in_fleet(Path(folder) / "bundle", dims, case.classes)
+        fused = _time_fusion(Fusion(fleet))
+        _say(f"{case.name}: {options.frames} images through {options.broker}")
+        payload = image_file(case.teacher.image_size)
+        transport = measure(fleet, payload, broker=options.broker, frames=options.frames)
+    if transport.fusing > fused.median + _BUSY_MS:
+        _say(
+            f"{case.name}: WARNING: the aggregator fused in {transport.fusing:.1f} ms, alone it "
+            f"takes {fused.median:.1f}: requests queued, and the transport is too long; leave the "
+            "machine to this benchmark, with OMP_NUM_THREADS=1"
+        )
+
+    def contender(name: str, spec: SubVitSpec) -> Contender:
+        timing = times[name]
+        rate = 2e-6 * macs(spec) / timing.median
+        return Contender(macs(spec) / 1e6, timing, rate / peak)
+
+    native = contender("native", case.teacher)
+    opsets = {name: contender(name, case.teacher) for name in teacher.onnx}
+    onnx = _fastest(opsets) if opsets else None
+    parts = [contender(f"part {i}", spec) for i, (spec, _) in enumerate(engines)]
+    total = _slowest(parts).ms.median + transport.transport + fused.median
+    return Result(
+        case=case.name,
+        detail=teacher.detail,
+        peak_gflops=peak,
+        teacher_native=native,
+        teacher_onnx=opsets,
+        parts=parts,
+        transport=transport,
+        fusion=fused,
+        fleet_ms=total,
+        ratio_onnx=onnx.ms.median / total if onnx else None,
+        ratio_native=native.ms.median / total,
+        errors=teacher.errors,
+    )
+
+
+def _runner(engine: Engine, spec: SubVitSpec) -> Callable[[], object]:
+    image = random_image(spec)
+    return lambda: engine.features(image)
+
+
+def _time_fusion(fusion: Fusion) -> Timing:
+    """What the aggregator does with a request's features: scores, and the best five classes."""
+    rng = np.random.default_rng(0)
+    features = {
+        part: rng.standard_normal(dim, np.float32) for part, dim in enumerate(fusion.feature_dims)
+    }
+    run = {"fusion": lambda: fusion.rank(fusion.logits(features))}
+    return interleave(run, seconds=_FUSION_SECONDS, least=_LEAST, most=_MOST)["fusion"]
+
+
+def _slowest(parts: Sequence[Contender]) -> Contender:
+    return max(parts, key=lambda part: part.ms.median)
+
+
+def _fastest(opsets: Mapping[str, Contender]) -> Contender:
+    return min(opsets.values(), key=lambda opset: opset.ms.median)
+
+
+HEAD = (
+    "case", "teacher MMACs", "part MMACs", "teacher native ms", "teacher ORT ms",
+    "slowest part ms", "transport ms", "fusion ms", "ratio vs ORT", "ratio vs native",
+)  # fmt: skip
+
+
+def table(results: Sequence[Result]) -> str:
+    """In Markdown; times are ``median / 90th percentile (share of the peak)``."""
+    rows = [HEAD, tuple("---" for _ in HEAD), *(_row(result) for result in results)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    part, ratio = _slowest(result.parts), result.ratio_onnx
+    return (
+        result.case,
+        f"{result.teacher_native.mmacs:.0f}",
+        f"{part.mmacs:.0f}",
+        _cell(result.teacher_native),
+        _cell(_fastest(result.teacher_onnx)) if result.teacher_onnx else "-",
+        _cell(part),
+        f"{result.transport.transport:.2f}",
+        f"{result.fusion.median:.3f}",
+        "-" if ratio is None else f"{ratio:.2f}",
+        f"{result.ratio_native:.2f}",
+    )
+
+
+def _cell(contender: Contender) -> str:
+    digits = 1 if contender.ms.median >= 100 else 2  # noqa: PLR2004
+    median, p90 = contender.ms.median, contender.ms.p90
+    return f"{median:.{digits}f} / {p90:.{digits}f} ({contender.share:.0%})"
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "processor": platform.machine(),
+        "isa": _core.select_isa(),
+        "cores": os.cpu_count(),
+        "load": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _broker(name: str | None) -> BrokerKind:
+    if name is None:
+        return find_broker()
+    if name == "mosquitto" and not shutil.which("mosquitto"):
+        raise BrokerError("mosquitto is not on PATH: install it, or take --broker amqtt")
+    return "amqtt" if name == "amqtt" else "mosquitto"
+
+
+@click.command()
+@click.option("--case", "recipes", multiple=True, help="Recipe; default: the five shipped ones.")
+@click.option("--fleet", "fleets", multiple=True, type=click.Path(path_type=Path))
+@click.option("--teacher", "teachers", multiple=True, type=click.Path(path_type=Path))
+@click.option("--seconds", default=60.0, show_default=True, help="Time limit of a case's networks.")
+@click.option("--frames", default=200, show_default=True, type=click.IntRange(1))
+@click.option("--broker", type=click.Choice(["mosquitto", "amqtt"]), help="As devit demo.")
+@click.option("--quick", is_flag=True, help="No ONNX export of a teacher over 30 GMACs.")
+@click.option("--without-onnx", is_flag=True, help="Only the native engine.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@one_line_errors
+def main(  # noqa: PLR0913 - one per option
+    *,
+    recipes: tuple[str, ...],
+    fleets: tuple[Path, ...],
+    teachers: tuple[Path, ...],
+    seconds: float,
+    frames: int,
+    broker: str | None,
+    quick: bool,
+    without_onnx: bool,
+    as_json: bool,
+) -> None:
+    """Time a teacher on one core against its fleet."""
+    if len(fleets) != len(teachers):
+        raise ConfigError(f"{len(fleets)} --fleet and {len(teachers)} --teacher: give pairs")
+    set_up_logging("human", "error")
+    names = recipes or (() if fleets else RECIPES)
+    cases = [recipe_case(name) for name in names]
+    cases += [bundle_case(*pair) for pair in zip(fleets, teachers, strict=True)]
+    options = Options(seconds, frames, _broker(broker), not without_onnx, quick)
+    machine = _machine()
+    with threadpool_limits(1):  # numpy multiplies by the classifier's matrix
+        results = [run_case(case, options) for case in cases]
+    if as_json:
+        named = [_as_dict(result) for result in results]
+        report = {"machine": machine, "broker": options.broker, "cases": named}
+        click.echo(msgspec.json.encode(report))
+        return
+    click.echo(", ".join(f"{name} {value}" for name, value in machine.items()))
+    for result in results:
+        shown = ", ".join(f"{name} {error:.1e}" for name, error in result.errors.items())
+        click.echo(
+            f"{result.case}: {result.detail}, FMA peak of one core {result.peak_gflops:.1f} "
+            f"GFLOP/s, distance from torch: {shown or 'not measured'}; "
+            f"{result.transport.payload} bytes through {options.broker}"
+        )
+    click.echo(table(results))
+
+
+def _as_dict(value: object) -> object:
+    """Named tuples as objects, not arrays."""
+    if hasattr(value, "_asdict"):
+        return {name: _as_dict(item) for name, item in value._asdict().items()}
+    if isinstance(value, dict):
+        return {name: _as_dict(item) for name, item in value.items()}
+    return [_as_dict(item) for item in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The latency benchmark runs, on networks so small that its figures mean nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fleets import make_bundle
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "latency.py"
+BRIEF = ("--seconds", "0.1", "--frames", "5", "--without-onnx")
+
+
+def latency(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_a_recipe_and_two_bundles_are_compared(tmp_path: Path) -> None:
+    fleet = make_bundle(tmp_path / "fleet", parts=3)
+    teacher = make_bundle(tmp_path / "teacher", parts=1)
+    done = latency(
+        *("--case", "digits", "--fleet", fleet.path, "--teacher", teacher.path, *BRIEF, "--json")
+    )
+    assert done.returncode == 0, done.stderr
+    digits, bundles = json.loads(done.stdout)["cases"]
+    assert [len(digits["parts"]), len(bundles["parts"])] == [1, 3]  # of equal parts one
+    assert digits["parts"][0]["mmacs"] <= 0.3 * digits["teacher_native"]["mmacs"]
+    assert digits["errors"]["native"] < 1e-5
+    for case in (digits, bundles):
+        slowest = max(part["ms"]["median"] for part in case["parts"])
+        fleet_ms = slowest + case["transport"]["transport"] + case["fusion"]["median"]
+        assert case["fleet_ms"] == pytest.approx(fleet_ms)
+        ratio = case["teacher_native"]["ms"]["median"] / fleet_ms
+        assert case["ratio_native"] == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--case", "nothing"], "no recipe 'nothing'"),
+        (["--fleet", "somewhere"], "give pairs"),
+        (["--fleet", "nowhere", "--teacher", "nowhere"], "is not a bundle"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(arguments: list[str], word: str) -> None:
+    done = latency(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert word in done.stderr
