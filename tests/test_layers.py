@@ -140,3 +140,20 @@ def test_a_board_loads_no_extra(module: str) -> None:
         check=True,
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("given", [{}, {"OPENBLAS_NUM_THREADS": "3"}])
+def test_services_fuse_on_one_core_unless_told_otherwise(given: dict[str, str]) -> None:
+    """Set before numpy, which reads it once."""
+    code = (
+        "import sys, os, devit_iot.cli; assert 'numpy' not in sys.modules;"
+        "print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join([str(ROOT), *filter(None, sys.path)]), **given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [given.get("OPENBLAS_NUM_THREADS", "1")]
