@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
 from devit_iot.cli.evaluate import evaluate as command
-from devit_iot.decompose.evaluate import Fused, calibration_error, evaluate
+from devit_iot.decompose.evaluate import Fused, calibration_error
 from devit_iot.errors import DataError
 from devit_iot.services.local import LocalFleet
 from devit_iot.spec import macs
@@ -65,9 +65,9 @@ def test_every_choice_of_lost_parts_is_counted(parts: int) -> None:
     for part in range(parts):
         fusion[f"parts.{part}.weight"] = rng.normal(size=(3, 4 + part)).astype(np.float32)
         fusion[f"parts.{part}.mean"] = rng.normal(size=3).astype(np.float32)
-    found = evaluate(features, fusion, labels)
-    assert [lost.count for lost in found.by_count] == list(range(parts))
-    for lost in found.by_count:
+    found = Fused(features, fusion, labels)
+    assert found.counts() == list(range(parts))
+    for lost in map(found.lose, found.counts()):
         wanted = {
             choice: brute_force(features, fusion, labels, choice)
             for choice in itertools.combinations(range(parts), lost.count)
@@ -75,9 +75,7 @@ def test_every_choice_of_lost_parts_is_counted(parts: int) -> None:
         assert lost.mean == pytest.approx(np.mean(list(wanted.values())))
         assert lost.worst == min(wanted.values())
         assert wanted[lost.worst_parts] == lost.worst
-    assert found.whole == brute_force(features, fusion, labels, ())
-    for part, top1 in enumerate(found.single):
-        assert top1 == brute_force(features, fusion, labels, (part,))
+    assert found.top1([]) == brute_force(features, fusion, labels, ())
 
 
 def test_too_many_choices_are_refused_or_left_out() -> None:

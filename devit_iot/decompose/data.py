@@ -236,24 +236,6 @@ def write_image_zip(path: Path, samples: Iterable[Sample]) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def decode_images(samples: Iterable[Sample], decode: Decode) -> ImageSet:
-    """Decode every sample; the sorted folder names are the classes.
-
-    Raises:
-        DataError: no sample, or one that does not decode; its name is in the message.
-    """
-    names, images = [], []
-    for sample in samples:
-        names.append(sample.class_name)
-        images.append(_decode(sample, decode))
-    if not images:
-        raise DataError("the data set holds no image")
-    classes = tuple(sorted(set(names)))
-    label = {name: index for index, name in enumerate(classes)}
-    labels = np.array([label[name] for name in names], np.int64)
-    return ImageSet(classes, np.stack(images), labels)
-
-
 def _decode(sample: Sample, decode: Decode) -> NDArray[np.uint8]:
     try:
         return decode(sample.payload)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.decompose.fold import F32, F64
+from devit_iot.decompose.fold import F32
 from devit_iot.errors import DataError
 
 MAX_COMBINATIONS = 5000
@@ -30,24 +30,6 @@ class LostParts(msgspec.Struct, frozen=True):
     mean: float
     worst: float
     worst_parts: tuple[int, ...] = ()
-
-
-class Evaluation(msgspec.Struct, frozen=True):
-    """Top-1 accuracies, as fractions.
-
-    Attributes:
-        single: with only part i lost, by i.
-        by_count: for every number of lost parts that has few enough combinations to try them all,
-            none lost first, all lost excluded.
-    """
-
-    single: tuple[float, ...]
-    by_count: tuple[LostParts, ...]
-
-    @property
-    def whole(self) -> float:
-        """Top-1 of the whole fleet."""
-        return self.by_count[0].mean
 
 
 class Fused:
@@ -103,21 +85,6 @@ class Fused:
         """The numbers of lost parts, from 0 to all but one, that :meth:`lose` accepts."""
         parts = len(self._changes)
         return [count for count in range(parts) if math.comb(parts, count) <= MAX_COMBINATIONS]
-
-
-def evaluate(
-    features: Sequence[F64], fusion: Mapping[str, F32], labels: NDArray[np.int64]
-) -> Evaluation:
-    """Fuse the features of a labelled set with every choice of lost parts.
-
-    Args:
-        features: per part, float64[images, feature_dim].
-        fusion: the tensors of :func:`devit_iot.spec.fusion_tensors`.
-        labels: int64[images].
-    """
-    fused = Fused(features, fusion, labels)
-    single = tuple(fused.top1([part]) for part in range(len(features)))
-    return Evaluation(single, tuple(fused.lose(count) for count in fused.counts()))
 
 
 def calibration_error(

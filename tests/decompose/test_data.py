@@ -6,11 +6,12 @@ from PIL import Image
 
 from devit_iot.decompose.data import (
     Sample,
-    decode_images,
+    decode_source,
     read_image_folder,
     write_image_zip,
 )
 from devit_iot.decompose.digits import read_digits
+from devit_iot.decompose.sources import open_source
 from devit_iot.engine.image import load_image
 from devit_iot.errors import DataError
 from devit_iot.spec import BlockSpec, SubVitSpec
@@ -30,7 +31,8 @@ def test_a_tree_and_its_zip_hold_the_same_images(tmp_path: Path) -> None:
     write_image_zip(tmp_path / "b.zip", reversed(samples))
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     assert list(read_image_folder(tmp_path / "a.zip")) == samples
-    decoded = decode_images(samples, lambda payload: load_image(payload, SPEC))
+    source = open_source("a.zip", tmp_path, split="test")
+    decoded = decode_source(source, lambda payload: load_image(payload, SPEC))
     assert decoded.classes == ("ant", "cat")
     assert decoded.labels.tolist() == [0, 1, 1]
     assert decoded.images.shape == (3, 32, 32, 3)
@@ -41,10 +43,10 @@ def test_unusable_data_is_named(tmp_path: Path) -> None:
         list(read_image_folder(tmp_path))
     with pytest.raises(DataError, match="neither a folder nor a zip"):
         list(read_image_folder(tmp_path / "absent"))
+    write_image_zip(tmp_path / "bad.zip", [Sample("cat/1.png", b"x")])
+    bad = open_source("bad.zip", tmp_path, split="test", strict=False)
     with pytest.raises(DataError, match=r"cat/1\.png: .*repair or remove"):
-        decode_images([Sample("cat/1.png", b"x")], lambda payload: load_image(payload, SPEC))
-    with pytest.raises(DataError, match="no image"):
-        decode_images([], lambda payload: load_image(payload, SPEC))
+        decode_source(bad, lambda payload: load_image(payload, SPEC))
     large = tmp_path / "cat" / "large.png"
     large.parent.mkdir()
     with large.open("wb") as file:
@@ -58,6 +60,7 @@ def test_the_digits_are_split_once_and_for_all() -> None:
     assert (len(train), len(test)) == (1437, 360)
     assert not {sample.name for sample in train} & {sample.name for sample in test}
     assert not {sample.payload for sample in train} & {sample.payload for sample in test}
-    held_out = decode_images(test, lambda payload: load_image(payload, SPEC))
+    source = open_source("digits", Path(), split="test")
+    held_out = decode_source(source, lambda payload: load_image(payload, SPEC))
     assert held_out.classes == tuple("0123456789")
     assert np.bincount(held_out.labels).tolist() == [36] * 10

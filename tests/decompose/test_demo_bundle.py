@@ -8,7 +8,7 @@ import pytest
 
 import devit_iot
 from devit_iot.bundle import Bundle
-from devit_iot.decompose.data import ImageSet, Sample, decode_images, read_image_folder
+from devit_iot.decompose.data import ImageSet, Sample, decode_source, read_image_folder
 from devit_iot.decompose.evaluate import Fused
 from devit_iot.decompose.sources import open_source
 from devit_iot.engine.base import load_engine
@@ -28,9 +28,8 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="module")
 def shipped(bundle: Bundle) -> ImageSet:
     spec = bundle.manifest.parts[0].spec
-    return decode_images(
-        read_image_folder(DEMO / "images.zip"), lambda payload: load_image(payload, spec)
-    )
+    source = open_source(str(DEMO / "images.zip"), Path(), split="test")
+    return decode_source(source, lambda payload: load_image(payload, spec))
 
 
 @pytest.fixture(scope="module")

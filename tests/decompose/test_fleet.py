@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from devit_iot.decompose.evaluate import evaluate
+from devit_iot.decompose.evaluate import Fused
 from devit_iot.decompose.export import Folding, export_fleet, published
 from devit_iot.decompose.fleet import Fleet, FusionHead, drop_parts
 from devit_iot.decompose.fold import Normalisation
@@ -142,7 +142,7 @@ def test_evaluation_counts_lost_parts_as_the_fleet_would() -> None:
     folding = Folding(Normalisation((0, 0, 0), (1, 1, 1)), images[0])
     exported = export_fleet(parts, fleet.head, [(0,), (1,), (2,)], means, folding)
     features = [published(token, part) for token, part in zip(tokens, parts, strict=True)]
-    found = evaluate(features, exported.fusion, labels)
+    found = Fused(features, exported.fusion, labels)
 
     def top1(lost: tuple[int, ...]) -> float:
         given_tokens = [
@@ -153,10 +153,8 @@ def test_evaluation_counts_lost_parts_as_the_fleet_would() -> None:
             scores = fleet.head(given_tokens)[0].mean(dim=1)
         return float((scores.argmax(dim=1).numpy() == labels).mean())
 
-    assert found.whole == pytest.approx(top1(()))
-    assert found.single == pytest.approx([top1((part,)) for part in range(3)])
-    assert [lost.count for lost in found.by_count] == [0, 1, 2]
-    for lost in found.by_count:
+    assert found.counts() == [0, 1, 2]
+    for lost in map(found.lose, found.counts()):
         every = [top1(absent) for absent in itertools.combinations(range(3), lost.count)]
         assert lost.mean == pytest.approx(np.mean(every))
         assert lost.worst == pytest.approx(min(every)) == pytest.approx(top1(lost.worst_parts))
