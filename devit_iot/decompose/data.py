@@ -115,6 +115,18 @@ class ImageSource:
         )
 
 
+def decode_sample(sample: Sample, decode: Decode) -> NDArray[np.uint8]:
+    """Decode one image.
+
+    Raises:
+        DataError: it does not decode; its name is in the message.
+    """
+    try:
+        return decode(sample.payload)
+    except ImageError as error:
+        raise DataError(f"{sample.name}: {error}; repair or remove the file") from error
+
+
 def decode_source(
     source: ImageSource,
     decode: Decode,
@@ -134,13 +146,13 @@ def decode_source(
         DataError: an image that does not decode; its name is in the message.
     """
     count = len(source)
-    first = _decode(source.sample(0), decode)
+    first = decode_sample(source.sample(0), decode)
     images = np.empty((count, *first.shape), np.uint8)
 
     def fill(begin: int) -> int:
         end = min(begin + _CHUNK, count)
         for index in range(begin, end):
-            images[index] = _decode(source.sample(index), decode)
+            images[index] = decode_sample(source.sample(index), decode)
         return end - begin
 
     done = 0
@@ -234,10 +246,3 @@ def write_image_zip(path: Path, samples: Iterable[Sample]) -> None:
         for sample in sorted(samples):
             archive.writestr(zipfile.ZipInfo(sample.name, _ZIP_DATE), sample.payload)
     path.write_bytes(buffer.getvalue())
-
-
-def _decode(sample: Sample, decode: Decode) -> NDArray[np.uint8]:
-    try:
-        return decode(sample.payload)
-    except ImageError as error:
-        raise DataError(f"{sample.name}: {error}; repair or remove the file") from error

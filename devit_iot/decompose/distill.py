@@ -7,7 +7,7 @@ from devit_iot.decompose.context import Context
 from devit_iot.decompose.loop import Loss, Losses, fit
 from devit_iot.decompose.losses import cross_entropy, imitation, relations, soft_targets
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.recipe import Recipe
+from devit_iot.decompose.recipe import DistillConfig, EnsembleConfig, Recipe
 from devit_iot.decompose.subtask import SubTask
 from devit_iot.decompose.teach import store_result
 
@@ -50,14 +50,8 @@ def distillation(recipe: Recipe, student: Classifier, teacher: Classifier) -> Lo
         with torch.no_grad():
             taught = teacher(images, keep={theirs} if related else ())
         output = model(images, keep={middle} if related else ())
-        scores = taught.logits.mean(dim=1)
-        terms = label_and_imitation(
-            output.logits,
-            soft_targets(labels, scores.shape[1], recipe.augment.smoothing),
-            scores,
-            config.imitation,
-            config.temperature,
-        )
+        smoothing = recipe.augment.smoothing
+        terms = label_and_imitation(output.logits, labels, taught.logits, config, smoothing)
         if related:
             pair = (output.traces[middle], taught.traces[theirs])
             terms["relations"] = relations(*pair, config.relations)
@@ -67,18 +61,25 @@ def distillation(recipe: Recipe, student: Classifier, teacher: Classifier) -> Lo
 
 
 def label_and_imitation(
-    logits: Tensor, targets: Tensor, teacher: Tensor, share: float, temperature: float
+    logits: Tensor,
+    labels: Tensor,
+    teacher: Tensor,
+    config: DistillConfig | EnsembleConfig,
+    smoothing: float,
 ) -> dict[str, Tensor]:
     """METHOD's (1 - a) CE(first token, label) + a imitation(last token, teacher).
 
     Args:
         logits: float[batch, k, classes].
-        targets: float[batch, classes], of the labels.
-        teacher: logits, float[batch, classes].
-        share: METHOD's alpha.
-        temperature: of the teacher's classes, see :func:`devit_iot.decompose.losses.imitation`.
+        labels: see :func:`devit_iot.decompose.losses.soft_targets`; smoothing likewise.
+        teacher: logits of its heads, float[batch, k, classes]; their mean is what it answers.
+        config: METHOD's alpha (``imitation``), and the temperature of the teacher's classes.
+        smoothing: of the labels.
     """
+    share = config.imitation
+    targets = soft_targets(labels, logits.shape[2], smoothing)
     terms = {"label": (1 - share) * cross_entropy(logits[:, 0], targets)}
     if share:
-        terms["imitation"] = share * imitation(logits[:, -1], teacher, temperature)
+        answer = teacher.mean(dim=1)
+        terms["imitation"] = share * imitation(logits[:, -1], answer, config.temperature)
     return terms

@@ -9,7 +9,7 @@ from devit_iot.decompose.context import Context
 from devit_iot.decompose.distill import label_and_imitation
 from devit_iot.decompose.fleet import Fleet, FusionHead
 from devit_iot.decompose.loop import Loss, Losses, fit
-from devit_iot.decompose.losses import soft_targets, token_distance
+from devit_iot.decompose.losses import token_distance
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.results import ModelResult
@@ -79,14 +79,8 @@ def ensemble_loss(recipe: Recipe, teacher: Classifier) -> Loss:
         with torch.no_grad():
             taught = teacher(images)
         output = model(images, config.part_dropout)
-        scores = taught.logits.mean(dim=1)
-        terms = label_and_imitation(
-            output.logits,
-            soft_targets(labels, scores.shape[1], recipe.augment.smoothing),
-            scores,
-            config.imitation,
-            config.temperature,
-        )
+        smoothing = recipe.augment.smoothing
+        terms = label_and_imitation(output.logits, labels, taught.logits, config, smoothing)
         if config.token:
             terms["token"] = config.token * token_distance(output.hidden, taught.tokens)
         return terms

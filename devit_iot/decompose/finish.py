@@ -35,7 +35,7 @@ RESULTS = "results"
 def finish(
     run: Context, trained: Trained, test: TrainingData, provenance: Mapping[str, str]
 ) -> Results:
-    """Fold, calibrate, measure; write ``bundle``, ``teacher-bundle`` and ``results.json``.
+    """Fold, calibrate, measure; write ``results.json`` and the bundles of fleet and teacher.
 
     The temperature is fitted on held-out images; the test images are only measured.
     """
@@ -127,9 +127,8 @@ def _teacher_bundle(
     """The teacher as a fleet of one, to measure and compare."""
     if (run.shared.path / "bundle").exists():
         return
-    teacher = trained.teacher
-    mean = run.predict(lambda x: teacher(x).tokens, rows).mean(dim=0)
-    exported = export_classifier(teacher, mean, folding._replace(temperature=1.0))
+    mean = _tokens(run, trained.teacher.vit, rows).mean(dim=0)
+    exported = export_classifier(trained.teacher, mean, folding._replace(temperature=1.0))
     _write(run, run.shared, exported, f"{run.recipe.name}-teacher", provenance)
 
 

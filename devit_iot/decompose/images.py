@@ -15,13 +15,14 @@ from devit_iot.decompose.data import (
     Decode,
     ImageSource,
     check_headers,
+    decode_sample,
     decode_source,
     hold_out,
 )
 from devit_iot.decompose.progress import Progress
 from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.sources import check_same_classes, open_source
-from devit_iot.errors import DataError, ImageError
+from devit_iot.errors import DataError
 
 MAX_DEVICE_BYTES = 8 * 2**30
 DECODERS = 8
@@ -68,11 +69,7 @@ class Lazy:
         return torch.from_numpy(np.stack(list(self._pool.map(self._one, rows.tolist()))))
 
     def _one(self, row: int) -> NDArray[np.uint8]:
-        sample = self._source.sample(row)
-        try:
-            return self._decode(sample.payload)
-        except ImageError as error:
-            raise DataError(f"{sample.name}: {error}; repair or remove the file") from error
+        return decode_sample(self._source.sample(row), self._decode)
 
 
 def read_images(
