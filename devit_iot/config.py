@@ -29,6 +29,11 @@ class BrokerConfig(msgspec.Struct, frozen=True):
         ca_file: certificate authority of an mqtts broker; the system's unless given.
         keepalive_s: seconds between pings; a dead link is noticed within 1.5 of it.
         queue: QoS 1 messages kept while the broker is away; later ones are dropped and counted.
+        settle_s: messages of ``every`` that the broker took over within this time before it was
+            lost are sent again: a killed broker forgets what it did not write to its disk yet.
+            Twice mosquitto's autosave_interval.
+        session_s: how long the broker keeps images and features of ``every`` for a service that
+            is away.
     """
 
     url: str = "mqtt://localhost:1883"
@@ -37,6 +42,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     ca_file: str = ""
     keepalive_s: int = 30
     queue: int = 100
+    settle_s: float = 10.0
+    session_s: int = 3600
 
 
 class ImagesConfig(msgspec.Struct, frozen=True):

@@ -12,8 +12,9 @@ import pytest
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.services.processes import FleetProcesses, free_port
+from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import Message, Will
-from devit_iot.transport.mqtt import MqttTransport, parse_url
+from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import wait_until
 
 

@@ -49,17 +49,25 @@ class FleetProcesses:
         """Of the broker."""
         return f"mqtt://{HOST}:{self.port}"
 
-    def start_broker(self, kind: BrokerKind) -> None:
+    def start_broker(self, kind: BrokerKind, *settings: str) -> None:
         """Start a broker on a free port and wait until it listens.
+
+        Args:
+            kind: which one.
+            settings: more lines of mosquitto's configuration.
 
         Raises:
             BrokerError: it ended, or does not listen in time.
         """
         if kind == "mosquitto":
             config = self._folder / "mosquitto.conf"
-            config.write_text(
-                f"listener {self.port} {HOST}\nallow_anonymous true\nset_tcp_nodelay true\n"
+            lines = (
+                f"listener {self.port} {HOST}",
+                "allow_anonymous true",
+                "set_tcp_nodelay true",
+                *settings,
             )
+            config.write_text("\n".join(lines) + "\n")
             self._start("broker", ["mosquitto", "-c", str(config)])
         else:
             self._start("broker", [*_python("devit"), "broker", "--port", str(self.port)])

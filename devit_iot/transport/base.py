@@ -6,12 +6,25 @@ from typing import NamedTuple, Protocol
 from devit_iot.errors import BrokerError
 
 
+class Receipt(NamedTuple):
+    """Names one delivery of a message; worth nothing after its connection ended."""
+
+    connection: int
+    number: int
+
+
 class Message(NamedTuple):
-    """One message as it arrived. ``retained``: the broker kept it from before we subscribed."""
+    """One message as it arrived.
+
+    Attributes:
+        retained: the broker kept it from before we subscribed.
+        receipt: for :meth:`Transport.acknowledge`; None if there is nothing to acknowledge.
+    """
 
     topic: str
     payload: bytes
     retained: bool
+    receipt: Receipt | None = None
 
 
 class Will(NamedTuple):
@@ -21,6 +34,22 @@ class Will(NamedTuple):
     payload: bytes
 
 
+class Session(NamedTuple):
+    """What the broker keeps for a client that is away.
+
+    Attributes:
+        expiry_s: seconds for which it keeps QoS 1 messages; 0: nothing, the session ends with
+            the connection. Before MQTT 5 the broker's own limit counts instead.
+        window: QoS 1 messages that it sends before it waits for acknowledgements. Before MQTT 5
+            the broker's own limit counts instead.
+    """
+
+    expiry_s: int = 0
+    window: int = 20
+
+
+NO_SESSION = Session()
+
 Handler = Callable[[Message], None]
 
 
@@ -29,14 +58,25 @@ class Transport(Protocol):
 
     Attributes:
         unsent: publishes that were dropped because the broker was away and the queue full.
+        problem: what the broker refuses on this connection, in words; empty if nothing.
     """
 
     unsent: int
+    problem: str
 
-    def subscribe(self, topic_filter: str, handler: Handler, *, qos: int = 0) -> None:
+    def subscribe(
+        self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
+    ) -> None:
         """Call ``handler`` on the network thread for each message; call before :meth:`start`.
 
         A handler only checks and hands over: what it raises is logged and costs that message.
+
+        Args:
+            topic_filter: MQTT's wildcards allowed.
+            handler: gets the messages.
+            qos: 0 or 1.
+            keep: a QoS 1 message stays with the broker until :meth:`acknowledge`, and comes again
+                after a reconnection; otherwise it is done with when ``handler`` returns.
         """
 
     def start(
@@ -50,8 +90,36 @@ class Transport(Protocol):
                 password; an unreachable broker is tried again for ever instead.
         """
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Send a message, or queue it (QoS 1) or drop it (QoS 0) while the broker is away."""
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        on_stored: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a message, or queue it (QoS 1) or drop it (QoS 0) while the broker is away.
+
+        Args:
+            topic: without wildcards.
+            payload: the message.
+            qos: 0 or 1.
+            retain: whether the broker keeps it for later subscribers.
+            on_stored: QoS 1 only: called once, on the network thread, when the broker has taken
+                the message over; must not publish. Such a message is queued without limit, so the
+                caller bounds how many it has under way; and it is sent again if the connection is
+                lost soon after.
+
+        Raises:
+            MessageError: larger than the broker takes.
+        """
+
+    def acknowledge(self, message: Message) -> None:
+        """Let the broker forget a kept message; one of an earlier connection will come again."""
+
+    def redeliver(self) -> None:
+        """Connect again, so that kept messages which are not acknowledged come again."""
 
     def stop(self) -> None:
         """Send what is queued, for at most two seconds, and disconnect without the will."""

@@ -1,43 +1,72 @@
 """A broker in this process, for tests: delivery is a plain function call."""
 
+import itertools
 from collections.abc import Callable
 
 from paho.mqtt.client import topic_matches_sub
 
 from devit_iot.errors import BrokerError
-from devit_iot.transport.base import Handler, Message, Will
+from devit_iot.transport.base import Handler, Message, Receipt, Will
 
 
 class MemoryBroker:
-    """Topics, wildcards, retained messages and wills, without a network."""
+    """Topics, wildcards, retained messages, wills and acknowledgements, without a network.
+
+    Attributes:
+        storing: while False, ``on_stored`` of what is published waits, as if the broker were slow.
+    """
 
     def __init__(self) -> None:
         self.retained: dict[str, bytes] = {}
         self.log: list[tuple[str, bytes]] = []
         self.clients: list[MemoryTransport] = []
+        self.storing = True
+        self._unstored: list[Callable[[], None]] = []
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 0) -> None:
         """Deliver to every matching subscription, in the caller's thread."""
         self.log.append((topic, payload))
         if retain:
             self.retained[topic] = payload
         for client in list(self.clients):
-            client.deliver(Message(topic, payload, retained=False))
+            client.deliver(Message(topic, payload, retained=False), qos)
+
+    def store(self, on_stored: Callable[[], None]) -> None:
+        """Acknowledge a publisher's message now, or at :meth:`store_all`."""
+        if self.storing:
+            on_stored()
+        else:
+            self._unstored.append(on_stored)
+
+    def store_all(self) -> None:
+        """Acknowledge what waits for it."""
+        waiting, self._unstored = self._unstored, []
+        for on_stored in waiting:
+            on_stored()
 
 
 class MemoryTransport:
-    """See :class:`devit_iot.transport.base.Transport`."""
+    """See :class:`devit_iot.transport.base.Transport`; its session ends with the object.
+
+    Attributes:
+        unacknowledged: kept messages by number.
+    """
 
     def __init__(self, broker: MemoryBroker, *, will: Will | None = None) -> None:
         self.unsent = 0
+        self.problem = ""
+        self.unacknowledged: dict[int, Message] = {}
         self._broker = broker
         self._will = will
-        self._handlers: list[tuple[str, Handler]] = []
+        self._handlers: list[tuple[str, Handler, int, bool]] = []
+        self._connection = 0
+        self._numbers = itertools.count(1)
 
-    def subscribe(self, topic_filter: str, handler: Handler, *, qos: int = 0) -> None:
+    def subscribe(
+        self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
+    ) -> None:
         """See the protocol."""
-        del qos
-        self._handlers.append((topic_filter, handler))
+        self._handlers.append((topic_filter, handler, qos, keep))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
@@ -46,13 +75,27 @@ class MemoryTransport:
         del on_refused
         self._broker.clients.append(self)
         for topic, payload in list(self._broker.retained.items()):
-            self.deliver(Message(topic, payload, retained=True))
+            self.deliver(Message(topic, payload, retained=True), 1)
         on_ready()
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        on_stored: Callable[[], None] | None = None,
+    ) -> None:
         """See the protocol."""
-        del qos
-        self._broker.publish(topic, payload, retain=retain)
+        self._broker.publish(topic, payload, retain=retain, qos=qos)
+        if on_stored is not None:
+            self._broker.store(on_stored)
+
+    def acknowledge(self, message: Message) -> None:
+        """See the protocol."""
+        if message.receipt is not None and message.receipt.connection == self._connection:
+            self.unacknowledged.pop(message.receipt.number, None)
 
     def stop(self) -> None:
         """See the protocol."""
@@ -65,8 +108,20 @@ class MemoryTransport:
         if self._will is not None:
             self._broker.publish(self._will.topic, self._will.payload, retain=True)
 
-    def deliver(self, message: Message) -> None:
+    def redeliver(self) -> None:
+        """See the protocol."""
+        self._connection += 1
+        again, self.unacknowledged = self.unacknowledged, {}
+        for message in again.values():
+            self.deliver(message._replace(receipt=None), 1)
+
+    def deliver(self, message: Message, qos: int) -> None:
         """Call the handlers whose filter matches."""
-        for topic_filter, handler in self._handlers:
+        for topic_filter, handler, granted, keep in self._handlers:
             if topic_matches_sub(topic_filter, message.topic):
-                handler(message)
+                handler(self._kept(message) if keep and qos and granted else message)
+
+    def _kept(self, message: Message) -> Message:
+        receipt = Receipt(self._connection, next(self._numbers))
+        kept = self.unacknowledged[receipt.number] = message._replace(receipt=receipt)
+        return kept

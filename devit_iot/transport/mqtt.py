@@ -6,25 +6,28 @@ import socket
 import ssl
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from devit_iot.config import BrokerConfig
-from devit_iot.errors import BrokerError, ConfigError
-from devit_iot.transport.base import Handler, Message, Will
+from devit_iot.errors import BrokerError, MessageError
+from devit_iot.transport.address import parse_url
+from devit_iot.transport.base import NO_SESSION, Handler, Message, Receipt, Session, Will
+from devit_iot.transport.outbox import Outbox, Outgoing
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _MAX_BACKOFF_S = 30.0
 _GOODBYE_S = 2.0
 _MAX_PATIENCE_S = 30.0
+_UNANSWERED = 3  # CONNECTs, before a version that was accepted once is given up
+_PACKET_BYTES = 16  # of a PUBLISH, at most, beside topic and payload
 _SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 _OTHER = {  # a broker that knows only 3.1.1 may hang up on version 5, or never answer
@@ -50,6 +53,7 @@ class MqttTransport:
         client_id: unique at the broker.
         password: for ``config.username``.
         will: published by the broker when this process vanishes.
+        session: what the broker keeps for us while we are away.
     """
 
     def __init__(
@@ -59,31 +63,44 @@ class MqttTransport:
         client_id: str,
         password: str | None = None,
         will: Will | None = None,
+        session: Session = NO_SESSION,
     ) -> None:
         self.unsent = 0
+        self.problem = ""
         self._config = config
         self._host, self._port, self._tls = parse_url(config.url)
         self._client_id = client_id
         self._password = password
         self._will = will
-        self._handlers: list[tuple[str, Handler, int]] = []
+        self._session = session
+        self._handlers: list[tuple[str, Handler, int, bool]] = []
         self._waiting_for: dict[int, str] = {}  # mid of a SUBSCRIBE -> its filter
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._client = self._new_client()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._stopping = threading.Event()
         self._patience_s = 1.0  # for the answer to CONNECT; doubled each time
+        self._unanswered = 0  # CONNECTs since the last answer
         self._acknowledged = False  # the broker answered CONNACK on this connection
         self._ready = False  # ever
-        self._last_sent: paho.MQTTMessageInfo | None = None
+        self._connection = 0  # counts them: receipts of earlier ones are void
+        self._redelivering = False
+        self._max_packet: int | None = None
+        self._outbox = Outbox(config.settle_s)
+        self._again: list[Outgoing] = []  # what the broker may have forgotten
+        # Two locks, since paho calls on_publish, and so acknowledge(), with a lock of its own that
+        # publishing needs too.
+        self._sending = threading.Lock()
+        self._acknowledging = threading.Lock()
         self._on_ready: Callable[[], None] = lambda: None
         self._on_refused: Callable[[BrokerError], None] = lambda _error: None
 
-    def subscribe(self, topic_filter: str, handler: Handler, *, qos: int = 0) -> None:
+    def subscribe(
+        self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
+    ) -> None:
         """See the protocol."""
-        handler = _guarded(handler)
-        self._handlers.append((topic_filter, handler, qos))
-        self._client.message_callback_add(topic_filter, _adapted(handler))
+        self._handlers.append((topic_filter, handler, qos, keep))
+        self._client.message_callback_add(topic_filter, self._adapted(handler, keep=keep))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
@@ -93,53 +110,98 @@ class MqttTransport:
         self._on_refused = on_refused
         self._thread.start()
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        on_stored: Callable[[], None] | None = None,
+    ) -> None:
         """See the protocol."""
-        info = self._client.publish(topic, payload, qos=qos, retain=retain)
-        if qos and info.rc == _SUCCESS:
-            self._last_sent = info
-        elif not (qos and info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN):  # that one is queued
-            self.unsent += info.rc != _SUCCESS
+        size = len(topic.encode()) + len(payload) + _PACKET_BYTES
+        if self._max_packet is not None and size > self._max_packet:
+            raise MessageError(
+                "packet_size",
+                f"message of {len(payload)} bytes on {topic[:100]!r}; the broker takes packets of "
+                f"{self._max_packet} at most",
+            )
+        if qos == 0:
+            self.unsent += self._client.publish(topic, payload, retain=retain).rc != _SUCCESS
+        elif on_stored is None and len(self._outbox) >= self._config.queue:
+            self.unsent += 1
+        else:
+            self._send(Outgoing(topic, payload, retain, on_stored))
+
+    def acknowledge(self, message: Message) -> None:
+        """See the protocol."""
+        with self._acknowledging:
+            receipt = message.receipt
+            if receipt is not None and receipt.connection == self._connection:
+                self._client.ack(receipt.number, 1)
+
+    def redeliver(self) -> None:
+        """See the protocol."""
+        self._redelivering = True
+        self._client.disconnect()
 
     def stop(self) -> None:
         """See the protocol."""
         self._stopping.set()
-        if self._acknowledged and self._last_sent is not None:
-            self._last_sent.wait_for_publish(_GOODBYE_S)
+        if self._acknowledged:
+            self._outbox.wait_empty(_GOODBYE_S)
         self._client.disconnect()
         if self._thread.is_alive():
             self._thread.join(_GOODBYE_S)
 
+    def _send(self, message: Outgoing) -> None:
+        """Publish at QoS 1, also while the broker is away."""
+        with self._sending:
+            self._outbox.sending()
+            info = self._client.publish(message.topic, message.payload, 1, message.retain)
+            taken = info.rc in {_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN}
+            self._outbox.sent(info.mid if taken else None, message)
+        self.unsent += not taken
+
     def _new_client(self) -> paho.Client:
+        version_5 = self._protocol == MQTTProtocolVersion.MQTTv5
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
+            clean_session=None if version_5 else not self._session.expiry_s,
             protocol=self._protocol,
             reconnect_on_failure=False,  # _run reconnects: it also picks the protocol
+            manual_ack=True,
         )
-        client.max_queued_messages_set(self._config.queue)
         client.on_socket_open = _set_nodelay
         client.on_socket_register_write = _wake_the_loop
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_stray
         if self._tls:
             client.tls_set(ca_certs=self._config.ca_file or None)
         if self._config.username:
             client.username_pw_set(self._config.username, self._password)
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
-        for topic_filter, handler, _ in self._handlers:
-            client.message_callback_add(topic_filter, _adapted(handler))
+        for topic_filter, handler, _, keep in self._handlers:
+            client.message_callback_add(topic_filter, self._adapted(handler, keep=keep))
         return client
 
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             self._acknowledged = False
+            self._redelivering = False
             problem = self._connect_and_serve()
             if self._stopping.is_set():
                 return
+            if self._redelivering:
+                continue
+            self._again += self._outbox.lost()
             failures = 1 if self._acknowledged else failures + 1
             logger.warning("broker %s %s", self._config.url, problem)
             delay = min(_MAX_BACKOFF_S, 0.25 * 2 ** min(failures, 10))
@@ -148,7 +210,7 @@ class MqttTransport:
     def _connect_and_serve(self) -> str:
         """Connect, serve until the connection is lost, and say why it was."""
         try:
-            self._client.connect(self._host, self._port, self._config.keepalive_s)
+            self._connect()
             self._serve()
         except ssl.SSLCertVerificationError as error:
             problem = f"shows a certificate that is not trusted ({error.verify_message})"
@@ -161,11 +223,42 @@ class MqttTransport:
             return "sent something that does not parse; connecting again"
         if self._acknowledged or self._stopping.is_set():
             return "is gone; connecting again"
-        before = _VERSIONS[self._protocol]
-        self._protocol = _OTHER[self._protocol]
         self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
-        self._client = self._new_client()
+        self._unanswered += 1
+        if self._ready and self._unanswered < _UNANSWERED:
+            return "does not answer; connecting again"
+        before = _VERSIONS[self._protocol]
+        self._change_protocol()
         return f"does not accept MQTT {before}; trying {_VERSIONS[self._protocol]}"
+
+    def _connect(self) -> None:
+        with self._acknowledging:  # paho drops what is queued for the last connection after this
+            self._connection += 1
+        # paho notices a dead link after two of its intervals, checked once a second; our promise is
+        # 1.5 keepalives.
+        interval = max(1, int(0.75 * self._config.keepalive_s - 0.5))
+        if self._protocol != MQTTProtocolVersion.MQTTv5:
+            self._client.connect(self._host, self._port, interval)
+            return
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.ReceiveMaximum = self._session.window
+        properties.SessionExpiryInterval = self._session.expiry_s
+        self._client.connect(
+            self._host,
+            self._port,
+            interval,
+            clean_start=not self._session.expiry_s,
+            properties=properties,
+        )
+
+    def _change_protocol(self) -> None:
+        """Go on with the other version, and all that the broker does not have yet."""
+        with self._sending:
+            self._protocol = _OTHER[self._protocol]
+            self._client = self._new_client()
+            waiting = self._outbox.take_all()
+        for message in waiting:
+            self._send(message)
 
     def _serve(self) -> None:
         """Handle packets until the connection ends, or the broker does not answer CONNECT."""
@@ -188,7 +281,7 @@ class MqttTransport:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        del userdata, flags, properties
+        del userdata, flags
         if reason.is_failure:
             name = reason.getName()
             mend = _REFUSED_FOR_GOOD.get(name)
@@ -200,8 +293,11 @@ class MqttTransport:
                 logger.warning("broker %s refused us: %s", self._config.url, name.lower())
             return
         self._acknowledged = True
+        self._unanswered = 0
+        self.problem = ""
+        self._max_packet = getattr(properties, "MaximumPacketSize", None)
         self._waiting_for.clear()
-        for topic_filter, _, qos in self._handlers:
+        for topic_filter, _, qos, _ in self._handlers:
             _, mid = client.subscribe(topic_filter, qos)
             if mid is not None:
                 self._waiting_for[mid] = topic_filter
@@ -230,7 +326,50 @@ class MqttTransport:
     def _is_ready(self) -> None:
         self._ready = True
         logger.info("connected to %s, MQTT %s", self._config.url, _VERSIONS[self._protocol])
+        again, self._again = self._again, []
+        for message in again:
+            self._send(message._replace(on_stored=_sent_before))
         self._on_ready()
+
+    def _on_publish(
+        self,
+        client: paho.Client,
+        userdata: object,
+        mid: int,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        del client, userdata, properties
+        if reason.is_failure:
+            problem = f"the broker refuses what we publish: {reason.getName().lower()}"
+            if problem != self.problem:
+                logger.error("%s; check its access list", problem)
+            self.problem = problem
+        self._outbox.acknowledged(mid, stored=not reason.is_failure)
+
+    def _on_stray(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
+        """Take what a session still holds for a filter of an earlier configuration."""
+        del userdata
+        logger.warning("broker %s delivers what we no longer ask for", self._config.url)
+        client.ack(message.mid, message.qos)
+
+    def _adapted(
+        self, handler: Handler, *, keep: bool
+    ) -> Callable[[paho.Client, object, paho.MQTTMessage], None]:
+        def on_message(client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
+            receipt = Receipt(self._connection, message.mid) if keep and message.qos else None
+            done = receipt is None
+            try:
+                handler(
+                    Message(message.topic, bytes(message.payload), bool(message.retain), receipt)
+                )
+            except Exception:  # a bug in one message's handling must not end the network thread
+                logger.exception("message on %s lost", message.topic)
+                done = True
+            if done:
+                client.ack(message.mid, message.qos)
+
+        return on_message
 
     def _on_disconnect(
         self,
@@ -245,24 +384,6 @@ class MqttTransport:
             logger.error("another client connected as '%s': names must differ", self._client_id)
 
 
-def parse_url(url: str) -> tuple[str, int, bool]:
-    """Host, port and whether to use TLS, of mqtt://host[:port] or mqtts://host[:port].
-
-    Raises:
-        ConfigError: another scheme, no host, a path, or credentials, which do not belong in a URL.
-    """
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"broker url '{url}': {error}") from error
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path.strip("/"):
-        raise ConfigError(f"broker url '{url}' is not mqtt://host[:port] or mqtts://host[:port]")
-    if parts.username or parts.password:
-        raise ConfigError("no credentials in the broker url: use username and password_file")
-    return parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
-
-
 def _set_nodelay(client: paho.Client, userdata: object, sock: Any) -> None:  # noqa: ANN401
     """Without it Nagle's algorithm and delayed ACKs hold every feature back by about 40 ms."""
     del client, userdata
@@ -274,20 +395,5 @@ def _wake_the_loop(client: paho.Client, userdata: object, sock: object) -> None:
     del client, userdata, sock
 
 
-def _guarded(handler: Handler) -> Handler:
-    """Keep a bug in one message's handling from ending the network thread."""
-
-    def guarded(message: Message) -> None:
-        try:
-            handler(message)
-        except Exception:
-            logger.exception("message on %s lost", message.topic)
-
-    return guarded
-
-
-def _adapted(handler: Handler) -> Callable[[paho.Client, object, paho.MQTTMessage], None]:
-    def on_message(_client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
-        handler(Message(message.topic, bytes(message.payload), bool(message.retain)))
-
-    return on_message
+def _sent_before() -> None:
+    """For a message that is sent again: its sender was told the first time."""

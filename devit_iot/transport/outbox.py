@@ -1,0 +1,129 @@
+"""QoS 1 messages on their way to the broker, and those that it may forget again. Pure of MQTT.
+
+A broker acknowledges a message when it has it in memory. If it is killed before it writes that to
+its disk, the message is gone although it was acknowledged. So messages that must not be lost stay
+here for ``settle_s`` seconds more, and go out again if the connection is lost within that time.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+MAX_SETTLING_BYTES = 64 * 2**20
+
+
+class Outgoing(NamedTuple):
+    """A QoS 1 message; with ``on_stored`` it must not be lost."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    on_stored: Callable[[], None] | None
+
+
+class Outbox:
+    """What is sent and not acknowledged, and what is acknowledged and not settled.
+
+    The acknowledgement may come, on the network thread, before the publishing thread knows the
+    message's number: :meth:`sending` and :meth:`sent` bracket the publishing for that.
+
+    Args:
+        settle_s: how long an acknowledgement is not trusted yet.
+        clock: monotonic seconds.
+
+    Attributes:
+        unsettled: messages that will not be sent again because more than 64 MiB were settling.
+    """
+
+    def __init__(self, settle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.unsettled = 0
+        self._settle_s = settle_s
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._sending = 0
+        self._early: dict[int, bool] = {}
+        self._waiting: dict[int, Outgoing] = {}
+        self._settling: deque[tuple[float, Outgoing]] = deque()
+        self._settling_bytes = 0
+
+    def __len__(self) -> int:
+        """How many wait for their acknowledgement."""
+        return len(self._waiting) + self._sending
+
+    def sending(self) -> None:
+        """Announce one :meth:`sent`."""
+        with self._changed:
+            self._sending += 1
+
+    def sent(self, number: int | None, message: Outgoing) -> None:
+        """The message has that number now; None: it could not be sent after all."""
+        with self._changed:
+            self._sending -= 1
+            stored = None if number is None else self._early.pop(number, None)
+            if number is not None and stored is None:
+                self._waiting[number] = message
+            if not self._sending:
+                self._early.clear()
+            self._changed.notify_all()
+        if stored:
+            self._store(message)
+
+    def acknowledged(self, number: int, *, stored: bool = True) -> None:
+        """The broker answered to the message of that number, if it is one of ours.
+
+        If it is not ``stored``, the broker refused it, and would again: it is given up.
+        """
+        with self._changed:
+            message = self._waiting.pop(number, None)
+            if message is None and self._sending:
+                self._early[number] = stored
+            self._changed.notify_all()
+        if message is not None and stored:
+            self._store(message)
+
+    def lost(self) -> list[Outgoing]:
+        """What a broker that was killed now may have forgotten, oldest first.
+
+        They are no longer settling: whoever sends them again adds them again.
+        """
+        with self._changed:
+            self._settle()
+            again = [message for _, message in self._settling]
+            self._settling.clear()
+            self._settling_bytes = 0
+            return again
+
+    def take_all(self) -> list[Outgoing]:
+        """Remove what waits for its acknowledgement: its numbers mean nothing any more."""
+        with self._changed:
+            messages = list(self._waiting.values())
+            self._waiting.clear()
+            return messages
+
+    def wait_empty(self, timeout_s: float) -> None:
+        """Return when nothing waits for its acknowledgement, or after ``timeout_s``."""
+        with self._changed:
+            self._changed.wait_for(lambda: not len(self), timeout_s)
+
+    def _store(self, message: Outgoing) -> None:
+        if message.on_stored is None:
+            return
+        with self._changed:
+            self._settling.append((self._clock(), message))
+            self._settling_bytes += len(message.payload)
+            self._settle()
+            while self._settling_bytes > MAX_SETTLING_BYTES:
+                self._forget_oldest()
+                self.unsettled += 1
+        message.on_stored()
+
+    def _settle(self) -> None:
+        settled = self._clock() - self._settle_s
+        while self._settling and self._settling[0][0] < settled:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        _, message = self._settling.popleft()
+        self._settling_bytes -= len(message.payload)
