@@ -1,4 +1,4 @@
-"""broker/: the access list is the generated one, and a real mosquitto runs with these files."""
+"""broker/: a real mosquitto runs with these files."""
 
 import queue
 import re
@@ -15,7 +15,7 @@ import pytest
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError
 from devit_iot.services.processes import free_port
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics, mosquitto_acl
+from devit_iot.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
 
@@ -115,10 +115,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield running
         process.terminate()
         assert process.wait(WAIT_S) == 0
-
-
-def test_the_access_list_is_the_generated_one() -> None:
-    assert (FOLDER / "acl").read_text() == mosquitto_acl("home", NODES, DEFAULT_IMAGE_FILTERS)
 
 
 def test_compose_mounts_files_that_the_configuration_names() -> None:

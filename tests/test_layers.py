@@ -15,7 +15,7 @@ CSRC = sorted(path for path in (ROOT / "csrc").rglob("*") if path.suffix in {".h
 MAX_LINES = 400
 
 # Top first. A module imports its own unit and what stands in rows below its own; units of one row
-# are siblings. `config` stands above `topics`, whose rules it applies to what it reads.
+# are siblings. `access` and `config` stand above `topics`, whose rules they apply.
 LAYERS = (
     {"cli"},
     {"services"},
@@ -23,7 +23,7 @@ LAYERS = (
     {"bundle"},
     {"storage"},
     {"_core"},
-    {"config"},
+    {"access", "config"},
     {"spec", "messages", "topics"},
     {"errors"},
     {"__init__"},

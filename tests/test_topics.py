@@ -14,7 +14,6 @@ from devit_iot.topics import (
     ImageRoute,
     Topics,
     check_name,
-    mosquitto_acl,
 )
 
 REQUEST = "00112233445566778899aabbccddeeff"
@@ -168,6 +167,8 @@ def test_the_topic_tree() -> None:
     assert topics.node_status("pi-1") == "devit/v1/home/nodes/pi-1/status"
     assert topics.node_statuses == "devit/v1/home/nodes/+/status"
     assert topics.aggregator_status(1) == "devit/v1/home/aggregators/1/status"
+    assert topics.node_client_id("pi-1") == "devit-home-node-pi-1"
+    assert topics.aggregator_client_id(1) == "devit-home-aggregator-1"
     assert topics.node_of(topics.feature(3, "pi-1")) == "pi-1"
     assert topics.node_of(topics.node_status("pi-1")) == "pi-1"
 
@@ -177,61 +178,6 @@ def test_the_node_is_found_whatever_the_fleet_is_called(fleet: str) -> None:
     topics = Topics(fleet)
     assert topics.node_of(topics.feature(3, "pi-1")) == "pi-1"
     assert topics.node_of(topics.node_status("pi-1")) == "pi-1"
-
-
-ACL = """
-user camera
-topic write cameras/+/image
-topic write in/+
-
-user aggregator
-topic read devit/v1/home/features/+/+
-topic read devit/v1/home/nodes/+/status
-topic write devit/v1/home/labels/+
-topic write devit/v1/home/aggregators/+/status
-
-user viewer
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-
-user pi-1
-topic read cameras/+/image
-topic read in/+
-topic write devit/v1/home/features/+/pi-1
-topic write devit/v1/home/nodes/pi-1/status
-
-user pi-2
-topic read cameras/+/image
-topic read in/+
-topic write devit/v1/home/features/+/pi-2
-topic write devit/v1/home/nodes/pi-2/status
-"""
-
-
-def test_the_access_list() -> None:
-    text = mosquitto_acl("home", ["pi-1", "pi-2"], ["cameras/{camera}/image", "in/{request}"])
-    comment, _, rest = text.partition("\n")
-    assert comment.startswith("#")
-    assert rest == ACL
-
-
-@pytest.mark.parametrize("node", ["", "a/b", "+", "pi\ntopic readwrite #"])
-def test_the_access_list_refuses_a_node_that_would_widen_it(node: str) -> None:
-    with pytest.raises(ConfigError):
-        mosquitto_acl("home", ["pi-1", node], ["cameras/{camera}/image"])
-
-
-@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer"])
-def test_the_access_list_refuses_a_node_that_is_called_like_a_role(role: str) -> None:
-    """Otherwise the role loses its rights, or the node gets more than a node may."""
-    with pytest.raises(ConfigError):
-        mosquitto_acl("home", [role], ["cameras/{camera}/image"])
-
-
-def test_no_image_filter_can_add_a_line_to_the_access_list() -> None:
-    with pytest.raises(ConfigError):
-        mosquitto_acl("home", ["pi-1"], ["cameras/x\ntopic readwrite devit/{camera}"])
 
 
 LEVEL = st.sampled_from(["a", "b", "+"])

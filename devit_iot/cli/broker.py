@@ -2,8 +2,9 @@
 
 import click
 
+from devit_iot.access import FORMATS, access_list, members
 from devit_iot.cli.common import one_line_errors, set_up_logging
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, mosquitto_acl
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS
 from devit_iot.transport.embedded_broker import run_embedded_broker
 
 
@@ -30,11 +31,19 @@ def broker(host: str, port: int) -> None:
     show_default=True,
     help="Image topics; repeat.",
 )
+@click.option(
+    "--broker",
+    "kind",
+    type=click.Choice(list(FORMATS)),
+    default="mosquitto",
+    show_default=True,
+    help="Whose format.",
+)
 @one_line_errors
-def acl(fleet: str, nodes: tuple[str, ...], images: tuple[str, ...]) -> None:
-    """Print the access list of a fleet for mosquitto's acl_file.
+def acl(fleet: str, nodes: tuple[str, ...], images: tuple[str, ...], kind: str) -> None:
+    """Print the access list of a fleet: what the users of its broker may publish and read.
 
     \b
         devit acl --fleet home --node pi-0 --node pi-1 > /etc/mosquitto/acl
     """
-    click.echo(mosquitto_acl(fleet, nodes, images), nl=False)
+    click.echo(FORMATS[kind](access_list(fleet, members(nodes), images)), nl=False)

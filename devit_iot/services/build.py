@@ -50,7 +50,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     )
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
-    client_id = f"devit-{config.fleet}-node-{identity.node}"
+    client_id = topics.node_client_id(identity.node)
     return Node(
         identity,
         entry.spec,
@@ -81,7 +81,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     )
     topics = Topics(config.fleet)
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
-    client_id = f"devit-{config.fleet}-aggregator-{shard}"
+    client_id = topics.aggregator_client_id(shard)
     transport = _transport(config, environment, client_id, will)
     return Aggregator(identity, fusion, transport, topics=topics, config=config.aggregator)
 
