@@ -2,7 +2,7 @@
 """The native engine: vision transformer kernels and the forward pass on top of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,29 @@ def gemm(
 ) -> None:
     """One linear layer, ``out = f(a @ weight.T + bias)``; packs ``weight`` first."""
 
+def gemm_i8(
+    a: NDArray[np.float32],
+    weight: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
+    epilogue: Literal["none", "gelu", "residual"] = "none",
+    isa: str = "",
+) -> None:
+    """One linear layer in integers, ``out = f(a @ (scale[:, None] * weight).T + bias)``.
+
+    Packs ``weight`` and quantises the rows of ``a`` first.
+    """
+
+def quantize_i8(
+    x: NDArray[np.float32], *, isa: str = ""
+) -> tuple[NDArray[np.int8 | np.int16], NDArray[np.float32]]:
+    """Quantise each row as :func:`gemm_i8` does: ``x`` is about ``scale[:, None] * q``.
+
+    The instruction set decides the type of ``q``, which ends with some columns of zeros.
+    """
+
 def attention(qkv: NDArray[np.float32], out: NDArray[np.float32], *, isa: str = "") -> None:
     """Multi-head self-attention, ``out[:, h] = softmax(Q K^T) V``; the scale is folded into Q."""
 
@@ -59,24 +82,32 @@ class SubVit:
         prefix_tokens: int,
         blocks: Sequence[tuple[int, int]],
         norm_eps: float,
-        tensors: Mapping[str, NDArray[np.float32]],
+        tensors: Mapping[str, Any],
         tokenizer: Sequence[tuple[int, int, int, int]] = (),
         residual_norm: bool = False,
+        dtype: Literal["float32", "int8"] = "float32",
         threads: int = 0,
         isa: str = "",
     ) -> None:
         """Pull each tensor of ``devit_iot.spec.tensors``, one at a time, and pack it.
 
-        A layer of the tokenizer is (channels, kernel_size, stride, padding).
+        A layer of the tokenizer is (channels, kernel_size, stride, padding). Tensors are float32
+        and C-contiguous; with ``dtype`` int8 the matrices of :mod:`devit_iot.storage` come as
+        pairs, and are computed with as such: an int8 array, and the float32 scale of each row.
 
         Raises:
             TypeError: a tensor has another dtype or layout.
-            ValueError: a shape is wrong or impossible, or ``isa`` does not run here.
+            ValueError: a shape is wrong or impossible, a scale is not positive, int8 cannot hold
+                rows so long, or ``isa`` does not run here.
         """
 
     @property
     def isa(self) -> str:
         """The instruction set in use."""
+
+    @property
+    def dtype(self) -> Literal["float32", "int8"]:
+        """In what the large matrices are computed."""
 
     @property
     def threads(self) -> int:

@@ -15,6 +15,7 @@ namespace py = pybind11;
 
 // C-contiguous arrays, taken as they are: with noconvert() anything else is a TypeError, no copy.
 using ArrayF32 = py::array_t<float, py::array::c_style>;
+using ArrayI8 = py::array_t<std::int8_t, py::array::c_style>;
 using ArrayU8 = py::array_t<std::uint8_t, py::array::c_style>;
 
 inline std::size_t dim(const py::array& array, py::ssize_t axis) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "base/aligned_buffer.h"
@@ -17,6 +18,12 @@ Epilogue parse_epilogue(const std::string& name) {
   if (name == "gelu") return Epilogue::kGelu;
   if (name == "residual") return Epilogue::kResidual;
   throw std::invalid_argument("epilogue must be 'none', 'gelu' or 'residual', got '" + name + "'");
+}
+
+void require_gemm_i8_depth(std::size_t depth) {
+  require(depth <= kMaxGemmI8Depth, "int8 takes rows of at most " +
+                                        std::to_string(kMaxGemmI8Depth) + " numbers, got " +
+                                        std::to_string(depth));
 }
 
 void gemm(const ArrayF32& a, const ArrayF32& weight, const ArrayF32& bias, ArrayF32& out,
@@ -53,6 +60,83 @@ void gemm(const ArrayF32& a, const ArrayF32& weight, const ArrayF32& bias, Array
                       .panel_begin = 0,
                       .panel_end = (cols + tile_cols - 1) / tile_cols,
                       .epilogue = parsed});
+}
+
+void gemm_i8(const ArrayF32& a, const ArrayI8& weight, const ArrayF32& scale, const ArrayF32& bias,
+             ArrayF32& out, const std::string& epilogue, const std::string& isa) {
+  const GemmI8& gemm = kernels(isa).gemm_i8;
+  const Epilogue parsed = parse_epilogue(epilogue);
+  require_axes("a", a, 2);
+  require_axes("weight", weight, 2);
+  const std::size_t rows = dim(a, 0);
+  const std::size_t depth = dim(a, 1);
+  const std::size_t cols = dim(weight, 0);
+  require_gemm_i8_depth(depth);
+  require_shape("weight", weight, {cols, depth});
+  require_shape("scale", scale, {cols});
+  require_shape("bias", bias, {cols});
+  require_shape("out", out, {rows, cols});
+  const float* a_data = a.data();
+  const std::int8_t* weight_data = weight.data();
+  const float* scale_data = scale.data();
+  const float* bias_data = bias.data();
+  float* out_data = out.mutable_data();
+
+  const py::gil_scoped_release nogil;
+  AlignedBuffer<std::byte> panels(packed_gemm_i8_size(depth, cols, gemm));
+  const std::size_t row_bytes = quantized_row_i8(depth, gemm);
+  AlignedBuffer<std::byte> quantized(rows * row_bytes);
+  AlignedBuffer<float> a_scale(rows);
+  pack_gemm_i8_weight(weight_data, scale_data, depth, cols, gemm, panels.data());
+  pack_gemm_i8_bias(bias_data, depth, cols, gemm, panels.data());
+  gemm.quantize({.x = a_data,
+                 .q = quantized.data(),
+                 .scale = a_scale.data(),
+                 .depth = depth,
+                 .x_stride = depth,
+                 .q_stride = row_bytes,
+                 .row_begin = 0,
+                 .row_end = rows});
+  gemm.run({.a = quantized.data(),
+            .a_scale = a_scale.data(),
+            .panels = panels.data(),
+            .out = out_data,
+            .depth = depth,
+            .cols = cols,
+            .a_stride = row_bytes,
+            .panel_stride = panel_i8(depth, gemm),
+            .out_stride = cols,
+            .row_begin = 0,
+            .row_end = rows,
+            .panel_begin = 0,
+            .panel_end = (cols + gemm.tile_cols - 1) / gemm.tile_cols,
+            .epilogue = parsed});
+}
+
+py::tuple quantize_i8(const ArrayF32& x, const std::string& isa) {
+  const GemmI8& gemm = kernels(isa).gemm_i8;
+  require_axes("x", x, 2);
+  const std::size_t rows = dim(x, 0);
+  const std::size_t depth = dim(x, 1);
+  require_gemm_i8_depth(depth);
+  const std::size_t row_bytes = quantized_row_i8(depth, gemm);
+  py::array q(
+      gemm.activation_bytes == 1 ? py::dtype::of<std::int8_t>() : py::dtype::of<std::int16_t>(),
+      std::array{rows, row_bytes / gemm.activation_bytes});
+  ArrayF32 scale(static_cast<py::ssize_t>(rows));
+  const QuantizeI8Args args{.x = x.data(),
+                            .q = q.mutable_data(),
+                            .scale = scale.mutable_data(),
+                            .depth = depth,
+                            .x_stride = depth,
+                            .q_stride = row_bytes,
+                            .row_begin = 0,
+                            .row_end = rows};
+  {
+    const py::gil_scoped_release nogil;
+    gemm.quantize(args);
+  }
+  return py::make_tuple(q, scale);
 }
 
 void attention(const ArrayF32& qkv, ArrayF32& out, const std::string& isa) {
@@ -115,6 +199,33 @@ Args:
     out: float32, C-contiguous, writeable, (rows, cols); overlaps no input.
     epilogue: f: "none", "gelu" (exact), or "residual", which adds what ``out`` held.
     isa: instruction set; "" as in :func:`select_isa`.
+)doc");
+  m.def("gemm_i8", &gemm_i8, "a"_a.noconvert(), "weight"_a.noconvert(), "scale"_a.noconvert(),
+        "bias"_a.noconvert(), "out"_a.noconvert(), py::kw_only(), "epilogue"_a = "none",
+        "isa"_a = "", R"doc(
+One linear layer in integers, ``out = f(a @ (scale[:, None] * weight).T + bias)``.
+
+Packs ``weight`` and quantises the rows of ``a`` first.
+
+Args:
+    a: float32, C-contiguous, (rows, depth).
+    weight: int8, C-contiguous, (cols, depth).
+    scale: float32, (cols,).
+    bias: float32, (cols,).
+    out: float32, C-contiguous, writeable, (rows, cols); overlaps no input.
+    epilogue: f, as in :func:`gemm`.
+    isa: instruction set; "" as in :func:`select_isa`.
+)doc");
+  m.def("quantize_i8", &quantize_i8, "x"_a.noconvert(), py::kw_only(), "isa"_a = "", R"doc(
+Quantise each row as :func:`gemm_i8` does: ``x`` is about ``scale[:, None] * q``.
+
+Args:
+    x: float32, C-contiguous, (rows, depth).
+    isa: instruction set; "" as in :func:`select_isa`.
+
+Returns:
+    q, int8 or int16 (the instruction set decides), (rows, depth and some zeros); and scale,
+    float32, (rows,).
 )doc");
   m.def("attention", &attention, "qkv"_a.noconvert(), "out"_a.noconvert(), py::kw_only(),
         "isa"_a = "", R"doc(

@@ -36,19 +36,42 @@ class MappingSource : public TensorSource {
     use(data);
   }
 
+  void read_int8(const std::string& name, std::span<const std::size_t> shape,
+                 const std::function<void(const std::int8_t*, const float*)>& use) override {
+    const py::object pair = tensors_[py::str(name)];
+    if (!py::isinstance<py::tuple>(pair) || py::len(pair) != 2 ||
+        !py::isinstance<ArrayI8>(pair[py::int_(0)]) ||
+        !py::isinstance<ArrayF32>(pair[py::int_(1)])) {
+      throw py::type_error("tensor '" + name +
+                           "' must be a pair of C-contiguous arrays, int8 and float32");
+    }
+    const auto levels = py::reinterpret_borrow<ArrayI8>(pair[py::int_(0)]);
+    const auto scale = py::reinterpret_borrow<ArrayF32>(pair[py::int_(1)]);
+    require_shape("tensor '" + name + "'", levels, shape);
+    require_shape("scale of tensor '" + name + "'", scale, shape.first(1));
+    const std::int8_t* level_data = levels.data();
+    const float* scale_data = scale.data();
+    const py::gil_scoped_release nogil;
+    use(level_data, scale_data);
+  }
+
  private:
   py::object tensors_;
 };
 
+Dtype parse_dtype(const std::string& name) {
+  if (name == "float32") return Dtype::kFloat32;
+  if (name == "int8") return Dtype::kInt8;
+  throw std::invalid_argument("dtype must be 'float32' or 'int8', got '" + name + "'");
+}
+
 using ConvSizes = std::array<std::size_t, 4>;
 
-std::unique_ptr<SubVit> make_sub_vit(std::size_t image_size, std::size_t patch_size,
-                                     std::size_t embed_dim, std::size_t head_dim,
-                                     std::size_t prefix_tokens,
-                                     const std::vector<std::pair<std::size_t, std::size_t>>& blocks,
-                                     float norm_eps, py::object tensors,
-                                     const std::vector<ConvSizes>& tokenizer, bool residual_norm,
-                                     std::size_t threads, const std::string& isa) {
+std::unique_ptr<SubVit> make_sub_vit(
+    std::size_t image_size, std::size_t patch_size, std::size_t embed_dim, std::size_t head_dim,
+    std::size_t prefix_tokens, const std::vector<std::pair<std::size_t, std::size_t>>& blocks,
+    float norm_eps, py::object tensors, const std::vector<ConvSizes>& tokenizer, bool residual_norm,
+    const std::string& dtype, std::size_t threads, const std::string& isa) {
   SubVitShape shape{.image_size = image_size,
                     .patch_size = patch_size,
                     .embed_dim = embed_dim,
@@ -63,7 +86,8 @@ std::unique_ptr<SubVit> make_sub_vit(std::size_t image_size, std::size_t patch_s
     shape.tokenizer.push_back({channels, kernel_size, stride, padding});
   }
   MappingSource source(std::move(tensors));
-  return std::make_unique<SubVit>(std::move(shape), source, kernels(isa), threads);
+  return std::make_unique<SubVit>(std::move(shape), source, kernels(isa), parse_dtype(dtype),
+                                  threads);
 }
 
 void features(SubVit& model, const ArrayU8& image, ArrayF32& out) {
@@ -86,20 +110,23 @@ Allocates when made, never per image. Safe to use from several threads: calls ta
 )doc")
       .def(py::init(&make_sub_vit), py::kw_only(), "image_size"_a, "patch_size"_a, "embed_dim"_a,
            "head_dim"_a, "prefix_tokens"_a, "blocks"_a, "norm_eps"_a, "tensors"_a,
-           "tokenizer"_a = std::vector<ConvSizes>{}, "residual_norm"_a = false, "threads"_a = 0,
-           "isa"_a = "", R"doc(
+           "tokenizer"_a = std::vector<ConvSizes>{}, "residual_norm"_a = false,
+           "dtype"_a = "float32", "threads"_a = 0, "isa"_a = "", R"doc(
 Pull each tensor of ``devit_iot.spec.tensors`` from ``tensors``, one at a time, and pack it.
 
 Args:
     blocks: (heads, mlp_dim) of each block; the other sizes are as in SubVitSpec.
-    tensors: name -> float32, C-contiguous array.
+    tensors: name -> float32, C-contiguous array; with ``dtype`` int8, the matrices of
+        ``devit_iot.storage`` as pairs: int8 array, float32 scale of each row.
     tokenizer: (channels, kernel_size, stride, padding) of each convolution.
+    dtype: "float32", or "int8" for these matrices; all else stays float32.
     threads: including the calling one; 0 is one per CPU available to the process.
     isa: instruction set; "" as in :func:`select_isa`.
 
 Raises:
     TypeError: a tensor has another dtype or layout.
-    ValueError: a shape is wrong or impossible, or ``isa`` does not run here.
+    ValueError: a shape is wrong or impossible, a scale is not positive, int8 cannot hold rows so
+        long, or ``isa`` does not run here.
 )doc")
       .def("features", &features, "image"_a.noconvert(), "out"_a.noconvert(), R"doc(
 Write the feature of ``image`` into ``out``; the GIL is released meanwhile.
@@ -110,6 +137,9 @@ Args:
 )doc")
       .def_property_readonly("isa",
                              [](const SubVit& self) { return std::string(self.kernels().isa); })
+      .def_property_readonly(
+          "dtype",
+          [](const SubVit& self) { return self.dtype() == Dtype::kInt8 ? "int8" : "float32"; })
       .def_property_readonly("threads", &SubVit::threads)
       .def_property_readonly("feature_dim",
                              [](const SubVit& self) { return self.shape().feature_dim(); })

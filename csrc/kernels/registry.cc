@@ -7,11 +7,20 @@
 namespace devit {
 namespace {
 
+constexpr GemmI8 kGemmI8Scalar{.tile_rows = 4,
+                               .tile_cols = 8,
+                               .depth_step = 1,
+                               .activation_bytes = 2,
+                               .weight_bytes = 1,
+                               .quantize = quantize_i8_scalar,
+                               .run = gemm_i8_4x8_scalar};
+
 constexpr KernelTable kTables[] = {
 #if defined(DEVIT_HAS_AVX2)
     {.isa = "avx2",
      .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma; },
      .gemm_f32 = {.tile_rows = 6, .tile_cols = 16, .run = gemm_f32_6x16_avx2},
+     .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = attention_f32_avx2,
      .layer_norm_f32 = layer_norm_f32_avx2,
      .fma_peak_f32 = fma_peak_f32_avx2},
@@ -20,6 +29,7 @@ constexpr KernelTable kTables[] = {
     {.isa = "neon",
      .runs_on = [](const CpuFeatures& cpu) { return cpu.neon; },
      .gemm_f32 = {.tile_rows = 8, .tile_cols = 8, .run = gemm_f32_8x8_neon},
+     .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = attention_f32_neon,
      .layer_norm_f32 = layer_norm_f32_neon,
      .fma_peak_f32 = fma_peak_f32_neon},
@@ -27,6 +37,7 @@ constexpr KernelTable kTables[] = {
     {.isa = "scalar",
      .runs_on = [](const CpuFeatures&) { return true; },
      .gemm_f32 = {.tile_rows = 4, .tile_cols = 8, .run = gemm_f32_4x8_scalar},
+     .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = attention_f32_scalar,
      .layer_norm_f32 = layer_norm_f32_scalar,
      .fma_peak_f32 = fma_peak_f32_scalar},

@@ -7,6 +7,7 @@
 #include "kernels/attention_f32.h"
 #include "kernels/fma_peak_f32.h"
 #include "kernels/gemm_f32.h"
+#include "kernels/gemm_i8.h"
 #include "kernels/layer_norm_f32.h"
 
 namespace devit {
@@ -16,6 +17,7 @@ struct KernelTable {
   std::string_view isa;
   bool (*runs_on)(const CpuFeatures&);
   GemmF32 gemm_f32;
+  GemmI8 gemm_i8;
   AttentionF32 attention_f32;
   LayerNormF32 layer_norm_f32;
   FmaPeakF32 fma_peak_f32;

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include <cstddef>
+#include <cstdint>
 
 // The vectors of one instruction set. simd_<isa>.h all define the same functions.
 //
@@ -27,6 +28,10 @@ inline Vec zero() { return {_mm256_setzero_ps()}; }
 inline Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
 inline Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline void store(float* p, Vec a) { _mm256_storeu_ps(p, a.v); }
+// Whole numbers as floats.
+inline Vec load_int32(const std::int32_t* p) {
+  return {_mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
 
 // The first n < kLanes floats at p, then zeros; no other address is touched.
 inline Vec load_partial(const float* p, std::size_t n) {

@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 
 #include <cstddef>
+#include <cstdint>
 
 // Four floats of AArch64. Same functions as simd_avx2.h, which says what they do.
 namespace devit {
@@ -17,6 +18,7 @@ inline Vec zero() { return {vdupq_n_f32(0.0f)}; }
 inline Vec broadcast(float x) { return {vdupq_n_f32(x)}; }
 inline Vec load(const float* p) { return {vld1q_f32(p)}; }
 inline void store(float* p, Vec a) { vst1q_f32(p, a.v); }
+inline Vec load_int32(const std::int32_t* p) { return {vcvtq_f32_s32(vld1q_s32(p))}; }
 
 inline Vec load_partial(const float* p, std::size_t n) {
   float32x4_t v = vdupq_n_f32(0.0f);

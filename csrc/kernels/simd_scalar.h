@@ -18,6 +18,7 @@ inline Vec broadcast(float x) { return {x}; }
 inline Vec load(const float* p) { return {*p}; }
 inline Vec load_partial(const float*, std::size_t) { return {0.0f}; }
 inline void store(float* p, Vec a) { *p = a.v; }
+inline Vec load_int32(const std::int32_t* p) { return {static_cast<float>(*p)}; }
 inline void store_partial(float*, Vec, std::size_t) {}
 
 inline Vec add(Vec a, Vec b) { return {a.v + b.v}; }

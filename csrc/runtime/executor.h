@@ -8,18 +8,24 @@
 
 namespace devit {
 
+// Room for the quantised rows of one matrix: see quantize() in gemm_i8.h. Unused in float32.
+struct QuantizedRows {
+  std::byte* rows;
+  float* scales;
+};
+
 // Spreads kernels over a thread pool. Owns nothing, keeps nothing.
 struct Executor {
   const KernelTable& kernels;
   ThreadPool& pool;
 
   // out = epilogue(a W^T + b) for the first `rows` rows; both matrices are dense.
-  void linear(const PackedLinear& layer, const float* a, float* out, std::size_t rows,
-              Epilogue epilogue) const;
+  void linear(const PackedLinear& layer, const float* a, QuantizedRows quantized, float* out,
+              std::size_t rows, Epilogue epilogue) const;
 
   // The same on the calling thread alone: for rows that it has just made.
-  void linear_here(const PackedLinear& layer, const float* a, float* out, std::size_t rows,
-                   Epilogue epilogue) const;
+  void linear_here(const PackedLinear& layer, const float* a, QuantizedRows quantized, float* out,
+                   std::size_t rows, Epilogue epilogue) const;
 
   // out = layer norm of the first `rows` rows of x; both matrices are dense.
   void layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim, float eps) const;

@@ -26,13 +26,14 @@ std::size_t crew(std::size_t threads) {
 
 }  // namespace
 
-SubVit::SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kernels,
+SubVit::SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kernels, Dtype dtype,
                std::size_t threads)
     : shape_(validated(std::move(shape))),
       kernels_(kernels),
-      weights_(load_weights(shape_, kernels.gemm_f32, source)),
+      dtype_(dtype),
+      weights_(load_weights(shape_, kernels, dtype, source)),
       pool_(crew(threads)),
-      workspace_(shape_, weights_, pool_.threads()) {}
+      workspace_(shape_, weights_, kernels.gemm_i8, pool_.threads()) {}
 
 void SubVit::features(const std::uint8_t* image, float* out) {
   const std::lock_guard lock(mutex_);
@@ -65,8 +66,8 @@ void SubVit::embed(const Executor& executor, const std::uint8_t* image) {
     const std::size_t end = std::min(begin + kPatchRows, shape_.patches());
     float* pixels = workspace_.scratch(thread);
     unfold_patches(shape_, image, begin, end, pixels);
-    executor.linear_here(weights_.patch_embed, pixels, patch_rows + begin * dim, end - begin,
-                         Epilogue::kResidual);
+    executor.linear_here(weights_.patch_embed, pixels, workspace_.quantized(thread),
+                         patch_rows + begin * dim, end - begin, Epilogue::kResidual);
   });
 }
 

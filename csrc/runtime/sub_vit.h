@@ -20,14 +20,17 @@ namespace devit {
 class SubVit {
  public:
   // `threads` counts the calling one; 0 is one per available CPU.
-  // Throws std::invalid_argument for an impossible shape, and whatever `source` throws.
-  SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kernels, std::size_t threads);
+  // Throws std::invalid_argument as load_weights() or for an impossible shape, and what `source`
+  // throws.
+  SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kernels, Dtype dtype,
+         std::size_t threads);
 
   // image: (image_size, image_size, 3); out: feature_dim floats.
   void features(const std::uint8_t* image, float* out);
 
   const SubVitShape& shape() const { return shape_; }
   const KernelTable& kernels() const { return kernels_; }
+  Dtype dtype() const { return dtype_; }
   std::size_t threads() const { return pool_.threads(); }
   std::size_t memory_bytes() const { return weights_.bytes() + workspace_.bytes(); }
 
@@ -37,6 +40,7 @@ class SubVit {
 
   SubVitShape shape_;
   const KernelTable& kernels_;
+  Dtype dtype_;
   Weights weights_;
   ThreadPool pool_;
   Workspace workspace_;

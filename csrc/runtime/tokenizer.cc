@@ -16,23 +16,24 @@ void run_tokenizer(const Executor& executor, const Weights& weights, Workspace& 
     const bool last = &conv == &weights.tokenizer.back();
     const std::size_t channels = layer.conv.channels;
     const std::size_t windows = layer.convolved() * layer.convolved();
-    executor.pool.parallel_for((windows + kWindowRows - 1) / kWindowRows, [&](std::size_t task,
-                                                                              std::size_t thread) {
-      const std::size_t begin = task * kWindowRows;
-      const std::size_t end = std::min(begin + kWindowRows, windows);
-      float* pixels = workspace.scratch(thread);
-      Epilogue epilogue = Epilogue::kNone;
-      for (const KernelRows& rows : conv.rows) {
-        const Windows seen{begin, end, rows.begin, rows.end};
-        if (first) {
-          unfold_windows(layer, image, weights.offset.data(), seen, pixels);
-        } else {
-          unfold_windows(layer, workspace.narrow.data(), seen, pixels);
-        }
-        executor.linear_here(rows.linear, pixels, wide + begin * channels, end - begin, epilogue);
-        epilogue = Epilogue::kResidual;
-      }
-    });
+    executor.pool.parallel_for(
+        (windows + kWindowRows - 1) / kWindowRows, [&](std::size_t task, std::size_t thread) {
+          const std::size_t begin = task * kWindowRows;
+          const std::size_t end = std::min(begin + kWindowRows, windows);
+          float* pixels = workspace.scratch(thread);
+          Epilogue epilogue = Epilogue::kNone;
+          for (const KernelRows& rows : conv.rows) {
+            const Windows seen{begin, end, rows.begin, rows.end};
+            if (first) {
+              unfold_windows(layer, image, weights.offset.data(), seen, pixels);
+            } else {
+              unfold_windows(layer, workspace.narrow.data(), seen, pixels);
+            }
+            executor.linear_here(rows.linear, pixels, workspace.quantized(thread),
+                                 wide + begin * channels, end - begin, epilogue);
+            epilogue = Epilogue::kResidual;
+          }
+        });
     float* pooled = last ? workspace.stream.data() : workspace.narrow.data();
     executor.pool.parallel_for(layer.pooled(), [&](std::size_t row, std::size_t) {
       const std::size_t begin = row * layer.pooled() * channels;

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
+
+#include "base/check.h"
 
 namespace devit {
 namespace {
@@ -17,105 +20,170 @@ AlignedBuffer<float> load_values(const std::string& name, Shape shape, TensorSou
   return values;
 }
 
-PackedLinear load_weight(const std::string& name, std::size_t cols, std::size_t depth,
-                         const GemmF32& gemm, TensorSource& source) {
-  PackedLinear linear{depth, cols,
-                      AlignedBuffer<float>(packed_gemm_f32_size(depth, cols, gemm.tile_cols))};
-  source.read(name, std::array{cols, depth}, [&](const float* weight) {
-    pack_gemm_f32_weight(weight, depth, cols, gemm.tile_cols, linear.panels.data());
-  });
-  return linear;
+void check_int8(const std::string& name, const float* scale, std::size_t cols, std::size_t depth) {
+  require(depth <= kMaxGemmI8Depth, "tensor '" + name + "' has rows of " + std::to_string(depth) +
+                                        " numbers, int8 takes " + std::to_string(kMaxGemmI8Depth));
+  require(std::all_of(scale, scale + cols, [](float s) { return s > 0.0f && std::isfinite(s); }),
+          "tensor '" + name + "' has a scale that is not positive and finite");
 }
 
-PackedLinear load_linear(const std::string& name, std::size_t cols, std::size_t depth,
-                         const GemmF32& gemm, TensorSource& source) {
-  PackedLinear linear = load_weight(name + ".weight", cols, depth, gemm, source);
-  source.read(name + ".bias", std::array{cols}, [&](const float* bias) {
-    pack_gemm_f32_bias(bias, depth, cols, gemm.tile_cols, linear.panels.data());
-  });
-  return linear;
-}
+// What packing depends on.
+struct Packer {
+  const KernelTable& kernels;
+  TensorSource& source;
+
+  PackedLinear pack(const float* weight, std::size_t cols, std::size_t depth) const {
+    const GemmF32& gemm = kernels.gemm_f32;
+    PackedLinear linear{depth, cols, {}, {}};
+    linear.panels = AlignedBuffer<float>(packed_gemm_f32_size(depth, cols, gemm.tile_cols));
+    pack_gemm_f32_weight(weight, depth, cols, gemm.tile_cols, linear.panels.data());
+    return linear;
+  }
+
+  PackedLinear pack(const std::int8_t* weight, const float* scale, std::size_t cols,
+                    std::size_t depth) const {
+    const GemmI8& gemm = kernels.gemm_i8;
+    PackedLinear linear{depth, cols, {}, {}};
+    linear.panels_i8 = AlignedBuffer<std::byte>(packed_gemm_i8_size(depth, cols, gemm));
+    pack_gemm_i8_weight(weight, scale, depth, cols, gemm, linear.panels_i8.data());
+    return linear;
+  }
+
+  PackedLinear load_weight(const std::string& name, std::size_t cols, std::size_t depth,
+                           Dtype dtype) const {
+    PackedLinear linear;
+    const std::array shape{cols, depth};
+    if (dtype == Dtype::kFloat32) {
+      source.read(name, shape, [&](const float* weight) { linear = pack(weight, cols, depth); });
+    } else {
+      source.read_int8(name, shape, [&](const std::int8_t* weight, const float* scale) {
+        check_int8(name, scale, cols, depth);
+        linear = pack(weight, scale, cols, depth);
+      });
+    }
+    return linear;
+  }
+
+  PackedLinear load_linear(const std::string& name, std::size_t cols, std::size_t depth,
+                           Dtype dtype) const {
+    PackedLinear linear = load_weight(name + ".weight", cols, depth, dtype);
+    source.read(name + ".bias", std::array{cols}, [&](const float* bias) {
+      if (linear.is_int8()) {
+        pack_gemm_i8_bias(bias, depth, cols, kernels.gemm_i8, linear.panels_i8.data());
+      } else {
+        pack_gemm_f32_bias(bias, depth, cols, kernels.gemm_f32.tile_cols, linear.panels.data());
+      }
+    });
+    return linear;
+  }
+
+  std::vector<KernelRows> load_convolution(const std::string& name, const ConvLayer& layer,
+                                           Dtype dtype) const;
+};
 
 constexpr std::size_t kMaxConvDepth = 512;  // unless one row of the kernel has more
 
-std::vector<KernelRows> load_convolution(const std::string& name, const ConvLayer& layer,
-                                         const GemmF32& gemm, TensorSource& source) {
+// Calls use(begin, end, rows [begin, end) of the kernels, depth) for all rows, a few at a time.
+template <typename Element, typename Use>
+void slice_kernels(const Element* weight, const ConvLayer& layer, const Use& use) {
   const std::size_t kernel = layer.conv.kernel_size;
   const std::size_t cols = layer.conv.channels;
   const std::size_t step = std::clamp<std::size_t>(kMaxConvDepth / layer.row_depth(), 1, kernel);
-  std::vector<KernelRows> groups;
-  source.read(name, std::array{cols, kernel, kernel, layer.in_channels}, [&](const float* weight) {
-    for (std::size_t begin = 0; begin < kernel; begin += step) {
-      const std::size_t end = std::min(begin + step, kernel);
-      const std::size_t depth = (end - begin) * layer.row_depth();
-      AlignedBuffer<float> slice(cols * depth);
-      for (std::size_t col = 0; col < cols; ++col) {
-        const float* from = weight + col * layer.depth() + begin * layer.row_depth();
-        std::copy_n(from, depth, slice.data() + col * depth);
-      }
-      AlignedBuffer<float> panels(packed_gemm_f32_size(depth, cols, gemm.tile_cols));
-      pack_gemm_f32_weight(slice.data(), depth, cols, gemm.tile_cols, panels.data());
-      groups.push_back({begin, end, {depth, cols, std::move(panels)}});
+  for (std::size_t begin = 0; begin < kernel; begin += step) {
+    const std::size_t end = std::min(begin + step, kernel);
+    const std::size_t depth = (end - begin) * layer.row_depth();
+    AlignedBuffer<Element> slice(cols * depth);
+    for (std::size_t col = 0; col < cols; ++col) {
+      const Element* from = weight + col * layer.depth() + begin * layer.row_depth();
+      std::copy_n(from, depth, slice.data() + col * depth);
     }
-  });
-  return groups;
-}
-
-void load_tokenizer(const SubVitShape& shape, const GemmF32& gemm, TensorSource& source,
-                    Weights& weights) {
-  weights.offset = load_values("tokenizer.offset", std::array{kChannels}, source);
-  for (const ConvLayer& layer : shape.conv_layers()) {
-    const std::string name = "tokenizer." + std::to_string(weights.tokenizer.size()) + ".weight";
-    weights.tokenizer.push_back({layer, load_convolution(name, layer, gemm, source)});
+    use(begin, end, slice.data(), depth);
   }
 }
 
-BlockWeights load_block(const SubVitShape& shape, std::size_t index, const GemmF32& gemm,
-                        TensorSource& source) {
+std::vector<KernelRows> Packer::load_convolution(const std::string& name, const ConvLayer& layer,
+                                                 Dtype dtype) const {
+  const std::size_t kernel = layer.conv.kernel_size;
+  const std::size_t cols = layer.conv.channels;
+  const std::array shape{cols, kernel, kernel, layer.in_channels};
+  std::vector<KernelRows> groups;
+  if (dtype == Dtype::kFloat32) {
+    source.read(name, shape, [&](const float* weight) {
+      slice_kernels(weight, layer, [&](auto begin, auto end, const float* slice, auto depth) {
+        groups.push_back({begin, end, pack(slice, cols, depth)});
+      });
+    });
+  } else {
+    source.read_int8(name, shape, [&](const std::int8_t* weight, const float* scale) {
+      check_int8(name, scale, cols, layer.row_depth());
+      slice_kernels(weight, layer, [&](auto begin, auto end, const std::int8_t* slice, auto depth) {
+        groups.push_back({begin, end, pack(slice, scale, cols, depth)});
+      });
+    });
+  }
+  return groups;
+}
+
+void load_tokenizer(const SubVitShape& shape, const Packer& packer, Dtype dtype, Weights& weights) {
+  weights.offset = load_values("tokenizer.offset", std::array{kChannels}, packer.source);
+  for (const ConvLayer& layer : shape.conv_layers()) {
+    const std::size_t index = weights.tokenizer.size();
+    const std::string name = "tokenizer." + std::to_string(index) + ".weight";
+    // The first layer's weights hold 1/255 and meet raw pixels: they stay as they are.
+    const Dtype own = index == 0 ? Dtype::kFloat32 : dtype;
+    weights.tokenizer.push_back({layer, packer.load_convolution(name, layer, own)});
+  }
+}
+
+BlockWeights load_block(const SubVitShape& shape, std::size_t index, const Packer& packer,
+                        Dtype dtype) {
   const BlockShape& block = shape.blocks[index];
   const std::size_t dim = shape.embed_dim;
   const std::size_t inner = block.heads * shape.head_dim;
   const std::string prefix = "blocks." + std::to_string(index) + ".";
   BlockWeights loaded;
   loaded.heads = block.heads;
-  loaded.qkv = load_linear(prefix + "attn.qkv", 3 * inner, dim, gemm, source);
-  loaded.proj = load_linear(prefix + "attn.proj", dim, inner, gemm, source);
+  loaded.qkv = packer.load_linear(prefix + "attn.qkv", 3 * inner, dim, dtype);
+  loaded.proj = packer.load_linear(prefix + "attn.proj", dim, inner, dtype);
   if (shape.residual_norm) {
-    loaded.norm_scale = load_values(prefix + "norm2.weight", std::array{dim}, source);
-    loaded.norm_shift = load_values(prefix + "norm2.bias", std::array{dim}, source);
+    loaded.norm_scale = load_values(prefix + "norm2.weight", std::array{dim}, packer.source);
+    loaded.norm_shift = load_values(prefix + "norm2.bias", std::array{dim}, packer.source);
   }
-  loaded.fc1 = load_linear(prefix + "mlp.fc1", block.mlp_dim, dim, gemm, source);
-  loaded.fc2 = load_linear(prefix + "mlp.fc2", dim, block.mlp_dim, gemm, source);
+  loaded.fc1 = packer.load_linear(prefix + "mlp.fc1", block.mlp_dim, dim, dtype);
+  loaded.fc2 = packer.load_linear(prefix + "mlp.fc2", dim, block.mlp_dim, dtype);
   return loaded;
 }
 
 }  // namespace
 
 std::size_t Weights::bytes() const {
-  std::size_t total = patch_embed.panels.bytes() + offset.bytes() + pos_embed.bytes();
+  std::size_t total = patch_embed.bytes() + offset.bytes() + pos_embed.bytes();
   for (const ConvWeights& conv : tokenizer) {
-    for (const KernelRows& rows : conv.rows) total += rows.linear.panels.bytes();
+    for (const KernelRows& rows : conv.rows) total += rows.linear.bytes();
   }
   for (const BlockWeights& block : blocks) {
     for (const PackedLinear* linear : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
-      total += linear->panels.bytes();
+      total += linear->bytes();
     }
     total += block.norm_scale.bytes() + block.norm_shift.bytes();
   }
   return total + pool.bytes();
 }
 
-Weights load_weights(const SubVitShape& shape, const GemmF32& gemm, TensorSource& source) {
+Weights load_weights(const SubVitShape& shape, const KernelTable& kernels, Dtype dtype,
+                     TensorSource& source) {
   Weights weights;
+  const Packer packer{kernels, source};
   const std::size_t dim = shape.embed_dim;
   if (shape.tokenizer.empty()) {
-    weights.patch_embed = load_weight("patch_embed.weight", dim, shape.patch_dim(), gemm, source);
+    weights.patch_embed =
+        packer.load_weight("patch_embed.weight", dim, shape.patch_dim(), Dtype::kFloat32);
   } else {
-    load_tokenizer(shape, gemm, source, weights);
+    load_tokenizer(shape, packer, dtype, weights);
   }
   weights.pos_embed = load_values("pos_embed", std::array{shape.tokens(), dim}, source);
   for (std::size_t index = 0; index < shape.blocks.size(); ++index) {
-    weights.blocks.push_back(load_block(shape, index, gemm, source));
+    weights.blocks.push_back(load_block(shape, index, packer, dtype));
   }
   if (!shape.tokenizer.empty()) {
     weights.pool = load_values("pool.weight", std::array{dim}, source);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -21,13 +22,24 @@ class TensorSource {
   // Throws if there is none, or if it has another shape.
   virtual void read(const std::string& name, std::span<const std::size_t> shape,
                     const std::function<void(const float*)>& use) = 0;
+
+  // The same of a matrix of bytes, -127 to 127, with a scale for each row (the first axis).
+  virtual void read_int8(const std::string& name, std::span<const std::size_t> shape,
+                         const std::function<void(const std::int8_t*, const float*)>& use) = 0;
 };
 
-// One linear layer, packed for one instruction set.
+// In what the blocks' linear layers, and all but the first convolution, are computed.
+enum class Dtype { kFloat32, kInt8 };
+
+// One linear layer, packed for one instruction set, in floats or in bytes.
 struct PackedLinear {
   std::size_t depth = 0;
   std::size_t cols = 0;
-  AlignedBuffer<float> panels;
+  AlignedBuffer<float> panels;         // for gemm_f32; empty in int8
+  AlignedBuffer<std::byte> panels_i8;  // for gemm_i8; empty in float32
+
+  bool is_int8() const { return panels_i8.size() != 0; }
+  std::size_t bytes() const { return panels.bytes() + panels_i8.bytes(); }
 };
 
 struct BlockWeights {
@@ -66,6 +78,9 @@ struct Weights {
 };
 
 // Reads and packs every tensor, in the order of devit_iot/spec.py, one at a time.
-Weights load_weights(const SubVitShape& shape, const GemmF32& gemm, TensorSource& source);
+// Throws std::invalid_argument if int8 cannot hold a layer (kMaxGemmI8Depth), or if a scale is not
+// positive and finite.
+Weights load_weights(const SubVitShape& shape, const KernelTable& kernels, Dtype dtype,
+                     TensorSource& source);
 
 }  // namespace devit

@@ -5,6 +5,8 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/attention_f32.h"
+#include "kernels/gemm_i8.h"
+#include "runtime/executor.h"
 #include "runtime/patches.h"
 #include "runtime/shape.h"
 #include "runtime/weights.h"
@@ -22,7 +24,8 @@ struct Workspace {
   // In turn Q, K, V and the hidden layer of the MLP. Before them, the tokenizer's convolutions.
   AlignedBuffer<float> wide;
 
-  Workspace(const SubVitShape& shape, const Weights& weights, std::size_t threads) {
+  Workspace(const SubVitShape& shape, const Weights& weights, const GemmI8& gemm_i8,
+            std::size_t threads) {
     std::size_t inner = 0;
     std::size_t mlp_dim = 0;
     for (const BlockShape& block : shape.blocks) {
@@ -46,16 +49,51 @@ struct Workspace {
     wide = AlignedBuffer<float>(wide_size);
     scratch_stride_ = (needed + 15) / 16 * 16;  // threads share no cache line
     scratch_ = AlignedBuffer<float>(threads * scratch_stride_);
+    size_quantized(tokens, weights, gemm_i8, threads);
   }
 
   // One thread's own memory for a tile of scores or some rows of pixels.
   float* scratch(std::size_t thread) { return scratch_.data() + thread * scratch_stride_; }
 
+  // Room for a layer's quantised input: one thread's rows of pixels, or all tokens from thread 0's
+  // place on.
+  QuantizedRows quantized(std::size_t thread) {
+    return {quantized_.data() + thread * quantized_stride_,
+            scales_.data() + thread * scale_stride_};
+  }
+
   std::size_t bytes() const {
-    return stream.bytes() + narrow.bytes() + wide.bytes() + scratch_.bytes();
+    return stream.bytes() + narrow.bytes() + wide.bytes() + scratch_.bytes() + quantized_.bytes() +
+           scales_.bytes();
   }
 
  private:
+  void size_quantized(std::size_t tokens, const Weights& weights, const GemmI8& gemm,
+                      std::size_t threads) {
+    std::size_t size = 0;
+    const auto row = [&](const PackedLinear& layer) {
+      return layer.is_int8() ? quantized_row_i8(layer.depth, gemm) : 0;
+    };
+    for (const BlockWeights& block : weights.blocks) {
+      for (const PackedLinear* layer : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
+        size = std::max(size, tokens * row(*layer));
+      }
+    }
+    for (const auto& [layer, kernel_rows] : weights.tokenizer) {
+      for (const KernelRows& rows : kernel_rows) {
+        quantized_stride_ = std::max(quantized_stride_, kWindowRows * row(rows.linear));
+      }
+    }
+    if (size == 0) return;  // float32
+    scale_stride_ = quantized_stride_ == 0 ? 0 : kWindowRows;
+    quantized_ = AlignedBuffer<std::byte>(std::max(size, threads * quantized_stride_));
+    scales_ = AlignedBuffer<float>(std::max(tokens, threads * scale_stride_));
+  }
+
+  std::size_t quantized_stride_ = 0;
+  std::size_t scale_stride_ = 0;
+  AlignedBuffer<std::byte> quantized_;
+  AlignedBuffer<float> scales_;
   std::size_t scratch_stride_;
   AlignedBuffer<float> scratch_;
 };

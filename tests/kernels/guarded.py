@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 _CANARY = 0xA5
 _PROT_NONE = 0
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+T = TypeVar("T", np.float32, np.int8)
 
 
 @dataclass(frozen=True)
@@ -24,24 +28,28 @@ class Guarded:
 
 
 def guarded(shape: tuple[int, ...]) -> Guarded:
-    count = int(np.prod(shape))
-    size = count * 4
+    everything, start = _guarded_memory(int(np.prod(shape)) * 4)
+    array = everything[start:].view(np.float32).reshape(shape)
+    array[...] = np.nan  # whatever is not written shows
+    return Guarded(array, everything[:start])
+
+
+def _guarded_memory(size: int) -> tuple[NDArray[np.uint8], int]:
+    """Bytes of which the last ``size``, from the index returned, end where the memory ends."""
     pages = -(-size // mmap.PAGESIZE) + 1  # at least one byte more than needed, to hold a canary
     memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
     start = pages * mmap.PAGESIZE - size
     everything = np.frombuffer(memory, np.uint8)
-    before = everything[:start]
-    before[:] = _CANARY
+    everything[:start] = _CANARY
     guard = ctypes.c_void_p(everything.ctypes.data + pages * mmap.PAGESIZE)
     if _libc.mprotect(guard, ctypes.c_size_t(mmap.PAGESIZE), _PROT_NONE) != 0:
         raise OSError(ctypes.get_errno(), "mprotect")
-    array = np.frombuffer(memory, np.float32, count, start).reshape(shape)
-    array[...] = np.nan  # whatever is not written shows
-    return Guarded(array, before)
+    return everything[: start + size], start
 
 
-def guarded_copy(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def guarded_copy(values: NDArray[T]) -> NDArray[T]:
     """An input array with an unmapped page behind it."""
-    array = guarded(values.shape).array
+    everything, start = _guarded_memory(values.nbytes)
+    array = everything[start:].view(values.dtype).reshape(values.shape)
     array[...] = values
     return array
