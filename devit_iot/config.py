@@ -1,6 +1,7 @@
 """One TOML file for a whole fleet, read into frozen structs.
 
 Later layers win: built-in defaults, the board's file, the config file, DEVIT_* variables, options.
+Paths in a file count from the file's folder.
 """
 
 import difflib
@@ -17,6 +18,7 @@ from devit_iot.errors import ConfigError
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, check_name
 
 _MAX_THREADS = 1024
+_TLS_FILES = ("ca_file", "cert_file", "key_file")
 
 
 class BrokerConfig(msgspec.Struct, frozen=True):
@@ -27,6 +29,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
         username: user name, if the broker asks for one.
         password_file: file whose first line is the password; DEVIT_PASSWORD goes first.
         ca_file: certificate authority of an mqtts broker; the system's unless given.
+        cert_file: our certificate, for a broker that asks for one.
+        key_file: its private key, without a password.
         keepalive_s: seconds between pings; a dead link is noticed within 1.5 of it.
         queue: QoS 1 messages kept while the broker is away; later ones are dropped and counted.
         settle_s: messages of ``every`` that the broker took over within this time before it was
@@ -40,6 +44,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     username: str = ""
     password_file: str = ""
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
     keepalive_s: int = 30
     queue: int = 100
     settle_s: float = 10.0
@@ -192,7 +198,17 @@ def _read(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     check_keys(table, Config, "", str(file))
+    _anchor(table, ("bundle",), file.parent)
+    _anchor(table.get("broker"), ("password_file", *_TLS_FILES), file.parent)
     return table
+
+
+def _anchor(table: object, names: Sequence[str], folder: Path) -> None:
+    """Make relative paths count from ``folder``; what is no string fails in the conversion."""
+    if isinstance(table, dict):
+        for name in names:
+            if isinstance(table.get(name), str) and table[name]:
+                table[name] = str(folder / table[name])
 
 
 def check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, source: str) -> None:
@@ -240,6 +256,15 @@ def _validate(config: Config) -> None:
         (config.node.max_cameras > 0, "node.max_cameras must be positive"),
         (config.node.memory_mb > 0, "node.memory_mb must be positive"),
         (config.broker.keepalive_s > 0, "broker.keepalive_s must be positive"),
+        (
+            bool(config.broker.cert_file) == bool(config.broker.key_file),
+            "broker.cert_file and broker.key_file belong together",
+        ),
+        (
+            config.broker.url.startswith("mqtts:")
+            or not any(getattr(config.broker, name) for name in _TLS_FILES),
+            "broker.ca_file, cert_file and key_file need TLS: an mqtts:// url",
+        ),
         (config.broker.queue > 0, "broker.queue must be positive"),
         (config.aggregator.deadline_s > 0, "aggregator.deadline_s must be positive"),
         (

@@ -79,6 +79,38 @@ def test_later_layers_win(tmp_path: Path) -> None:
     assert load_config([file, board], {}).node.part == 1
 
 
+def test_paths_in_a_file_count_from_its_folder(tmp_path: Path) -> None:
+    text = """
+    bundle = "bundle"
+    [broker]
+    url = "mqtts://hub.lan"
+    ca_file = "/etc/ca.crt"
+    cert_file = "client.crt"
+    key_file = "keys/client.key"
+    """
+    config = load_config([toml(tmp_path, text)], {"broker.password_file": "pw"})
+    assert config.bundle == str(tmp_path / "bundle")
+    assert config.broker.ca_file == "/etc/ca.crt"
+    assert config.broker.cert_file == str(tmp_path / "client.crt")
+    assert config.broker.key_file == str(tmp_path / "keys/client.key")
+    assert config.broker.password_file == "pw"  # noqa: S105 - an option counts from where we are
+
+
+@pytest.mark.parametrize("name", ["ca_file", "cert_file"])
+def test_certificates_without_tls_are_refused(name: str) -> None:
+    """Whoever names them believes that the connection is protected."""
+    files = {f"broker.{name}": "x"} | ({} if name == "ca_file" else {"broker.key_file": "x"})
+    with pytest.raises(ConfigError, match="mqtts"):
+        load_config([], files)
+    assert load_config([], files | {"broker.url": "mqtts://hub"}).broker.url == "mqtts://hub"
+
+
+@pytest.mark.parametrize("name", ["cert_file", "key_file"])
+def test_a_certificate_and_its_key_belong_together(name: str) -> None:
+    with pytest.raises(ConfigError, match="belong together"):
+        load_config([], {"broker.url": "mqtts://hub", f"broker.{name}": "x"})
+
+
 def test_a_false_or_zero_option_is_an_option(tmp_path: Path) -> None:
     file = toml(tmp_path, "[node]\npart = 2\nthreads = 3\nisa = 'scalar'")
     config = load_config([file], {"node.part": 0, "node.threads": 0, "node.isa": ""})

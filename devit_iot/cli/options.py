@@ -36,6 +36,8 @@ CLIENT = (
     Setting("--username", "broker.username", str, "User name at the broker."),
     Setting("--password-file", "broker.password_file", str, "File with the password."),
     Setting("--ca-file", "broker.ca_file", str, "Certificate authority of an mqtts broker."),
+    Setting("--cert-file", "broker.cert_file", str, "Our certificate, if the broker wants one."),
+    Setting("--key-file", "broker.key_file", str, "Its private key."),
     Setting("--log-format", "log.format", click.Choice(["human", "json"]), "Form of the log."),
     Setting(
         "--log-level", "log.level", click.Choice(["debug", "info", "warning", "error"]), "Detail."

@@ -20,6 +20,7 @@ from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import NO_SESSION, Handler, Message, Receipt, Session, Will
 from devit_iot.transport.outbox import Outbox, Outgoing
+from devit_iot.transport.tls import client_context, explain
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ class MqttTransport:
         self.unsent = 0
         self.problem = ""
         self._config = config
-        self._host, self._port, self._tls = parse_url(config.url)
+        self._host, self._port, tls = parse_url(config.url)
+        self._tls = client_context(config) if tls else None
         self._client_id = client_id
         self._password = password
         self._will = will
@@ -181,8 +183,8 @@ class MqttTransport:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_stray
-        if self._tls:
-            client.tls_set(ca_certs=self._config.ca_file or None)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
         if self._config.username:
             client.username_pw_set(self._config.username, self._password)
         if self._will is not None:
@@ -212,9 +214,12 @@ class MqttTransport:
         try:
             self._connect()
             self._serve()
-        except ssl.SSLCertVerificationError as error:
-            problem = f"shows a certificate that is not trusted ({error.verify_message})"
-            self._refuse(problem, "set broker.ca_file")
+            if self._tls is not None and not self._acknowledged:
+                self._tls.raise_alert()
+        except ssl.SSLError as error:
+            problem, mend = explain(error, self._config)
+            if mend:
+                self._refuse(problem, mend)
             return problem
         except (OSError, ValueError) as error:
             return f"is unreachable ({error}); trying again"
