@@ -312,6 +312,11 @@ def _write_tensors(
         arrays |= {name: np.ascontiguousarray(piece) for name, piece in packed.items()}
     save_file(arrays, path)
     path.chmod(0o644)  # the library makes it private, a service runs as its own user
+    return file_entry(path)
+
+
+def file_entry(path: Path) -> FileEntry:
+    """What names the file at ``path`` and its present content."""
     return FileEntry(path.name, path.stat().st_size, _sha256(path))
 
 

@@ -19,6 +19,7 @@ from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
 from devit_iot.config import AggregatorConfig, BrokerConfig
+from devit_iot.engine import tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
 from devit_iot.services import aggregator, presence, status
@@ -216,6 +217,7 @@ def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None
         spec.SubVitSpec,
         spec.BlockSpec,
         spec.ConvSpec,
+        tflite_file.TfliteManifest,
     ],
     ids=lambda kind: kind.__name__,
 )
@@ -337,6 +339,8 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"`{bundle._FILE_NAME.pattern}`",
         f"`{bundle.FORMAT}`",
         f"Fleet bundle, version {bundle.VERSION}",
+        f"`{tflite_file.FORMAT}`",
+        f"| `version` | integer | {tflite_file.VERSION} |",
         f"| `version` | integer | {bundle.VERSION} |",
         "at most 1e-3 of",
     )

@@ -30,7 +30,10 @@ LAYERS = (
 )
 # Package -> the files or folders that may import it.
 CONFINED = {
-    "torch": ("decompose/", "engine/torch.py"),
+    "torch": ("decompose/", "engine/torch.py", "engine/tflite_export.py"),
+    "litert_torch": ("engine/tflite_export.py",),
+    "ai_edge_litert": ("engine/tflite.py",),
+    "tflite_runtime": ("engine/tflite.py",),
     "paho": ("transport/",),
     "amqtt": ("transport/embedded_broker.py",),
     # digits.py encodes, mosaics.py unpacks a data set; neither decodes an image to serve

@@ -10,7 +10,8 @@ from devit_iot.cli.common import one_line_errors
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint
 from devit_iot.engine.base import ENGINES, load_engine
-from devit_iot.errors import DataError
+from devit_iot.engine.tflite_file import tflite_path
+from devit_iot.errors import DataError, EngineError
 from devit_iot.spec import macs
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -76,6 +77,30 @@ def verify(folder: Path, engine: str) -> None:
         loaded = load_engine(opened, part, name=engine)
         click.echo(f"part {part}: sound on {loaded.name} ({loaded.detail})")
     click.echo(f"bundle {opened.manifest.name}, fingerprint {opened.manifest.fingerprint}: sound")
+
+
+@bundle.command("export-tflite")
+@click.argument("folder", type=FOLDER)
+@click.option("--part", type=click.IntRange(0), help="Of one part; default: of every part.")
+@one_line_errors
+def export_tflite_(folder: Path, part: int | None) -> None:
+    """Compile parts of the bundle FOLDER for TFLite, for boards without our own kernels.
+
+    \b
+        devit bundle export-tflite bundles/fleet --part 2
+        scp bundles/fleet/part-2.tflite* pi-2:/var/lib/devit/bundle/
+    """
+    try:
+        from devit_iot.engine.tflite_export import export_tflite
+    except ImportError as error:
+        raise EngineError(
+            f"the export needs litert-torch ({error}); pip install 'devit-iot[tflite-export]'"
+        ) from error
+    opened = Bundle(folder)
+    for index in range(len(opened.manifest.parts)) if part is None else [part]:
+        export_tflite(opened, index)
+        loaded = load_engine(opened, index, name="tflite")
+        click.echo(f"{tflite_path(opened, index)}: sound on {loaded.name} ({loaded.detail})")
 
 
 @bundle.command()

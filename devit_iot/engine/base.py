@@ -2,14 +2,13 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
 from devit_iot.errors import EngineError
-from devit_iot.spec import SubVitSpec
 from devit_iot.storage import Array
 
 GOLDEN_TOLERANCE = 1e-3
@@ -17,6 +16,7 @@ GOLDEN_TOLERANCE = 1e-3
 
 ENGINES = {
     "native": ("devit_iot.engine.native", "NativeEngine", None),
+    "tflite": ("devit_iot.engine.tflite", "TfliteEngine", "tflite"),
     "torch": ("devit_iot.engine.torch", "TorchEngine", "train"),
 }
 """Name -> module, class, and the extra that it needs. A new engine is a new row."""
@@ -33,20 +33,26 @@ class Engine(Protocol):
     name: str
     detail: str
 
-    def __init__(
-        self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int, isa: str
-    ) -> None:
-        """Take the tensors of ``spec`` (see :func:`devit_iot.spec.tensors`).
+    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The feature, float32[feature_dim], of one RGB image, uint8[size, size, 3]."""
+
+
+class PartEngine(Engine, Protocol):
+    """An engine of the registry: it can be made of a bundle's part."""
+
+    @classmethod
+    def of_part(
+        cls, bundle: Bundle, part: int, tensors: Mapping[str, Array], *, threads: int, isa: str
+    ) -> Self:
+        """The engine of part ``part`` of ``bundle``.
 
         Args:
-            spec: the part's shape.
-            tensors: read once, here.
+            bundle: for the part's shape, and for files of formats that an engine has of its own.
+            part: its index.
+            tensors: of the part (see :func:`devit_iot.spec.tensors`), verified; read once, here.
             threads: CPU threads of one inference; 0 means all that this process may use.
             isa: instruction set to force; empty for the best. ValueError if it cannot be had.
         """
-
-    def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The feature, float32[feature_dim], of one RGB image, uint8[size, size, 3]."""
 
 
 def load_engine(
@@ -55,20 +61,22 @@ def load_engine(
     """Build the engine ``name`` for one part and prove it on the golden image.
 
     Raises:
-        BundleError: the part's file is missing or damaged.
+        BundleError: a file of the part is missing or damaged.
         EngineError: no such engine, its extra is not installed, or it computes wrong numbers.
     """
     if name not in ENGINES:
         raise EngineError(f"no engine '{name}'; there are: {', '.join(sorted(ENGINES))}")
     module, class_name, extra = ENGINES[name]
     try:
-        engine_class: type[Engine] = getattr(importlib.import_module(module), class_name)
+        engine_class: type[PartEngine] = getattr(importlib.import_module(module), class_name)
     except ImportError as error:
-        hint = f"pip install 'devit-iot[{extra}]'" if extra else "reinstall devit-iot"
+        hint = "reinstall devit-iot, or use --engine tflite"
+        if extra:
+            hint = f"pip install 'devit-iot[{extra}]'"
         raise EngineError(f"engine '{name}' cannot be loaded ({error}); {hint}") from error
     tensors = bundle.part_tensors(part)
     try:
-        engine = engine_class(bundle.part(part).spec, tensors, threads=threads, isa=isa)
+        engine = engine_class.of_part(bundle, part, tensors, threads=threads, isa=isa)
     except ValueError as error:
         raise EngineError(f"engine '{name}': {error}") from error
     check_golden(engine, tensors)

@@ -1,17 +1,19 @@
 """Our own engine: the whole sub-ViT in C++, from uint8 pixels to the feature."""
 
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot import _core
+from devit_iot.bundle import Bundle
 from devit_iot.spec import SubVitSpec
 from devit_iot.storage import Array
 
 
 class NativeEngine:
-    """See :class:`devit_iot.engine.base.Engine`. DEVIT_ISA forces an instruction set."""
+    """See :class:`devit_iot.engine.base.PartEngine`. DEVIT_ISA forces an instruction set."""
 
     name = "native"
 
@@ -36,6 +38,13 @@ class NativeEngine:
             isa=isa,
         )
         self.detail = f"{self._vit.isa}, {self._vit.threads} threads"
+
+    @classmethod
+    def of_part(
+        cls, bundle: Bundle, part: int, tensors: Mapping[str, Array], *, threads: int, isa: str
+    ) -> Self:
+        """The engine of one part; see the protocol."""
+        return cls(bundle.part(part).spec, tensors, threads=threads, isa=isa)
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The feature of one image; see the protocol."""

@@ -1,0 +1,25 @@
+"""Compiles a part for TFLite: the folded network of the torch engine, through litert-torch."""
+
+import litert_torch
+import torch
+
+from devit_iot.bundle import Bundle
+from devit_iot.engine.tflite_file import tflite_path, write_manifest
+from devit_iot.engine.torch import FoldedSubVit
+from devit_iot.spec import CHANNELS
+
+
+def export_tflite(bundle: Bundle, part: int) -> None:
+    """Write the network of part ``part`` and its manifest into the bundle's folder.
+
+    The network takes the raw pixels, uint8[image_size, image_size, 3], and computes in float32;
+    weights that are stored as halves or bytes are float32 in it.
+
+    Raises:
+        BundleError: the part's file is missing or damaged.
+    """
+    spec = bundle.part(part).spec
+    network = FoldedSubVit(spec, bundle.part_tensors(part)).eval()
+    image = torch.zeros((spec.image_size, spec.image_size, CHANNELS), dtype=torch.uint8)
+    litert_torch.convert(network, (image,)).export(str(tflite_path(bundle, part)))
+    write_manifest(bundle, part)
