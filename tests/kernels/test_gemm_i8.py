@@ -31,7 +31,7 @@ class Layer(NamedTuple):
         return cls(
             rng.standard_normal((rows, depth), np.float32) * spread,
             rng.integers(-127, 128, (cols, depth)).astype(np.int8),
-            rng.uniform(0.5, 2, cols).astype(np.float32) / 127,
+            (rng.uniform(0.5, 2, cols) / 127).astype(np.float32),
             rng.standard_normal(cols, np.float32),
         )
 
@@ -45,8 +45,15 @@ def run(layer: Layer, isa: str, epilogue: Epilogue = "none", old: F32 | None = N
     out = guarded((len(layer.a), len(layer.weight)))
     if old is not None:
         out.array[...] = old
-    inputs = (guarded_copy(array) for array in layer)
-    _core.gemm_i8(*inputs, out.array, epilogue=epilogue, isa=isa)
+    _core.gemm_i8(
+        guarded_copy(layer.a),
+        guarded_copy(layer.weight),
+        guarded_copy(layer.scale),
+        guarded_copy(layer.bias),
+        out.array,
+        epilogue=epilogue,
+        isa=isa,
+    )
     out.assert_intact()
     return out.array
 
@@ -104,8 +111,8 @@ def test_sums_are_exact(isa: str, rows: int, depth: int, cols: int, seed: int) -
 def test_rows_are_quantised_to_the_nearest(
     isa: str, rows: int, depth: int, exponent: float, seed: int
 ) -> None:
-    x = np.random.default_rng(seed).standard_normal((rows, depth)) * 10**exponent
-    x = np.clip(x, -3e38, 3e38).astype(np.float32)
+    wide = np.random.default_rng(seed).standard_normal((rows, depth)) * 10**exponent
+    x: F32 = np.clip(wide, -3e38, 3e38).astype(np.float32)
     q, scale = _core.quantize_i8(guarded_copy(x), isa=isa)
     count = levels(depth, isa)
     largest = np.abs(x).max(axis=1)
