@@ -116,4 +116,7 @@ void pack_gemm_i8_bias(const float* bias, std::size_t depth, std::size_t cols, c
 void quantize_i8_scalar(const QuantizeI8Args& args);  // to int16
 void gemm_i8_4x8_scalar(const GemmI8Args& args);
 
+void quantize_i8_avx2(const QuantizeI8Args& args);  // to int16; x86-64 builds only, likewise
+void gemm_i8_6x16_avx2(const GemmI8Args& args);
+
 }  // namespace devit

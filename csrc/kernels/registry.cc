@@ -15,12 +15,22 @@ constexpr GemmI8 kGemmI8Scalar{.tile_rows = 4,
                                .quantize = quantize_i8_scalar,
                                .run = gemm_i8_4x8_scalar};
 
+#if defined(DEVIT_HAS_AVX2)
+constexpr GemmI8 kGemmI8Avx2{.tile_rows = 6,
+                             .tile_cols = 16,
+                             .depth_step = 2,
+                             .activation_bytes = 2,
+                             .weight_bytes = 1,
+                             .quantize = quantize_i8_avx2,
+                             .run = gemm_i8_6x16_avx2};
+#endif
+
 constexpr KernelTable kTables[] = {
 #if defined(DEVIT_HAS_AVX2)
     {.isa = "avx2",
      .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma; },
      .gemm_f32 = {.tile_rows = 6, .tile_cols = 16, .run = gemm_f32_6x16_avx2},
-     .gemm_i8 = kGemmI8Scalar,
+     .gemm_i8 = kGemmI8Avx2,
      .attention_f32 = attention_f32_avx2,
      .layer_norm_f32 = layer_norm_f32_avx2,
      .fma_peak_f32 = fma_peak_f32_avx2},
