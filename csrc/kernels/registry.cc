@@ -38,7 +38,7 @@ constexpr KernelTable kTables[] = {
 #if defined(DEVIT_HAS_NEON)
     {.isa = "neon",
      .runs_on = [](const CpuFeatures& cpu) { return cpu.neon; },
-     .gemm_f32 = {.tile_rows = 8, .tile_cols = 8, .run = gemm_f32_8x8_neon},
+     .gemm_f32 = {.tile_rows = 5, .tile_cols = 16, .run = gemm_f32_5x16_neon},
      .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = attention_f32_neon,
      .layer_norm_f32 = layer_norm_f32_neon,
