@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from devit_iot import spec as shapes
 from devit_iot.errors import BundleError, SpecError
+from devit_iot.signature import SIGNATURE, SIGNATURE_BYTES, verify
 from devit_iot.spec import FusionSpec, SubVitSpec, TensorSpec
 from devit_iot.storage import Array, Storage, pack, stored, unpack
 
@@ -27,6 +28,7 @@ VERSION = 2
 MANIFEST = "manifest.json"
 MAX_PARTS = 255
 MAX_CLASSES = 65535
+MAX_NAME_LENGTH = 256
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SAFETENSORS_DTYPE = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}
@@ -130,17 +132,25 @@ class Tensors(Mapping[str, Array]):
 class Bundle:
     """A bundle on disk. Opening reads the manifest only; files are verified when first used.
 
+    Args:
+        path: the bundle's folder.
+        trust: public key in hex that must have signed the manifest; empty: none need have.
+
     Attributes:
         path: the bundle's folder.
         manifest: the decoded and validated manifest.
 
     Raises:
-        BundleError: the folder, the manifest or a file is missing, damaged or inconsistent.
+        BundleError: the folder, the manifest or a file is missing, damaged or inconsistent, or
+            the signature that ``trust`` asks for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, trust: str = "") -> None:
         self.path = path
-        self.manifest = _read_manifest(path / MANIFEST)
+        text = _read_manifest(path / MANIFEST)
+        if trust:
+            _check_signature(path, text, trust)
+        self.manifest = _decode_manifest(path / MANIFEST, text)
 
     @property
     def fingerprint(self) -> bytes:
@@ -231,15 +241,35 @@ def write_bundle(
     return Bundle(path)
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise BundleError(f"{path} is larger than any manifest; this is not a bundle")
-        text = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise BundleError(
             f"{path.parent} is not a bundle: cannot read {path.name} ({error.strerror})"
         ) from error
+
+
+def _check_signature(folder: Path, manifest: bytes, trust: str) -> None:
+    path = folder / SIGNATURE
+    try:
+        with path.open("rb") as file:
+            signature = file.read(SIGNATURE_BYTES + 1)
+    except OSError as error:
+        raise BundleError(
+            f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and only bundles signed by "
+            f"{trust} are to be trusted; sign it with `devit bundle sign`"
+        ) from error
+    if not verify(trust, manifest, signature):
+        raise BundleError(
+            f"{path} is no signature of {MANIFEST} by {trust}: the bundle was changed, or signed "
+            "with another key"
+        )
+
+
+def _decode_manifest(path: Path, text: bytes) -> Manifest:
     try:
         head = msgspec.json.decode(text, type=dict[str, object])
         if head.get("format") != FORMAT or head.get("version") != VERSION:
@@ -260,6 +290,12 @@ def _validate(manifest: Manifest) -> None:
         raise BundleError(f"a bundle has 1 to {MAX_PARTS} parts, got {len(manifest.parts)}")
     if not 1 <= len(manifest.classes) <= MAX_CLASSES:
         raise BundleError(f"a bundle has 1 to {MAX_CLASSES} classes, got {len(manifest.classes)}")
+    for name in (manifest.name, *manifest.classes):  # they are logged, and sent in labels
+        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+            raise BundleError(
+                f"name {name[:MAX_NAME_LENGTH]!r} is longer than {MAX_NAME_LENGTH} characters, or "
+                "has some that cannot be printed"
+            )
     for part in manifest.parts:
         part.spec.validate()
         if any(not 0 <= index < len(manifest.classes) for index in part.classes):

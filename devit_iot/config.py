@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from devit_iot.errors import ConfigError
+from devit_iot.signature import check_trust
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, check_name
 
 _MAX_THREADS = 1024
@@ -121,11 +122,13 @@ class Config(msgspec.Struct, frozen=True):
     Attributes:
         fleet: the fleet's name, part of every topic.
         bundle: folder of the fleet bundle.
+        trust: public key, 64 hex digits, that must have signed the bundle; empty: any bundle.
         shards: number of aggregators that share the requests.
     """
 
     fleet: str = "home"
     bundle: str = ""
+    trust: str = ""
     shards: int = 1
     broker: BrokerConfig = BrokerConfig()
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
@@ -240,6 +243,8 @@ def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
 def _validate(config: Config) -> None:
     check_name("fleet", config.fleet)
     check_name("node", config.node_name)
+    if config.trust:
+        check_trust(config.trust)
     fraction(config.node.replica, "node.replica")
     filters = [ImageFilter(images.topic) for images in config.images]
     for one, two in itertools.combinations(filters, 2):

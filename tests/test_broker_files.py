@@ -1,14 +1,12 @@
 """broker/: a real mosquitto runs with these files."""
 
-import queue
 import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import pytest
 
@@ -16,20 +14,13 @@ from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError
 from devit_iot.services.processes import free_port
 from devit_iot.topics import Topics
-from devit_iot.transport.base import Message
-from devit_iot.transport.mqtt import MqttTransport
+from tests import mosquitto
+from tests.mosquitto import PASSWD, WAIT_S, needs_mosquitto, running_mosquitto
 
 FOLDER = Path(__file__).parent.parent / "broker"
 NODES = ["pi-0", "pi-1", "pi-2", "pi-3"]
 USERS = [*NODES, "camera", "aggregator", "viewer"]
-PATHS = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/bin"
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path=PATHS)
-PASSWD = shutil.which("mosquitto_passwd") or shutil.which("mosquitto_passwd", path=PATHS)
-needs_mosquitto = pytest.mark.skipif(
-    MOSQUITTO is None or PASSWD is None, reason="mosquitto is not installed"
-)
 TOPICS = Topics("home")
-WAIT_S = 10.0
 
 
 class Broker(NamedTuple):
@@ -40,36 +31,13 @@ class Broker(NamedTuple):
     log: Path
 
 
-class Client:
-    """A connected MqttTransport that remembers what it got."""
+class Client(mosquitto.Client):
+    """Logs in with its user's password."""
 
     def __init__(self, port: int, user: str, *filters: str, password: str | None = None) -> None:
         config = BrokerConfig(url=f"mqtt://127.0.0.1:{port}", username=user)
         secret = f"secret of {user}" if password is None else password
-        self.inbox: queue.Queue[Message] = queue.Queue()
-        self._outcome: queue.Queue[BrokerError | None] = queue.Queue()
-        self._transport = MqttTransport(config, client_id=f"test-{user}", password=secret)
-        for topic_filter in filters:
-            self._transport.subscribe(topic_filter, self.inbox.put, qos=1)
-
-    def __enter__(self) -> Self:
-        self._transport.start(
-            on_ready=lambda: self._outcome.put(None), on_refused=self._outcome.put
-        )
-        error = self._outcome.get(timeout=WAIT_S)
-        if error is not None:
-            raise error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._transport.stop()
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        self._transport.publish(topic, payload, qos=1)
-
-    def get(self) -> tuple[str, bytes]:
-        message = self.inbox.get(timeout=WAIT_S)
-        return message.topic, message.payload
+        super().__init__(config, *filters, client_id=f"test-{user}", password=secret)
 
 
 def localised(folder: Path, ports: dict[str, int]) -> str:
@@ -82,15 +50,7 @@ def localised(folder: Path, ports: dict[str, int]) -> str:
     for old, new in replacements.items():
         assert old in text
         text = text.replace(old, new)
-    return text + "user root\n"  # if the tests run as root, the files are root's
-
-
-def listens(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 0.5):
-            return True
-    except OSError:
-        return False
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +65,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     running = Broker(free_port(), free_port(), folder / "log")
     config = folder / "mosquitto.conf"
     config.write_text(localised(folder, {"1883": running.port, "9001": running.websocket_port}))
-    with running.log.open("wb") as log:
-        process = subprocess.Popen([str(MOSQUITTO), "-c", str(config)], stderr=log)
-        deadline = time.monotonic() + WAIT_S
-        while not (listens(running.port) and listens(running.websocket_port)):
-            assert process.poll() is None, running.log.read_text()
-            assert time.monotonic() < deadline, running.log.read_text()
-            time.sleep(0.02)
+    ports = [running.port, running.websocket_port]
+    with running_mosquitto(config, ports, running.log):
         yield running
-        process.terminate()
-        assert process.wait(WAIT_S) == 0
 
 
 def test_compose_mounts_files_that_the_configuration_names() -> None:

@@ -19,12 +19,12 @@ MAX_LINES = 400
 LAYERS = (
     {"cli"},
     {"services"},
-    {"engine", "transport", "decompose"},
+    {"engine", "transport", "decompose", "fleet"},
     {"bundle"},
     {"storage"},
     {"_core"},
     {"access", "config"},
-    {"spec", "messages", "topics"},
+    {"spec", "messages", "topics", "signature"},
     {"errors"},
     {"__init__"},
 )
@@ -43,6 +43,7 @@ CONFINED = {
         "decompose/mosaics.py",
         "decompose/pixels.py",
     ),
+    "cryptography": ("signature.py", "fleet/"),
     "cv2": ("services/camera.py",),
     "sklearn": ("decompose/digits.py",),
     "scipy": ("decompose/",),
@@ -53,6 +54,7 @@ CONFINED = {
     "safetensors": ("bundle.py", "decompose/"),
     "devit_iot._core": ("engine/native.py", "cli/", "services/build.py"),
     "devit_iot.decompose": ("decompose/", "cli/"),
+    "devit_iot.fleet": ("fleet/", "cli/fleet.py"),
 }
 
 
@@ -133,7 +135,8 @@ def test_no_file_is_too_long(path: Path) -> None:
     ],
 )
 def test_a_board_loads_no_extra(module: str) -> None:
-    extras = {"torch", "kornia", "sklearn", "scipy", "rich", "amqtt", "cv2", "devit_iot.decompose"}
+    extras = {"torch", "kornia", "sklearn", "scipy", "rich", "amqtt", "cv2"}
+    extras |= {"cryptography", "devit_iot.decompose"}
     code = f"import {module}, sys; print(*(sys.modules.keys() & {extras!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,17 +1,19 @@
 """``devit bundle``: make a bundle from a checkpoint, look at one, prove one."""
 
+import os
 from pathlib import Path
 
 import click
 import msgspec
 
-from devit_iot.bundle import Bundle
+from devit_iot import signature
+from devit_iot.bundle import MANIFEST, Bundle
 from devit_iot.cli.common import one_line_errors
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint
 from devit_iot.engine.base import ENGINES, load_engine
 from devit_iot.engine.tflite_file import tflite_path
-from devit_iot.errors import DataError, EngineError
+from devit_iot.errors import ConfigError, DataError, EngineError
 from devit_iot.spec import macs
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -20,7 +22,7 @@ FOLDER = click.Path(path_type=Path)
 
 @click.group()
 def bundle() -> None:
-    """Import, inspect and verify fleet bundles."""
+    """Import, inspect, verify and sign fleet bundles."""
 
 
 @bundle.command("import")
@@ -68,10 +70,11 @@ def import_(  # noqa: PLR0913 - one for each option
 @bundle.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@click.option("--trust", default="", help="Public key that must have signed the bundle.")
 @one_line_errors
-def verify(folder: Path, engine: str) -> None:
+def verify(folder: Path, engine: str, trust: str) -> None:
     """Check every file of the bundle FOLDER, and each part's golden image on an engine."""
-    opened = Bundle(folder)
+    opened = Bundle(folder, trust=trust and signature.check_trust(trust))
     opened.verify()
     for part in range(len(opened.manifest.parts)):
         loaded = load_engine(opened, part, name=engine)
@@ -101,6 +104,39 @@ def export_tflite_(folder: Path, part: int | None) -> None:
         export_tflite(opened, index)
         loaded = load_engine(opened, index, name="tflite")
         click.echo(f"{tflite_path(opened, index)}: sound on {loaded.name} ({loaded.detail})")
+
+
+@bundle.command()
+@click.argument("key", type=click.Path(path_type=Path))
+@one_line_errors
+def keygen(key: Path) -> None:
+    """Make a private key for signing bundles, the new file KEY, and print its public key.
+
+    Keep KEY where no board is; give the public key to services as --trust.
+    """
+    made = signature.new_key()
+    try:
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(made)
+    except OSError as error:
+        raise ConfigError(f"cannot make {key}: {error.strerror}") from error
+    click.echo(signature.sign(made, b"")[1])
+
+
+@bundle.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--key", required=True, type=EXISTING_FILE, help="Private key of `keygen`.")
+@one_line_errors
+def sign(folder: Path, key: Path) -> None:
+    """Verify the bundle FOLDER, sign it, and print the public key for --trust.
+
+    \b
+        devit bundle sign bundles/deit-tiny --key signing.key
+    """
+    Bundle(folder).verify()
+    signed, public = signature.sign(key.read_bytes(), (folder / MANIFEST).read_bytes())
+    (folder / signature.SIGNATURE).write_bytes(signed)
+    click.echo(public)
 
 
 @bundle.command()

@@ -10,6 +10,7 @@ from devit_iot.cli.classify import classify
 from devit_iot.cli.decompose import decompose
 from devit_iot.cli.demo import demo
 from devit_iot.cli.evaluate import evaluate
+from devit_iot.cli.fleet import fleet
 
 
 @click.group()
@@ -18,7 +19,7 @@ def main() -> None:
     """Decompose a large Vision Transformer and run its parts together over MQTT."""
 
 
-for command in (acl, broker, bundle, camera, classify, decompose, demo, evaluate):
+for command in (acl, broker, bundle, camera, classify, decompose, demo, evaluate, fleet):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ CLIENT = (
 FLEET = (
     Setting("--fleet", "fleet", str, "The fleet's name."),
     Setting("--bundle", "bundle", str, "Folder of the fleet bundle."),
+    Setting("--trust", "trust", str, "Public key that must have signed the bundle."),
     Setting("--shards", "shards", int, "Number of aggregators that share the requests."),
 )
 NODE = (

@@ -89,7 +89,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
 def _bundle(config: Config) -> Bundle:
     if not config.bundle:
         raise ConfigError("no bundle: give --bundle DIR, DEVIT_BUNDLE, or bundle = ... in the file")
-    return Bundle(Path(config.bundle))
+    return Bundle(Path(config.bundle), trust=config.trust)
 
 
 def _check_memory(config: Config, weights_bytes: int) -> None:

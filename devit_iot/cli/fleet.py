@@ -1,0 +1,145 @@
+"""``devit fleet``: make a fleet that nobody else gets into."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from devit_iot.access import Role
+from devit_iot.cli.common import one_line_errors
+from devit_iot.errors import ConfigError
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS
+
+if TYPE_CHECKING:
+    from devit_iot.fleet.folder import FleetFolder
+
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+
+in_folder = click.option(
+    "--dir",
+    "path",
+    default=".",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The fleet's folder.",
+)
+
+
+@click.group()
+def fleet() -> None:
+    """Certificates, access list and broker configuration of a fleet.
+
+    The fleet's folder holds all its secrets. Keep it on your own machine, and keep a copy.
+    """
+
+
+@fleet.command()
+@click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    required=True,
+    help="Name or address of the broker's machine; repeat. Clients use the first one.",
+)
+@click.option("--fleet", "name", default="home", show_default=True, help="The fleet's name.")
+@click.option("--port", default=8883, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--images",
+    multiple=True,
+    default=DEFAULT_IMAGE_FILTERS,
+    show_default=True,
+    help="Image topics; repeat.",
+)
+@click.option("--trust", default="", help="Public key that every bundle must be signed with.")
+@click.option(
+    "--broker-folder",
+    default="",
+    help="Where the broker will find its files; default: Debian's /etc/mosquitto.",
+)
+@one_line_errors
+def init(
+    *,
+    path: Path,
+    hosts: tuple[str, ...],
+    name: str,
+    port: int,
+    images: tuple[str, ...],
+    trust: str,
+    broker_folder: str,
+) -> None:
+    """Make DIR: an authority, the broker's files, and a client of each role.
+
+    \b
+        devit fleet init fleet --host hub.local
+    """
+    from devit_iot.fleet.folder import Fleet, FleetFolder
+
+    for host in hosts:
+        _check_host(host)
+    made = FleetFolder.create(path, Fleet(name, hosts, port, images, trust, broker_folder))
+    click.echo(
+        f"{path}: fleet '{name}' with clients {', '.join(made.fleet.clients)}. Add nodes with "
+        f"`devit fleet add NODE --part 0 --dir {path}`, then copy {path / 'broker'} to the broker."
+    )
+
+
+@fleet.command()
+@click.argument("name")
+@click.option("--part", type=click.IntRange(0), help="The part that a node runs; default: 0.")
+@click.option("--role", default="node", show_default=True, type=click.Choice(get_args(Role)))
+@in_folder
+@one_line_errors
+def add(*, name: str, part: int | None, role: Role, path: Path) -> None:
+    """Let NAME into the fleet and print one line to paste on its board.
+
+    The line makes the folder NAME, with a key: treat it as a password. The broker must get the
+    new access list.
+
+    \b
+        devit fleet add pi-0 --part 0
+        devit fleet add pi-1 --part 1 | ssh pi@pi-1.local sh
+    """
+    if role != "node" and part is not None:
+        raise ConfigError(f"only a node has a part, '{name}' is to be a {role}")
+    from devit_iot.fleet.folder import FleetFolder
+    from devit_iot.fleet.parcel import paste_line
+
+    opened = FleetFolder(path)
+    new = opened.add(name, role, (part or 0) if role == "node" else None)
+    click.echo(paste_line(name, opened.client_files(name)))
+    click.echo(_next_steps(opened, name) if new else f"{name} was in the fleet already", err=True)
+
+
+@fleet.command()
+@click.argument("name")
+@in_folder
+@one_line_errors
+def revoke(*, name: str, path: Path) -> None:
+    """Shut NAME out: its board was lost, or its key may be known."""
+    from devit_iot.fleet.folder import FleetFolder
+
+    opened = FleetFolder(path)
+    opened.revoke(name)
+    click.echo(f"{name} is revoked as soon as the broker has {_lists(opened)} and was reloaded")
+
+
+def _next_steps(opened: "FleetFolder", name: str) -> str:
+    client = opened.client(name)
+    program = {"node": "devit-node start", "aggregator": "devit-aggregate"}.get(client.role)
+    start = f"then `{program} --config {name}/devit.toml --bundle BUNDLE`" if program else ""
+    return f"Paste this line on the board, {start}. The broker needs {_lists(opened)}."
+
+
+def _lists(opened: "FleetFolder") -> str:
+    return f"the new {opened.path / 'broker' / 'acl'} and crl.pem"
+
+
+def _check_host(host: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError as error:
+        if not _HOST.fullmatch(host):
+            raise ConfigError(f"'{host}' is neither a host's name nor its address") from error

@@ -1,0 +1,1 @@
+"""The owner's side of a secure fleet: certificates, access lists, the broker's configuration."""

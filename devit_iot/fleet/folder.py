@@ -1,0 +1,228 @@
+"""The folder that a fleet's owner keeps: who belongs to the fleet, and all their secrets.
+
+fleet.json        what the fleet is and who belongs to it
+authority/        ca.crt, ca.key: whoever has the key can make members
+broker/           what the broker needs: copy it there
+clients/<name>/   what each client needs: :mod:`devit_iot.fleet.parcel`
+
+Folders are open to their owner only (0700), files too (0600).
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from devit_iot.access import Role, access_list, mosquitto_acl
+from devit_iot.errors import ConfigError
+from devit_iot.fleet import authority
+from devit_iot.fleet.authority import Pair
+from devit_iot.fleet.mosquitto import CONFIG_FOLDER, DATA_FOLDER, mosquitto_conf
+from devit_iot.fleet.parcel import client_config
+from devit_iot.signature import check_trust
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS, check_name
+
+STATE = "fleet.json"
+ROLES: tuple[Role, ...] = ("aggregator", "camera", "viewer")
+"""Each has a first client from the start, called like it."""
+
+
+class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who one certificate was made for; ``serial`` is its number in hex."""
+
+    role: Role
+    part: int | None
+    serial: str
+
+
+class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of fleet.json.
+
+    Attributes:
+        name: the fleet's, part of every topic.
+        hosts: names and addresses of the broker; clients use the first one.
+        port: of its TLS listener.
+        images: image filters.
+        trust: public key that bundles must be signed with, or empty.
+        broker_folder: where the broker finds its files; empty: where Debian keeps them.
+        clients: by name.
+        revoked: serial numbers.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    port: int = 8883
+    images: tuple[str, ...] = DEFAULT_IMAGE_FILTERS
+    trust: str = ""
+    broker_folder: str = ""
+    clients: dict[str, Client] = {}
+    revoked: tuple[str, ...] = ()
+
+
+class FleetFolder:
+    """A fleet on disk. Each change is written before its method returns.
+
+    Attributes:
+        path: the folder.
+        fleet: what fleet.json holds.
+
+    Raises:
+        ConfigError: ``path`` is no such folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.fleet = msgspec.json.decode((path / STATE).read_bytes(), type=Fleet)
+            self._authority = _read_pair(path / "authority", "ca")
+        except OSError as error:
+            raise ConfigError(
+                f"{path} is no fleet ({error.strerror}: {error.filename}); "
+                "`devit fleet init` makes one"
+            ) from error
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path / STATE} does not parse: {error}") from error
+
+    @classmethod
+    def create(cls, path: Path, fleet: Fleet) -> Self:
+        """Make the folder, the authority, the broker's files and a client of every role.
+
+        Raises:
+            ConfigError: ``path`` exists, or a name or filter is unusable.
+        """
+        if path.exists():
+            raise ConfigError(f"{path} exists already; a new fleet needs a new folder")
+        access_list(fleet.name, {}, fleet.images)  # checks the names before anything is made
+        if fleet.trust:
+            check_trust(fleet.trust)
+        if fleet.broker_folder and not Path(fleet.broker_folder).is_absolute():
+            raise ConfigError(f"the broker's folder '{fleet.broker_folder}' must begin with '/'")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = path.with_name(path.name + ".partial")
+        shutil.rmtree(staging, ignore_errors=True)
+        for name in ("", "authority", "broker", "clients"):
+            (staging / name).mkdir(mode=0o700)
+        if fleet.broker_folder:
+            (staging / "broker" / "data").mkdir(mode=0o700)
+        root = authority.new_authority()
+        _write_pair(staging / "authority", "ca", root)
+        _write_pair(staging / "broker", "broker", authority.new_server(root, fleet.hosts))
+        _write(staging / "broker" / "ca.crt", root.certificate)
+        _write(staging / STATE, msgspec.json.encode(fleet))
+        made = cls(staging)
+        for role in ROLES:
+            made.add(role, role)
+        staging.rename(path)
+        return cls(path)
+
+    def add(self, name: str, role: Role, part: int | None = None) -> bool:
+        """Make a client's certificate and files, and extend the access list.
+
+        Returns:
+            False if it was there already, as asked for; then nothing changes.
+
+        Raises:
+            ConfigError: the name is unusable, or taken by a client of another kind.
+        """
+        check_name("node" if role == "node" else "client", name)
+        known = self.fleet.clients.get(name)
+        if known is not None:
+            if (known.role, known.part) != (role, part):
+                raise ConfigError(
+                    f"'{name}' is in this fleet already, as {_described(known)}; choose another "
+                    f"name, or revoke it first"
+                )
+            return False
+        pair = authority.new_client(self._authority, name)
+        fleet = self.fleet
+        config = client_config(
+            fleet=fleet.name,
+            url=_url(fleet.hosts[0], fleet.port),
+            images=() if fleet.images == DEFAULT_IMAGE_FILTERS else fleet.images,
+            trust=fleet.trust,
+            name=name,
+            part=part,
+        )
+        folder = self.path / "clients" / name
+        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that did not get to the end
+        folder.mkdir(mode=0o700)
+        _write_pair(folder, "client", pair)
+        _write(folder / "ca.crt", self._authority.certificate)
+        _write(folder / "devit.toml", config.encode())
+        client = Client(role, part, f"{pair.serial:x}")
+        self._save(msgspec.structs.replace(fleet, clients={**fleet.clients, name: client}))
+        return True
+
+    def revoke(self, name: str) -> None:
+        """Take a client's rights and make its certificate worthless.
+
+        Raises:
+            ConfigError: there is no such client.
+        """
+        client = self.client(name)
+        rest = {other: known for other, known in self.fleet.clients.items() if other != name}
+        revoked = (*self.fleet.revoked, client.serial)
+        self._save(msgspec.structs.replace(self.fleet, clients=rest, revoked=revoked))
+        shutil.rmtree(self.path / "clients" / name)
+
+    def client(self, name: str) -> Client:
+        """The client called ``name``, or ConfigError."""
+        if name not in self.fleet.clients:
+            raise ConfigError(
+                f"no '{name}' in this fleet; there are: {', '.join(sorted(self.fleet.clients))}"
+            )
+        return self.fleet.clients[name]
+
+    def client_files(self, name: str) -> Mapping[str, bytes]:
+        """What the client called ``name`` needs, by file name."""
+        self.client(name)
+        folder = self.path / "clients" / name
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+    def _save(self, fleet: Fleet) -> None:
+        """Write what follows from ``fleet``, fleet.json last: until then nothing has changed."""
+        users = {name: client.role for name, client in fleet.clients.items()}
+        broker = self.path / "broker"
+        conf = mosquitto_conf(
+            fleet.name,
+            port=fleet.port,
+            folder=fleet.broker_folder or CONFIG_FOLDER,
+            data_folder=f"{fleet.broker_folder}/data" if fleet.broker_folder else DATA_FOLDER,
+        )
+        revoked = authority.revocation_list(self._authority, (int(s, 16) for s in fleet.revoked))
+        _write(broker / "mosquitto.conf", conf.encode())
+        _write(broker / "acl", mosquitto_acl(access_list(fleet.name, users, fleet.images)).encode())
+        _write(broker / "crl.pem", revoked)
+        _write(self.path / STATE, msgspec.json.format(msgspec.json.encode(fleet)))
+        self.fleet = fleet
+
+
+def _described(client: Client) -> str:
+    return client.role if client.part is None else f"{client.role} of part {client.part}"
+
+
+def _url(host: str, port: int) -> str:
+    return f"mqtts://[{host}]:{port}" if ":" in host else f"mqtts://{host}:{port}"
+
+
+def _read_pair(folder: Path, name: str) -> Pair:
+    return Pair((folder / f"{name}.crt").read_bytes(), (folder / f"{name}.key").read_bytes())
+
+
+def _write_pair(folder: Path, name: str, pair: Pair) -> None:
+    _write(folder / f"{name}.crt", pair.certificate)
+    _write(folder / f"{name}.key", pair.key)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file by a private one, at once and whole."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Faults, floods and intruders: what a fleet must survive."""
