@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from devit_iot import bundle, messages, spec, topics
+from devit_iot import bundle, messages, signature, spec, topics
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
@@ -333,6 +333,8 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
     stated = (
         f"1 to {bundle.MAX_CLASSES}",
         f"1 to {bundle.MAX_PARTS};",
+        f"at most {bundle.MAX_NAME_LENGTH} characters, all printable",
+        f"`{signature.SIGNATURE}` holds {signature.SIGNATURE_BYTES} bytes",
         f"1 to {spec.MAX_HEAD_DIM}",
         f"at most {spec.MAX_TOKENS}",
         f"most {spec.MAX_MAP}. Tokens",
