@@ -131,6 +131,13 @@ def test_a_service_refuses_what_it_cannot_trust(
         build(load_config([], {"bundle": str(tiny), "trust": public}), {})
 
 
+def test_a_file_that_no_signature_covers_is_not_used(tiny: Path, tmp_path: Path) -> None:
+    public = signed(tiny, tmp_path / "key")
+    values = {"bundle": str(tiny), "trust": public, "node.engine": "tflite"}
+    with pytest.raises(ConfigError, match="signature covers no"):
+        build_node(load_config([], values), {})
+
+
 @pytest.mark.parametrize("key", ["x", PUBLIC[:-1], PUBLIC + "0", PUBLIC.upper(), PUBLIC + "\n"])
 def test_what_is_no_public_key(key: str) -> None:
     with pytest.raises(ConfigError, match="no public key"):

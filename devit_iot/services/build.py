@@ -30,6 +30,8 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     Raises:
         BundleError, EngineError, ConfigError: with what to do about it.
     """
+    if config.trust and config.node.engine == "tflite":
+        raise ConfigError("a bundle's signature covers no .tflite file: use the native engine")
     bundle = _bundle(config)
     part = config.node.part
     entry = bundle.part(part)
