@@ -22,6 +22,7 @@ from devit_iot.errors import BundleError, SpecError
 from devit_iot.signature import SIGNATURE, SIGNATURE_BYTES, verify
 from devit_iot.spec import FusionSpec, SubVitSpec, TensorSpec
 from devit_iot.storage import Array, Storage, pack, stored, unpack
+from devit_iot.text import is_plain
 
 FORMAT = "devit-bundle"
 VERSION = 2
@@ -291,7 +292,7 @@ def _validate(manifest: Manifest) -> None:
     if not 1 <= len(manifest.classes) <= MAX_CLASSES:
         raise BundleError(f"a bundle has 1 to {MAX_CLASSES} classes, got {len(manifest.classes)}")
     for name in (manifest.name, *manifest.classes):  # they are logged, and sent in labels
-        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        if not is_plain(name, MAX_NAME_LENGTH):
             raise BundleError(
                 f"name {name[:MAX_NAME_LENGTH]!r} is longer than {MAX_NAME_LENGTH} characters, or "
                 "has some that cannot be printed"

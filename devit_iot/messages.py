@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.errors import ImageError, MessageError
+from devit_iot.text import MAX_TEXT, is_camera, is_plain
 
 REQUEST_ID_BYTES = 16
+MAX_JSON_BYTES = 64 * 2**10
+"""Of a label or status."""
+
 IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
 """Of the image files that a fleet takes."""
 
@@ -155,7 +159,7 @@ def _camera_name(value: bytes) -> str:
         camera = value.decode()
     except UnicodeDecodeError as error:
         raise MessageError("camera", "a feature's camera name is not UTF-8") from error
-    if not camera.isprintable() or not camera or set(camera) & set("/+#"):
+    if not is_camera(camera) or set(camera) & set("/+#"):
         raise MessageError("camera", f"a feature's camera name is unusable: {camera!r}")
     return camera
 
@@ -172,12 +176,32 @@ class _JsonMessage(msgspec.Struct, frozen=True):
         """Read the JSON form.
 
         Raises:
-            MessageError: it does not parse, or a field is missing or of another type.
+            MessageError: it is too long, does not parse, a field is missing or of another type, or
+                a text is long or not printable: texts are logged and shown.
         """
+        if len(payload) > MAX_JSON_BYTES:
+            raise MessageError("too_large", f"{cls.__name__} of {len(payload)} bytes")
         try:
-            return msgspec.json.decode(payload, type=cls)
+            message = msgspec.json.decode(payload, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MessageError("json", f"{cls.__name__} does not parse: {error}") from error
+        if not _is_plain(msgspec.to_builtins(message)):
+            raise MessageError(
+                "text",
+                f"a text of {cls.__name__} has over {MAX_TEXT} characters, or unprintable ones",
+            )
+        return message
+
+
+def _is_plain(value: object) -> bool:
+    """Whether every text in a message is plain, keys too."""
+    if isinstance(value, str):
+        return is_plain(value)
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return True
 
 
 class Ranked(msgspec.Struct, frozen=True):

@@ -12,13 +12,12 @@ import re
 import msgspec
 
 from devit_iot.errors import ConfigError, MessageError
+from devit_iot.text import is_camera
 
 PREFIX = "devit/v1"
 CAMERA_LEVEL = "{camera}"
 REQUEST_LEVEL = "{request}"
 MAX_TOPIC_BYTES = 512
-MAX_CAMERA_LENGTH = 64
-MAX_CAMERA_BYTES = 255
 DEFAULT_IMAGE_FILTERS = (
     "cameras/{camera}/image",
     "cameras/{camera}/image/{request}",
@@ -87,9 +86,16 @@ class Topics(msgspec.Struct, frozen=True):
 
     @staticmethod
     def node_of(topic: str) -> str:
-        """The node's name in a feature or node status topic."""
+        """The node's name in a feature or node status topic.
+
+        Raises:
+            MessageError: it is not one that a node can have.
+        """
         levels = topic.split("/")
-        return levels[5] if levels[3] == "features" else levels[4]
+        node = levels[5] if levels[3] == "features" else levels[4]
+        if not _NAME.fullmatch(node):
+            raise MessageError("node", f"no usable node name in topic {topic[:100]!r}")
+        return node
 
 
 class ImageRoute(msgspec.Struct, frozen=True):
@@ -168,7 +174,6 @@ class ImageFilter:
 
 
 def _camera(name: str, topic: str) -> str:
-    fits = 1 <= len(name) <= MAX_CAMERA_LENGTH and len(name.encode()) <= MAX_CAMERA_BYTES
-    if not fits or not name.isprintable():
+    if not is_camera(name):
         raise MessageError("camera", f"no usable camera name in topic {topic[:100]!r}")
     return name

@@ -254,6 +254,13 @@ def many_classes(fields: dict[str, Any]) -> None:
     fields["classes"] = ["x"] * 65536
 
 
+def class_name(name: str) -> Edit:
+    def change(fields: dict[str, Any]) -> None:
+        fields["classes"][1] = name
+
+    return change
+
+
 def class_index(index: int) -> Edit:
     def change(fields: dict[str, Any]) -> None:
         fields["parts"][1]["classes"] = [index]
@@ -286,6 +293,11 @@ def unknown_key(fields: dict[str, Any]) -> None:
         (many_parts, "1 to 255 parts, got 258"),
         (no_classes, "1 to 65535 classes, got 0"),
         (many_classes, "1 to 65535 classes, got 65536"),
+        (class_name("a\nb"), "cannot be printed"),
+        (class_name("\x1b[2J"), "cannot be printed"),
+        (class_name("\u202etac"), "cannot be printed"),
+        (class_name("x" * 257), "longer than 256"),
+        (lambda fields: fields.update(name="\x07"), "cannot be printed"),
         (class_index(3), "class index"),
         (class_index(-1), "class index"),
         (set_spec("patch_size", 3), "does not divide"),

@@ -23,6 +23,7 @@ from devit_iot.engine import tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
 from devit_iot.services import aggregator, presence, status
+from devit_iot.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (".", "docs", "broker", "firmware_configs", "devit_iot/demo", "benchmarks")
@@ -322,8 +323,10 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"at least every {status.HEARTBEAT_S:g} s",
         f"of them, {BrokerConfig().queue})",
         f"because {aggregator._MAX_WAITING:,} were waiting".replace(",", " "),
-        f"1 to {topics.MAX_CAMERA_LENGTH} printable",
-        f"at most {topics.MAX_CAMERA_BYTES} bytes of UTF-8",
+        f"1 to {MAX_CAMERA_LENGTH} printable",
+        f"at most {MAX_CAMERA_BYTES} bytes of UTF-8",
+        f"at most {messages.MAX_JSON_BYTES} bytes",
+        f"at most {MAX_TEXT} characters",
         f"knows {presence.MAX_NODES} nodes",
     )
     assert [text for text in stated if text not in " ".join(PROTOCOL.split())] == []

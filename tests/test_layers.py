@@ -25,6 +25,7 @@ LAYERS = (
     {"_core"},
     {"access", "config"},
     {"spec", "messages", "topics", "signature"},
+    {"text"},
     {"errors"},
     {"__init__"},
 )

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,10 +14,12 @@ from hypothesis.extra import numpy as hnp
 
 from devit_iot.errors import MessageError
 from devit_iot.messages import (
+    MAX_JSON_BYTES,
     AggregatorStatus,
     Feature,
     Label,
     NodeStatus,
+    Ranked,
     Timing,
 )
 from devit_iot.topics import ImageFilter
@@ -216,6 +219,9 @@ DOOR = camera_tag(b"door")
         ("camera", packed(FEATURE, extensions=camera_tag(b"+"), values=b"")),
         ("camera", packed(FEATURE, extensions=camera_tag(b"a#"), values=b"")),
         ("camera", packed(FEATURE, extensions=camera_tag(b"a\n"), values=b"")),
+        ("camera", packed(FEATURE, extensions=camera_tag(b"\x1b[2J"), values=b"")),
+        ("camera", packed(FEATURE, extensions=camera_tag("\u202edoor".encode()), values=b"")),
+        ("camera", packed(FEATURE, extensions=camera_tag(b"x" * 65), values=b"")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -318,6 +324,40 @@ class TestJson:
     def test_hostile_text_is_refused(self, message: Any, payload: bytes) -> None:  # noqa: ANN401
         with pytest.raises(MessageError):
             message.decode(payload)
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "\u202ered", "\x9b", "\0", "x" * 1001])
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        (LABEL, lambda text: {"label": text}),
+        (LABEL, lambda text: {"camera": text}),
+        (LABEL, lambda text: {"top5": (Ranked(text, 0, 1.0),)}),
+        (LABEL, lambda text: {"latency_ms": {text: 1.0}}),
+        (NODE_STATUS, lambda text: {"engine": text}),
+        (NODE_STATUS, lambda text: {"refused": {text: 1}}),
+        (AGGREGATOR_STATUS, lambda text: {"version": text}),
+    ],
+)
+def test_a_text_that_may_not_be_shown_is_refused(
+    message: Any,  # noqa: ANN401
+    place: Callable[[str], dict[str, Any]],
+    text: str,
+) -> None:
+    kind = type(message)
+    assert kind.decode(msgspec.structs.replace(message, **place("x" * 1000)).encode())
+    with pytest.raises(MessageError) as caught:
+        kind.decode(msgspec.structs.replace(message, **place(text)).encode())
+    assert caught.value.reason == "text"
+    assert text[:1000] not in str(caught.value)
+
+
+def test_a_long_message_is_refused_before_it_is_read() -> None:
+    payload = NODE_STATUS.encode()
+    assert NodeStatus.decode(payload + b" " * (MAX_JSON_BYTES - len(payload))) == NODE_STATUS
+    with pytest.raises(MessageError) as caught:
+        NodeStatus.decode(payload + b" " * (MAX_JSON_BYTES + 1 - len(payload)))
+    assert caught.value.reason == "too_large"
 
 
 @pytest.mark.parametrize("status", [NODE_STATUS, AGGREGATOR_STATUS])

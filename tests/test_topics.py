@@ -173,6 +173,16 @@ def test_the_topic_tree() -> None:
     assert topics.node_of(topics.node_status("pi-1")) == "pi-1"
 
 
+@pytest.mark.parametrize("name", ["", "-a", "a b", "\x1b[2J", "x" * 65])
+def test_a_topic_names_no_node(name: str) -> None:
+    topics = Topics("home")
+    for topic in (topics.feature(0, name), topics.node_status(name)):
+        with pytest.raises(MessageError) as caught:
+            topics.node_of(topic)
+        assert caught.value.reason == "node"
+        assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("fleet", ["features", "nodes", "labels"])
 def test_the_node_is_found_whatever_the_fleet_is_called(fleet: str) -> None:
     topics = Topics(fleet)

@@ -15,6 +15,7 @@ from devit_iot.engine.base import ENGINES, load_engine
 from devit_iot.engine.tflite_file import tflite_path
 from devit_iot.errors import ConfigError, DataError, EngineError
 from devit_iot.spec import macs
+from devit_iot.text import shown
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(path_type=Path)
@@ -166,7 +167,7 @@ def _table(opened: Bundle) -> str:
         f"{_class_names(manifest.classes, part.classes)}"
         for index, part in enumerate(manifest.parts)
     ]
-    lines += [f"{key}: {value}" for key, value in manifest.provenance.items()]
+    lines += [shown(f"{key}: {value}") for key, value in manifest.provenance.items()]
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from devit_iot.errors import DevitError
+from devit_iot.text import shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,7 +25,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except DevitError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(shown(" ".join(str(error).split()))) from error
 
     return wrapper
 
@@ -37,22 +38,26 @@ class _JsonFormatter(logging.Formatter):
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": shown(record.getMessage()),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _traceback(self, record)
         return msgspec.json.encode(line).decode()
 
 
 class _PersonFormatter(logging.Formatter):
-    """One line a record, control characters escaped: a log must not be writable from the wire."""
+    """One line a record: a log must not be writable from the wire."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if not text.isprintable():
-            text = text.encode("unicode_escape").decode()
+        text = shown(record.getMessage())
         head = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {text}"
-        return f"{head}\n{self.formatException(record.exc_info)}" if record.exc_info else head
+        return f"{head}\n{_traceback(self, record)}" if record.exc_info else head
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """An exception's text may quote the wire too."""
+    lines = formatter.formatException(record.exc_info).splitlines() if record.exc_info else []
+    return "\n".join(shown(line) for line in lines)
 
 
 def set_up_logging(log_format: str, level: str) -> None:

@@ -113,8 +113,8 @@ class Aggregator:
             self._tally.count("dropped")
 
     def _handle(self, received: float, message: Message) -> None:
-        node = self._topics.node_of(message.topic)
         try:
+            node = self._topics.node_of(message.topic)
             if message.topic == self._topics.node_status(node):
                 self._take_status(node, NodeStatus.decode(message.payload))
             else:

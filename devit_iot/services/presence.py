@@ -34,7 +34,7 @@ class Presence:
     def offline(self, node: str, part: int) -> None:
         """``node`` left, or its will was published."""
         self._nodes.pop(node, None)
-        self._heard_of.add(part)
+        self._hear_of(part)
 
     def heard(self, node: str, part: int, now: float) -> None:
         """``node`` sent a feature of ``part``."""
@@ -48,7 +48,11 @@ class Presence:
         if name not in self._nodes and len(self._nodes) >= MAX_NODES:
             del self._nodes[min(self._nodes, key=lambda other: self._nodes[other].alive_until)]
         self._nodes[name] = node
-        self._heard_of.add(node.part)
+        self._hear_of(node.part)
+
+    def _hear_of(self, part: int) -> None:
+        if part in self._parts:  # whatever a status says, what is remembered stays small
+            self._heard_of.add(part)
 
     def expected(self, now: float) -> frozenset[int]:
         """The parts to wait for."""

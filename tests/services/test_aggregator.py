@@ -197,6 +197,20 @@ def test_a_node_with_another_bundle_is_not_waited_for(broker: MemoryBroker, bund
     assert aggregator_status(broker).parts_online == (0, 2)
 
 
+@pytest.mark.parametrize("name", ["\x1b[2J", "pi\n0", "\u202eip", "x" * 65, "", "-"])
+def test_a_node_whose_name_may_not_be_shown_is_refused(
+    broker: MemoryBroker, bundle: Bundle, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        feature = make_feature(bundle, 1).encode()
+        broker.publish(TOPICS.feature(0, name), feature, retain=False)
+        for part in range(PARTS):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: labels(broker))
+    assert aggregator_status(broker).refused == {"node": 1}
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
 def test_an_unheard_part_is_waited_for_only_at_the_start(
     broker: MemoryBroker, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
