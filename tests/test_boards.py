@@ -15,6 +15,7 @@ from devit_iot.cli.node import start
 from devit_iot.cli.options import board_file
 from devit_iot.config import NodeConfig, load_config
 from devit_iot.engine.base import ENGINES
+from devit_iot.fleet.folder import Fleet, FleetFolder
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "firmware_configs"
@@ -97,9 +98,22 @@ def test_services_start_an_installed_command(kind: str) -> None:
     assert arguments == (["start"] if kind == "node" else [])
 
 
+def test_the_drop_in_loads_what_a_client_of_a_fleet_has(tmp_path: Path) -> None:
+    made = FleetFolder.create(tmp_path / "fleet", Fleet("home", ("hub",)))
+    drop_in = (FOLDER / "fleet.conf").read_text()
+    loaded = re.findall(r"^LoadCredential=(\S+):/etc/devit/fleet/\1$", drop_in, re.MULTILINE)
+    assert sorted(loaded) == sorted(made.client_files("camera"))
+    assert drop_in.count("LoadCredential=") == len(loaded)
+    assert "Environment=DEVIT_CONFIG=%d/devit.toml\n" in drop_in
+
+
+@pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("kind", COMMANDS)
 @pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
-def test_systemd_understands_the_unit(kind: str, tmp_path: Path) -> None:
+def test_systemd_understands_the_unit(kind: str, tmp_path: Path, *, secure: bool) -> None:
+    if secure:
+        (tmp_path / f"devit-{kind}.service.d").mkdir()
+        shutil.copy(FOLDER / "fleet.conf", tmp_path / f"devit-{kind}.service.d")
     unit = (FOLDER / f"devit-{kind}.service").read_text()
     copy = tmp_path / f"devit-{kind}.service"
     copy.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit, flags=re.MULTILINE))

@@ -186,7 +186,11 @@ def test_a_revoked_certificate(secure: Secure, tmp_path: Path) -> None:
         link.sendall(CONNECT)
         assert link.recv(4) == CONNACK
         assert link.session_reused
-    with secure.client("lost") as lost, secure.client("viewer", TOPICS.node_statuses) as viewer:
+    with (
+        secure.client("lost", IMAGE) as lost,
+        secure.client("viewer", TOPICS.node_statuses) as viewer,
+        secure.client("camera") as camera,
+    ):
         lost.publish(TOPICS.node_status("lost"), b"still a member")
         assert viewer.get() == (TOPICS.node_status("lost"), b"still a member")
         kept = shutil.copytree(secure.folder.path / "clients" / "lost", tmp_path / "lost")
@@ -195,9 +199,12 @@ def test_a_revoked_certificate(secure: Secure, tmp_path: Path) -> None:
         wait_until(lambda: "Reloading config" in secure.log.read_text())
         lost.publish(TOPICS.node_status("lost"), b"a member no more")
         lost.publish(TOPICS.feature(0, "lost"), b"a member no more")
-        with secure.client("pi-0") as node:
+        with secure.client("pi-0", IMAGE) as node:
+            camera.publish(IMAGE, b"image")
+            assert node.get() == (IMAGE, b"image")
             node.publish(TOPICS.node_status("pi-0"), b"later")
             assert viewer.get() == (TOPICS.node_status("pi-0"), b"later")
+        assert lost.inbox.empty()
     refused(load_config([kept / "devit.toml"], {}).broker, match="REVOKED")
     with tls_link(secure, context, session) as link:  # nor does the old TLS session help
         assert CONNACK not in answer(link, CONNECT)
