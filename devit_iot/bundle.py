@@ -93,14 +93,17 @@ class PartData(msgspec.Struct, frozen=True):
 class Tensors(Mapping[str, Array]):
     """The tensors of one verified file, each read from the memory map when it is asked for.
 
-    Halves and bytes exist in the file only: what is read is float32.
+    Halves and bytes are read as float32, unless asked for by :meth:`packed`.
+
+    Attributes:
+        storage: of the matrices in the file.
     """
 
     def __init__(
         self, path: Path, expected: Iterable[TensorSpec], storage: Storage = "float32"
     ) -> None:
+        self.storage = storage
         self._specs = {tensor.name: tensor for tensor in expected}
-        self._storage = storage
         try:
             self._file = cast("Any", safe_open(path, framework="np"))  # its methods are untyped
             held = [held for tensor in self._specs.values() for held in stored(tensor, storage)]
@@ -121,7 +124,12 @@ class Tensors(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         tensor = self._specs[name]  # a KeyError for a name that the spec does not have
-        return unpack(tensor, self._file.get_tensor, self._storage)
+        return unpack(tensor, self._file.get_tensor, self.storage)
+
+    def packed(self, name: str) -> dict[str, Array]:
+        """What the file holds for one tensor: the arrays of :func:`devit_iot.storage.stored`."""
+        held = stored(self._specs[name], self.storage)
+        return {tensor.name: self._file.get_tensor(tensor.name) for tensor in held}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)

@@ -1,6 +1,7 @@
 """How a part's matrices lie in its file: as they are, as halves, or as bytes with a scale per row.
 
-Engines know nothing of it: what a bundle hands out is float32, whatever the file holds.
+What a bundle hands out is float32, whatever the file holds; an engine that computes in int8 may
+have the bytes and scales instead.
 """
 
 import re
@@ -16,6 +17,10 @@ from devit_iot.spec import SubVitSpec, TensorSpec
 
 Array = NDArray[Any]
 Storage = Literal["float32", "float16", "int8"]
+"""Of the matrices in the file."""
+
+Dtype = Literal["float32", "int8"]
+"""In what an engine computes with the matrices; with int8, its activations are quantised too."""
 
 _MATRIX = re.compile(r"blocks\.\d+\..*\.weight|tokenizer\.[1-9]\d*\.weight")
 _SCALE = ".scale"
@@ -64,6 +69,11 @@ def unpack(tensor: TensorSpec, read: Callable[[str], Array], storage: Storage) -
     scale = read(tensor.name + _SCALE)
     scaled: Array = array * scale.reshape(-1, *[1] * (array.ndim - 1))
     return scaled
+
+
+def is_matrix(tensor: TensorSpec) -> bool:
+    """Whether ``tensor`` is one of those that change; see :func:`stored`."""
+    return len(stored(tensor, "int8")) > 1
 
 
 def as_stored(spec: SubVitSpec, tensors: Mapping[str, Array], storage: Storage) -> dict[str, Array]:

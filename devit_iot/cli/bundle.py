@@ -9,12 +9,14 @@ import msgspec
 from devit_iot import signature
 from devit_iot.bundle import MANIFEST, Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.options import dtype_option
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint
 from devit_iot.engine.base import ENGINES, load_engine
 from devit_iot.engine.tflite_file import tflite_path
 from devit_iot.errors import ConfigError, DataError, EngineError
 from devit_iot.spec import macs
+from devit_iot.storage import Dtype
 from devit_iot.text import shown
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -71,14 +73,15 @@ def import_(  # noqa: PLR0913 - one for each option
 @bundle.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@dtype_option
 @click.option("--trust", default="", help="Public key that must have signed the bundle.")
 @one_line_errors
-def verify(folder: Path, engine: str, trust: str) -> None:
+def verify(folder: Path, engine: str, dtype: Dtype | None, trust: str) -> None:
     """Check every file of the bundle FOLDER, and each part's golden image on an engine."""
     opened = Bundle(folder, trust=trust and signature.check_trust(trust))
     opened.verify()
     for part in range(len(opened.manifest.parts)):
-        loaded = load_engine(opened, part, name=engine)
+        loaded = load_engine(opened, part, name=engine, dtype=dtype)
         click.echo(f"part {part}: sound on {loaded.name} ({loaded.detail})")
     click.echo(f"bundle {opened.manifest.name}, fingerprint {opened.manifest.fingerprint}: sound")
 

@@ -8,20 +8,25 @@ import msgspec
 
 from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.options import dtype_option
 from devit_iot.engine.base import ENGINES
 from devit_iot.errors import ImageError
 from devit_iot.services.local import LocalFleet
+from devit_iot.storage import Dtype
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@dtype_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image.")
 @one_line_errors
-def classify(bundle: Path, images: tuple[Path, ...], engine: str, *, as_json: bool) -> None:
+def classify(
+    bundle: Path, images: tuple[Path, ...], engine: str, dtype: Dtype | None, *, as_json: bool
+) -> None:
     """Classify IMAGES by the whole fleet of BUNDLE; exit code 1 if one could not be read."""
-    fleet = LocalFleet(Bundle(bundle), engine=engine)
+    fleet = LocalFleet(Bundle(bundle), engine=engine, dtype=dtype)
     bad = 0
     for path in images:
         try:

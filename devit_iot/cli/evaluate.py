@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.measure import Report, measure, run_fleet
+from devit_iot.cli.options import dtype_option
 from devit_iot.decompose.data import ImageSource
 from devit_iot.decompose.sources import SPLITS, open_source
 from devit_iot.engine.base import ENGINES
 from devit_iot.errors import DataError
 from devit_iot.services.local import LocalFleet
+from devit_iot.storage import Dtype
 
 _PROGRESS_S = 15
 _SHOWN_CLASSES = 5
@@ -39,6 +41,7 @@ _SHOWN_CLASSES = 5
     help="Of data that has splits.",
 )
 @click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@dtype_option
 @click.option(
     "--threads",
     type=click.IntRange(min=0),
@@ -54,11 +57,12 @@ _SHOWN_CLASSES = 5
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @one_line_errors
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one for each option
     bundle: Path,
     data: str,
     split: str,
     engine: str,
+    dtype: Dtype | None,
     threads: int,
     lose: int | None,
     limit: int | None,
@@ -81,7 +85,7 @@ def evaluate(
     if limit is not None and limit < len(source):
         source = source.subset(np.linspace(0, len(source) - 1, limit).round().astype(np.int64))
     labels = _bundle_labels(opened.manifest.classes, source)
-    fleet = LocalFleet(opened, engine=engine, threads=threads)
+    fleet = LocalFleet(opened, engine=engine, threads=threads, dtype=dtype)
     done = run_fleet(fleet, source, _shown)
     for line in done.unreadable:
         click.echo(line, err=True)

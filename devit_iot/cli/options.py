@@ -55,6 +55,12 @@ NODE = (
     Setting("--replica", "node.replica", str, "i/n: the i-th of n nodes with this part."),
     Setting("--engine", "node.engine", str, "native, tflite, or torch."),
     Setting("--isa", "node.isa", str, "Instruction set to force, for instance scalar."),
+    Setting(
+        "--dtype",
+        "node.dtype",
+        click.Choice(["float32", "int8"]),
+        "To compute in; default: int8 if the part is stored so.",
+    ),
     Setting("--threads", "node.threads", int, "CPU threads of one inference; 0: all."),
     Setting("--images", "images", str, "Image topics, may be repeated (variable: by spaces)."),
 )
@@ -62,6 +68,15 @@ AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),
     Setting("--deadline", "aggregator.deadline_s", float, "Seconds to wait for missing parts."),
 )
+
+
+def dtype_option(function: Function) -> Function:
+    """Add ``--dtype`` to a command without a configuration."""
+    return click.option(
+        "--dtype",
+        type=click.Choice(["float32", "int8"]),
+        help="What to compute in; default: int8 for parts stored so.",
+    )(function)
 
 
 def settings(*groups: tuple[Setting, ...]) -> Callable[[Function], Function]:

@@ -1,15 +1,16 @@
 """Our own engine: the whole sub-ViT in C++, from uint8 pixels to the feature."""
 
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot import _core
-from devit_iot.bundle import Bundle
+from devit_iot import spec as shapes
+from devit_iot.bundle import Bundle, Tensors
 from devit_iot.spec import SubVitSpec
-from devit_iot.storage import Array
+from devit_iot.storage import Array, Dtype, is_matrix, pack
 
 
 class NativeEngine:
@@ -18,8 +19,15 @@ class NativeEngine:
     name = "native"
 
     def __init__(
-        self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int, isa: str
+        self,
+        spec: SubVitSpec,
+        tensors: Mapping[str, Array],
+        *,
+        threads: int,
+        isa: str,
+        dtype: Dtype = "float32",
     ) -> None:
+        self.dtype: Dtype = dtype
         self._vit = _core.SubVit(
             image_size=spec.image_size,
             patch_size=spec.patch_size,
@@ -28,26 +36,61 @@ class NativeEngine:
             prefix_tokens=spec.prefix_tokens,
             blocks=[(block.heads, block.mlp_dim) for block in spec.blocks],
             norm_eps=spec.norm_eps,
-            tensors=tensors,
+            tensors=_Levels(spec, tensors) if dtype == "int8" else tensors,
             tokenizer=[
                 (layer.channels, layer.kernel_size, layer.stride, layer.padding)
                 for layer in spec.tokenizer
             ],
             residual_norm=spec.residual_norm,
+            dtype=dtype,
             threads=threads,
             isa=isa,
         )
-        self.detail = f"{self._vit.isa}, {self._vit.threads} threads"
+        self.detail = f"{self._vit.isa}, {dtype}, {self._vit.threads} threads"
 
     @classmethod
     def of_part(
-        cls, bundle: Bundle, part: int, tensors: Mapping[str, Array], *, threads: int, isa: str
+        cls,
+        bundle: Bundle,
+        part: int,
+        tensors: Mapping[str, Array],
+        *,
+        threads: int,
+        isa: str,
+        dtype: Dtype | None,
     ) -> Self:
-        """The engine of one part; see the protocol."""
-        return cls(bundle.part(part).spec, tensors, threads=threads, isa=isa)
+        """The engine of one part, by default in int8 if it is stored so; see the protocol."""
+        entry = bundle.part(part)
+        own: Dtype = "int8" if entry.dtype == "int8" else "float32"
+        return cls(entry.spec, tensors, threads=threads, isa=isa, dtype=dtype or own)
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The feature of one image; see the protocol."""
         out = np.empty(self._vit.feature_dim, np.float32)
         self._vit.features(image, out)
         return out
+
+
+class _Levels(Mapping[str, Any]):
+    """Tensors as _core takes them in int8: matrices as pairs of bytes and scales.
+
+    They come straight from a file that holds them; from other tensors they are made when asked for.
+    """
+
+    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array]) -> None:
+        self._specs = {tensor.name: tensor for tensor in shapes.tensors(spec)}
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an array or a pair of them
+        tensor = self._specs[name]
+        if not is_matrix(tensor):
+            return self._tensors[name]
+        if isinstance(self._tensors, Tensors) and self._tensors.storage == "int8":
+            return tuple(self._tensors.packed(name).values())
+        return tuple(pack(tensor, self._tensors[name], "int8").values())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from devit_iot.bundle import Bundle
 from devit_iot.engine.tflite_file import verified_model
 from devit_iot.spec import CHANNELS, SubVitSpec
-from devit_iot.storage import Array
+from devit_iot.storage import Array, Dtype
 
 try:
     from ai_edge_litert.interpreter import Interpreter
@@ -42,6 +42,7 @@ class TfliteEngine:
     """
 
     name = "tflite"
+    dtype: Dtype = "float32"
 
     def __init__(self, spec: SubVitSpec, model: Path, *, threads: int, isa: str) -> None:
         if isa:
@@ -61,10 +62,19 @@ class TfliteEngine:
 
     @classmethod
     def of_part(
-        cls, bundle: Bundle, part: int, tensors: Mapping[str, Array], *, threads: int, isa: str
+        cls,
+        bundle: Bundle,
+        part: int,
+        tensors: Mapping[str, Array],
+        *,
+        threads: int,
+        isa: str,
+        dtype: Dtype | None,
     ) -> Self:
         """The engine of one part; see the protocol. The weights are those in the network's file."""
         del tensors
+        if dtype == "int8":
+            raise ValueError("this engine's networks are float32, int8 cannot be had")
         model = verified_model(bundle, part)
         return cls(bundle.part(part).spec, model, threads=threads, isa=isa)
 

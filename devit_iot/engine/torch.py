@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from devit_iot.bundle import Bundle
 from devit_iot.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec, tensors
-from devit_iot.storage import Array
+from devit_iot.storage import Array, Dtype
 
 
 class FoldedSubVit(torch.nn.Module):
@@ -90,6 +90,7 @@ class TorchEngine:
     """See :class:`devit_iot.engine.base.PartEngine`. ``threads`` sets torch's own, process-wide."""
 
     name = "torch"
+    dtype: Dtype = "float32"
 
     def __init__(
         self, spec: SubVitSpec, tensors: Mapping[str, Array], *, threads: int, isa: str
@@ -104,9 +105,18 @@ class TorchEngine:
 
     @classmethod
     def of_part(
-        cls, bundle: Bundle, part: int, tensors: Mapping[str, Array], *, threads: int, isa: str
+        cls,
+        bundle: Bundle,
+        part: int,
+        tensors: Mapping[str, Array],
+        *,
+        threads: int,
+        isa: str,
+        dtype: Dtype | None,
     ) -> Self:
         """The engine of one part; see the protocol."""
+        if dtype == "int8":
+            raise ValueError("torch computes in float32, int8 cannot be had")
         return cls(bundle.part(part).spec, tensors, threads=threads, isa=isa)
 
     @torch.inference_mode()

@@ -1,11 +1,12 @@
 """The composition root: a configuration becomes a service. The only place that knows them all."""
 
+import math
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
 from devit_iot import __version__
-from devit_iot.bundle import Bundle
+from devit_iot.bundle import Bundle, PartEntry
 from devit_iot.config import Config, read_password
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
@@ -13,6 +14,8 @@ from devit_iot.errors import ConfigError
 from devit_iot.messages import AggregatorStatus, NodeStatus
 from devit_iot.services.aggregator import Aggregator
 from devit_iot.services.node import Node
+from devit_iot.spec import tensors
+from devit_iot.storage import is_matrix
 from devit_iot.topics import Topics
 from devit_iot.transport.base import Will
 from devit_iot.transport.mqtt import MqttTransport
@@ -35,9 +38,14 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     bundle = _bundle(config)
     part = config.node.part
     entry = bundle.part(part)
-    _check_memory(config, entry.weights.size)
+    _check_memory(config, entry)
     engine = load_engine(
-        bundle, part, name=config.node.engine, threads=config.node.threads, isa=config.node.isa
+        bundle,
+        part,
+        name=config.node.engine,
+        threads=config.node.threads,
+        isa=config.node.isa,
+        dtype=config.node.dtype or None,
     )
     identity = NodeStatus(
         state="online",
@@ -94,11 +102,17 @@ def _bundle(config: Config) -> Bundle:
     return Bundle(Path(config.bundle), trust=config.trust)
 
 
-def _check_memory(config: Config, weights_bytes: int) -> None:
+def _check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
     node = config.node
     waiting = node.max_cameras * node.max_payload_bytes
-    total = _BASE_BYTES + 2 * weights_bytes + _BYTES_PER_PIXEL * node.max_pixels + waiting
+    in_int8 = (node.dtype or entry.dtype) == "int8"
+    packed = sum(
+        math.prod(tensor.shape) * (1 if in_int8 and is_matrix(tensor) else 4)
+        for tensor in tensors(entry.spec)
+    )
+    weights = entry.weights.size + packed
+    total = _BASE_BYTES + weights + _BYTES_PER_PIXEL * node.max_pixels + waiting
     needed = -(-total // 2**20)
     if needed > node.memory_mb:
         raise ConfigError(

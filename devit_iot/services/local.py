@@ -11,6 +11,7 @@ from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import load_image
 from devit_iot.messages import Ranked
+from devit_iot.storage import Dtype
 
 
 class PartFeature(NamedTuple):
@@ -36,11 +37,18 @@ class LocalFleet:
         BundleError, EngineError: a part cannot be loaded or fails its golden check.
     """
 
-    def __init__(self, bundle: Bundle, *, engine: str = "native", threads: int = 0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        engine: str = "native",
+        threads: int = 0,
+        dtype: Dtype | None = None,
+    ) -> None:
         parts = range(len(bundle.manifest.parts))
         self._specs = [bundle.part(index).spec for index in parts]
         self._engines = [
-            load_engine(bundle, index, name=engine, threads=threads) for index in parts
+            load_engine(bundle, index, name=engine, threads=threads, dtype=dtype) for index in parts
         ]
         self.detail = self._engines[0].detail
         self.fusion = Fusion(bundle)
