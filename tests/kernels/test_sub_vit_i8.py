@@ -1,0 +1,155 @@
+"""The whole forward pass in int8 against the float64 one on the same bytes."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from devit_iot import _core
+from devit_iot.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.storage import as_stored, is_matrix, pack
+from tests.kernels.reference import F32, F64, features, random_tensors
+from tests.kernels.test_gemm_i8 import MAX_DEPTH, levels
+from tests.kernels.test_sub_vit import BLOCKS, BOTH, UNEVEN, build, cct_specs, random_image, run
+
+
+def packed(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
+    """Matrices as pairs of bytes and scales, as SubVit takes them in int8."""
+    out: dict[str, Any] = dict(weights)
+    for tensor in tensors(spec):
+        if is_matrix(tensor):
+            out[tensor.name] = tuple(pack(tensor, weights[tensor.name], "int8").values())
+    return out
+
+
+def build_i8(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.SubVit:  # noqa: ANN401
+    return build(spec, packed(spec, weights), dtype="int8", **kwargs)
+
+
+def error(found: F32 | F64, wanted: F32 | F64) -> float:
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def bound(spec: SubVitSpec, isa: str) -> float:
+    """What csrc/runtime/sub_vit.h promises."""
+    depths = [width for b in spec.blocks for width in (b.heads * spec.head_dim, b.mlp_dim)]
+    layers = zip(spec.tokenizer, spec.tokenizer[1:], strict=False)
+    depths += [after.kernel_size**2 * before.channels for before, after in layers]
+    worst = levels(max(spec.embed_dim, *depths), isa)
+    return 8 * math.sqrt(len(spec.blocks) + len(spec.tokenizer)) / worst
+
+
+def check(spec: SubVitSpec, seed: int, isa: str, threads: int) -> None:
+    weights, image = random_tensors(spec, seed), random_image(spec, seed)
+    found = run(build_i8(spec, weights, threads=threads, isa=isa), image)
+    wanted = features(spec, as_stored(spec, weights, "int8"), image)
+    assert error(found, wanted) <= bound(spec, isa)
+
+
+@given(
+    embed_dim=st.integers(8, 50),
+    head_dim=st.integers(1, 20),
+    grid=st.integers(1, 6),
+    blocks=BLOCKS,
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_matches_float64(
+    isa: str,
+    embed_dim: int,
+    head_dim: int,
+    grid: int,
+    blocks: list[BlockSpec],
+    threads: int,
+    seed: int,
+) -> None:
+    side = 4 * grid
+    spec = SubVitSpec(side, side, 4, embed_dim, head_dim, 1, tuple(blocks))
+    check(spec, seed, isa, threads)
+
+
+@given(spec=cct_specs(), threads=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
+def test_a_cct_matches_float64(isa: str, spec: SubVitSpec, threads: int, seed: int) -> None:
+    check(spec, seed, isa, threads)
+
+
+@BOTH
+def test_it_is_not_float32(isa: str, spec: SubVitSpec) -> None:
+    weights, image = random_tensors(spec, 0), random_image(spec, 0)
+    model = build_i8(spec, weights, isa=isa)
+    assert (model.dtype, build(spec, weights, isa=isa).dtype) == ("int8", "float32")
+    wanted = features(spec, as_stored(spec, weights, "int8"), image)
+    assert error(run(model, image), wanted) > 1e-6
+
+
+@BOTH
+def test_threads_do_not_change_a_bit(isa: str, spec: SubVitSpec) -> None:
+    weights, image = random_tensors(spec, 3), random_image(spec, 4)
+    alone, *crews = (run(build_i8(spec, weights, threads=n, isa=isa), image) for n in (1, 2, 3, 7))
+    for crew in crews:
+        np.testing.assert_array_equal(crew, alone)
+
+
+@BOTH
+def test_every_image_starts_afresh(isa: str, spec: SubVitSpec) -> None:
+    model = build_i8(spec, random_tensors(spec, 0), threads=2, isa=isa)
+    images = [random_image(spec, seed) for seed in (1, 2, 1)]
+    first, second, again = (run(model, image) for image in images)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_weights_take_a_byte(isa: str) -> None:
+    spec = SubVitSpec(32, 32, 16, 128, 32, 1, (BlockSpec(4, 512),) * 2)
+    weights = random_tensors(spec, 0)
+    matrices = sum(weights[tensor.name].size for tensor in tensors(spec) if is_matrix(tensor))
+    floats, small = (
+        build_fn(spec, weights, threads=1, isa=isa).memory_bytes for build_fn in (build, build_i8)
+    )
+    assert small <= floats - 2.8 * matrices
+
+
+NAME = "blocks.0.attn.qkv.weight"
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
+def test_a_bad_scale_is_refused(bad: float) -> None:
+    weights = packed(UNEVEN, random_tensors(UNEVEN, 0))
+    weights[NAME][1][3] = bad
+    with pytest.raises(ValueError, match=f"'{NAME}' has a scale that is not positive and finite"):
+        build(UNEVEN, weights, dtype="int8")
+
+
+def test_a_wrong_tensor_is_named() -> None:
+    weights = packed(UNEVEN, random_tensors(UNEVEN, 0))
+    matrix, scale = weights[NAME]
+    wide: NDArray[np.int16] = matrix.astype(np.int16)
+    wrong = [matrix, (matrix,), (wide, scale), (matrix, scale.astype(np.float64)), [matrix, scale]]
+    for pair in wrong:
+        weights[NAME] = pair
+        with pytest.raises(TypeError, match=f"'{NAME}' must be a pair of C-contiguous arrays"):
+            build(UNEVEN, weights, dtype="int8")
+    for pair, named in (
+        ((matrix[:-1], scale), "tensor"),
+        ((matrix, scale[:-1]), "scale of tensor"),
+    ):
+        weights[NAME] = pair
+        with pytest.raises(ValueError, match=f"^{named} '{NAME}' must have shape"):
+            build(UNEVEN, weights, dtype="int8")
+
+
+def test_rows_that_could_overflow_are_refused() -> None:
+    spec = msgspec.structs.replace(UNEVEN, embed_dim=8, blocks=(BlockSpec(1, MAX_DEPTH + 1),))
+    with pytest.raises(ValueError, match=r"fc2.weight' has rows of 131073 numbers, int8 takes"):
+        build_i8(spec, random_tensors(spec, 0))
+
+
+def test_other_dtypes_are_refused() -> None:
+    with pytest.raises(ValueError, match="dtype must be 'float32' or 'int8', got 'float16'"):
+        build(UNEVEN, random_tensors(UNEVEN, 0), dtype="float16")
