@@ -2,16 +2,18 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
+SEED ?= 1
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test lint format types build clean
+.PHONY: help demo test chaos lint format types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
 	@echo "make test [ARGS='-k mqtt']                    build and run every test"
+	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
 	@echo "make lint | format | types | build            what CI runs before the tests"
 	@echo "make clean                                    remove what the build made"
 
@@ -22,6 +24,10 @@ test: build/.dev
 	@scripts/need --optional mosquitto:mosquitto qemu-aarch64-static:qemu-user-static \
 	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: build/.dev
+	@scripts/need mosquitto:mosquitto
+	DEVIT_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 lint: build/.dev
 	$(BIN)/ruff check

@@ -20,6 +20,10 @@ from devit_iot.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, check_name
 
 _MAX_THREADS = 1024
 _TLS_FILES = ("ca_file", "cert_file", "key_file")
+_MIN_HANG_S = 5.0  # an idle node shows a sign of life once a second
+_MIN_KEEPALIVE_S = 2  # a link is checked once a second
+_MAX_KEEPALIVE_S = 65535  # MQTT's
+_MAX_SESSION_S = 2**32 - 1  # which means for ever, and the memory for it is bounded
 
 
 class BrokerConfig(msgspec.Struct, frozen=True):
@@ -59,10 +63,15 @@ class ImagesConfig(msgspec.Struct, frozen=True):
     Attributes:
         topic: filter with MQTT wildcards, ``{camera}`` and ``{request}``.
         retained: whether retained images count; they are old by nature, so by default not.
+        delivery: ``latest``: a node that falls behind drops older images of a camera. ``every``:
+            each image that the camera publishes at QoS 1 gets its label, however long it takes.
+        max_rate: images per second and camera; further ones are dropped. 0: no limit.
     """
 
     topic: str
     retained: bool = False
+    delivery: Literal["latest", "every"] = "latest"
+    max_rate: float = 0.0
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
@@ -80,6 +89,9 @@ class NodeConfig(msgspec.Struct, frozen=True):
         max_pixels: larger images are refused by their header.
         max_payload_bytes: larger messages are refused unread.
         max_cameras: frames of further cameras are refused.
+        max_age_s: an image of ``latest`` that waited longer is not computed.
+        max_waiting_mb: images of ``every`` that wait in memory; further ones stay with the broker.
+        hang_s: an image that takes longer ends the node, for the service manager to restart.
     """
 
     name: str = ""
@@ -93,6 +105,9 @@ class NodeConfig(msgspec.Struct, frozen=True):
     max_pixels: int = 32_000_000
     max_payload_bytes: int = 16 * 2**20
     max_cameras: int = 64
+    max_age_s: float = 10.0
+    max_waiting_mb: int = 64
+    hang_s: float = 60.0
 
 
 class AggregatorConfig(msgspec.Struct, frozen=True):
@@ -100,15 +115,24 @@ class AggregatorConfig(msgspec.Struct, frozen=True):
 
     Attributes:
         shard: which of the fleet's ``shards`` this aggregator is.
-        deadline_s: after the first feature, how long to wait for the other parts.
-        lifetime_s: how long a request is remembered, to tell late and duplicate features.
+        deadline_s: after the first feature, how long to wait for the other parts at most.
+        min_deadline_s: and at least, however fast the fleet is.
+        every_deadline_s: likewise for requests of ``every``, which do not adapt to the fleet.
+        lifetime_s: how long a request is remembered, to tell late and duplicate features; one of
+            ``every`` for broker.session_s, as long as it may be delivered again.
         max_open: requests waiting for parts; beyond it the oldest is answered at once.
+        max_open_per_camera: likewise of one camera.
+        min_parts: fewer parts make no label.
     """
 
     shard: int = 0
     deadline_s: float = 1.0
+    min_deadline_s: float = 0.1
+    every_deadline_s: float = 30.0
     lifetime_s: float = 10.0
     max_open: int = 1024
+    max_open_per_camera: int = 256
+    min_parts: int = 1
 
 
 class LogConfig(msgspec.Struct, frozen=True):
@@ -262,7 +286,17 @@ def _validate(config: Config) -> None:
         (config.node.max_payload_bytes > 0, "node.max_payload_bytes must be positive"),
         (config.node.max_cameras > 0, "node.max_cameras must be positive"),
         (config.node.memory_mb > 0, "node.memory_mb must be positive"),
-        (config.broker.keepalive_s > 0, "broker.keepalive_s must be positive"),
+        (config.node.max_age_s > 0, "node.max_age_s must be positive"),
+        (config.node.max_waiting_mb > 0, "node.max_waiting_mb must be positive"),
+        (config.node.hang_s >= _MIN_HANG_S, f"node.hang_s must be at least {_MIN_HANG_S:g}"),
+        (
+            all(images.max_rate >= 0 for images in config.images),
+            "images: max_rate must not be negative",
+        ),
+        (
+            _MIN_KEEPALIVE_S <= config.broker.keepalive_s <= _MAX_KEEPALIVE_S,
+            f"broker.keepalive_s must be {_MIN_KEEPALIVE_S} to {_MAX_KEEPALIVE_S}",
+        ),
         (
             bool(config.broker.cert_file) == bool(config.broker.key_file),
             "broker.cert_file and broker.key_file belong together",
@@ -273,7 +307,19 @@ def _validate(config: Config) -> None:
             "broker.ca_file, cert_file and key_file need TLS: an mqtts:// url",
         ),
         (config.broker.queue > 0, "broker.queue must be positive"),
+        (config.broker.settle_s >= 0, "broker.settle_s must not be negative"),
+        (
+            0 < config.broker.session_s < _MAX_SESSION_S,
+            f"broker.session_s must be positive and below {_MAX_SESSION_S}",
+        ),
         (config.aggregator.deadline_s > 0, "aggregator.deadline_s must be positive"),
+        (config.aggregator.min_deadline_s > 0, "aggregator.min_deadline_s must be positive"),
+        (config.aggregator.every_deadline_s > 0, "aggregator.every_deadline_s must be positive"),
+        (config.aggregator.min_parts > 0, "aggregator.min_parts must be positive"),
+        (
+            config.aggregator.max_open_per_camera > 0,
+            "aggregator.max_open_per_camera must be positive",
+        ),
         (
             config.aggregator.lifetime_s >= config.aggregator.deadline_s,
             "aggregator.lifetime_s must not be below aggregator.deadline_s",

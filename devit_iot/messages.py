@@ -247,6 +247,7 @@ class _Status(_JsonMessage, frozen=True):
         uptime_s: since the service started.
         unsent: messages dropped because the broker was away too long.
         refused: inputs refused, by reason.
+        problem: what is wrong now, in words; empty if nothing is.
     """
 
     state: State
@@ -256,6 +257,7 @@ class _Status(_JsonMessage, frozen=True):
     uptime_s: float = 0.0
     unsent: int = 0
     refused: dict[str, int] = {}
+    problem: str = ""
 
     def gone(self) -> Self:
         """The last will."""
@@ -268,10 +270,14 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     Attributes:
         engine: name, instruction set and threads.
         machine: the CPU's architecture.
-        dropped: frames overwritten by a newer one before they were computed.
+        dropped: frames that were not computed: ``drops`` in all.
         lost: frames that met a bug of ours; the log has the traceback.
         decode_ms: median time of decoding and resizing over the last hundred frames.
         compute_ms: likewise of the engine.
+        drops: by camera and reason (``newer``, ``age``, ``rate``).
+        unfinished: images of ``every`` whose feature the broker does not have yet.
+        redelivered: images of ``every`` that came again while they were unfinished.
+        deferred: images of ``every`` left with the broker for want of memory; they come again.
     """
 
     node: str
@@ -285,6 +291,10 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     lost: int = 0
     decode_ms: float = 0.0
     compute_ms: float = 0.0
+    drops: dict[str, dict[str, int]] = {}
+    unfinished: int = 0
+    redelivered: int = 0
+    deferred: int = 0
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):
@@ -297,6 +307,9 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
         dropped: messages dropped because too many were waiting.
         degraded: labels that lacked a part.
         parts_online: indices of the parts with a live node.
+        deadline_s: how long a request of ``latest`` waits for its parts at present.
+        unanswered: requests that had too few parts for a label at their deadline.
+        unfinished: requests of ``every`` whose label the broker does not have yet.
     """
 
     shard: str
@@ -307,6 +320,9 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
     duplicate: int = 0
     dropped: int = 0
     parts_online: tuple[int, ...] = ()
+    deadline_s: float = 0.0
+    unanswered: int = 0
+    unfinished: int = 0
 
 
 def request_id(topic: str, payload: bytes) -> bytes:

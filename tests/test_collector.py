@@ -8,11 +8,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from devit_iot.messages import Feature
 from devit_iot.services import collector as collector_module
-from devit_iot.services.collector import Collector, Request
+from devit_iot.services.collector import Collector, Limits, Request
+from devit_iot.services.deadline import Deadline
 from tests.golden.make import FEATURE
 
 DEADLINE_S = 4.0
 LIFETIME_S = 12.0
+EVERY_DEADLINE_S = 30.0
+EVERY_LIFETIME_S = 100.0
 MAX_OPEN = 3
 ALL = frozenset({0, 1, 2})
 NOBODY: frozenset[int] = frozenset()
@@ -24,8 +27,15 @@ def feature(request: int, part: int, camera: str = "door") -> Feature:
     )
 
 
-def collector(max_open: int = MAX_OPEN) -> Collector:
-    return Collector(deadline_s=DEADLINE_S, lifetime_s=LIFETIME_S, max_open=max_open)
+def collector(max_open: int = MAX_OPEN, max_open_per_camera: int = 99) -> Collector:
+    limits = Limits(
+        every_deadline_s=EVERY_DEADLINE_S,
+        lifetime_s=LIFETIME_S,
+        every_lifetime_s=EVERY_LIFETIME_S,
+        max_open=max_open,
+        max_open_per_camera=max_open_per_camera,
+    )
+    return Collector(Deadline(1.0, DEADLINE_S), limits)
 
 
 def ids(requests: list[Request]) -> list[int]:
@@ -182,6 +192,81 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for request in range(30):
         waiting.add(feature(request, 0), 0.0)
         waiting.due(0.0, NOBODY)
-        assert len(waiting._answered) <= 11
+        assert len(waiting._answered[False]) <= 11
     assert waiting.add(feature(29, 1), 0.0) == "late"
     assert waiting.add(feature(0, 1), 0.0) == "taken"
+
+
+def test_a_promised_request_has_a_deadline_of_its_own() -> None:
+    waiting = collector()
+    waiting.add(feature(1, 0), 0.0, promised=True)
+    waiting.add(feature(2, 0), 1.0)
+    assert waiting.next_deadline() == 5.0
+    assert ids(waiting.due(29.9, ALL)) == [2]
+    assert waiting.next_deadline() == 30.0
+    (request,) = waiting.due(30.0, ALL)
+    assert (request.request_id[0], request.promised) == (1, True)
+
+
+def test_one_promised_feature_makes_a_promised_request() -> None:
+    waiting = collector()
+    waiting.add(feature(1, 0), 0.0)
+    assert waiting.add(feature(1, 0), 0.0, promised=True) == "duplicate"
+    assert waiting.next_deadline() == EVERY_DEADLINE_S
+
+
+def test_a_promised_request_is_remembered_as_long_as_it_may_come_again() -> None:
+    waiting = collector()
+    waiting.add(feature(1, 0), 0.0, promised=True)
+    waiting.due(0.0, NOBODY)
+    assert waiting.add(feature(1, 1), EVERY_LIFETIME_S - 0.1, promised=True) == "late"
+    assert waiting.add(feature(1, 1), EVERY_LIFETIME_S, promised=True) == "taken"
+
+
+def test_under_pressure_the_oldest_promised_request_gives_way() -> None:
+    waiting = collector(max_open=99)
+    waiting.add(feature(1, 0), 0.0)
+    for request in (2, 3):
+        waiting.add(feature(request, 0), 0.0, promised=True)
+    assert ids(waiting.due(0.0, ALL, pressed=True)) == [2]
+    assert ids(waiting.due(0.0, ALL)) == []
+
+
+def test_a_camera_may_not_fill_the_collector() -> None:
+    waiting = collector(max_open=99, max_open_per_camera=2)
+    for request in range(4):
+        waiting.add(feature(request, 0, "busy"), 0.0)
+    waiting.add(feature(9, 0, "calm"), 0.0)
+    assert ids(waiting.due(0.0, ALL)) == [0, 1]
+    assert len(waiting) == 3
+    for request in range(10, 14):
+        waiting.add(feature(request, 0, "busy"), 0.0, promised=True)
+    assert waiting.due(0.0, ALL) == []  # what is promised is bounded elsewhere
+
+
+def spread(waiting: Collector, count: int, seconds: float) -> None:
+    for request in range(100, 100 + count):
+        waiting.add(feature(request, 0), 50.0)
+        waiting.add(feature(request, 1), 50.0 + seconds)
+        waiting.due(50.0 + seconds, frozenset({0, 1}))
+
+
+def test_the_deadline_follows_the_fleet() -> None:
+    waiting = collector(max_open=99)
+    spread(waiting, 100, 0.75)
+    waiting.add(feature(1, 0), 60.0)
+    assert waiting.next_deadline() == 61.5
+    assert ids(waiting.due(61.5, ALL)) == [1]
+    assert waiting.add(feature(1, 1), 61.8) == "late"  # that was too short for part 1
+    waiting.add(feature(2, 0), 70.0)
+    assert waiting.next_deadline() == pytest.approx(73.6)
+
+
+def test_an_image_that_came_again_teaches_nothing() -> None:
+    waiting = collector(max_open=99)
+    spread(waiting, 100, 0.75)
+    for part in (0, 1):
+        assert waiting.add(feature(150, part), 55.0) == "late"  # both were used
+        assert waiting.add(feature(151, part), 55.0, promised=True) == "late"
+    waiting.add(feature(1, 0), 60.0)
+    assert waiting.next_deadline() == 61.5

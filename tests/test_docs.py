@@ -18,12 +18,14 @@ from devit_iot import bundle, messages, signature, spec, topics
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
-from devit_iot.config import AggregatorConfig, BrokerConfig
+from devit_iot.config import AggregatorConfig, BrokerConfig, NodeConfig
 from devit_iot.engine import tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
-from devit_iot.services import aggregator, presence, status
+from devit_iot.services import aggregator, deadline, presence, status
+from devit_iot.services import node as node_module
 from devit_iot.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
+from devit_iot.transport import outbox
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (".", "docs", "broker", "firmware_configs", "devit_iot/demo", "benchmarks")
@@ -319,6 +321,18 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"`max_open` ({defaults.max_open})",
         f"`lifetime_s` ({defaults.lifetime_s:g} s)",
         f"within the last {presence.SILENCE_S:g} s",
+        f"within the last {presence.STATUS_S:g} s",
+        f"`max_open_per_camera` ({defaults.max_open_per_camera})",
+        f"`min_parts` ({defaults.min_parts})",
+        f"`min_deadline_s` ({defaults.min_deadline_s:g} s)",
+        f"`every_deadline_s` ({defaults.every_deadline_s:g} s)",
+        f"longest of the last {deadline.SAMPLES} *spreads*",
+        f"`max_age_s` ({NodeConfig().max_age_s:g} s)",
+        f"`max_waiting_mb` ({NodeConfig().max_waiting_mb})",
+        f"`broker.session_s` ({BrokerConfig().session_s} s)",
+        f"`broker.settle_s` ({BrokerConfig().settle_s:g} s,",
+        f"at most {outbox.MAX_SETTLING_BYTES // 2**20} MiB",
+        f"is {node_module.WINDOW} for nodes and {aggregator.WINDOW} for aggregators",
         f"in its first {presence.GRACE_S:g} s",
         f"at least every {status.HEARTBEAT_S:g} s",
         f"of them, {BrokerConfig().queue})",

@@ -18,11 +18,12 @@ def drained(mailbox: Mailbox[int]) -> list[int]:
 
 
 def test_the_newest_wins() -> None:
-    mailbox: Mailbox[int] = Mailbox(4)
+    dropped: list[int] = []
+    mailbox: Mailbox[int] = Mailbox(4, on_dropped=dropped.append)
     assert all(mailbox.put("a", item) for item in range(5))
-    assert mailbox.dropped == 4
+    assert dropped == [0, 1, 2, 3]
     assert drained(mailbox) == [4]
-    assert mailbox.dropped == 4
+    assert dropped == [0, 1, 2, 3]
 
 
 def test_a_replaced_item_keeps_its_place() -> None:
@@ -47,38 +48,75 @@ def test_a_fast_camera_does_not_starve_a_slow_one() -> None:
 
 
 def test_the_number_of_keys_is_bounded() -> None:
-    mailbox: Mailbox[int] = Mailbox(2)
+    dropped: list[int] = []
+    mailbox: Mailbox[int] = Mailbox(2, on_dropped=dropped.append)
     assert mailbox.put("a", 1)
     assert mailbox.put("b", 2)
     assert not mailbox.put("c", 3)
     assert mailbox.put("a", 4)  # known keys still take newer items
-    assert mailbox.dropped == 1  # a refused item is not a dropped one
+    assert dropped == [1]  # a refused item is not a dropped one
     assert mailbox.get(0) == 4
     assert mailbox.put("c", 5)
     assert drained(mailbox) == [2, 5]
 
 
+STEPS = st.one_of(st.none(), st.tuples(st.booleans(), st.sampled_from("abcd")))
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.one_of(st.none(), st.sampled_from("abcd")), max_size=60))
-def test_against_a_list(steps: list[str | None]) -> None:
-    """None takes, a letter puts; the model is a list of pairs."""
-    mailbox: Mailbox[int] = Mailbox(3)
-    waiting: list[tuple[str, int]] = []
-    dropped = 0
-    for number, key in enumerate(steps):
-        keys = [waiting_key for waiting_key, _ in waiting]
-        if key is None:
-            wanted = waiting.pop(0)[1] if waiting else None
+@given(st.lists(STEPS, max_size=60))
+def test_against_a_list(steps: list[tuple[bool, str] | None]) -> None:
+    """None takes, a pair keeps or puts; the model is a list of queues."""
+    dropped: list[int] = []
+    room = 5 * (1024 + 10)
+    mailbox: Mailbox[int] = Mailbox(3, max_kept_bytes=room, on_dropped=dropped.append)
+    waiting: list[tuple[tuple[bool, str], list[int]]] = []
+    lost: list[int] = []
+    for number, step in enumerate(steps):
+        queues = dict(waiting)
+        if step is None:
+            wanted = None
+            if waiting:
+                key, items = waiting.pop(0)
+                wanted = items.pop(0)
+                waiting += [(key, items)] if items else []
             assert mailbox.get(0) == wanted
-        elif key in keys:
-            dropped += 1
-            waiting[keys.index(key)] = (key, number)
-            assert mailbox.put(key, number)
+        elif step[0]:
+            kept = sum(len(items) for (keeps, _), items in waiting if keeps)
+            assert mailbox.keep(step, number, 10) == (kept < 5)
+            if kept < 5:
+                queues.get(step, []).append(number)
+                waiting += [] if step in queues else [(step, [number])]
+        elif step in queues:
+            lost.append(queues[step][0])
+            queues[step][0] = number
+            assert mailbox.put(step, number)
         else:
-            assert mailbox.put(key, number) == (len(waiting) < 3)
-            waiting += [(key, number)] if len(waiting) < 3 else []
-    assert mailbox.dropped == dropped
-    assert drained(mailbox) == [number for _, number in waiting]
+            assert mailbox.put(step, number) == (len(waiting) < 3)
+            waiting += [(step, [number])] if len(waiting) < 3 else []
+        assert mailbox.empty == (not waiting)
+    assert dropped == lost
+
+
+def test_cameras_take_turns_whatever_they_keep() -> None:
+    mailbox: Mailbox[str] = Mailbox(4, max_kept_bytes=10**6)
+    for number in range(3):
+        assert mailbox.keep("a", f"a{number}", 10)
+    mailbox.put("b", "b0")
+    assert mailbox.keep("c", "c0", 10)
+    taken = []
+    while (item := mailbox.get(0)) is not None:
+        taken.append(item)
+    assert taken == ["a0", "b0", "c0", "a1", "a2"]
+
+
+def test_what_is_kept_is_bounded_by_its_bytes() -> None:
+    mailbox: Mailbox[int] = Mailbox(4, max_kept_bytes=100_000)
+    assert mailbox.keep("a", 1, 60_000)
+    assert not mailbox.keep("b", 2, 60_000)
+    assert mailbox.keep("b", 3, 30_000)
+    assert drained(mailbox) == [1, 3]
+    assert mailbox.keep("b", 4, 90_000)
 
 
 def test_an_empty_mailbox_waits_no_longer_than_asked() -> None:
@@ -126,7 +164,8 @@ def test_close_wakes_every_waiting_get() -> None:
 
 
 def test_nothing_is_lost_between_threads() -> None:
-    mailbox: Mailbox[int] = Mailbox(4)
+    dropped: list[int] = []
+    mailbox: Mailbox[int] = Mailbox(4, on_dropped=dropped.append)
     count = 2000
     taken: list[int] = []
 
@@ -139,11 +178,11 @@ def test_nothing_is_lost_between_threads() -> None:
     for number in range(count):
         mailbox.put(str(number % 4), number)
     deadline = time.monotonic() + 10
-    while len(taken) + mailbox.dropped < count and time.monotonic() < deadline:
+    while len(taken) + len(dropped) < count and time.monotonic() < deadline:
         time.sleep(0.001)
     mailbox.close()
     thread.join(10)
-    assert len(taken) + mailbox.dropped == count
+    assert len(taken) + len(dropped) == count
     assert len(set(taken)) == len(taken)
     for key in range(4):  # of one key, later items come later
         own = [number for number in taken if number % 4 == key]

@@ -24,7 +24,15 @@ from devit_iot.messages import (
 )
 from devit_iot.topics import ImageFilter
 from tests.fleets import reason_of
-from tests.golden.make import AGGREGATOR_STATUS, FEATURE, GOLDEN, LABEL, MESSAGES, NODE_STATUS
+from tests.golden.make import (
+    AGGREGATOR_STATUS,
+    EARLIER,
+    FEATURE,
+    GOLDEN,
+    LABEL,
+    MESSAGES,
+    NODE_STATUS,
+)
 
 JSON_MESSAGES = [LABEL, NODE_STATUS, AGGREGATOR_STATUS]
 JsonKind = type[Label] | type[NodeStatus] | type[AggregatorStatus]
@@ -101,6 +109,12 @@ def test_golden_bytes(name: str) -> None:
         assert same(decoded, FEATURE)
     else:
         assert decoded == MESSAGES[name]
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_what_earlier_services_say_still_decodes(name: str) -> None:
+    stored = (GOLDEN / name).read_bytes()
+    assert type(EARLIER[name]).decode(stored) == EARLIER[name]
 
 
 def test_feature_layout() -> None:

@@ -161,6 +161,23 @@ def test_what_a_killed_broker_forgot_is_sent_again(broker: FleetProcesses) -> No
 
 
 @needs_mosquitto
+def test_what_nobody_hears_is_sent_until_somebody_does(broker: FleetProcesses) -> None:
+    with keeper(broker.url) as client:
+        stored: list[str] = []
+        client.transport.publish("early", b"", qos=1, on_stored=lambda: stored.append("early"))
+        wait_until(lambda: client.transport.problem)
+        assert client.transport.problem == "nobody listens on early"
+        assert stored == []
+        late = MqttTransport(BrokerConfig(url=broker.url), client_id="late")
+        got: list[Message] = []
+        late.subscribe("early", got.append)
+        late.start(on_ready=lambda: None, on_refused=lambda _error: None)
+        wait_until(lambda: got and stored)
+        wait_until(lambda: not client.transport.problem)
+        late.stop()
+
+
+@needs_mosquitto
 def test_a_message_over_the_brokers_limit_is_not_sent(fleet: FleetProcesses) -> None:
     fleet.start_broker("mosquitto", "max_packet_size 2000")
     with keeper(fleet.url) as client:

@@ -71,13 +71,29 @@ def test_a_number_of_something_else_is_not_kept(outbox: Outbox) -> None:
 def test_what_is_refused_is_given_up(outbox: Outbox) -> None:
     told: list[str] = []
     send(outbox, 1, message("a", told))
-    outbox.acknowledged(1, stored=False)
+    outbox.acknowledged(1, "refused")
     outbox.sending()
-    outbox.acknowledged(2, stored=False)
+    outbox.acknowledged(2, "refused")
     outbox.sent(2, message("b", told))
     outbox.sending()
     outbox.sent(None, message("c", told))
     assert (len(outbox), told, outbox.lost()) == (0, [], [])
+
+
+def test_what_nobody_heard_is_sent_again(outbox: Outbox) -> None:
+    told: list[str] = []
+    send(outbox, 1, message("a", told))
+    again = outbox.acknowledged(1, "unheard")
+    assert again is not None
+    assert again.topic == "a"
+    outbox.sending()
+    outbox.acknowledged(2, "unheard")
+    assert outbox.sent(2, message("b", told)) is not None
+    for number, kept in ((3, message("c", told)._replace(retain=True)), (4, message("status"))):
+        send(outbox, number, kept)
+        assert outbox.acknowledged(number, "unheard") is None
+    assert told == ["c"]
+    assert [item.topic for item in outbox.lost()] == ["c"]
 
 
 def test_only_what_is_settled_is_trusted(outbox: Outbox, clock: Clock) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devit_iot.services.presence import GRACE_S, SILENCE_S, Presence
+from devit_iot.services.presence import GRACE_S, SILENCE_S, STATUS_S, Presence
 
 START = 1000.0
 SETTLED = START + GRACE_S
@@ -14,7 +14,7 @@ def presence() -> Presence:
 
 
 def test_times_are_as_documented() -> None:
-    assert (GRACE_S, SILENCE_S) == (5.0, 30.0)
+    assert (GRACE_S, SILENCE_S, STATUS_S) == (5.0, 30.0, 90.0)
 
 
 def test_at_first_everything_is_expected_and_nothing_alive(presence: Presence) -> None:
@@ -24,16 +24,19 @@ def test_at_first_everything_is_expected_and_nothing_alive(presence: Presence) -
     assert presence.alive(START) == set()
 
 
-def test_who_is_online_stays_so(presence: Presence) -> None:
-    presence.online("a", 1)
+def test_who_says_online_often_enough_stays_so(presence: Presence) -> None:
+    presence.online("a", 1, START)
     assert presence.alive(START) == {1}
-    assert presence.expected(SETTLED + 1e6) == {1}
+    assert presence.expected(START + STATUS_S - 0.001) == {1}
+    presence.online("a", 1, START + STATUS_S)
+    assert presence.expected(START + 2 * STATUS_S - 0.001) == {1}
+    assert presence.expected(START + 2 * STATUS_S) == set()  # what it left behind is old
 
 
 def test_who_is_offline_is_not_expected_even_at_first(presence: Presence) -> None:
     presence.offline("a", 1)
     assert presence.expected(START) == {0, 2}
-    presence.online("a", 1)
+    presence.online("a", 1, START)
     assert presence.expected(START) == {0, 1, 2}
     presence.offline("a", 1)
     assert presence.expected(START) == {0, 2}
@@ -56,9 +59,9 @@ def test_a_silent_part_is_not_expected_again_as_unknown() -> None:
 
 
 def test_a_feature_does_not_shorten_online(presence: Presence) -> None:
-    presence.online("a", 0)
+    presence.online("a", 0, START)
     presence.heard("a", 0, START)
-    assert presence.alive(START + 10 * SILENCE_S) == {0}
+    assert presence.alive(START + STATUS_S - 0.001) == {0}
 
 
 def test_an_older_feature_does_not_shorten_a_newer_one(presence: Presence) -> None:
@@ -74,8 +77,8 @@ def test_offline_ends_what_a_feature_said(presence: Presence) -> None:
 
 
 def test_a_part_lives_while_one_of_its_nodes_does(presence: Presence) -> None:
-    presence.online("a", 0)
-    presence.online("b", 0)
+    presence.online("a", 0, START)
+    presence.online("b", 0, START)
     presence.offline("a", 0)
     assert presence.expected(SETTLED) == {0}
     presence.offline("b", 0)
@@ -83,8 +86,8 @@ def test_a_part_lives_while_one_of_its_nodes_does(presence: Presence) -> None:
 
 
 def test_a_node_that_changed_its_part_leaves_the_old_one(presence: Presence) -> None:
-    presence.online("a", 0)
-    presence.online("a", 1)
+    presence.online("a", 0, START)
+    presence.online("a", 1, START)
     assert presence.alive(SETTLED) == {1}
     presence.heard("a", 2, SETTLED)
     assert presence.alive(SETTLED) == {2}
@@ -93,7 +96,7 @@ def test_a_node_that_changed_its_part_leaves_the_old_one(presence: Presence) -> 
 
 @pytest.mark.parametrize("part", [-1, 3, 255])
 def test_a_part_that_does_not_exist_is_never_expected(presence: Presence, part: int) -> None:
-    presence.online("a", part)
+    presence.online("a", part, START)
     presence.heard("b", part, START)
     assert presence.alive(START) == set()
     assert presence.expected(START) == {0, 1, 2}

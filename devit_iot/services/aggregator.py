@@ -1,10 +1,10 @@
 """The aggregator: features of all parts in, labels out."""
 
-import contextlib
 import logging
 import queue
 import threading
 import time
+from functools import partial
 
 import msgspec
 
@@ -12,14 +12,20 @@ from devit_iot.config import AggregatorConfig
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BrokerError, InputError, MessageError
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, State
-from devit_iot.services.collector import Collector, Request
+from devit_iot.services.collector import Collector, Limits, Request
+from devit_iot.services.deadline import Deadline
 from devit_iot.services.presence import Presence
+from devit_iot.services.promises import Promises
 from devit_iot.services.status import INTERVAL_S, StatusReporter
 from devit_iot.services.tally import Tally
 from devit_iot.topics import Topics
 from devit_iot.transport.base import Message, Transport
 
 logger = logging.getLogger(__name__)
+
+WINDOW = 4096
+"""Features of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5.
+So many wait for others of their requests before the oldest request is answered without them."""
 
 _MAX_WAITING = 10_000
 
@@ -28,12 +34,14 @@ class Aggregator:
     """Fuses the features of each request and publishes its label.
 
     A request is answered when all parts that are alive have sent their feature, or at the
-    deadline. The network thread only hands messages over; all state belongs to :meth:`run`.
+    deadline. The broker may forget the features of ``every``, which it delivers at QoS 1, when it
+    has their label. The network thread only hands messages over; all state belongs to :meth:`run`.
 
     Args:
         identity: the aggregator's status without counters: shard, bundle.
         fusion: the bundle's.
         transport: not started yet; its will says that this aggregator is offline.
+        every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
     """
 
     def __init__(
@@ -44,27 +52,37 @@ class Aggregator:
         *,
         topics: Topics,
         config: AggregatorConfig,
+        every_lifetime_s: float,
     ) -> None:
         self._identity = identity
         self._fingerprint = bytes.fromhex(identity.fingerprint)
         self._fusion = fusion
         self._transport = transport
         self._topics = topics
+        self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
         self._collector = Collector(
-            deadline_s=config.deadline_s,
-            lifetime_s=config.lifetime_s,
-            max_open=config.max_open,
+            self._deadline,
+            Limits(
+                every_deadline_s=config.every_deadline_s,
+                lifetime_s=config.lifetime_s,
+                every_lifetime_s=every_lifetime_s,
+                max_open=config.max_open,
+                max_open_per_camera=config.max_open_per_camera,
+            ),
         )
+        self._min_parts = config.min_parts
+        self._promises = Promises(transport)
         self._presence = Presence(identity.parts, time.monotonic())
-        self._inbox: queue.Queue[tuple[float, Message] | None] = queue.Queue(_MAX_WAITING)
+        self._inbox: queue.Queue[tuple[float, Message] | None] = queue.Queue()
         self._tally = Tally(logger)
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
         self._reporter = StatusReporter(
             transport, topics.aggregator_status(config.shard), self._status
         )
-        transport.subscribe(topics.node_statuses, self._hand_over, qos=1)
-        transport.subscribe(topics.features(config.shard), self._hand_over)
+        # Statuses at QoS 0: the broker must not store old ones while this aggregator is away.
+        transport.subscribe(topics.node_statuses, self._hand_over)
+        transport.subscribe(topics.features(config.shard), self._hand_over, qos=1, keep=True)
 
     def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -88,8 +106,7 @@ class Aggregator:
     def stop(self) -> None:
         """Make :meth:`run` return after the message in progress."""
         self._stopping.set()
-        with contextlib.suppress(queue.Full):  # a full inbox wakes run() as well
-            self._inbox.put_nowait(None)
+        self._inbox.put(None)
 
     def _step(self) -> None:
         """Handle one message, or what became due meanwhile."""
@@ -102,36 +119,40 @@ class Aggregator:
         if item is not None:
             self._handle(*item)
         now = time.monotonic()
-        for request in self._collector.due(now, self._presence.expected(now)):
+        pressed = self._promises.messages >= WINDOW
+        for request in self._collector.due(now, self._presence.expected(now), pressed=pressed):
             self._answer(request)
         self._reporter.refresh()
 
     def _hand_over(self, message: Message) -> None:
-        try:
-            self._inbox.put_nowait((time.monotonic(), message))
-        except queue.Full:
+        # Kept ones are as many as the broker sends ahead, and must not be lost here.
+        if message.receipt is None and self._inbox.qsize() >= _MAX_WAITING:
             self._tally.count("dropped")
+        else:
+            self._inbox.put((time.monotonic(), message))
 
     def _handle(self, received: float, message: Message) -> None:
         try:
             node = self._topics.node_of(message.topic)
             if message.topic == self._topics.node_status(node):
-                self._take_status(node, NodeStatus.decode(message.payload))
+                self._take_status(node, NodeStatus.decode(message.payload), received)
             else:
-                self._take_feature(node, Feature.decode(message.payload), received)
+                self._take_feature(node, message, received)
         except InputError as error:
             self._tally.refuse(error, f"message on {message.topic[:100]!r}")
+            self._transport.acknowledge(message)
 
-    def _take_status(self, node: str, status: NodeStatus) -> None:
+    def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":
             self._presence.offline(node, status.part)
         elif status.fingerprint == self._identity.fingerprint:
-            self._presence.online(node, status.part)
+            self._presence.online(node, status.part, received)
         else:
             self._presence.offline(node, status.part)
             raise MessageError("other_bundle", self._other_bundle(status.fingerprint))
 
-    def _take_feature(self, node: str, feature: Feature, received: float) -> None:
+    def _take_feature(self, node: str, message: Message, received: float) -> None:
+        feature = Feature.decode(message.payload)
         if feature.fingerprint != self._fingerprint:
             raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
         if feature.parts != self._identity.parts:
@@ -146,9 +167,16 @@ class Aggregator:
             )
         self._tally.count("features")
         self._presence.heard(node, feature.part, received)
-        verdict = self._collector.add(feature, received)
+        promised = message.receipt is not None
+        verdict = self._collector.add(feature, received, promised=promised)
         if verdict != "taken":
             self._tally.count(verdict)
+        if not promised:
+            return
+        if verdict != "late":
+            self._promises.hold(feature.request_id, message)
+        elif not self._promises.join(feature.request_id, message):
+            self._transport.acknowledge(message)  # the broker has the label
 
     def _other_bundle(self, fingerprint: str) -> str:
         return (
@@ -157,12 +185,39 @@ class Aggregator:
         )
 
     def _answer(self, request: Request) -> None:
+        if len(request.features) < self._min_parts:
+            self._tally.count("unanswered")
+            logger.warning("%s: no label from %d parts", request.camera, len(request.features))
+            self._promises.release(request.request_id)
+            return
+        label = self._label(request)
+        done = partial(self._promises.release, request.request_id) if request.promised else None
+        topic = self._topics.label(request.camera)
+        try:
+            self._transport.publish(topic, label.encode(), qos=1, retain=True, on_stored=done)
+        except InputError as error:
+            self._tally.refuse(error, f"label of camera {request.camera!r}")
+            self._promises.release(request.request_id)
+            return
+        self._tally.count("labels")
+        if label.degraded:
+            self._tally.count("degraded")
+        logger.info(
+            "%s: %s (%.0f %%), parts %d/%d",
+            label.camera,
+            label.label,
+            100 * label.confidence,
+            len(label.parts_used),
+            label.parts,
+        )
+
+    def _label(self, request: Request) -> Label:
         begin = time.monotonic()
         logits = self._fusion.logits({i: f.values for i, f in request.features.items()})
         top5 = tuple(self._fusion.rank(logits))
         critical = request.features[request.last_part].timing
         parts_used = tuple(sorted(request.features))
-        label = Label(
+        return Label(
             request_id=request.request_id.hex(),
             camera=request.camera,
             label=top5[0].label,
@@ -179,20 +234,6 @@ class Aggregator:
                 "collect": round(1e3 * (request.last - request.first), 3),
                 "fuse": round(1e3 * (time.monotonic() - begin), 3),
             },
-        )
-        self._transport.publish(
-            self._topics.label(request.camera), label.encode(), qos=1, retain=True
-        )
-        self._tally.count("labels")
-        if label.degraded:
-            self._tally.count("degraded")
-        logger.info(
-            "%s: %s (%.0f %%), parts %d/%d",
-            label.camera,
-            label.label,
-            100 * label.confidence,
-            len(parts_used),
-            label.parts,
         )
 
     def _on_refused(self, error: BrokerError) -> None:
@@ -213,4 +254,8 @@ class Aggregator:
             unsent=self._transport.unsent,
             refused=self._tally.refused,
             parts_online=tuple(sorted(self._presence.alive(time.monotonic()))),
+            deadline_s=round(self._deadline.seconds, 3),
+            unanswered=self._tally["unanswered"],
+            unfinished=len(self._promises),
+            problem=self._transport.problem,
         )

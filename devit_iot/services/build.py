@@ -1,8 +1,13 @@
 """The composition root: a configuration becomes a service. The only place that knows them all."""
 
+<<<<<<< HEAD
 import math
+=======
+import os
+>>>>>>> ebb504c (Delivery every: images, features and labels are acknowledged when the next step is safe; deadlines, rates, ages and a watchdog)
 import platform
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from devit_iot import __version__
@@ -12,16 +17,20 @@ from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import ConfigError
 from devit_iot.messages import AggregatorStatus, NodeStatus
+from devit_iot.services import aggregator, node
 from devit_iot.services.aggregator import Aggregator
 from devit_iot.services.node import Node
 from devit_iot.spec import tensors
 from devit_iot.storage import is_matrix
 from devit_iot.topics import Topics
-from devit_iot.transport.base import Will
+from devit_iot.transport.base import NO_SESSION, Session, Will
 from devit_iot.transport.mqtt import MqttTransport
 
 _BASE_BYTES = 64 * 2**20
 """Interpreter, libraries and network buffers of a node, measured and rounded up."""
+
+EXIT_HUNG = 70
+"""Exit code of a node whose inference hung: sysexits.h's internal software error."""
 
 _BYTES_PER_PIXEL = 17
 """What decoding costs at worst, measured: WebP 16, PNG 8, JPEG far less."""
@@ -61,15 +70,17 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
     client_id = topics.node_client_id(identity.node)
+    session = NO_SESSION
+    if _promises(config):
+        session = Session(config.broker.session_s, node.WINDOW)
     return Node(
         identity,
         entry.spec,
         engine,
-        _transport(config, environment, client_id, will),
+        _transport(config, environment, client_id, will, session),
         topics=topics,
-        images=config.images,
-        config=config.node,
-        shards=config.shards,
+        config=config,
+        die=partial(os._exit, EXIT_HUNG),
     )
 
 
@@ -92,8 +103,15 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     topics = Topics(config.fleet)
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
     client_id = topics.aggregator_client_id(shard)
-    transport = _transport(config, environment, client_id, will)
-    return Aggregator(identity, fusion, transport, topics=topics, config=config.aggregator)
+    session = Session(config.broker.session_s, aggregator.WINDOW)
+    return Aggregator(
+        identity,
+        fusion,
+        _transport(config, environment, client_id, will, session),
+        topics=topics,
+        config=config.aggregator,
+        every_lifetime_s=config.broker.session_s,
+    )
 
 
 def _bundle(config: Config) -> Bundle:
@@ -104,6 +122,7 @@ def _bundle(config: Config) -> Bundle:
 
 def _check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
+<<<<<<< HEAD
     node = config.node
     waiting = node.max_cameras * node.max_payload_bytes
     in_int8 = (node.dtype or entry.dtype) == "int8"
@@ -113,16 +132,35 @@ def _check_memory(config: Config, entry: PartEntry) -> None:
     )
     weights = entry.weights.size + packed
     total = _BASE_BYTES + weights + _BYTES_PER_PIXEL * node.max_pixels + waiting
+=======
+    limits = config.node
+    waiting = limits.max_cameras * limits.max_payload_bytes
+    if _promises(config):
+        waiting += limits.max_waiting_mb * 2**20
+    total = _BASE_BYTES + 2 * weights_bytes + _BYTES_PER_PIXEL * limits.max_pixels + waiting
+>>>>>>> ebb504c (Delivery every: images, features and labels are acknowledged when the next step is safe; deadlines, rates, ages and a watchdog)
     needed = -(-total // 2**20)
-    if needed > node.memory_mb:
+    if needed > limits.memory_mb:
         raise ConfigError(
-            f"part {node.part} may need {needed} MB and node.memory_mb is {node.memory_mb}: choose "
-            "a smaller part, lower max_pixels, max_payload_bytes or max_cameras, or raise it"
+            f"part {limits.part} may need {needed} MB and node.memory_mb is {limits.memory_mb}: "
+            "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
+            "max_waiting_mb, or raise it"
         )
 
 
+def _promises(config: Config) -> bool:
+    """Whether some camera is of ``every``."""
+    return any(images.delivery == "every" for images in config.images)
+
+
 def _transport(
-    config: Config, environment: Mapping[str, str], client_id: str, will: Will
+    config: Config,
+    environment: Mapping[str, str],
+    client_id: str,
+    will: Will,
+    session: Session,
 ) -> MqttTransport:
     password = read_password(config.broker, environment)
-    return MqttTransport(config.broker, client_id=client_id, password=password, will=will)
+    return MqttTransport(
+        config.broker, client_id=client_id, password=password, will=will, session=session
+    )

@@ -1,10 +1,11 @@
 """Groups features by request. Pure: time and the parts to wait for are arguments."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Set as AbstractSet
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from devit_iot.messages import Feature
+from devit_iot.services.deadline import Deadline
 
 _MAX_REMEMBERED = 65536
 
@@ -16,13 +17,15 @@ class Request:
         features: part -> feature.
         first: when the first feature came, monotonic seconds.
         last: when the latest came; the part that sent it is ``last_part``.
+        promised: whether a feature of it is of ``every``.
     """
 
-    def __init__(self, feature: Feature, now: float) -> None:
+    def __init__(self, feature: Feature, now: float, *, promised: bool) -> None:
         self.request_id = feature.request_id
         self.camera = feature.camera
         self.features: dict[int, Feature] = {}
         self.first = now
+        self.promised = promised
         self.add(feature, now)
 
     def add(self, feature: Feature, now: float) -> None:
@@ -32,6 +35,30 @@ class Request:
         self.last_part = feature.part
 
 
+class _Answered(NamedTuple):
+    parts: frozenset[int]
+    first: float
+    forget_at: float
+
+
+class Limits(NamedTuple):
+    """How long and how many.
+
+    Attributes:
+        every_deadline_s: after its first feature a promised request is answered with what it has.
+        lifetime_s: an answered id is remembered this long; the same bytes are a new request after.
+        every_lifetime_s: likewise a promised one.
+        max_open: beyond it the oldest request is answered at once.
+        max_open_per_camera: likewise the oldest of that camera that is not promised.
+    """
+
+    every_deadline_s: float
+    lifetime_s: float
+    every_lifetime_s: float
+    max_open: int
+    max_open_per_camera: int
+
+
 Verdict = Literal["taken", "late", "duplicate"]
 
 
@@ -39,63 +66,100 @@ class Collector:
     """Requests that wait for parts, and the ids of those answered lately.
 
     Args:
-        deadline_s: after its first feature a request is answered with what it has.
-        lifetime_s: an answered id is remembered this long; the same bytes are a new request after.
-        max_open: beyond it the oldest request is answered at once.
+        deadline: of requests that are not promised; learns from the features that come.
+        limits: the others.
     """
 
-    def __init__(self, *, deadline_s: float, lifetime_s: float, max_open: int) -> None:
-        self._deadline_s = deadline_s
-        self._lifetime_s = lifetime_s
-        self._max_open = max_open
+    def __init__(self, deadline: Deadline, limits: Limits) -> None:
+        self._deadline = deadline
+        self._limits = limits
         self._open: OrderedDict[bytes, Request] = OrderedDict()  # oldest first
-        self._answered: OrderedDict[bytes, float] = OrderedDict()  # id -> when to forget it
+        # By whether they are promised, so that each of the two is in the order of forgetting.
+        self._answered: dict[bool, OrderedDict[bytes, _Answered]] = {
+            True: OrderedDict(),
+            False: OrderedDict(),
+        }
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, feature: Feature, now: float) -> Verdict:
+    def add(self, feature: Feature, now: float, *, promised: bool = False) -> Verdict:
         """Take a feature, or say why not; ask :meth:`due` next."""
         self._forget(now)
-        if feature.request_id in self._answered:
-            return "late"
+        for answered in self._answered.values():
+            known = answered.get(feature.request_id)
+            if known is not None:
+                # Of one that was used, the image came again: that says nothing about the fleet.
+                if not promised and feature.part not in known.parts:
+                    self._deadline.observe(now - known.first)
+                return "late"
         request = self._open.get(feature.request_id)
         if request is None:
-            self._open[feature.request_id] = Request(feature, now)
-        elif feature.part in request.features:
+            self._open[feature.request_id] = Request(feature, now, promised=promised)
+            return "taken"
+        request.promised |= promised
+        if feature.part in request.features:
             return "duplicate"
-        else:
-            request.add(feature, now)
+        request.add(feature, now)
+        if not promised:
+            self._deadline.observe(now - request.first)
         return "taken"
 
-    def due(self, now: float, expected: AbstractSet[int]) -> list[Request]:
+    def due(
+        self, now: float, expected: AbstractSet[int], *, pressed: bool = False
+    ) -> list[Request]:
         """Remove and return the requests to answer now.
 
         Args:
             now: monotonic seconds.
             expected: the parts that are alive; a request that has them all waits no longer.
+            pressed: whether to answer the oldest promised request whatever it has, since waiting
+                keeps the features out that it waits for.
         """
-        surplus = len(self._open) - self._max_open
-        ready = [
-            request
-            for position, request in enumerate(self._open.values())
-            if position < surplus
-            or now >= request.first + self._deadline_s
-            or expected <= request.features.keys()
-        ]
+        surplus = len(self._open) - self._limits.max_open
+        of_camera = Counter(r.camera for r in self._open.values() if not r.promised)
+        waits = self._waits
+        ready = []
+        for position, request in enumerate(self._open.values()):
+            gives_way = pressed and request.promised
+            if (
+                position < surplus
+                or gives_way
+                or now >= request.first + waits[request.promised]
+                or expected <= request.features.keys()
+                or (
+                    not request.promised
+                    and of_camera[request.camera] > self._limits.max_open_per_camera
+                )
+            ):
+                ready.append(request)
+                of_camera[request.camera] -= not request.promised
+                pressed = pressed and not gives_way
         for request in ready:
-            del self._open[request.request_id]
-            self._answered[request.request_id] = now + self._lifetime_s
+            self._close(request, now)
         return ready
 
     def next_deadline(self) -> float | None:
         """When :meth:`due` must be asked next, monotonic seconds; None if nothing waits."""
-        oldest = next(iter(self._open.values()), None)
-        return None if oldest is None else oldest.first + self._deadline_s
+        waits = self._waits
+        return min((r.first + waits[r.promised] for r in self._open.values()), default=None)
+
+    @property
+    def _waits(self) -> dict[bool, float]:
+        """After its first feature, how long a request waits; by whether it is promised."""
+        return {True: self._limits.every_deadline_s, False: self._deadline.seconds}
+
+    def _close(self, request: Request, now: float) -> None:
+        del self._open[request.request_id]
+        limits = self._limits
+        lifetime = limits.every_lifetime_s if request.promised else limits.lifetime_s
+        answered = _Answered(frozenset(request.features), request.first, now + lifetime)
+        self._answered[request.promised][request.request_id] = answered
 
     def _forget(self, now: float) -> None:
-        while self._answered:
-            request_id, forget_at = next(iter(self._answered.items()))
-            if now < forget_at and len(self._answered) <= _MAX_REMEMBERED:
-                return
-            del self._answered[request_id]
+        for answered in self._answered.values():
+            while answered:
+                request_id, known = next(iter(answered.items()))
+                if now < known.forget_at and len(answered) <= _MAX_REMEMBERED:
+                    break
+                del answered[request_id]

@@ -1,24 +1,41 @@
-"""Room for one frame per camera: a node that falls behind drops old frames, it does not lag."""
+"""Frames that wait for their turn: the newest of a camera, or every one of it."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_ITEM_BYTES = 1024
+"""What a kept item costs beside its payload, rounded up."""
+
 
 class Mailbox(Generic[T]):
-    """The newest item of each key, handed out to the key that has waited longest.
+    """Items by key; the key that has waited longest is served next, one item a turn.
 
-    Attributes:
-        dropped: items replaced by a newer one before anyone took them.
+    :meth:`put` keeps the newest item of a key: a consumer that falls behind drops, it does not
+    lag. :meth:`keep` keeps every item of a key, in order. A key is used with one of the two.
+
+    Args:
+        max_keys: keys that may wait before :meth:`put` refuses another one.
+        max_kept_bytes: of what :meth:`keep` holds.
+        on_dropped: called with an item that a newer one replaced.
     """
 
-    def __init__(self, max_keys: int) -> None:
-        self.dropped = 0
+    def __init__(
+        self,
+        max_keys: int,
+        *,
+        max_kept_bytes: int = 0,
+        on_dropped: Callable[[T], None] = lambda _item: None,
+    ) -> None:
         self._max_keys = max_keys
+        self._max_kept_bytes = max_kept_bytes
+        self._on_dropped = on_dropped
         self._changed = threading.Condition()
-        self._items: OrderedDict[str, T] = OrderedDict()
+        self._items: OrderedDict[Hashable, deque[tuple[T, int]]] = OrderedDict()
+        self._kept_bytes = 0
         self._closed = False
 
     @property
@@ -26,18 +43,39 @@ class Mailbox(Generic[T]):
         """Whether :meth:`close` was called."""
         return self._closed
 
-    def put(self, key: str, item: T) -> bool:
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._items
+
+    def put(self, key: Hashable, item: T) -> bool:
         """Replace what waits under ``key``, in its place in the queue.
 
         Returns:
             False if ``max_keys`` other keys wait already: the item is not taken.
         """
         with self._changed:
-            if key in self._items:
-                self.dropped += 1
-            elif len(self._items) >= self._max_keys:
+            replaced = self._items.get(key)
+            if replaced is None and len(self._items) >= self._max_keys:
                 return False
-            self._items[key] = item
+            self._items[key] = deque([(item, 0)])
+            self._changed.notify()
+        if replaced is not None:
+            self._on_dropped(replaced[0][0])
+        return True
+
+    def keep(self, key: Hashable, item: T, size: int) -> bool:
+        """Add an item of ``size`` bytes behind those of ``key``.
+
+        Returns:
+            False if it would be too much to hold: the item is not taken.
+        """
+        size += _ITEM_BYTES
+        with self._changed:
+            if self._kept_bytes + size > self._max_kept_bytes:
+                return False
+            self._items.setdefault(key, deque()).append((item, size))
+            self._kept_bytes += size
             self._changed.notify()
             return True
 
@@ -47,7 +85,12 @@ class Mailbox(Generic[T]):
             self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
             if self._closed or not self._items:
                 return None
-            return self._items.popitem(last=False)[1]
+            key, waiting = self._items.popitem(last=False)
+            item, size = waiting.popleft()
+            if waiting:
+                self._items[key] = waiting
+            self._kept_bytes -= size
+            return item
 
     def close(self) -> None:
         """Make this and every later :meth:`get` return None."""

@@ -2,48 +2,64 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from devit_iot import messages
-from devit_iot.config import ImagesConfig, NodeConfig, fraction
+from devit_iot.config import Config, ImagesConfig, fraction
 from devit_iot.engine.base import Engine
 from devit_iot.engine.image import load_image
 from devit_iot.errors import BrokerError, ImageError, InputError, MessageError
 from devit_iot.messages import Feature, NodeStatus, Timing
 from devit_iot.services.mailbox import Mailbox
+from devit_iot.services.promises import Promises
+from devit_iot.services.rate import RateLimit
 from devit_iot.services.status import INTERVAL_S, StatusReporter
-from devit_iot.services.tally import Recent, Tally
+from devit_iot.services.tally import Drops, Recent, Tally
+from devit_iot.services.watchdog import Watchdog
 from devit_iot.spec import SubVitSpec
 from devit_iot.topics import ImageFilter, Topics
 from devit_iot.transport.base import Message, Transport
 
 logger = logging.getLogger(__name__)
 
+WINDOW = 32
+"""Images of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5."""
+
 
 class Frame(NamedTuple):
-    """An image that waits for its turn; ``received`` is monotonic seconds."""
+    """An image that waits for its turn.
+
+    Attributes:
+        received: monotonic seconds.
+        received_ms: the same moment in Unix milliseconds.
+        promised: whether it is of ``every``: its request is in the node's promises.
+    """
 
     camera: str
     request_id: bytes
     payload: bytes
     received: float
     received_ms: int
+    promised: bool
 
 
 class Node:
-    """Runs one part on the newest frame of each camera and publishes its features.
+    """Runs one part on camera images and publishes its features.
 
-    The network thread only identifies a frame and hands it over; decoding and inference run in
-    :meth:`run`.
+    Of a ``latest`` camera it computes the newest image, of an ``every`` camera each one, and lets
+    the broker forget that one when it has the feature. The network thread only identifies a frame
+    and hands it over; decoding and inference run in :meth:`run`.
 
     Args:
         identity: the node's status without counters: name, part, bundle, engine.
         spec: the part's shape.
         engine: proven on the golden image.
         transport: not started yet; its will says that this node is offline.
+        die: ends the process when an inference hangs; may be called on any thread.
     """
 
     def __init__(
@@ -54,9 +70,8 @@ class Node:
         transport: Transport,
         *,
         topics: Topics,
-        images: Sequence[ImagesConfig],
-        config: NodeConfig,
-        shards: int,
+        config: Config,
+        die: Callable[[], None],
     ) -> None:
         self._identity = identity
         self._fingerprint = bytes.fromhex(identity.fingerprint)
@@ -64,17 +79,27 @@ class Node:
         self._engine = engine
         self._transport = transport
         self._topics = topics
-        self._config = config
-        self._shards = shards
-        self._replica, self._replicas = fraction(config.replica, "node.replica")
-        self._frames: Mailbox[Frame] = Mailbox(config.max_cameras)
+        self._config = config.node
+        self._shards = config.shards
+        self._replica, self._replicas = fraction(config.node.replica, "node.replica")
+        self._frames: Mailbox[Frame] = Mailbox(
+            config.node.max_cameras,
+            max_kept_bytes=config.node.max_waiting_mb * 2**20,
+            on_dropped=lambda frame: self._drops.count(frame.camera, "newer"),
+        )
+        self._promises = Promises(transport)
+        self._deferring = False  # since the last redelivery
         self._tally = Tally(logger)
+        self._drops = Drops()
         self._decode_ms = Recent()
         self._compute_ms = Recent()
         self._failure: BrokerError | None = None
+        self._serving: Frame | None = None
+        self._die = die
+        self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
         self._reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
-        for entry in images:
-            self._subscribe(ImageFilter(entry.topic), retained_too=entry.retained)
+        for entry in config.images:
+            self._subscribe(entry)
 
     def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -91,11 +116,15 @@ class Node:
             identity.engine,
             identity.fingerprint,
         )
-        with self._reporter.connected(self._on_refused):
+        with self._watchdog.watching(), self._reporter.connected(self._on_refused):
             while not self._frames.closed:
-                frame = self._frames.get(INTERVAL_S)
-                if frame is not None:
-                    self._serve(frame)
+                self._watchdog.beat()
+                self._serving = self._frames.get(INTERVAL_S)
+                if self._serving is not None:
+                    self._serve(self._serving)
+                if self._deferring and self._frames.empty:
+                    self._deferring = False
+                    self._transport.redeliver()
                 self._reporter.refresh()
         if self._failure is not None:
             raise self._failure
@@ -104,20 +133,36 @@ class Node:
         """Make :meth:`run` return after the inference in progress."""
         self._frames.close()
 
-    def _subscribe(self, pattern: ImageFilter, *, retained_too: bool) -> None:
+    def _subscribe(self, entry: ImagesConfig) -> None:
+        pattern = ImageFilter(entry.topic)
+        every = entry.delivery == "every"
+        limit = RateLimit(entry.max_rate) if entry.max_rate else None
+
         def on_image(message: Message) -> None:
-            if message.retained and not retained_too:
+            if message.retained and not entry.retained:
                 self._tally.count("retained")
+                self._transport.acknowledge(message)
                 return
             self._tally.count("received")
+            if every and message.receipt is None:
+                self._warn(message)
             try:
-                self._accept(pattern, message)
+                self._accept(pattern, limit, message)
             except InputError as error:
                 self._tally.refuse(error, f"image on {message.topic[:100]!r}")
+                self._transport.acknowledge(message)
 
-        self._transport.subscribe(pattern.mqtt, on_image)
+        self._transport.subscribe(pattern.mqtt, on_image, qos=int(every), keep=every)
 
-    def _accept(self, pattern: ImageFilter, message: Message) -> None:
+    def _warn(self, message: Message) -> None:
+        if not self._tally["unpromised"]:
+            logger.warning(
+                "image on %r came at QoS 0: the broker cannot promise it, it counts as `latest`",
+                message.topic[:100],
+            )
+        self._tally.count("unpromised")
+
+    def _accept(self, pattern: ImageFilter, limit: RateLimit | None, message: Message) -> None:
         if len(message.payload) > self._config.max_payload_bytes:
             raise ImageError(
                 "too_large",
@@ -131,27 +176,54 @@ class Node:
             raise MessageError("topic", f"topic does not match {pattern.pattern}")
         request_id = route.request_id or messages.request_id(message.topic, message.payload)
         if int.from_bytes(request_id, "little") % self._replicas != self._replica:
+            self._transport.acknowledge(message)
+            return
+        now = time.monotonic()
+        if limit is not None and not limit.allows(route.camera, now):
+            self._drops.count(route.camera, "rate")
+            self._transport.acknowledge(message)
             return
         now_ms = time.time_ns() // 1_000_000
-        frame = Frame(route.camera, request_id, message.payload, time.monotonic(), now_ms)
-        if not self._frames.put(route.camera, frame):
+        promised = message.receipt is not None
+        frame = Frame(route.camera, request_id, message.payload, now, now_ms, promised)
+        if promised:
+            self._keep(frame, message)
+        elif not self._frames.put(route.camera, frame):
             raise ImageError(
                 "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
             )
 
+    def _keep(self, frame: Frame, message: Message) -> None:
+        """Take an image of ``every``, unless it is under way or must wait at the broker."""
+        if not self._promises.hold(frame.request_id, message):
+            self._tally.count("redelivered")
+        elif not self._frames.keep(("every", frame.camera), frame, len(frame.payload)):
+            self._promises.forget(frame.request_id)
+            self._tally.count("deferred")
+            self._deferring = True
+
     def _serve(self, frame: Frame) -> None:
+        age = time.monotonic() - frame.received
+        if not frame.promised and age > self._config.max_age_s:
+            self._drops.count(frame.camera, "age")
+            return
         try:
-            feature = self._compute(frame)
-            payload = feature.encode()
+            self._publish(frame, self._compute(frame).encode())
         except InputError as error:  # costs this request only
             self._tally.refuse(error, f"image of camera {frame.camera!r}")
-            return
+            self._promises.release(frame.request_id)
         except Exception:
             logger.exception("request %s lost", frame.request_id.hex())
             self._tally.count("lost")
-            return
+            self._promises.release(frame.request_id)
+
+    def _publish(self, frame: Frame, payload: bytes) -> None:
         topic = self._topics.feature(frame.request_id[0] % self._shards, self._identity.node)
-        self._transport.publish(topic, payload)
+        if frame.promised:
+            done = partial(self._promises.release, frame.request_id)
+            self._transport.publish(topic, payload, qos=1, on_stored=done)
+        else:
+            self._transport.publish(topic, payload)
         self._tally.count("published")
 
     def _compute(self, frame: Frame) -> Feature:
@@ -178,6 +250,23 @@ class Node:
         self._failure = error
         self._frames.close()
 
+    def _on_hang(self) -> None:
+        """Say so, give up the image that caused it, and end: nothing else stops an inference."""
+        frame = self._serving
+        if frame is None:
+            logger.critical("the node hangs; ending it")
+        else:
+            logger.critical(
+                "an image of camera %r takes more than %g s; ending the node",
+                frame.camera,
+                self._config.hang_s,
+            )
+            self._tally.count("lost")
+            self._promises.release(frame.request_id)  # or it would hang the next one too
+        self._reporter.goodbye()
+        self._transport.stop()
+        self._die()
+
     def _status(self, state: messages.State, age_s: float) -> NodeStatus:
         return msgspec.structs.replace(
             self._identity,
@@ -185,12 +274,17 @@ class Node:
             uptime_s=age_s,
             received=self._tally["received"],
             published=self._tally["published"],
-            dropped=self._frames.dropped,
+            dropped=self._drops.total,
             lost=self._tally["lost"],
             unsent=self._transport.unsent,
             refused=self._tally.refused,
             decode_ms=self._decode_ms.median,
             compute_ms=self._compute_ms.median,
+            drops=self._drops.by_camera,
+            unfinished=len(self._promises),
+            redelivered=self._tally["redelivered"],
+            deferred=self._tally["deferred"],
+            problem=self._transport.problem,
         )
 
 

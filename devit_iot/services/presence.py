@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 GRACE_S = 5.0
 SILENCE_S = 30.0
+STATUS_S = 90.0
+"""Six heartbeats: a node that computes for a minute cannot say more often that it lives."""
+
 MAX_NODES = 1024
 
 
@@ -15,10 +18,11 @@ class _Node(NamedTuple):
 class Presence:
     """The parts worth waiting for.
 
-    A part is alive while one of its nodes says ``online``. Some brokers do not deliver retained
-    statuses to wildcard filters, so a node that sent a feature within the last 30 s counts as
-    well, unless it said ``offline`` since. In the first 5 s a part of which nothing was heard is
-    expected too: its status may still be on its way.
+    A part is alive while one of its nodes says ``online``, for 90 s each time: a node that died
+    while the broker was away leaves a retained ``online`` behind. Some brokers do not deliver
+    retained statuses to wildcard filters, so a node that sent a feature within the last 30 s
+    counts as well, unless it said ``offline`` since. In the first 5 s a part of which nothing was
+    heard is expected too: its status may still be on its way.
     """
 
     def __init__(self, parts: int, now: float) -> None:
@@ -27,9 +31,9 @@ class Presence:
         self._nodes: dict[str, _Node] = {}
         self._heard_of: set[int] = set()
 
-    def online(self, node: str, part: int) -> None:
+    def online(self, node: str, part: int, now: float) -> None:
         """``node`` says that it serves ``part``; true until it says or its will says otherwise."""
-        self._remember(node, _Node(part, float("inf")))
+        self._remember(node, _Node(part, now + STATUS_S))
 
     def offline(self, node: str, part: int) -> None:
         """``node`` left, or its will was published."""

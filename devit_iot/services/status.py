@@ -40,7 +40,7 @@ class StatusReporter:
         try:
             yield
         finally:
-            self._goodbye()
+            self.goodbye()
             self._transport.stop()
 
     def _announce(self) -> None:
@@ -58,7 +58,7 @@ class StatusReporter:
         if age >= HEARTBEAT_S or now != self._shown:
             self._publish("online")
 
-    def _goodbye(self) -> None:
+    def goodbye(self) -> None:
         """Say ``offline`` before a clean disconnect, which cancels the will."""
         if self._shown is not None:
             self._publish("offline")

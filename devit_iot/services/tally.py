@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from devit_iot.errors import InputError
 
+OTHER_CAMERAS = "*"
+_MAX_CAMERAS = 64
 _QUIET_S = 1.0
 
 
@@ -50,6 +52,36 @@ class Tally:
             before = self._unlogged.pop(error.reason, 0)
         more = f" (and {before} like it before)" if before else ""
         self._logger.warning("refused %s: %s%s", where, error, more)
+
+
+class Drops:
+    """Images of each camera that were not computed, by reason. Safe to use from several threads.
+
+    At most 64 cameras are told apart; further ones count together as ``*``.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, Counter[str]] = {}
+
+    def count(self, camera: str, reason: str) -> None:
+        """Add one."""
+        with self._lock:
+            if camera not in self._counts and len(self._counts) >= _MAX_CAMERAS:
+                camera = OTHER_CAMERAS
+            self._counts.setdefault(camera, Counter())[reason] += 1
+
+    @property
+    def by_camera(self) -> dict[str, dict[str, int]]:
+        """Camera -> reason -> images."""
+        with self._lock:
+            return {camera: dict(counts) for camera, counts in self._counts.items()}
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        with self._lock:
+            return sum(counts.total() for counts in self._counts.values())
 
 
 class Recent:

@@ -2,24 +2,23 @@
 
 import logging
 import random
-import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, MessageError
+from devit_iot.transport import versions
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import NO_SESSION, Handler, Message, Receipt, Session, Will
-from devit_iot.transport.outbox import Outbox, Outgoing
+from devit_iot.transport.outbox import Answer, Outbox, Outgoing
 from devit_iot.transport.tls import client_context, explain
 
 logger = logging.getLogger(__name__)
@@ -29,12 +28,9 @@ _GOODBYE_S = 2.0
 _MAX_PATIENCE_S = 30.0
 _UNANSWERED = 3  # CONNECTs, before a version that was accepted once is given up
 _PACKET_BYTES = 16  # of a PUBLISH, at most, beside topic and payload
+_UNHEARD = 16  # reason code of a PUBACK: no matching subscribers
+_PAUSE_S = 1.0
 _SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
-_VERSIONS = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
-_OTHER = {  # a broker that knows only 3.1.1 may hang up on version 5, or never answer
-    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
-    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
-}
 _REFUSED_FOR_GOOD = {
     "Bad user name or password": "check broker.username and the password",
     "Not authorized": "check broker.username, the password and the broker's access list",
@@ -89,7 +85,8 @@ class MqttTransport:
         self._redelivering = False
         self._max_packet: int | None = None
         self._outbox = Outbox(config.settle_s)
-        self._again: list[Outgoing] = []  # what the broker may have forgotten
+        self._again: deque[Outgoing] = deque()  # what the broker may have forgotten
+        self._again_at = 0.0
         # Two locks, since paho calls on_publish, and so acknowledge(), with a lock of its own that
         # publishing needs too.
         self._sending = threading.Lock()
@@ -163,21 +160,12 @@ class MqttTransport:
             self._outbox.sending()
             info = self._client.publish(message.topic, message.payload, 1, message.retain)
             taken = info.rc in {_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN}
-            self._outbox.sent(info.mid if taken else None, message)
+            unheard = self._outbox.sent(info.mid if taken else None, message)
+        self._repeat(unheard)
         self.unsent += not taken
 
     def _new_client(self) -> paho.Client:
-        version_5 = self._protocol == MQTTProtocolVersion.MQTTv5
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            clean_session=None if version_5 else not self._session.expiry_s,
-            protocol=self._protocol,
-            reconnect_on_failure=False,  # _run reconnects: it also picks the protocol
-            manual_ack=True,
-        )
-        client.on_socket_open = _set_nodelay
-        client.on_socket_register_write = _wake_the_loop
+        client = versions.new_client(self._protocol, self._client_id, self._session)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
@@ -203,7 +191,7 @@ class MqttTransport:
                 return
             if self._redelivering:
                 continue
-            self._again += self._outbox.lost()
+            self._again += [m._replace(on_stored=_sent_before) for m in self._outbox.lost()]
             failures = 1 if self._acknowledged else failures + 1
             logger.warning("broker %s %s", self._config.url, problem)
             delay = min(_MAX_BACKOFF_S, 0.25 * 2 ** min(failures, 10))
@@ -232,9 +220,9 @@ class MqttTransport:
         self._unanswered += 1
         if self._ready and self._unanswered < _UNANSWERED:
             return "does not answer; connecting again"
-        before = _VERSIONS[self._protocol]
+        before = versions.NAMES[self._protocol]
         self._change_protocol()
-        return f"does not accept MQTT {before}; trying {_VERSIONS[self._protocol]}"
+        return f"does not accept MQTT {before}; trying {versions.NAMES[self._protocol]}"
 
     def _connect(self) -> None:
         with self._acknowledging:  # paho drops what is queued for the last connection after this
@@ -242,24 +230,13 @@ class MqttTransport:
         # paho notices a dead link after two of its intervals, checked once a second; our promise is
         # 1.5 keepalives.
         interval = max(1, int(0.75 * self._config.keepalive_s - 0.5))
-        if self._protocol != MQTTProtocolVersion.MQTTv5:
-            self._client.connect(self._host, self._port, interval)
-            return
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.ReceiveMaximum = self._session.window
-        properties.SessionExpiryInterval = self._session.expiry_s
-        self._client.connect(
-            self._host,
-            self._port,
-            interval,
-            clean_start=not self._session.expiry_s,
-            properties=properties,
-        )
+        options = versions.connect_options(self._protocol, self._session)
+        self._client.connect(self._host, self._port, interval, **options)
 
     def _change_protocol(self) -> None:
         """Go on with the other version, and all that the broker does not have yet."""
         with self._sending:
-            self._protocol = _OTHER[self._protocol]
+            self._protocol = versions.OTHER[self._protocol]
             self._client = self._new_client()
             waiting = self._outbox.take_all()
         for message in waiting:
@@ -271,6 +248,20 @@ class MqttTransport:
         while self._client.loop(1.0 if self._acknowledged else 0.1) == _SUCCESS:
             if not self._acknowledged and time.monotonic() > give_up:
                 self._client.disconnect()
+            if self._again and time.monotonic() > self._again_at and not self._waiting_for:
+                self._send_again()
+
+    def _repeat(self, message: Outgoing | None) -> None:
+        """Send a message again in a second: somebody who should hear it is not back yet."""
+        if message is not None:
+            self.problem = f"nobody listens on {message.topic}"
+            self._again_at = time.monotonic() + _PAUSE_S
+            self._again.append(message)
+
+    def _send_again(self) -> None:
+        self.problem = ""
+        for _ in range(len(self._again)):
+            self._send(self._again.popleft())
 
     def _refuse(self, problem: str, mend: str) -> None:
         """End for good, unless it worked before: then the broker is being changed, so go on."""
@@ -330,10 +321,8 @@ class MqttTransport:
 
     def _is_ready(self) -> None:
         self._ready = True
-        logger.info("connected to %s, MQTT %s", self._config.url, _VERSIONS[self._protocol])
-        again, self._again = self._again, []
-        for message in again:
-            self._send(message._replace(on_stored=_sent_before))
+        logger.info("connected to %s, MQTT %s", self._config.url, versions.NAMES[self._protocol])
+        self._send_again()
         self._on_ready()
 
     def _on_publish(
@@ -345,12 +334,14 @@ class MqttTransport:
         properties: Properties | None,
     ) -> None:
         del client, userdata, properties
+        answer: Answer = "unheard" if reason.value == _UNHEARD else "stored"
         if reason.is_failure:
+            answer = "refused"
             problem = f"the broker refuses what we publish: {reason.getName().lower()}"
             if problem != self.problem:
                 logger.error("%s; check its access list", problem)
             self.problem = problem
-        self._outbox.acknowledged(mid, stored=not reason.is_failure)
+        self._repeat(self._outbox.acknowledged(mid, answer))
 
     def _on_stray(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         """Take what a session still holds for a filter of an earlier configuration."""
@@ -387,17 +378,6 @@ class MqttTransport:
         del client, userdata, flags, properties
         if reason.getName() == "Session taken over":
             logger.error("another client connected as '%s': names must differ", self._client_id)
-
-
-def _set_nodelay(client: paho.Client, userdata: object, sock: Any) -> None:  # noqa: ANN401
-    """Without it Nagle's algorithm and delayed ACKs hold every feature back by about 40 ms."""
-    del client, userdata
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _wake_the_loop(client: paho.Client, userdata: object, sock: object) -> None:
-    """Being set is its job: without it paho would write from whatever thread publishes."""
-    del client, userdata, sock
 
 
 def _sent_before() -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 MAX_SETTLING_BYTES = 64 * 2**20
 
@@ -21,6 +21,10 @@ class Outgoing(NamedTuple):
     payload: bytes
     retain: bool
     on_stored: Callable[[], None] | None
+
+
+Answer = Literal["stored", "refused", "unheard"]
+"""``unheard``: nobody subscribes to the topic, so the broker took nothing over (MQTT 5 says so)."""
 
 
 class Outbox:
@@ -43,7 +47,7 @@ class Outbox:
         self._clock = clock
         self._changed = threading.Condition()
         self._sending = 0
-        self._early: dict[int, bool] = {}
+        self._early: dict[int, Answer] = {}
         self._waiting: dict[int, Outgoing] = {}
         self._settling: deque[tuple[float, Outgoing]] = deque()
         self._settling_bytes = 0
@@ -57,31 +61,35 @@ class Outbox:
         with self._changed:
             self._sending += 1
 
-    def sent(self, number: int | None, message: Outgoing) -> None:
-        """The message has that number now; None: it could not be sent after all."""
+    def sent(self, number: int | None, message: Outgoing) -> Outgoing | None:
+        """The message has that number now; None: it could not be sent after all.
+
+        Returns:
+            The message if it must be sent again: see :meth:`acknowledged`.
+        """
         with self._changed:
             self._sending -= 1
-            stored = None if number is None else self._early.pop(number, None)
-            if number is not None and stored is None:
+            early = None if number is None else self._early.pop(number, None)
+            if number is not None and early is None:
                 self._waiting[number] = message
             if not self._sending:
                 self._early.clear()
             self._changed.notify_all()
-        if stored:
-            self._store(message)
+        return None if early is None else self._close(message, early)
 
-    def acknowledged(self, number: int, *, stored: bool = True) -> None:
+    def acknowledged(self, number: int, answer: Answer = "stored") -> Outgoing | None:
         """The broker answered to the message of that number, if it is one of ours.
 
-        If it is not ``stored``, the broker refused it, and would again: it is given up.
+        Returns:
+            The message if it must be sent again: nobody heard it, and it must not be lost. One
+            that the broker retains is not lost, and one that it refused it would refuse again.
         """
         with self._changed:
             message = self._waiting.pop(number, None)
             if message is None and self._sending:
-                self._early[number] = stored
+                self._early[number] = answer
             self._changed.notify_all()
-        if message is not None and stored:
-            self._store(message)
+        return None if message is None else self._close(message, answer)
 
     def lost(self) -> list[Outgoing]:
         """What a broker that was killed now may have forgotten, oldest first.
@@ -107,9 +115,11 @@ class Outbox:
         with self._changed:
             self._changed.wait_for(lambda: not len(self), timeout_s)
 
-    def _store(self, message: Outgoing) -> None:
-        if message.on_stored is None:
-            return
+    def _close(self, message: Outgoing, answer: Answer) -> Outgoing | None:
+        if message.on_stored is None or answer == "refused":
+            return None
+        if answer == "unheard" and not message.retain:
+            return message
         with self._changed:
             self._settling.append((self._clock(), message))
             self._settling_bytes += len(message.payload)
@@ -118,6 +128,7 @@ class Outbox:
                 self._forget_oldest()
                 self.unsettled += 1
         message.on_stored()
+        return None
 
     def _settle(self) -> None:
         settled = self._clock() - self._settle_s

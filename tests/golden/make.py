@@ -7,6 +7,7 @@ files again.
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from devit_iot.bundle import Bundle, PartData, write_bundle
@@ -86,11 +87,28 @@ AGGREGATOR_STATUS = AggregatorStatus(
     dropped=0,
     parts_online=(0, 1, 2),
 )
+# The fields that came later; the messages above are what earlier services say and read.
+NODE_STATUS_2 = msgspec.structs.replace(
+    NODE_STATUS,
+    problem="the broker refuses what we publish: not authorized",
+    dropped=3,
+    drops={"entrée": {"newer": 2, "age": 1}},
+    unfinished=4,
+    redelivered=5,
+    deferred=6,
+)
+AGGREGATOR_STATUS_2 = msgspec.structs.replace(
+    AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
+)
+EARLIER: dict[str, NodeStatus | AggregatorStatus] = {
+    "node_status.json": NODE_STATUS,
+    "aggregator_status.json": AGGREGATOR_STATUS,
+}
 MESSAGES: dict[str, Feature | Label | NodeStatus | AggregatorStatus] = {
     "feature.bin": FEATURE,
     "label.json": LABEL,
-    "node_status.json": NODE_STATUS,
-    "aggregator_status.json": AGGREGATOR_STATUS,
+    "node_status_2.json": NODE_STATUS_2,
+    "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 
 

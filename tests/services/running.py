@@ -1,12 +1,14 @@
 """Services on threads over the in-process broker."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import msgspec
+
 from devit_iot.bundle import Bundle
-from devit_iot.config import AggregatorConfig, ImagesConfig, NodeConfig
+from devit_iot.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
@@ -51,6 +53,8 @@ def make_node(
     engine: Engine | None = None,
     config: NodeConfig | None = None,
     images: Sequence[ImagesConfig] = IMAGES,
+    die: Callable[[], None] = lambda: None,
+    transport: MemoryTransport | None = None,
 ) -> Node:
     name = name or f"node-{part}"
     identity = NodeStatus(
@@ -65,16 +69,19 @@ def make_node(
         identity,
         bundle.part(part).spec,
         engine or load_engine(bundle, part, threads=1),
-        MemoryTransport(broker, will=will),
+        transport or MemoryTransport(broker, will=will),
         topics=TOPICS,
-        images=images,
-        config=config or NodeConfig(),
-        shards=1,
+        config=Config(images=tuple(images), node=config or NodeConfig()),
+        die=die,
     )
 
 
 def make_aggregator(
-    broker: MemoryBroker, bundle: Bundle, *, deadline_s: float = 5.0, lifetime_s: float = 10.0
+    broker: MemoryBroker,
+    bundle: Bundle,
+    *,
+    transport: MemoryTransport | None = None,
+    **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
         state="online",
@@ -85,9 +92,10 @@ def make_aggregator(
     return Aggregator(
         identity,
         Fusion(bundle),
-        MemoryTransport(broker),
+        transport or MemoryTransport(broker),
         topics=TOPICS,
-        config=AggregatorConfig(deadline_s=deadline_s, lifetime_s=lifetime_s),
+        config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
+        every_lifetime_s=10.0,
     )
 
 

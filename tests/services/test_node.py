@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from devit_iot.bundle import Bundle
 from devit_iot.config import ImagesConfig, NodeConfig
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
-from devit_iot.messages import request_id
+from devit_iot.messages import NodeStatus, request_id
 from devit_iot.services import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import huge_jpeg, image_file, wait_until
@@ -207,3 +208,50 @@ def test_status_follows_the_node(broker: MemoryBroker, bundle: Bundle) -> None:
 
 def broker_ready(broker: MemoryBroker) -> None:
     wait_until(lambda: broker.retained.keys() >= {"devit/v1/test/nodes/node-0/status"})
+
+
+def test_an_old_frame_is_not_computed(broker: MemoryBroker, bundle: Bundle) -> None:
+    engine = SlowEngine(bundle.part(0).spec.feature_dim)
+    config = NodeConfig(max_age_s=0.2)
+    with running(make_node(broker, bundle, 0, engine=engine, config=config)):
+        broker_ready(broker)
+        broker.publish(TOPIC, image_file(0))
+        assert engine.begun.acquire(timeout=20)
+        broker.publish("cameras/yard/image", image_file(1))
+        time.sleep(0.3)
+        broker.publish("cameras/roof/image", image_file(2))
+        engine.go_on.release()
+        assert engine.begun.acquire(timeout=20)
+        engine.go_on.release()
+        wait_until(lambda: len(features(broker)) == 2)
+    assert [feature.camera for feature in features(broker)] == ["door", "roof"]
+    assert node_status(broker).drops == {"yard": {"age": 1}}
+
+
+def test_a_rate_bounds_each_camera(broker: MemoryBroker, bundle: Bundle) -> None:
+    images = (ImagesConfig("cameras/{camera}/image", max_rate=2.0),)
+    with running(make_node(broker, bundle, 0, images=images)):
+        broker_ready(broker)
+        for seed in range(9):
+            broker.publish(TOPIC, image_file(seed))
+        broker.publish("cameras/yard/image", image_file(9))
+        wait_until(lambda: "yard" in {feature.camera for feature in features(broker)})
+    assert node_status(broker).drops["door"]["rate"] == 7
+
+
+def test_every_image_is_accounted_for(broker: MemoryBroker, bundle: Bundle) -> None:
+    images = (ImagesConfig("cameras/{camera}/image", max_rate=50.0),)
+    with running(make_node(broker, bundle, 0, images=images)):
+        broker_ready(broker)
+        for number in range(300):
+            payload = b"rubbish" if number % 10 == 0 else image_file(number)
+            broker.publish(f"cameras/{number % 3}/image", payload)
+        wait_until(lambda: accounted(node_status(broker)) == 300)
+    status = node_status(broker)
+    assert status.received == 300
+    assert status.dropped > 0
+    assert status.dropped == sum(sum(counts.values()) for counts in status.drops.values())
+
+
+def accounted(status: NodeStatus) -> int:
+    return status.published + status.dropped + sum(status.refused.values()) + status.lost

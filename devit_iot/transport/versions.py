@@ -1,0 +1,54 @@
+"""How paho is set up for MQTT 5 and for 3.1.1, and what differs between them."""
+
+import socket
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from devit_iot.transport.base import Session
+
+NAMES = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
+OTHER = {  # a broker that knows only 3.1.1 may hang up on version 5, or never answer
+    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
+    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
+}
+
+
+def new_client(protocol: MQTTProtocolVersion, client_id: str, session: Session) -> paho.Client:
+    """A client that neither reconnects nor acknowledges by itself."""
+    version_5 = protocol == MQTTProtocolVersion.MQTTv5
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=None if version_5 else not session.expiry_s,
+        protocol=protocol,
+        reconnect_on_failure=False,  # the transport does: it also picks the protocol
+        manual_ack=True,
+    )
+    client.on_socket_open = _set_nodelay
+    client.on_socket_register_write = _wake_the_loop
+    return client
+
+
+def connect_options(protocol: MQTTProtocolVersion, session: Session) -> dict[str, Any]:
+    """What CONNECT says of the session, as arguments of paho's ``connect``."""
+    if protocol != MQTTProtocolVersion.MQTTv5:
+        return {}
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.ReceiveMaximum = session.window
+    properties.SessionExpiryInterval = session.expiry_s
+    return {"clean_start": not session.expiry_s, "properties": properties}
+
+
+def _set_nodelay(client: paho.Client, userdata: object, sock: Any) -> None:  # noqa: ANN401
+    """Without it Nagle's algorithm and delayed ACKs hold every feature back by about 40 ms."""
+    del client, userdata
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _wake_the_loop(client: paho.Client, userdata: object, sock: object) -> None:
+    """Being set is its job: without it paho would write from whatever thread publishes."""
+    del client, userdata, sock

@@ -1,0 +1,99 @@
+"""A camera that promises, and a viewer that misses nothing: neither is ever killed."""
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from devit_iot.config import BrokerConfig
+from devit_iot.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.topics import Topics
+from devit_iot.transport.base import Message, Session
+from devit_iot.transport.mqtt import MqttTransport
+
+TOPICS = Topics("test")
+MAX_UNDER_WAY = 50
+_WAIT_S = 60.0
+
+
+class Outside:
+    """Publishes images at QoS 1 and remembers labels and statuses.
+
+    Attributes:
+        sent: request ids, in hex.
+        labels: request id -> its labels, in the order of coming.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.sent: list[str] = []
+        self.labels: dict[str, list[Label]] = {}
+        self.nodes: dict[str, NodeStatus] = {}
+        self.aggregator: AggregatorStatus | None = None
+        self._room = threading.Semaphore(MAX_UNDER_WAY)
+        self._transport = MqttTransport(
+            BrokerConfig(url=url), client_id="outside", session=Session(3600, 1000)
+        )
+        self._transport.subscribe(TOPICS.labels, self._on_label, qos=1)
+        self._transport.subscribe(TOPICS.node_statuses, self._on_node)
+        self._transport.subscribe(TOPICS.aggregator_status("+"), self._on_aggregator)
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Be connected inside the block."""
+        ready = threading.Event()
+        self._transport.start(on_ready=ready.set, on_refused=lambda _error: None)
+        assert ready.wait(_WAIT_S)
+        try:
+            yield
+        finally:
+            self._transport.stop()
+
+    def promise(self, camera: str, payload: bytes) -> None:
+        """Publish an image at QoS 1; wait while the broker has not taken over 50 earlier ones."""
+        assert self._room.acquire(timeout=_WAIT_S)
+        request_id = uuid.uuid4().hex
+        self.sent.append(request_id)
+        self._transport.publish(
+            f"cameras/{camera}/image/{request_id}",
+            payload,
+            qos=1,
+            on_stored=self._room.release,
+        )
+
+    def show(self, camera: str, payload: bytes) -> None:
+        """Publish an image at QoS 0, as most cameras do."""
+        self._transport.publish(f"cameras/{camera}/image", payload)
+
+    @property
+    def missing(self) -> set[str]:
+        """Requests without a label."""
+        return set(self.sent) - self.labels.keys()
+
+    @property
+    def duplicates(self) -> int:
+        """Labels beyond the first of their request."""
+        return sum(len(labels) - 1 for labels in self.labels.values())
+
+    @property
+    def online(self) -> set[str]:
+        """Names of the nodes that say they are online, and the aggregator."""
+        names = {name for name, status in list(self.nodes.items()) if status.state == "online"}
+        if self.aggregator is not None and self.aggregator.state == "online":
+            names.add("aggregator")
+        return names
+
+    def parts_used(self) -> Counter[int]:
+        """How many first labels rest on how many parts."""
+        return Counter(len(labels[0].parts_used) for labels in self.labels.values())
+
+    def _on_label(self, message: Message) -> None:
+        if not message.retained:
+            label = Label.decode(message.payload)
+            self.labels.setdefault(label.request_id, []).append(label)
+
+    def _on_node(self, message: Message) -> None:
+        self.nodes[TOPICS.node_of(message.topic)] = NodeStatus.decode(message.payload)
+
+    def _on_aggregator(self, message: Message) -> None:
+        self.aggregator = AggregatorStatus.decode(message.payload)

@@ -1,0 +1,29 @@
+"""Real processes on the loopback interface, killed at random: the seed decides.
+
+The short form runs with the other tests; ``make chaos SEED=n`` runs the long one.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devit_iot.services.processes import FleetProcesses
+from tests.e2e.conftest import DEMO
+
+LONG = "DEVIT_CHAOS_SEED" in os.environ
+SEED = int(os.environ.get("DEVIT_CHAOS_SEED", "1"))
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[FleetProcesses]:
+    if shutil.which("mosquitto") is None:
+        pytest.skip("mosquitto is not on PATH: install it to test against it")
+    with FleetProcesses(tmp_path, bundle=DEMO / "bundle", fleet="test") as processes:
+        yield processes
+        for name in ("aggregator", *(f"node-{part}" for part in range(4))):
+            log = processes.log(name)
+            print(f"--- {name}\n{log}")  # noqa: T201 - shown if the test fails
+            assert "Traceback" not in log
