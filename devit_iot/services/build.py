@@ -1,10 +1,7 @@
 """The composition root: a configuration becomes a service. The only place that knows them all."""
 
-<<<<<<< HEAD
 import math
-=======
 import os
->>>>>>> ebb504c (Delivery every: images, features and labels are acknowledged when the next step is safe; deadlines, rates, ages and a watchdog)
 import platform
 from collections.abc import Mapping
 from functools import partial
@@ -122,23 +119,17 @@ def _bundle(config: Config) -> Bundle:
 
 def _check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
-<<<<<<< HEAD
-    node = config.node
-    waiting = node.max_cameras * node.max_payload_bytes
-    in_int8 = (node.dtype or entry.dtype) == "int8"
+    limits = config.node
+    waiting = limits.max_cameras * limits.max_payload_bytes
+    if _promises(config):
+        waiting += limits.max_waiting_mb * 2**20
+    in_int8 = (limits.dtype or entry.dtype) == "int8"
     packed = sum(
         math.prod(tensor.shape) * (1 if in_int8 and is_matrix(tensor) else 4)
         for tensor in tensors(entry.spec)
     )
     weights = entry.weights.size + packed
-    total = _BASE_BYTES + weights + _BYTES_PER_PIXEL * node.max_pixels + waiting
-=======
-    limits = config.node
-    waiting = limits.max_cameras * limits.max_payload_bytes
-    if _promises(config):
-        waiting += limits.max_waiting_mb * 2**20
-    total = _BASE_BYTES + 2 * weights_bytes + _BYTES_PER_PIXEL * limits.max_pixels + waiting
->>>>>>> ebb504c (Delivery every: images, features and labels are acknowledged when the next step is safe; deadlines, rates, ages and a watchdog)
+    total = _BASE_BYTES + weights + _BYTES_PER_PIXEL * limits.max_pixels + waiting
     needed = -(-total // 2**20)
     if needed > limits.memory_mb:
         raise ConfigError(
