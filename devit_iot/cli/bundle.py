@@ -10,6 +10,7 @@ from devit_iot import signature
 from devit_iot.bundle import MANIFEST, Bundle
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.options import dtype_option
+from devit_iot.cli.quantize import quantize
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint
 from devit_iot.engine.base import ENGINES, load_engine
@@ -26,6 +27,9 @@ FOLDER = click.Path(path_type=Path)
 @click.group()
 def bundle() -> None:
     """Import, inspect, verify and sign fleet bundles."""
+
+
+bundle.add_command(quantize)
 
 
 @bundle.command("import")

@@ -1,28 +1,20 @@
 """``devit evaluate``: how accurate and how fast a bundle is on this machine, parts lost or not."""
 
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.images import bundle_labels, evenly, shown
 from devit_iot.cli.measure import Report, measure, run_fleet
 from devit_iot.cli.options import dtype_option
-from devit_iot.decompose.data import ImageSource
 from devit_iot.decompose.sources import SPLITS, open_source
 from devit_iot.engine.base import ENGINES
 from devit_iot.errors import DataError
 from devit_iot.services.local import LocalFleet
 from devit_iot.storage import Dtype
-
-_PROGRESS_S = 15
-_SHOWN_CLASSES = 5
 
 
 @click.command()
@@ -82,49 +74,14 @@ def evaluate(  # noqa: PLR0913 - one for each option
     if lose is not None and lose >= parts:
         raise DataError(f"the bundle has {parts} parts; --lose takes 0 to {parts - 1}")
     source = open_source(data, Path(), split=split, strict=False)
-    if limit is not None and limit < len(source):
-        source = source.subset(np.linspace(0, len(source) - 1, limit).round().astype(np.int64))
-    labels = _bundle_labels(opened.manifest.classes, source)
+    source = evenly(source, limit)
+    labels = bundle_labels(opened.manifest.classes, source)
     fleet = LocalFleet(opened, engine=engine, threads=threads, dtype=dtype)
-    done = run_fleet(fleet, source, _shown)
+    done = run_fleet(fleet, source, shown)
     for line in done.unreadable:
         click.echo(line, err=True)
     report = measure(opened, fleet, done, labels[done.read], lose)
     click.echo(msgspec.json.encode(report) if as_json else _text(report))
-
-
-def _bundle_labels(classes: tuple[str, ...], source: ImageSource) -> NDArray[np.int64]:
-    """The source's labels, int64[count], as indices into the bundle's ``classes``."""
-    used = {source.classes[label] for label in np.unique(source.labels)}
-    index = {name: number for number, name in enumerate(classes)}
-    if not used <= index.keys():
-        by_number = {str(number): number for number in range(len(classes))}
-        if not used <= by_number.keys():
-            more = ", ..." if len(classes) > _SHOWN_CLASSES else ""
-            raise DataError(
-                f"'{min(used - index.keys())}' of {source.origin} is no class of the bundle; name "
-                f"folders like its classes ({', '.join(classes[:_SHOWN_CLASSES])}{more}) or by "
-                "class index"
-            )
-        index = by_number
-    own = np.array([index.get(name, -1) for name in source.classes], np.int64)
-    return own[source.labels]
-
-
-def _shown(indices: range) -> Iterator[int]:
-    """Hand on ``indices``; show progress and the time left on standard error."""
-    if sys.stderr.isatty():
-        with click.progressbar(indices, label="evaluating", file=sys.stderr) as bar:
-            yield from bar
-        return
-    started = shown = time.monotonic()
-    for done, index in enumerate(indices):
-        now = time.monotonic()
-        if done and now - shown >= _PROGRESS_S:
-            shown = now
-            left = (now - started) * (len(indices) - done) / done
-            click.echo(f"{done} of {len(indices)} images, about {left:.0f} s left", err=True)
-        yield index
 
 
 def _text(report: Report) -> str:
