@@ -62,5 +62,5 @@ build/.demo: .venv/bin/python $(SOURCES)
 build/.dev: .venv/bin/python $(SOURCES)
 	@scripts/need c++:g++
 	$(PIP) install -q '$(TORCH)'
-	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[demo,train,camera,fleet,tflite,dev]'
+	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,tflite,dev]'
 	@mkdir -p build && touch $@

@@ -18,7 +18,7 @@ MAX_LINES = 400
 # are siblings. `access` and `config` stand above `topics`, whose rules they apply.
 LAYERS = (
     {"cli"},
-    {"services"},
+    {"services", "bench"},
     {"engine", "transport", "decompose", "fleet"},
     {"bundle"},
     {"storage"},
@@ -33,7 +33,12 @@ LAYERS = (
 CONFINED = {
     "torch": ("decompose/", "engine/torch.py", "engine/tflite_export.py"),
     "litert_torch": ("engine/tflite_export.py",),
-    "ai_edge_litert": ("engine/tflite.py",),
+    "ai_edge_litert": ("engine/tflite.py", "bench/"),
+    "flatbuffers": ("bench/tflite_writer.py",),
+    "onnx": ("bench/onnx_writer.py",),
+    "onnxruntime": ("bench/runners.py",),
+    "openvino": ("bench/",),
+    "ncnn": ("bench/runners.py",),
     "tflite_runtime": ("engine/tflite.py",),
     "paho": ("transport/",),
     "amqtt": ("transport/embedded_broker.py",),
@@ -50,11 +55,11 @@ CONFINED = {
     "scipy": ("decompose/",),
     "accelerate": ("decompose/",),
     "kornia": ("decompose/augment.py",),
-    "matplotlib": ("decompose/figures",),
+    "matplotlib": ("decompose/figures", "bench/picture.py"),
     "rich": ("decompose/", "cli/"),
     "safetensors": ("bundle.py", "decompose/"),
-    "devit_iot._core": ("engine/native.py", "cli/", "services/build.py"),
-    "devit_iot.decompose": ("decompose/", "cli/"),
+    "devit_iot._core": ("engine/native.py", "cli/", "services/build.py", "bench/compare.py"),
+    "devit_iot.decompose": ("decompose/", "bench/", "cli/"),
     "devit_iot.fleet": ("fleet/", "cli/fleet.py"),
 }
 
@@ -93,7 +98,7 @@ def identify(path: Path) -> str:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {"cli", "services", "engine", "transport", "decompose"} <= {
+    assert {"cli", "services", "bench", "engine", "transport", "decompose"} <= {
         p.parent.name for p in SOURCES
     }
     assert len(CSRC) > 10

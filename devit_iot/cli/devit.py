@@ -3,6 +3,7 @@
 import click
 
 from devit_iot import __version__
+from devit_iot.cli.bench import bench
 from devit_iot.cli.broker import acl, broker
 from devit_iot.cli.bundle import bundle
 from devit_iot.cli.camera import camera
@@ -19,7 +20,7 @@ def main() -> None:
     """Decompose a large Vision Transformer and run its parts together over MQTT."""
 
 
-for command in (acl, broker, bundle, camera, classify, decompose, demo, evaluate, fleet):
+for command in (acl, bench, broker, bundle, camera, classify, decompose, demo, evaluate, fleet):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -10,15 +10,16 @@ _WARM_S = 0.1
 
 
 class Timing(NamedTuple):
-    """Milliseconds of one call: median and 90th percentile of ``count`` calls."""
+    """Milliseconds of one call: median, 90th percentile and least of so many rounds."""
 
     median: float
     p90: float
-    count: int
+    least: float
+    rounds: int
 
 
 def interleave(
-    contenders: Mapping[str, Callable[[], object]], *, seconds: float, least: int, most: int
+    contenders: Mapping[str, Callable[[], float]], *, seconds: float, least: int, most: int
 ) -> dict[str, Timing]:
     """Run the contenders round-robin.
 
@@ -27,7 +28,7 @@ def interleave(
     more than 0.1 s is too large for that to matter.
 
     Args:
-        contenders: by name.
+        contenders: by name; each runs once and says how many seconds that took.
         seconds: after which no round begins.
         least: rounds, whatever they take.
         most: rounds.
@@ -40,18 +41,23 @@ def interleave(
         if number >= least and time.perf_counter() > end:
             break
         for name, run in contenders.items():
-            taken = _seconds(run)
-            found[name].append(taken if taken > _WARM_S else _seconds(run))
+            taken = run()
+            found[name].append(taken if taken > _WARM_S else run())
     return {name: summary(values) for name, values in found.items()}
 
 
 def summary(seconds: list[float]) -> Timing:
     """Of measured calls."""
-    median, p90 = np.percentile(seconds, (50, 90)) * 1e3
-    return Timing(float(median), float(p90), len(seconds))
+    median, p90, least = np.percentile(seconds, (50, 90, 0)) * 1e3
+    return Timing(float(median), float(p90), float(least), len(seconds))
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
+def timed(run: Callable[[], object]) -> Callable[[], float]:
+    """``run`` as a contender: the seconds that it takes in this process."""
+
+    def seconds() -> float:
+        begin = time.perf_counter()
+        run()
+        return time.perf_counter() - begin
+
+    return seconds

@@ -1,0 +1,1 @@
+"""Our engine beside other engines on the same board: ``devit bench``."""

@@ -1,0 +1,220 @@
+"""Runs the engines side by side: each in a process of its own, in turn."""
+
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from devit_iot import __version__, _core
+from devit_iot.bench.graph import peer_pixels
+from devit_iot.bench.interleave import interleave
+from devit_iot.bench.models import MODELS, model_bundle, require_models
+from devit_iot.bench.peers import ENGINES, OURS, Dtype, Source
+from devit_iot.bench.process import Worker
+from devit_iot.bench.report import EngineResult, Machine, NetworkResult, Report
+from devit_iot.bench.runners import Job
+from devit_iot.bundle import Bundle
+from devit_iot.engine.base import GOLDEN_TOLERANCE
+from devit_iot.errors import EngineError
+from devit_iot.spec import macs
+
+TOLERANCES: Mapping[Dtype, float] = {
+    "float32": GOLDEN_TOLERANCE,
+    "float16": 0.03,
+    "int8": 0.3,
+}
+"""Relative error of a feature that computed the right thing. Random weights have no outliers to
+forget: an engine that mixes up something is at 1 and more."""
+_STARTS = 3
+_LEAST, _MOST = 5, 300
+
+
+class Options(NamedTuple):
+    """Of a run.
+
+    Attributes:
+        peers: names of engines other than ours.
+        threads: of one inference.
+        seconds: of timed rounds per network.
+        say: takes a line about what is going on.
+    """
+
+    peers: tuple[str, ...]
+    threads: int
+    dtype: Dtype
+    seconds: float
+    say: Callable[[str], None]
+
+
+class Network(NamedTuple):
+    """One part of a bundle and its name for people."""
+
+    name: str
+    what: str
+    bundle: Bundle
+    part: int
+
+
+def compare_models(names: Sequence[str], options: Options) -> Report:
+    """Measure networks of :data:`devit_iot.bench.models.MODELS`.
+
+    Raises:
+        ConfigError: no such model.
+        EngineError: our own engine failed.
+    """
+    require_models(names)
+    results = []
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="devit-bench-") as folder:
+            options.say(f"{name}: making random weights")
+            bundle = model_bundle(name, Path(folder) / "bundle")
+            results.append(compare(Network(name, MODELS[name][0], bundle, 0), options))
+    return _report(results, options)
+
+
+def compare_part(bundle: Bundle, part: int, options: Options) -> Report:
+    """Measure a part of a bundle.
+
+    Raises:
+        BundleError: there is no such part, or its file is damaged.
+        EngineError: our own engine failed.
+    """
+    name = bundle.manifest.name
+    network = Network(f"{name}-{part}", f"part {part} of {name}", bundle, part)
+    bundle.part_tensors(part)
+    return _report([compare(network, options)], options)
+
+
+def compare(network: Network, options: Options) -> NetworkResult:
+    """Measure one network on our engine and on the peers that are there."""
+    wanted = network.bundle.part_tensors(network.part)["golden.feature"]
+    with tempfile.TemporaryDirectory(prefix="devit-bench-") as folder, ExitStack() as stack:
+        jobs, missing = _prepare(network, options, Path(folder))
+        options.say(f"{network.name}: starting {', '.join(jobs)}")
+        workers, starts = _start(jobs, missing, stack)
+        options.say(f"{network.name}: timing, about {options.seconds:g} s")
+        peak = _core.fma_peak()
+        runs = {name: worker.run for name, worker in workers.items()}
+        times = interleave(runs, seconds=options.seconds, least=_LEAST, most=_MOST)
+        peak = max(peak, _core.fma_peak())
+        size = macs(network.bundle.part(network.part).spec)
+        engines = []
+        for name, worker in workers.items():
+            gflops = 2e-6 * size / times[name].median
+            error = float(np.linalg.norm(worker.feature - wanted) / np.linalg.norm(wanted))
+            engines.append(
+                EngineResult(
+                    engine=name,
+                    version=_version(name),
+                    detail=worker.detail,
+                    ms=times[name].median,
+                    ms_min=times[name].least,
+                    rounds=times[name].rounds,
+                    gflops=gflops,
+                    share=gflops / (peak * options.threads),
+                    resident_mb=worker.resident_mb(),
+                    cold_start_s=statistics.median(starts[name]),
+                    error=error,
+                    sound=error <= TOLERANCES[options.dtype],
+                )
+            )
+    best = _fastest_peer(engines)
+    return NetworkResult(
+        name=network.name,
+        what=network.what,
+        macs=size,
+        peak_gflops=peak,
+        engines=tuple(engines),
+        missing=missing,
+        fastest_peer=best.engine if best else "",
+        speedup=best.ms / engines[0].ms if best else 0.0,
+    )
+
+
+def _prepare(
+    network: Network, options: Options, folder: Path
+) -> tuple[dict[str, Job], dict[str, str]]:
+    """Write every engine's model and pixels; also who cannot take part, and why."""
+    spec = network.bundle.part(network.part).spec
+    tensors = network.bundle.part_tensors(network.part)
+    source = Source(network.bundle.path, spec, tensors)
+    image = tensors["golden.image"]
+    jobs, missing = {}, {}
+    for name in (OURS, *options.peers):
+        peer = ENGINES[name]
+        if reason := peer.lacks(options.dtype):
+            missing[name] = reason
+            continue
+        options.say(f"{network.name}: writing the model of {name}")
+        own = folder / name
+        own.mkdir()
+        pixels = peer_pixels(tensors, image, peer.layout) if peer.layout else image
+        np.save(own / "pixels.npy", pixels)
+        model = peer.write(source, own, options.dtype)
+        jobs[name] = Job(
+            engine=name,
+            model=str(model),
+            part=network.part,
+            pixels=str(own / "pixels.npy"),
+            threads=options.threads,
+            dtype=options.dtype,
+        )
+    if OURS in missing:
+        raise EngineError(f"{OURS} {missing[OURS]}")
+    return jobs, missing
+
+
+def _start(
+    jobs: Mapping[str, Job], missing: dict[str, str], stack: ExitStack
+) -> tuple[dict[str, Worker], dict[str, list[float]]]:
+    """Start each engine several times, in turn, and keep the last; a peer that fails is missing."""
+    workers: dict[str, Worker] = {}
+    starts: dict[str, list[float]] = {name: [] for name in jobs}
+    for number in range(_STARTS):
+        for name, job in jobs.items():
+            if name in missing:
+                continue
+            try:
+                worker = Worker(job)
+            except EngineError as error:
+                if name == OURS:
+                    raise
+                missing[name] = str(error)
+                continue
+            starts[name].append(worker.cold_start_s)
+            if number < _STARTS - 1:
+                worker.close()
+            else:
+                workers[name] = stack.enter_context(worker)
+    return workers, starts
+
+
+def _fastest_peer(engines: Sequence[EngineResult]) -> EngineResult | None:
+    peers = [engine for engine in engines if engine.engine != OURS and engine.sound]
+    return min(peers, key=lambda engine: engine.ms, default=None)
+
+
+def _version(name: str) -> str:
+    if name == OURS:
+        return __version__
+    try:
+        return version(ENGINES[name].distribution)
+    except PackageNotFoundError:  # built from source, without metadata
+        return ""
+
+
+def _report(results: Sequence[NetworkResult], options: Options) -> Report:
+    machine = Machine(
+        processor=platform.machine(),
+        isa=_core.select_isa(),
+        cores=os.cpu_count() or 1,
+        load=round(os.getloadavg()[0], 2),
+    )
+    return Report(machine, options.threads, options.dtype, tuple(results))

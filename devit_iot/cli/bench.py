@@ -1,0 +1,92 @@
+"""``devit bench``: our engine beside other engines, on this board."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+
+import click
+import msgspec
+
+from devit_iot.bench.compare import Options, compare_models, compare_part
+from devit_iot.bench.models import MODELS
+from devit_iot.bench.peers import ENGINES, OURS, Dtype, chosen
+from devit_iot.bench.report import text
+from devit_iot.bundle import Bundle
+from devit_iot.cli.common import one_line_errors
+from devit_iot.errors import ConfigError, EngineError
+
+_DEFAULT_MODELS = ("M1", "M2", "M3", "M4")
+_MODELS_HELP = "; ".join(f"{name}: {what}" for name, (what, _) in MODELS.items())
+_PEERS_HELP = ", ".join(name for name in ENGINES if name != OURS)
+
+
+@click.command()
+@click.option("--model", "models", multiple=True, help=f"{_MODELS_HELP}. Default: M1 to M4.")
+@click.option("--bundle", "folder", type=click.Path(path_type=Path), help="Instead of --model.")
+@click.option("--part", default=0, show_default=True, help="Index of the bundle's part.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--dtype", type=click.Choice(get_args(Dtype)), default="float32", show_default=True)
+@click.option("--peers", default="", help=f"Separated by commas; default: {_PEERS_HELP}.")
+@click.option(
+    "--seconds", default=20.0, show_default=True, help="Of timed rounds for each network."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Also draw bars into this PNG.")
+@one_line_errors
+def bench(  # noqa: PLR0913 - one for each option
+    *,
+    models: tuple[str, ...],
+    folder: Path | None,
+    part: int,
+    threads: int,
+    dtype: Dtype,
+    peers: str,
+    seconds: float,
+    as_json: bool,
+    picture: Path | None,
+) -> None:
+    """Time our engine beside the peers that are installed, one image at a time.
+
+    All engines run in turn, each in a process of its own, on random data. Memory is what that
+    process holds, cold start the time from its start to its first feature, the error is the
+    distance from float64.
+
+    \b
+        devit bench --model M4 --peers onnxruntime,ncnn --picture bars.png
+        devit bench --bundle bundles/fleet --part 2 --threads 4
+    """
+    if models and folder:
+        raise ConfigError("--model and --bundle exclude each other")
+    cores = len(os.sched_getaffinity(0))
+    if threads > cores:
+        raise ConfigError(f"--threads {threads}, but this process may use {cores} cores")
+    if picture is not None:
+        _require_matplotlib()
+    options = Options(chosen(peers), threads, dtype, seconds, _say)
+    if folder is not None:
+        report = compare_part(Bundle(folder), part, options)
+    else:
+        report = compare_models(models or _DEFAULT_MODELS, options)
+    if picture is not None:
+        from devit_iot.bench.picture import draw
+
+        draw(report, picture)
+    click.echo(msgspec.json.encode(report) if as_json else text(report))
+    wrong = [
+        f"{engine.engine} on {network.name} ({engine.error:.2g})"
+        for network in report.networks
+        for engine in network.engines
+        if not engine.sound
+    ]
+    if wrong:
+        raise EngineError(f"relative error too large: {', '.join(wrong)}")
+
+
+def _require_matplotlib() -> None:
+    if find_spec("matplotlib") is None:
+        raise EngineError("--picture needs matplotlib: pip install 'devit-iot[bench]'")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,140 @@
+"""``devit bench`` as a person runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from devit_iot.bench import compare
+from devit_iot.bench.compare import Options, compare_models, compare_part
+from devit_iot.bench.models import MODELS
+from devit_iot.bench.peers import ENGINES, Peer
+from devit_iot.bench.process import Worker
+from devit_iot.bench.report import Report, text
+from devit_iot.bench.runners import Job
+from devit_iot.errors import ConfigError
+from devit_iot.spec import macs
+from tests.fleets import make_bundle
+
+PNG = b"\x89PNG\r\n\x1a\n"
+MACS = {"M1": 1.25e9, "M2": 4.60e9, "M3": 2.02e9, "M4": 0.188e9, "M5": 17.6e9}
+"""Of the published networks; M3 and M4 counted by hand."""
+
+
+def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "devit_iot.cli.devit", "bench", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def options(*peers: str) -> Options:
+    return Options(peers, threads=1, dtype="float32", seconds=0.0, say=lambda _: None)
+
+
+def test_json_has_the_documented_fields_and_the_picture_is_there(tmp_path: Path) -> None:
+    fleet = make_bundle(tmp_path / "fleet", parts=2)
+    picture = tmp_path / "bars.png"
+    done = bench(
+        *("--bundle", fleet.path, "--part", "1", "--seconds", "0", "--peers", "ncnn,onnxruntime"),
+        *("--json", "--picture", picture),
+    )
+    assert done.returncode == 0, done.stderr
+    report = msgspec.json.decode(done.stdout, type=Report)
+    assert json.loads(msgspec.json.encode(report)) == json.loads(done.stdout)
+    (network,) = report.networks
+    assert {engine.engine for engine in network.engines} | network.missing.keys() == {
+        *("devit", "ncnn", "onnxruntime")
+    }
+    assert network.engines[0].engine == "devit"
+    for engine in network.engines:
+        assert engine.sound
+        assert engine.rounds == 5
+        assert 0 < engine.ms_min <= engine.ms
+        assert engine.gflops == pytest.approx(2e-6 * network.macs / engine.ms)
+        assert engine.share == pytest.approx(engine.gflops / network.peak_gflops)
+    if len(network.engines) > 1:
+        fastest = min(network.engines[1:], key=lambda engine: engine.ms)
+        assert network.fastest_peer == fastest.engine
+        assert network.speedup == pytest.approx(fastest.ms / network.engines[0].ms)
+    assert picture.read_bytes().startswith(PNG)
+
+
+def test_a_peer_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = ENGINES["ncnn"]._replace(modules=("nothing_here",))
+    monkeypatch.setitem(ENGINES, "ncnn", absent)
+    report = compare_part(make_bundle(tmp_path / "fleet", parts=1), 0, options("ncnn"))
+    assert report.networks[0].missing["ncnn"].startswith("not installed (no nothing_here)")
+    assert "not measured: ncnn, not installed" in text(report)
+
+
+def test_a_peer_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_nothing(*_: object) -> Path:
+        return tmp_path / "nothing"
+
+    def without_modules(peer: Peer) -> Peer:
+        return peer._replace(modules=(), write=write_nothing)
+
+    monkeypatch.setitem(ENGINES, "litert", without_modules(ENGINES["litert"]))
+    report = compare_part(make_bundle(tmp_path / "fleet", parts=1), 0, options("litert"))
+    assert report.networks[0].missing["litert"].startswith("litert failed: ")
+
+
+def test_a_wrong_peer_shows_and_wins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = (
+        make_bundle(tmp_path / name, parts=1, seed=seed) for seed, name in enumerate("ab")
+    )
+    # Our engine in a peer's place, on other weights.
+    wrong = ENGINES["devit"]._replace(write=lambda *_: other.path)
+    monkeypatch.setitem(ENGINES, "ncnn", wrong)
+    monkeypatch.setattr(compare, "Worker", worker_as_ours)
+    report = compare_part(ours, 0, options("ncnn"))
+    sound = {engine.engine: engine.sound for engine in report.networks[0].engines}
+    assert sound == {"devit": True, "ncnn": False}
+    assert report.networks[0].fastest_peer == ""
+    assert " WRONG |" in text(report)
+
+
+def worker_as_ours(job: Job) -> Worker:
+    return Worker(job._replace(engine="devit"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_have_the_size_of_those_they_are_named_after(name: str) -> None:
+    _, spec = MODELS[name]
+    spec.validate()
+    assert macs(spec) == pytest.approx(MACS[name], rel=0.01)
+
+
+def test_an_unknown_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no model 'M9'; there are: M1, M2"):
+        compare_models(["M9"], options())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--model", "M9"], "no model 'M9'"),
+        (["--peers", "onnxrt"], "no peer 'onnxrt'; there are: onnxruntime, openvino"),
+        (["--bundle", "nowhere"], "is not a bundle"),
+        (["--model", "M1", "--bundle", "nowhere"], "exclude each other"),
+        (["--threads", "9999"], "this process may use"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(arguments: list[str], word: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("Error: ")
+    assert word in line
