@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from devit_iot import spec as shapes
+from devit_iot.bench.models import random_array, random_image, random_tensors
 from devit_iot.bundle import Bundle, PartData, write_bundle
 from devit_iot.decompose.budget import Budget
-from devit_iot.decompose.fold import F32, Normalisation
-from devit_iot.decompose.importer import IMAGENET
+from devit_iot.decompose.fold import F32
 from devit_iot.decompose.recipe import Recipe, load_recipe
 from devit_iot.decompose.reference import with_golden
 from devit_iot.engine.base import Engine, load_engine
@@ -37,7 +36,6 @@ class Case(NamedTuple):
     teacher: SubVitSpec
     parts: tuple[SubVitSpec, ...]
     classes: int
-    normalisation: Normalisation = IMAGENET
     bundles: tuple[Bundle, Bundle] | None = None
 
     def part_engines(self) -> list[tuple[SubVitSpec, Engine]]:
@@ -66,7 +64,7 @@ def recipe_case(name: str) -> Case:
         )
     parts = tuple(part_spec(recipe, part) for part in range(recipe.partition.parts))
     classes = CLASSES[recipe.data.source]
-    return Case(recipe.name, recipe.teacher.model, parts, classes, recipe.data.normalisation)
+    return Case(recipe.name, recipe.teacher.model, parts, classes)
 
 
 def bundle_case(fleet: Path, teacher: Path) -> Case:
@@ -100,27 +98,6 @@ def part_spec(recipe: Recipe, part: int) -> SubVitSpec:
     small = msgspec.structs.replace(template, blocks=blocks)
     small.validate()
     return small
-
-
-def random_tensors(spec: SubVitSpec, seed: int) -> dict[str, F32]:
-    """Engine tensors that keep every intermediate near 1."""
-    rng = np.random.default_rng(seed)
-    tensors = {t.name: random_array(rng, t.shape) for t in shapes.tensors(spec)}
-    tensors["tokenizer.0.weight" if spec.tokenizer else "patch_embed.weight"] /= 64  # raw pixels
-    return tensors
-
-
-def random_array(rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
-    """Normal, its variance the inverse of what one output sums up."""
-    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else shape[0]
-    values: F32 = rng.standard_normal(shape, np.float32)
-    return values / np.float32(fan_in**0.5)
-
-
-def random_image(spec: SubVitSpec, seed: int = 0) -> NDArray[np.uint8]:
-    """Noise, as the decoder would hand it over."""
-    side = spec.image_size
-    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
 
 
 def stand_in_fleet(path: Path, feature_dims: tuple[int, ...], classes: int) -> Bundle:

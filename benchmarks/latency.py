@@ -9,20 +9,21 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import msgspec
 import numpy as np
-from cases import Case, bundle_case, random_image, recipe_case, stand_in_fleet
-from interleave import Timing, interleave
+from cases import Case, bundle_case, recipe_case, stand_in_fleet
 from teachers import load_teacher
 from threadpoolctl import threadpool_limits
 from transport import Transport, image_file, measure
 
 from devit_iot import _core
+from devit_iot.bench.interleave import Timing, interleave, timed
+from devit_iot.bench.models import random_image
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.engine.base import Engine
 from devit_iot.engine.fusion import Fusion
@@ -32,7 +33,6 @@ from devit_iot.spec import SubVitSpec, macs
 
 RECIPES = ("imagenet-vit-l", "imagenet-deit", "cifar100-cct", "cifar100-small", "flowers-deit")
 """``cars`` has the geometries of imagenet-deit."""
-LARGE_MACS = 30e9
 _LEAST, _MOST = 5, 300
 _FUSION_SECONDS = 1.0
 _BUSY_MS = 5.0
@@ -45,7 +45,6 @@ class Options(NamedTuple):
     frames: int
     broker: BrokerKind
     onnx: bool
-    quick: bool
 
 
 class Contender(NamedTuple):
@@ -66,18 +65,18 @@ class Result(NamedTuple):
 
     Attributes:
         peak_gflops: of the core, while this case ran.
-        teacher_onnx: by opset of the graph.
+        teacher_onnx: None if left out.
         fleet_ms: the slowest part, the transport and the fusion together.
-        ratio_onnx: of the faster ``teacher_onnx`` to ``fleet_ms``, medians; None without one.
+        ratio_onnx: of ``teacher_onnx`` to ``fleet_ms``, medians; None without one.
         ratio_native: likewise, of ``teacher_native``.
-        errors: of the teacher's contenders against torch, relative; empty if not compared.
+        errors: of the teacher's contenders against float64, relative; empty if not compared.
     """
 
     case: str
     detail: str
     peak_gflops: float
     teacher_native: Contender
-    teacher_onnx: dict[str, Contender]
+    teacher_onnx: Contender | None
     parts: list[Contender]
     transport: Transport
     fusion: Timing
@@ -89,15 +88,17 @@ class Result(NamedTuple):
 
 def run_case(case: Case, options: Options) -> Result:
     """Measure networks, fusion and transport, one after the other: none disturbs another."""
-    with_onnx = options.onnx and not (options.quick and macs(case.teacher) > LARGE_MACS)
     _say(f"{case.name}: loading")
-    teacher = load_teacher(case, with_onnx=with_onnx)
+    teacher = load_teacher(case, with_onnx=options.onnx)
     engines = case.part_engines()
-    runs: dict[str, Callable[[], object]] = {"native": teacher.native, **teacher.onnx}
+    runs: dict[str, Callable[[], object]] = {"native": teacher.native}
+    if teacher.onnx is not None:
+        runs["onnx"] = teacher.onnx
     runs |= {f"part {i}": _runner(engine, spec) for i, (spec, engine) in enumerate(engines)}
     _say(f"{case.name}: timing {len(runs)} networks, about {options.seconds:g} s")
     peak = _core.fma_peak()
-    times = interleave(runs, seconds=options.seconds, least=_LEAST, most=_MOST)
+    contenders = {name: timed(run) for name, run in runs.items()}
+    times = interleave(contenders, seconds=options.seconds, least=_LEAST, most=_MOST)
     peak = max(peak, _core.fma_peak())
     with tempfile.TemporaryDirectory(prefix="devit-latency-") as folder:
         dims = tuple(part.feature_dim for part in case.parts)
@@ -119,8 +120,7 @@ def run_case(case: Case, options: Options) -> Result:
         return Contender(macs(spec) / 1e6, timing, rate / peak)
 
     native = contender("native", case.teacher)
-    opsets = {name: contender(name, case.teacher) for name in teacher.onnx}
-    onnx = _fastest(opsets) if opsets else None
+    onnx = contender("onnx", case.teacher) if teacher.onnx is not None else None
     parts = [contender(f"part {i}", spec) for i, (spec, _) in enumerate(engines)]
     total = _slowest(parts).ms.median + transport.transport + fused.median
     return Result(
@@ -128,7 +128,7 @@ def run_case(case: Case, options: Options) -> Result:
         detail=teacher.detail,
         peak_gflops=peak,
         teacher_native=native,
-        teacher_onnx=opsets,
+        teacher_onnx=onnx,
         parts=parts,
         transport=transport,
         fusion=fused,
@@ -150,16 +150,12 @@ def _time_fusion(fusion: Fusion) -> Timing:
     features = {
         part: rng.standard_normal(dim, np.float32) for part, dim in enumerate(fusion.feature_dims)
     }
-    run = {"fusion": lambda: fusion.rank(fusion.logits(features))}
+    run = {"fusion": timed(lambda: fusion.rank(fusion.logits(features)))}
     return interleave(run, seconds=_FUSION_SECONDS, least=_LEAST, most=_MOST)["fusion"]
 
 
 def _slowest(parts: Sequence[Contender]) -> Contender:
     return max(parts, key=lambda part: part.ms.median)
-
-
-def _fastest(opsets: Mapping[str, Contender]) -> Contender:
-    return min(opsets.values(), key=lambda opset: opset.ms.median)
 
 
 HEAD = (
@@ -181,7 +177,7 @@ def _row(result: Result) -> tuple[str, ...]:
         f"{result.teacher_native.mmacs:.0f}",
         f"{part.mmacs:.0f}",
         _cell(result.teacher_native),
-        _cell(_fastest(result.teacher_onnx)) if result.teacher_onnx else "-",
+        "-" if result.teacher_onnx is None else _cell(result.teacher_onnx),
         _cell(part),
         f"{result.transport.transport:.2f}",
         f"{result.fusion.median:.3f}",
@@ -224,11 +220,10 @@ def _broker(name: str | None) -> BrokerKind:
 @click.option("--seconds", default=60.0, show_default=True, help="Time limit of a case's networks.")
 @click.option("--frames", default=200, show_default=True, type=click.IntRange(1))
 @click.option("--broker", type=click.Choice(["mosquitto", "amqtt"]), help="As devit demo.")
-@click.option("--quick", is_flag=True, help="No ONNX export of a teacher over 30 GMACs.")
 @click.option("--without-onnx", is_flag=True, help="Only the native engine.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @one_line_errors
-def main(  # noqa: PLR0913 - one per option
+def main(
     *,
     recipes: tuple[str, ...],
     fleets: tuple[Path, ...],
@@ -236,7 +231,6 @@ def main(  # noqa: PLR0913 - one per option
     seconds: float,
     frames: int,
     broker: str | None,
-    quick: bool,
     without_onnx: bool,
     as_json: bool,
 ) -> None:
@@ -247,7 +241,7 @@ def main(  # noqa: PLR0913 - one per option
     names = recipes or (() if fleets else RECIPES)
     cases = [recipe_case(name) for name in names]
     cases += [bundle_case(*pair) for pair in zip(fleets, teachers, strict=True)]
-    options = Options(seconds, frames, _broker(broker), not without_onnx, quick)
+    options = Options(seconds, frames, _broker(broker), not without_onnx)
     machine = _machine()
     with threadpool_limits(1):  # numpy multiplies by the classifier's matrix
         results = [run_case(case, options) for case in cases]
@@ -261,7 +255,7 @@ def main(  # noqa: PLR0913 - one per option
         shown = ", ".join(f"{name} {error:.1e}" for name, error in result.errors.items())
         click.echo(
             f"{result.case}: {result.detail}, FMA peak of one core {result.peak_gflops:.1f} "
-            f"GFLOP/s, distance from torch: {shown or 'not measured'}; "
+            f"GFLOP/s, distance from float64: {shown or 'not measured'}; "
             f"{result.transport.payload} bytes through {options.broker}"
         )
     click.echo(table(results))
