@@ -91,5 +91,5 @@ def _onnx(case: Case, tensors: dict[str, Array], image: NDArray[np.uint8]) -> Ca
     with tempfile.TemporaryDirectory(prefix="devit-onnx-") as name:
         folder = Path(name)
         np.save(folder / "pixels.npy", peer_pixels(tensors, image, peer.layout))
-        model = peer.write(Source(folder, case.teacher, tensors), folder, "float32")
-        return open_model(Job(_ONNX, str(model), 0, str(folder / "pixels.npy"), 1, "float32")).run
+        model = peer.write(Source(case.teacher, tensors), folder, "float32")
+        return open_model(Job(_ONNX, str(model), str(folder / "pixels.npy"), 1, "float32")).run

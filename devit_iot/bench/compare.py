@@ -15,8 +15,8 @@ import numpy as np
 from devit_iot import __version__, _core
 from devit_iot.bench.graph import peer_pixels
 from devit_iot.bench.interleave import interleave
-from devit_iot.bench.models import MODELS, model_bundle, require_models
-from devit_iot.bench.peers import ENGINES, OURS, Dtype, Source
+from devit_iot.bench.models import MODELS, model_tensors, require_models
+from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.process import Worker
 from devit_iot.bench.report import EngineResult, Machine, NetworkResult, Report
 from devit_iot.bench.runners import Job
@@ -24,14 +24,8 @@ from devit_iot.bundle import Bundle
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.errors import EngineError
 from devit_iot.spec import macs
+from devit_iot.storage import Dtype
 
-TOLERANCES: Mapping[Dtype, float] = {
-    "float32": GOLDEN_TOLERANCE,
-    "float16": 0.03,
-    "int8": 0.3,
-}
-"""Relative error of a feature that computed the right thing. Random weights have no outliers to
-forget: an engine that mixes up something is at 1 and more."""
 _STARTS = 3
 _LEAST, _MOST = 5, 300
 
@@ -54,12 +48,11 @@ class Options(NamedTuple):
 
 
 class Network(NamedTuple):
-    """One part of a bundle and its name for people."""
+    """A network, its names for people, and its weights with the golden pair."""
 
     name: str
     what: str
-    bundle: Bundle
-    part: int
+    source: Source
 
 
 def compare_models(names: Sequence[str], options: Options) -> Report:
@@ -72,10 +65,9 @@ def compare_models(names: Sequence[str], options: Options) -> Report:
     require_models(names)
     results = []
     for name in names:
-        with tempfile.TemporaryDirectory(prefix="devit-bench-") as folder:
-            options.say(f"{name}: making random weights")
-            bundle = model_bundle(name, Path(folder) / "bundle")
-            results.append(compare(Network(name, MODELS[name][0], bundle, 0), options))
+        options.say(f"{name}: making random weights")
+        what, spec = MODELS[name]
+        results.append(compare(Network(name, what, Source(spec, model_tensors(name))), options))
     return _report(results, options)
 
 
@@ -87,14 +79,14 @@ def compare_part(bundle: Bundle, part: int, options: Options) -> Report:
         EngineError: our own engine failed.
     """
     name = bundle.manifest.name
-    network = Network(f"{name}-{part}", f"part {part} of {name}", bundle, part)
-    bundle.part_tensors(part)
+    source = Source(bundle.part(part).spec, bundle.part_tensors(part))
+    network = Network(f"{name}-{part}", f"part {part} of {name}", source)
     return _report([compare(network, options)], options)
 
 
 def compare(network: Network, options: Options) -> NetworkResult:
     """Measure one network on our engine and on the peers that are there."""
-    wanted = network.bundle.part_tensors(network.part)["golden.feature"]
+    wanted = network.source.tensors["golden.feature"]
     with tempfile.TemporaryDirectory(prefix="devit-bench-") as folder, ExitStack() as stack:
         jobs, missing = _prepare(network, options, Path(folder))
         options.say(f"{network.name}: starting {', '.join(jobs)}")
@@ -104,7 +96,7 @@ def compare(network: Network, options: Options) -> NetworkResult:
         runs = {name: worker.run for name, worker in workers.items()}
         times = interleave(runs, seconds=options.seconds, least=_LEAST, most=_MOST)
         peak = max(peak, _core.fma_peak())
-        size = macs(network.bundle.part(network.part).spec)
+        size = macs(network.source.spec)
         engines = []
         for name, worker in workers.items():
             gflops = 2e-6 * size / times[name].median
@@ -122,7 +114,7 @@ def compare(network: Network, options: Options) -> NetworkResult:
                     resident_mb=worker.resident_mb(),
                     cold_start_s=statistics.median(starts[name]),
                     error=error,
-                    sound=error <= TOLERANCES[options.dtype],
+                    sound=error <= GOLDEN_TOLERANCE[options.dtype],
                 )
             )
     best = _fastest_peer(engines)
@@ -142,9 +134,7 @@ def _prepare(
     network: Network, options: Options, folder: Path
 ) -> tuple[dict[str, Job], dict[str, str]]:
     """Write every engine's model and pixels; also who cannot take part, and why."""
-    spec = network.bundle.part(network.part).spec
-    tensors = network.bundle.part_tensors(network.part)
-    source = Source(network.bundle.path, spec, tensors)
+    tensors = network.source.tensors
     image = tensors["golden.image"]
     jobs, missing = {}, {}
     for name in (OURS, *options.peers):
@@ -157,11 +147,10 @@ def _prepare(
         own.mkdir()
         pixels = peer_pixels(tensors, image, peer.layout) if peer.layout else image
         np.save(own / "pixels.npy", pixels)
-        model = peer.write(source, own, options.dtype)
+        model = peer.write(network.source, own, options.dtype)
         jobs[name] = Job(
             engine=name,
             model=str(model),
-            part=network.part,
             pixels=str(own / "pixels.npy"),
             threads=options.threads,
             dtype=options.dtype,

@@ -1,17 +1,15 @@
 """What a benchmark runs: five published shapes, random weights and images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot import spec as shapes
 from devit_iot.bench.graph import F32
-from devit_iot.bundle import Bundle, PartData, write_bundle
 from devit_iot.decompose.reference import with_golden
 from devit_iot.errors import ConfigError
-from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec
+from devit_iot.spec import BlockSpec, SubVitSpec
 from devit_iot.storage import Array
 
 
@@ -39,18 +37,10 @@ def require_models(names: Sequence[str]) -> None:
             raise ConfigError(f"no model '{name}'; there are: {', '.join(MODELS)}")
 
 
-def model_bundle(name: str, folder: Path) -> Bundle:
-    """One of MODELS with random weights, as a bundle of one part in the new folder ``folder``."""
+def model_tensors(name: str) -> dict[str, Array]:
+    """Random engine tensors of one of MODELS, and a golden pair: a random image, its feature."""
     _, spec = MODELS[name]
-    tensors: dict[str, Array] = {**random_tensors(spec, 0)}
-    part = PartData(spec, (0,), with_golden(spec, tensors, random_image(spec)))
-    fusion = {
-        tensor.name: np.zeros(tensor.shape, np.float32)
-        for tensor in shapes.fusion_tensors(FusionSpec(1, (spec.feature_dim,)))
-    }
-    return write_bundle(
-        folder, name=name, classes=["any"], parts=[part], fusion=fusion, provenance={}
-    )
+    return with_golden(spec, random_tensors(spec, 0), random_image(spec))
 
 
 def random_tensors(spec: SubVitSpec, seed: int) -> dict[str, F32]:

@@ -3,21 +3,22 @@
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from devit_iot.bench.graph import describe
+from devit_iot.bundle import PartData, write_bundle
 from devit_iot.errors import ConfigError
-from devit_iot.spec import SubVitSpec
-from devit_iot.storage import Array
+from devit_iot.spec import FusionSpec, SubVitSpec, fusion_tensors
+from devit_iot.storage import Array, Dtype, as_stored
 
-Dtype = Literal["float32", "int8", "float16"]
 OURS = "devit"
 
 
 class Source(NamedTuple):
-    """A part of a bundle, as writers of model files see it."""
+    """A part of a bundle, as writers of model files see it; its golden pair too."""
 
-    bundle: Path
     spec: SubVitSpec
     tensors: Mapping[str, Array]
 
@@ -45,13 +46,21 @@ class Peer(NamedTuple):
         if missing:
             return f"not installed (no {', no '.join(missing)}): pip install 'devit-iot[bench]'"
         if dtype not in self.dtypes:
-            return f"computes in {' and '.join(self.dtypes)} only here"
+            return f"has only {' and '.join(self.dtypes)} here"
         return ""
 
 
 def _bundle(source: Source, folder: Path, dtype: Dtype) -> Path:
-    del folder, dtype
-    return source.bundle
+    """A bundle of one part, stored in what it is computed in."""
+    tensors = {**source.tensors, **as_stored(source.spec, source.tensors, dtype)}
+    part = PartData(source.spec, (0,), tensors, dtype)
+    fusion = {
+        tensor.name: np.zeros(tensor.shape, np.float32)
+        for tensor in fusion_tensors(FusionSpec(1, (source.spec.feature_dim,)))
+    }
+    path = folder / "bundle"
+    write_bundle(path, name=OURS, classes=["any"], parts=[part], fusion=fusion, provenance={})
+    return path
 
 
 def _onnx(source: Source, folder: Path, dtype: Dtype) -> Path:
@@ -67,14 +76,14 @@ def _openvino(source: Source, folder: Path, dtype: Dtype) -> Path:
     import openvino
 
     model = openvino.convert_model(_onnx(source, folder, dtype))
-    openvino.save_model(model, folder / "model.xml", compress_to_fp16=dtype == "float16")
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     return folder / "model.xml"
 
 
 def _ncnn(source: Source, folder: Path, dtype: Dtype) -> Path:
     from devit_iot.bench.ncnn_writer import NcnnWriter
 
-    del dtype  # ncnn converts when it loads
+    del dtype
     graph, path = NcnnWriter(source.spec), folder / "model.param"
     graph.save(describe(source.spec, source.tensors, graph), path)
     return path
@@ -89,11 +98,11 @@ def _tflite(source: Source, folder: Path, dtype: Dtype) -> Path:
 
 
 ENGINES = {
-    OURS: Peer("devit-iot", (), ("float32",), "", _bundle),
+    OURS: Peer("devit-iot", (), ("float32", "int8"), "", _bundle),
     "onnxruntime": Peer("onnxruntime", ("onnxruntime", "onnx"), ("float32", "int8"), "NCHW", _onnx),
-    "openvino": Peer("openvino", ("openvino", "onnx"), ("float32", "float16"), "NCHW", _openvino),
+    "openvino": Peer("openvino", ("openvino", "onnx"), ("float32",), "NCHW", _openvino),
     "litert": Peer("ai-edge-litert", ("ai_edge_litert",), ("float32", "int8"), "NHWC", _tflite),
-    "ncnn": Peer("ncnn", ("ncnn",), ("float32", "float16"), "NCHW", _ncnn),
+    "ncnn": Peer("ncnn", ("ncnn",), ("float32",), "NCHW", _ncnn),
 }
 """Name -> engine, ours first. How each is opened: :mod:`devit_iot.bench.runners`."""
 

@@ -1,4 +1,4 @@
-"""Opens a model file in its engine, on so many threads. What runs in a process of its own."""
+"""Opens a model file in its engine, on so many threads. Imports only what the engine needs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,6 @@ class Job(NamedTuple):
     Attributes:
         engine: a name of ``peers.ENGINES``.
         model: the path that the engine's writer returned.
-        part: of a bundle.
         pixels: a .npy file, the one image that is computed again and again.
         threads: of one inference.
         dtype: to compute in.
@@ -25,7 +24,6 @@ class Job(NamedTuple):
 
     engine: str
     model: str
-    part: int
     pixels: str
     threads: int
     dtype: str
@@ -48,8 +46,8 @@ def _devit(job: Job, pixels: Pixels) -> Opened:
     from devit_iot.engine.native import NativeEngine
 
     bundle = Bundle(Path(job.model))
-    tensors = bundle.part_tensors(job.part)
-    engine = NativeEngine(bundle.part(job.part).spec, tensors, threads=job.threads, isa="")
+    tensors = bundle.part_tensors(0)
+    engine = NativeEngine.of_part(bundle, 0, tensors, threads=job.threads, isa="", dtype=None)
     return Opened(engine.detail, lambda: engine.features(pixels))
 
 
@@ -78,17 +76,16 @@ def _openvino(job: Job, pixels: Pixels) -> Opened:
         "INFERENCE_NUM_THREADS": job.threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f16" if job.dtype == "float16" else "f32",
+        "INFERENCE_PRECISION_HINT": "f32",  # half precision would be its choice on some boards
     }
     compiled = openvino.Core().compile_model(job.model, "CPU", settings)
     request = compiled.create_infer_request()
-    precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
 
     def run() -> NDArray[np.float32]:
         feature: NDArray[np.float32] = request.infer([pixels])[0].ravel()
         return feature
 
-    return Opened(f"computes in {precision}", run)
+    return Opened("", run)
 
 
 def _litert(job: Job, pixels: Pixels) -> Opened:
@@ -115,7 +112,7 @@ def _ncnn(job: Job, pixels: Pixels) -> Opened:
     net.opt.use_vulkan_compute = False
     net.opt.num_threads = job.threads
     for kind in ("fp16_packed", "fp16_storage", "fp16_arithmetic"):
-        setattr(net.opt, f"use_{kind}", job.dtype == "float16")
+        setattr(net.opt, f"use_{kind}", False)  # its choice on ARM
     weights = str(Path(job.model).with_suffix(".bin"))
     if net.load_param(job.model) or net.load_model(weights):
         raise RuntimeError(f"ncnn cannot read {job.model}")

@@ -11,7 +11,7 @@ import pytest
 from devit_iot.bench import compare
 from devit_iot.bench.compare import Options, compare_models, compare_part
 from devit_iot.bench.models import MODELS
-from devit_iot.bench.peers import ENGINES, Peer
+from devit_iot.bench.peers import ENGINES, Peer, Source
 from devit_iot.bench.process import Worker
 from devit_iot.bench.report import Report, text
 from devit_iot.bench.runners import Job
@@ -96,7 +96,10 @@ def test_a_wrong_peer_shows_and_wins_nothing(
         make_bundle(tmp_path / name, parts=1, seed=seed) for seed, name in enumerate("ab")
     )
     # Our engine in a peer's place, on other weights.
-    wrong = ENGINES["devit"]._replace(write=lambda *_: other.path)
+    of_others = Source(other.part(0).spec, other.part_tensors(0))
+    wrong = ENGINES["devit"]._replace(
+        write=lambda _, folder, dtype: ENGINES["devit"].write(of_others, folder, dtype)
+    )
     monkeypatch.setitem(ENGINES, "ncnn", wrong)
     monkeypatch.setattr(compare, "Worker", worker_as_ours)
     report = compare_part(ours, 0, options("ncnn"))
