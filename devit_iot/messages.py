@@ -274,7 +274,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         lost: frames that met a bug of ours; the log has the traceback.
         decode_ms: median time of decoding and resizing over the last hundred frames.
         compute_ms: likewise of the engine.
-        drops: by camera and reason (``newer``, ``age``, ``rate``).
+        drops: by camera and reason (``overload``, ``age``, ``rate``).
         unfinished: images of ``every`` whose feature the broker does not have yet.
         redelivered: images of ``every`` that came again while they were unfinished.
         deferred: images of ``every`` left with the broker for want of memory; they come again.
@@ -334,6 +334,15 @@ def request_id(topic: str, payload: bytes) -> bytes:
     digest.update(b"\0")
     digest.update(payload)
     return digest.digest()
+
+
+def preference(request_id: bytes) -> int:
+    """Which image a node computes if it cannot compute all: the one with the largest value.
+
+    Nodes that are behind see the same images and so prefer the same ones, without coordination:
+    else each would compute others, and no label would rest on all parts.
+    """
+    return int.from_bytes(hashlib.blake2b(request_id, digest_size=8).digest(), "little")
 
 
 def unwrap_image(payload: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Image messages: their request id, and the three forms that cameras send."""
 
 import base64
+import hashlib
 
 import msgspec
 import pytest
@@ -8,10 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devit_iot.errors import ImageError
-from devit_iot.messages import (
-    request_id,
-    unwrap_image,
-)
+from devit_iot.messages import preference, request_id, unwrap_image
 from tests.fleets import reason_of
 
 
@@ -107,3 +105,8 @@ def test_bad_image_messages_are_refused(reason: str, payload: bytes) -> None:
 )
 def test_garbage_never_breaks_unwrap(payload: bytes) -> None:
     assert reason_of(unwrap_image, payload) in {None, "empty", "json", "base64"}
+
+
+def test_the_preference_is_the_documented_number() -> None:
+    digest = hashlib.blake2b(bytes(range(16)), digest_size=8).digest()
+    assert preference(bytes(range(16))) == sum(byte << (8 * i) for i, byte in enumerate(digest))

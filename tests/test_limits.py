@@ -65,13 +65,13 @@ def test_the_cameras_of_a_rate_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 def test_drops_are_told_apart_up_to_64_cameras() -> None:
     drops = Drops()
     for camera in range(70):
-        drops.count(str(camera), "newer")
+        drops.count(str(camera), "overload")
         drops.count(str(camera), "age")
     drops.count("0", "age")
     assert drops.total == 141
     assert len(drops.by_camera) == 65
-    assert drops.by_camera["0"] == {"newer": 1, "age": 2}
-    assert drops.by_camera[OTHER_CAMERAS] == {"newer": 6, "age": 6}
+    assert drops.by_camera["0"] == {"overload": 1, "age": 2}
+    assert drops.by_camera[OTHER_CAMERAS] == {"overload": 6, "age": 6}
 
 
 def test_the_watchdog_barks_once_when_the_beat_stops() -> None:

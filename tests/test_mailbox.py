@@ -26,6 +26,15 @@ def test_the_newest_wins() -> None:
     assert dropped == [0, 1, 2, 3]
 
 
+def test_a_higher_rank_stays() -> None:
+    dropped: list[int] = []
+    mailbox: Mailbox[int] = Mailbox(4, on_dropped=dropped.append)
+    for item, rank in enumerate([3, 1, 7, 7, 2]):
+        assert mailbox.put("a", item, rank)
+    assert dropped == [1, 0, 2, 4]
+    assert drained(mailbox) == [3]
+
+
 def test_a_replaced_item_keeps_its_place() -> None:
     mailbox: Mailbox[int] = Mailbox(4)
     mailbox.put("slow", 1)

@@ -1,9 +1,9 @@
-"""Frames that wait for their turn: the newest of a camera, or every one of it."""
+"""Frames that wait for their turn: one of a camera, or every one of it."""
 
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -11,16 +11,22 @@ _ITEM_BYTES = 1024
 """What a kept item costs beside its payload, rounded up."""
 
 
+class _Waiting(NamedTuple, Generic[T]):
+    item: T
+    rank: int
+    size: int
+
+
 class Mailbox(Generic[T]):
     """Items by key; the key that has waited longest is served next, one item a turn.
 
-    :meth:`put` keeps the newest item of a key: a consumer that falls behind drops, it does not
-    lag. :meth:`keep` keeps every item of a key, in order. A key is used with one of the two.
+    :meth:`put` keeps one item of a key: a consumer that falls behind drops, it does not lag.
+    :meth:`keep` keeps every item of a key, in order. A key is used with one of the two.
 
     Args:
         max_keys: keys that may wait before :meth:`put` refuses another one.
         max_kept_bytes: of what :meth:`keep` holds.
-        on_dropped: called with an item that a newer one replaced.
+        on_dropped: called with an item of :meth:`put` that gave way to another one.
     """
 
     def __init__(
@@ -34,7 +40,7 @@ class Mailbox(Generic[T]):
         self._max_kept_bytes = max_kept_bytes
         self._on_dropped = on_dropped
         self._changed = threading.Condition()
-        self._items: OrderedDict[Hashable, deque[tuple[T, int]]] = OrderedDict()
+        self._items: OrderedDict[Hashable, deque[_Waiting[T]]] = OrderedDict()
         self._kept_bytes = 0
         self._closed = False
 
@@ -48,20 +54,25 @@ class Mailbox(Generic[T]):
         """Whether nothing waits."""
         return not self._items
 
-    def put(self, key: Hashable, item: T) -> bool:
-        """Replace what waits under ``key``, in its place in the queue.
+    def put(self, key: Hashable, item: T, rank: int = 0) -> bool:
+        """Replace what waits under ``key``, in its place in the queue, unless that ranks higher.
 
         Returns:
             False if ``max_keys`` other keys wait already: the item is not taken.
         """
         with self._changed:
-            replaced = self._items.get(key)
-            if replaced is None and len(self._items) >= self._max_keys:
-                return False
-            self._items[key] = deque([(item, 0)])
-            self._changed.notify()
-        if replaced is not None:
-            self._on_dropped(replaced[0][0])
+            waiting = self._items.get(key)
+            if waiting is None:
+                if len(self._items) >= self._max_keys:
+                    return False
+                self._items[key] = deque([_Waiting(item, rank, 0)])
+                self._changed.notify()
+                return True
+            dropped = item
+            if rank >= waiting[0].rank:
+                dropped = waiting[0].item
+                waiting[0] = _Waiting(item, rank, 0)
+        self._on_dropped(dropped)
         return True
 
     def keep(self, key: Hashable, item: T, size: int) -> bool:
@@ -74,7 +85,7 @@ class Mailbox(Generic[T]):
         with self._changed:
             if self._kept_bytes + size > self._max_kept_bytes:
                 return False
-            self._items.setdefault(key, deque()).append((item, size))
+            self._items.setdefault(key, deque()).append(_Waiting(item, 0, size))
             self._kept_bytes += size
             self._changed.notify()
             return True
@@ -86,7 +97,7 @@ class Mailbox(Generic[T]):
             if self._closed or not self._items:
                 return None
             key, waiting = self._items.popitem(last=False)
-            item, size = waiting.popleft()
+            item, _, size = waiting.popleft()
             if waiting:
                 self._items[key] = waiting
             self._kept_bytes -= size

@@ -50,9 +50,9 @@ class Frame(NamedTuple):
 class Node:
     """Runs one part on camera images and publishes its features.
 
-    Of a ``latest`` camera it computes the newest image, of an ``every`` camera each one, and lets
-    the broker forget that one when it has the feature. The network thread only identifies a frame
-    and hands it over; decoding and inference run in :meth:`run`.
+    Of a ``latest`` camera it computes one of the newest images, of an ``every`` camera each one,
+    and lets the broker forget that one when it has the feature. The network thread only
+    identifies a frame and hands it over; decoding and inference run in :meth:`run`.
 
     Args:
         identity: the node's status without counters: name, part, bundle, engine.
@@ -85,7 +85,7 @@ class Node:
         self._frames: Mailbox[Frame] = Mailbox(
             config.node.max_cameras,
             max_kept_bytes=config.node.max_waiting_mb * 2**20,
-            on_dropped=lambda frame: self._drops.count(frame.camera, "newer"),
+            on_dropped=lambda frame: self._drops.count(frame.camera, "overload"),
         )
         self._promises = Promises(transport)
         self._deferring = False  # since the last redelivery
@@ -188,10 +188,14 @@ class Node:
         frame = Frame(route.camera, request_id, message.payload, now, now_ms, promised)
         if promised:
             self._keep(frame, message)
-        elif not self._frames.put(route.camera, frame):
+        elif not self._frames.put(route.camera, frame, self._rank(request_id)):
             raise ImageError(
                 "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
             )
+
+    def _rank(self, request_id: bytes) -> int:
+        """A fleet of one part has nobody to agree with: the newest image is the best."""
+        return messages.preference(request_id) if self._identity.parts > 1 else 0
 
     def _keep(self, frame: Frame, message: Message) -> None:
         """Take an image of ``every``, unless it is under way or must wait at the broker."""

@@ -1,6 +1,7 @@
 """A camera that promises, and a viewer that misses nothing: neither is ever killed."""
 
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -23,11 +24,13 @@ class Outside:
     Attributes:
         sent: request ids, in hex.
         labels: request id -> its labels, in the order of coming.
+        seen: request id -> when its first label came, monotonic seconds.
     """
 
     def __init__(self, url: str) -> None:
         self.sent: list[str] = []
         self.labels: dict[str, list[Label]] = {}
+        self.seen: dict[str, float] = {}
         self.nodes: dict[str, NodeStatus] = {}
         self.aggregator: AggregatorStatus | None = None
         self._room = threading.Semaphore(MAX_UNDER_WAY)
@@ -61,9 +64,9 @@ class Outside:
             on_stored=self._room.release,
         )
 
-    def show(self, camera: str, payload: bytes) -> None:
+    def show(self, camera: str, payload: bytes, request_id: str) -> None:
         """Publish an image at QoS 0, as most cameras do."""
-        self._transport.publish(f"cameras/{camera}/image", payload)
+        self._transport.publish(f"cameras/{camera}/image/{request_id}", payload)
 
     @property
     def missing(self) -> set[str]:
@@ -90,6 +93,7 @@ class Outside:
     def _on_label(self, message: Message) -> None:
         if not message.retained:
             label = Label.decode(message.payload)
+            self.seen.setdefault(label.request_id, time.monotonic())
             self.labels.setdefault(label.request_id, []).append(label)
 
     def _on_node(self, message: Message) -> None:

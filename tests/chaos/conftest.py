@@ -5,7 +5,7 @@ The short form runs with the other tests; ``make chaos SEED=n`` runs the long on
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,20 @@ from tests.e2e.conftest import DEMO
 
 LONG = "DEVIT_CHAOS_SEED" in os.environ
 SEED = int(os.environ.get("DEVIT_CHAOS_SEED", "1"))
+
+
+Report = Callable[[str], None]
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Report:
+    """Prints a line of figures, which are what these tests are for, past pytest's capture."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{request.node.name}: {line}")  # noqa: T201
+
+    return show
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from devit_iot.services.processes import FleetProcesses
 from tests.chaos.clients import Outside
-from tests.chaos.conftest import LONG, SEED
+from tests.chaos.conftest import LONG, SEED, Report
 from tests.chaos.fleet import EVERY, PARTS, ChaosFleet
 from tests.e2e.watching import IMAGES
 from tests.fleets import wait_until
@@ -33,7 +33,7 @@ def wreck(fleet: ChaosFleet, rng: random.Random, until: threading.Event) -> list
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_image_gets_its_label(
-    processes: FleetProcesses, tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
+    processes: FleetProcesses, tmp_path: Path, report: Report, seed: int
 ) -> None:
     rng = random.Random(seed)
     fleet = ChaosFleet(processes, tmp_path, EVERY)
@@ -59,9 +59,8 @@ def test_every_image_gets_its_label(
         wait_until(lambda: not outside.missing, 120)
         seconds = time.monotonic() - begin
     assert len(outside.sent) == COUNT
-    with capsys.disabled():
-        print(  # noqa: T201 - the figures are what the test is for
-            f"\nseed {seed}: {COUNT} images, {len(killed)} kills ({killed.count('broker')} of the "
-            f"broker), {len(outside.labels)} labels, {outside.duplicates} duplicates, parts "
-            f"{dict(sorted(outside.parts_used().items()))}, {seconds:.0f} s"
-        )
+    report(
+        f"{COUNT} images, {len(killed)} kills ({killed.count('broker')} of the broker), "
+        f"{len(outside.labels)} labels, {outside.duplicates} duplicates, parts "
+        f"{dict(sorted(outside.parts_used().items()))}, {seconds:.0f} s"
+    )

@@ -92,7 +92,7 @@ NODE_STATUS_2 = msgspec.structs.replace(
     NODE_STATUS,
     problem="the broker refuses what we publish: not authorized",
     dropped=3,
-    drops={"entrée": {"newer": 2, "age": 1}},
+    drops={"entrée": {"overload": 2, "age": 1}},
     unfinished=4,
     redelivered=5,
     deferred=6,

@@ -11,6 +11,7 @@ from devit_iot.config import ImagesConfig, NodeConfig
 from devit_iot.messages import Label, NodeStatus
 from devit_iot.services import aggregator as aggregator_module
 from devit_iot.services import status as status_module
+from devit_iot.storage import Dtype
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import huge_jpeg, image_file, wait_until
@@ -44,6 +45,7 @@ class Gate:
     """An engine that computes while it is open."""
 
     name = "gate"
+    dtype: Dtype = "float32"
     detail = ""
 
     def __init__(self, feature_dim: int) -> None:
