@@ -65,6 +65,40 @@ def layer_norm(
 ) -> None:
     """Layer norm of each row, without scale and shift."""
 
+def arrow_bytes(array: object) -> NDArray[np.uint8]:
+    """The bytes of an Arrow array of pixels, read-only and without a copy.
+
+    Args:
+        array: the second capsule of a Pillow image's ``__arrow_c_array__``.
+
+    Raises:
+        ValueError: it holds no bytes.
+    """
+
+def resize_window(
+    pixels: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    *,
+    extent: tuple[float, float],
+    full: tuple[int, int],
+    offset: tuple[int, int],
+    isa: str = "",
+) -> None:
+    """A window of a picture resized by Pillow's BICUBIC: the columns first, then the rows.
+
+    Args:
+        pixels: uint8, C-contiguous, (rows, columns, 4); the fourth channel is not looked at.
+        out: uint8, C-contiguous, writeable, (rows, columns, 3): the window.
+        extent: rows and columns of ``pixels`` that the picture covers, the last of each perhaps
+            partly.
+        full: rows and columns of the whole resized picture.
+        offset: first row and column of the window in it.
+        isa: instruction set; "" as in :func:`select_isa`.
+
+    Raises:
+        ValueError: a shape is wrong, or the window reaches out of the picture.
+    """
+
 @final
 class SubVit:
     """One sub-ViT, from raw pixels to the layer-normed prefix tokens or a CCT's pooled token.

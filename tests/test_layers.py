@@ -58,7 +58,13 @@ CONFINED = {
     "matplotlib": ("decompose/figures", "bench/picture.py"),
     "rich": ("decompose/", "cli/"),
     "safetensors": ("bundle.py", "decompose/"),
-    "devit_iot._core": ("engine/native.py", "cli/", "services/build.py", "bench/compare.py"),
+    "devit_iot._core": (
+        "engine/native.py",
+        "engine/image.py",
+        "cli/",
+        "services/build.py",
+        "bench/compare.py",
+    ),
     "devit_iot.decompose": ("decompose/", "bench/", "cli/"),
     "devit_iot.fleet": ("fleet/", "cli/fleet.py"),
 }

@@ -33,7 +33,8 @@ constexpr KernelTable kTables[] = {
      .gemm_i8 = kGemmI8Avx2,
      .attention_f32 = attention_f32_avx2,
      .layer_norm_f32 = layer_norm_f32_avx2,
-     .fma_peak_f32 = fma_peak_f32_avx2},
+     .fma_peak_f32 = fma_peak_f32_avx2,
+     .resize_u8 = {resize_columns_u8_avx2, resize_rows_u8_avx2}},
 #endif
 #if defined(DEVIT_HAS_NEON)
     {.isa = "neon",
@@ -42,7 +43,8 @@ constexpr KernelTable kTables[] = {
      .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = attention_f32_neon,
      .layer_norm_f32 = layer_norm_f32_neon,
-     .fma_peak_f32 = fma_peak_f32_neon},
+     .fma_peak_f32 = fma_peak_f32_neon,
+     .resize_u8 = {resize_columns_u8_neon, resize_rows_u8_neon}},
 #endif
     {.isa = "scalar",
      .runs_on = [](const CpuFeatures&) { return true; },
@@ -50,7 +52,8 @@ constexpr KernelTable kTables[] = {
      .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = attention_f32_scalar,
      .layer_norm_f32 = layer_norm_f32_scalar,
-     .fma_peak_f32 = fma_peak_f32_scalar},
+     .fma_peak_f32 = fma_peak_f32_scalar,
+     .resize_u8 = {resize_columns_u8_scalar, resize_rows_u8_scalar}},
 };
 
 std::string available(const CpuFeatures& cpu) {

@@ -9,6 +9,7 @@
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_i8.h"
 #include "kernels/layer_norm_f32.h"
+#include "kernels/resize_u8.h"
 
 namespace devit {
 
@@ -21,6 +22,7 @@ struct KernelTable {
   AttentionF32 attention_f32;
   LayerNormF32 layer_norm_f32;
   FmaPeakF32 fma_peak_f32;
+  ResizeU8 resize_u8;
 };
 
 // Every table in this build, best first; the last one runs anywhere.

@@ -2,13 +2,19 @@
 
 import io
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from devit_iot.errors import ImageError
-from devit_iot.spec import SubVitSpec
+from devit_iot.spec import CHANNELS, SubVitSpec
+
+try:
+    from devit_iot import _core
+except ImportError:  # a board without our kernels: Pillow gives the same bytes, later
+    _core = None  # type: ignore[assignment]
 
 _PLUGINS = (  # imported here, or the first frame would wait for it
     JpegImagePlugin.JpegImageFile,
@@ -26,7 +32,9 @@ def load_image(
     """Decode, resize the short side to ``spec.resize_size`` (bicubic), crop the centre.
 
     A JPEG at least twice as large as needed is decoded at a reduced DCT scale, still twice as
-    large as needed: the bicubic resize that follows keeps the result antialiased.
+    large as needed: the bicubic resize that follows keeps the result antialiased. Of that resize
+    only the crop is computed. The bytes are those of Pillow's bicubic resize of all columns, then
+    of all rows.
 
     Args:
         payload: one JPEG, PNG or WebP file.
@@ -65,14 +73,66 @@ def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np
             "too_large", f"image of {width}x{height} pixels is over the limit of {max_pixels}"
         )
     resize, crop = spec.resize_size, spec.image_size
-    image.draft("RGB", (2 * resize, 2 * resize))
-    rgb = _without_ends(_rgb(image))
+    drafted = image.draft("RGB", (2 * resize, 2 * resize))
+    rgb, extent = _without_ends(_rgb(image), drafted[1][2:] if drafted else image.size)
     # The long side is rounded to the nearest pixel, the crop's offset down.
-    scale = resize / min(rgb.size)
-    full = (max(resize, round(rgb.width * scale)), max(resize, round(rgb.height * scale)))
-    left, top = ((side - crop) // 2 for side in full)
-    resized = rgb.resize(full, Image.Resampling.BICUBIC)
-    square = resized.crop((left, top, left + crop, top + crop))
+    scale = resize / min(extent)
+    width, height = (max(resize, round(side * scale)) for side in extent)
+    window = _Window(extent, (width, height), ((width - crop) // 2, (height - crop) // 2), crop)
+    pixels = _pixels(rgb)
+    return _resized_by_pillow(rgb, window) if pixels is None else _resized(pixels, window)
+
+
+class _Window(NamedTuple):
+    """What to compute of a picture. Pairs are (columns, rows).
+
+    Attributes:
+        extent: of the picture in the pixels at hand; a reduced JPEG ends within its last ones.
+        full: size of the whole picture once it is resized.
+        offset: of the window in it.
+        side: of the window.
+    """
+
+    extent: tuple[float, float]
+    full: tuple[int, int]
+    offset: tuple[int, int]
+    side: int
+
+
+def _pixels(rgb: Image.Image) -> NDArray[np.uint8] | None:
+    """The picture's own memory, uint8[rows, columns, 4]; None if our kernels cannot have it.
+
+    Pillow gives a picture of more than 16 MB several pieces.
+    """
+    if _core is None:
+        return None
+    try:
+        _, array = rgb.__arrow_c_array__()
+    except ValueError:
+        return None
+    return _core.arrow_bytes(array).reshape(rgb.height, rgb.width, 4)
+
+
+def _resized(pixels: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
+    out = np.empty((window.side, window.side, CHANNELS), np.uint8)
+    columns, rows = 0, 1
+    _core.resize_window(
+        pixels,
+        out,
+        extent=(window.extent[rows], window.extent[columns]),
+        full=(window.full[rows], window.full[columns]),
+        offset=(window.offset[rows], window.offset[columns]),
+    )
+    return out
+
+
+def _resized_by_pillow(rgb: Image.Image, window: _Window) -> NDArray[np.uint8]:
+    """Columns first, then rows: which of them Pillow does first depends on its version."""
+    (width, height), (left, top) = window.full, window.offset
+    bicubic = Image.Resampling.BICUBIC
+    narrow = rgb.resize((width, rgb.height), bicubic, (0, 0, window.extent[0], rgb.height))
+    whole = narrow.resize((width, height), bicubic, (0, 0, width, window.extent[1]))
+    square = whole.crop((left, top, left + window.side, top + window.side))
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8))
 
 
@@ -83,11 +143,14 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _without_ends(rgb: Image.Image) -> Image.Image:
+def _without_ends(
+    rgb: Image.Image, extent: tuple[float, float]
+) -> tuple[Image.Image, tuple[float, float]]:
     """Cut a very long image to its middle: the crop would, after resizing millions of pixels."""
     longest = MAX_ASPECT * min(rgb.size)
     width, height = (min(side, longest) for side in rgb.size)
     if (width, height) == rgb.size:
-        return rgb
+        return rgb, extent
     left, top = (rgb.width - width) // 2, (rgb.height - height) // 2
-    return rgb.crop((left, top, left + width, top + height))
+    cut = rgb.crop((left, top, left + width, top + height))
+    return cut, (min(extent[0], width), min(extent[1], height))

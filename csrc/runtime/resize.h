@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/resize_u8.h"
+
+namespace devit {
+
+// One axis: `full` outputs would cover the inputs [0, extent); [begin, begin + count) are wanted.
+struct ResizeAxis {
+  std::size_t size;  // inputs
+  double extent;     // at most `size`: the last input may lie partly outside of the picture
+  std::size_t full;
+  std::size_t begin;
+  std::size_t count;
+};
+
+// A window of a picture resized by bicubic interpolation (Keys 1981, a = -1/2) that widens with the
+// scale, so that nothing aliases: what Pillow's resize(BICUBIC) of the columns, then of the rows,
+// gives, cut to the window. Only what the window needs is computed.
+//
+// Shapes    in:  (rows.size, cols.size, 4), RGB and a fourth byte that is not looked at
+//           out: (rows.count, cols.count, 3)
+// Needs     sizes and counts > 0; size - 1 < extent <= size; begin + count <= full. Throws
+//           std::invalid_argument if not.
+// Accuracy  Pillow's bytes, if the compiler of Pillow rounded each product of its weights, as for
+//           x86-64; otherwise a weight may differ by 2^-22 and a byte, seldom, by 1.
+// State     none; allocates the weights and what lies between the passes.
+void resize_window(const ResizeU8& kernels, const std::uint8_t* in, std::uint8_t* out,
+                   const ResizeAxis& rows, const ResizeAxis& cols);
+
+}  // namespace devit
