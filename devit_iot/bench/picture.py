@@ -52,7 +52,7 @@ def draw(report: Report, path: Path) -> None:
         machine = report.machine
         figure.suptitle(
             f"{report.dtype}, one image at a time, {threads}, {machine.processor} {machine.isa}; "
-            "dashed, and in brackets: what the cores' FMA peak would allow",
+            "in brackets the share of the FMA peak, dashed the time at that peak",
             fontsize=11, ha="left", x=0.012,
         )  # fmt: skip
         figure.savefig(path, format="png")

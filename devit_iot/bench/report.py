@@ -21,7 +21,8 @@ class EngineResult(msgspec.Struct, frozen=True):
         share: of the float32 FMA peak of as many cores as there are threads; int8 may exceed 1.
         resident_mb: memory of its process, after the run, in millions of bytes.
         cold_start_s: from starting a process to its first feature, median of several starts.
-        error: of its feature, relative L2 distance from the float64 reference.
+        error: of its feature, relative L2 distance from the float64 reference;
+            null in JSON if that is no number.
         sound: whether that error is what the dtype allows.
     """
 

@@ -62,7 +62,7 @@ class TfliteWriter:
     def conv(self, maps: int, kernel: F32, stride: int, padding: int) -> int:
         """Convolution without bias; TFLite pads by an operator of its own."""
         if padding:
-            maps = self._padded(maps, padding, Operator.PAD)
+            maps = self._padded(maps, padding)
         _, side, *_ = self._shapes[maps]
         out, size, *_ = kernel.shape
         rows = (side - size) // stride + 1
@@ -76,7 +76,7 @@ class TfliteWriter:
 
     def relu_max_pool(self, maps: int) -> int:
         """Pooling whose output is cut at 0: a border of zeros changes no maximum then."""
-        padded = self._padded(maps, POOL_PADDING, Operator.PAD)
+        padded = self._padded(maps, POOL_PADDING)
         _, side, _, channels = self._shapes[padded]
         rows = (side - POOL_SIZE) // POOL_STRIDE + 1
         options = schema.Pool2DOptionsT(
@@ -192,7 +192,7 @@ class TfliteWriter:
             Operator.MEAN, (self._shapes[sheet][0], 1), sheet, axis, options=options
         )
 
-    def _padded(self, maps: int, padding: int, kind: int) -> int:
+    def _padded(self, maps: int, padding: int) -> int:
         edges = np.array([[0, 0], [padding] * 2, [padding] * 2, [0, 0]], np.int32)
         _, rows, columns, channels = self._shapes[maps]
         shape = (1, rows + 2 * padding, columns + 2 * padding, channels)

@@ -113,6 +113,18 @@ def worker_as_ours(job: Job) -> Worker:
     return Worker(job._replace(engine="devit"))
 
 
+def test_a_peer_whose_model_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Path:
+        raise TypeError("no such\noperator")
+
+    monkeypatch.setitem(ENGINES, "litert", ENGINES["litert"]._replace(modules=(), write=refuse))
+    report = compare_part(make_bundle(tmp_path / "fleet", parts=1), 0, options("litert"))
+    said = "its model cannot be written: no such operator"
+    assert report.networks[0].missing == {"litert": said}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_models_have_the_size_of_those_they_are_named_after(name: str) -> None:
     _, spec = MODELS[name]
