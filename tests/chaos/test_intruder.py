@@ -5,7 +5,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from devit_iot.topics import Topics
 from devit_iot.transport.base import Will
 from tests.fleets import wait_until
 from tests.mosquitto import WAIT_S, Client, needs_mosquitto, running_mosquitto
+from tests.tls_server import TlsServer
 
 pytestmark = needs_mosquitto
 TOPICS = Topics("home")
@@ -306,33 +306,6 @@ def test_nobody_takes_anothers_place(secure: Secure, client_id: str) -> None:
         assert aggregator.connections == 1
 
 
-class Impostor:
-    """Listens where the broker should, and keeps what it was told."""
-
-    def __init__(self, folder: Path, pair: Pair) -> None:
-        (folder / "x.crt").write_bytes(pair.certificate)
-        (folder / "x.key").write_bytes(pair.key)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(folder / "x.crt", folder / "x.key")
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.told = b""
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        link, _ = self._listener.accept()
-        try:
-            with link, self._context.wrap_socket(link, server_side=True) as tls:
-                self.told = tls.recv(4096)
-        except OSError:
-            pass  # it hung up, as it should
-
-    def close(self) -> None:
-        self._thread.join(WAIT_S)
-        self._listener.close()
-
-
 IMPOSTORS: dict[str, tuple[Callable[[Pair], Pair], str]] = {
     "stranger": (
         lambda _: authority.new_server(authority.new_authority(), ["localhost"]),
@@ -350,11 +323,10 @@ IMPOSTORS: dict[str, tuple[Callable[[Pair], Pair], str]] = {
 @pytest.mark.parametrize("kind", IMPOSTORS)
 def test_no_impostor_gets_a_message(secure: Secure, tmp_path: Path, kind: str) -> None:
     make, reason = IMPOSTORS[kind]
-    impostor = Impostor(tmp_path, make(secure.authority()))
-    config = msgspec.structs.replace(
-        secure.config("pi-0"), url=f"mqtts://localhost:{impostor.port}"
-    )
-    with pytest.raises(BrokerError, match=rf"not trusted \(.*({reason}).*\); check broker.ca_file"):
-        Client(config, client_id="pi-0").__enter__()
-    impostor.close()
+    problem = rf"not trusted \(.*({reason}).*\); check broker.ca_file"
+    with TlsServer(tmp_path, make(secure.authority())) as impostor:
+        url = f"mqtts://localhost:{impostor.port}"
+        config = msgspec.structs.replace(secure.config("pi-0"), url=url)
+        with pytest.raises(BrokerError, match=problem):
+            Client(config, client_id="pi-0").__enter__()
     assert impostor.told == b""
