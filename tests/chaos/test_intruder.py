@@ -306,6 +306,14 @@ def test_nobody_takes_anothers_place(secure: Secure, client_id: str) -> None:
         assert aggregator.connections == 1
 
 
+def test_one_certificate_is_one_connection(secure: Secure) -> None:
+    with (
+        secure.client("viewer", client_id="one") as first,
+        secure.client("viewer", client_id="two"),
+    ):
+        wait_until(lambda: first.connections > 1)  # it was thrown out, and came back
+
+
 IMPOSTORS: dict[str, tuple[Callable[[Pair], Pair], str]] = {
     "stranger": (
         lambda _: authority.new_server(authority.new_authority(), ["localhost"]),
