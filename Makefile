@@ -8,12 +8,13 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test chaos lint format types build clean
+.PHONY: help demo test chaos sanitize lint format types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
 	@echo "make test [ARGS='-k mqtt']                    build and run every test"
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
+	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
 	@echo "make lint | format | types | build            what CI runs before the tests"
 	@echo "make clean                                    remove what the build made"
 
@@ -28,6 +29,11 @@ test: build/.dev
 chaos: build/.dev
 	@scripts/need mosquitto:mosquitto
 	DEVIT_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/chaos $(ARGS)
+
+sanitize: build/.dev
+	@scripts/need g++:g++
+	$(BIN)/python scripts/sanitize.py address
+	$(BIN)/python scripts/sanitize.py thread
 
 lint: build/.dev
 	$(BIN)/ruff check
