@@ -70,7 +70,7 @@ class FleetProcesses:
             config.write_text("\n".join(lines) + "\n")
             self._start("broker", ["mosquitto", "-c", str(config)])
         else:
-            self._start("broker", [*_python("devit"), "broker", "--port", str(self.port)])
+            self._start("broker", [*_command("devit"), "broker", "--port", str(self.port)])
         deadline = time.monotonic() + _BROKER_START_S
         while not _listens(self.port):
             self.check()
@@ -78,14 +78,14 @@ class FleetProcesses:
                 raise BrokerError(f"the broker does not listen on {HOST}:{self.port}")
             time.sleep(0.05)
 
-    def start_node(self, part: int, *options: str) -> None:
-        """Start the node of one part."""
+    def start_node(self, part: int, *options: str, python: str = sys.executable) -> None:
+        """Start the node of one part, in another ``python`` if wanted."""
         base = ["--part", str(part), "--name", f"node-{part}", "--threads", "1", *options]
-        self._start(f"node-{part}", [*_python("node"), "start", *self._common(), *base])
+        self._start(f"node-{part}", [*_command("node", python), "start", *self._common(), *base])
 
-    def start_aggregator(self, *options: str) -> None:
-        """Start the aggregator."""
-        self._start("aggregator", [*_python("aggregate"), *self._common(), *options])
+    def start_aggregator(self, *options: str, python: str = sys.executable) -> None:
+        """Start the aggregator, in another ``python`` if wanted."""
+        self._start("aggregator", [*_command("aggregate", python), *self._common(), *options])
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a power cut would."""
@@ -146,8 +146,8 @@ def free_port() -> int:
         return port
 
 
-def _python(command: str) -> list[str]:
-    return [sys.executable, "-m", f"devit_iot.cli.{command}"]
+def _command(name: str, python: str = sys.executable) -> list[str]:
+    return [python, "-m", f"devit_iot.cli.{name}"]
 
 
 def _listens(port: int) -> bool:
