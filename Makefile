@@ -44,6 +44,7 @@ format: build/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(CXX_FILES)
+	$(BIN)/python scripts/kernel_tables.py
 
 types: build/.dev
 	$(BIN)/mypy
