@@ -54,6 +54,6 @@ def test_a_fleet_of_arm_boards_answers(
         for part, isa in enumerate(NODES.values()):
             status = viewer.nodes[f"node-{part}"]
             assert status.machine == "aarch64"
-            assert status.engine == f"native ({isa}, 1 threads)"
+            assert status.engine == f"native ({isa}, int8, 1 threads)"
         for name in (*viewer.nodes, "aggregator"):
             assert "Traceback" not in processes.log(name)
