@@ -197,7 +197,7 @@ class TfliteWriter:
         _, rows, columns, channels = self._shapes[maps]
         shape = (1, rows + 2 * padding, columns + 2 * padding, channels)
         return self._operator(
-            kind, shape, maps, self._constant(edges), options=schema.PadOptionsT()
+            Operator.PAD, shape, maps, self._constant(edges), options=schema.PadOptionsT()
         )
 
     def _reshape(self, value: int, *shape: int) -> int:
