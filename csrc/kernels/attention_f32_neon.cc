@@ -5,7 +5,7 @@
 #include "kernels/simd_neon.h"
 
 #include "kernels/attention_f32.h"
-#include "kernels/lane_tile_neon.h"
+#include "kernels/lane_tile_neon_inl.h"
 #include "kernels/math_f32_inl.h"
 
 namespace devit {

@@ -119,4 +119,9 @@ void gemm_i8_4x8_scalar(const GemmI8Args& args);
 void quantize_i8_avx2(const QuantizeI8Args& args);  // to int16; x86-64 builds only, likewise
 void gemm_i8_6x16_avx2(const GemmI8Args& args);
 
+void quantize_i8_neon(const QuantizeI8Args& args);  // to int8; AArch64 builds only, likewise
+void gemm_i8_4x16_neon(const GemmI8Args& args);
+void gemm_i8_5x16_neon_dotprod(const GemmI8Args& args);
+void gemm_i8_4x16_neon_i8mm(const GemmI8Args& args);
+
 }  // namespace devit

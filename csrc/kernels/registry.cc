@@ -25,6 +25,46 @@ constexpr GemmI8 kGemmI8Avx2{.tile_rows = 6,
                              .run = gemm_i8_6x16_avx2};
 #endif
 
+#if defined(DEVIT_HAS_NEON)
+// Rows of quantised activations are alike in all three; so are the panels but for their steps.
+constexpr GemmI8 gemm_i8_neon(std::size_t tile_rows, std::size_t depth_step,
+                              void (*run)(const GemmI8Args&)) {
+  return {.tile_rows = tile_rows,
+          .tile_cols = 16,
+          .depth_step = depth_step,
+          .activation_bytes = 1,
+          .weight_bytes = 1,
+          .quantize = quantize_i8_neon,
+          .run = run};
+}
+
+constexpr KernelTable kNeon{
+    .isa = "neon",
+    .runs_on = [](const CpuFeatures& cpu) { return cpu.neon; },
+    .gemm_f32 = {.tile_rows = 5, .tile_cols = 16, .run = gemm_f32_5x16_neon},
+    .gemm_i8 = gemm_i8_neon(4, 16, gemm_i8_4x16_neon),
+    .attention_f32 = attention_f32_neon,
+    .layer_norm_f32 = layer_norm_f32_neon,
+    .fma_peak_f32 = fma_peak_f32_neon,
+    .resize_u8 = {resize_columns_u8_neon, resize_rows_u8_neon}};
+
+constexpr KernelTable kNeonDotprod = [] {
+  KernelTable table = kNeon;
+  table.isa = "neon_dotprod";
+  table.runs_on = [](const CpuFeatures& cpu) { return cpu.neon && cpu.dotprod; };
+  table.gemm_i8 = gemm_i8_neon(5, 4, gemm_i8_5x16_neon_dotprod);
+  return table;
+}();
+
+constexpr KernelTable kNeonI8mm = [] {
+  KernelTable table = kNeon;
+  table.isa = "neon_i8mm";
+  table.runs_on = [](const CpuFeatures& cpu) { return cpu.neon && cpu.i8mm; };
+  table.gemm_i8 = gemm_i8_neon(4, 8, gemm_i8_4x16_neon_i8mm);
+  return table;
+}();
+#endif
+
 constexpr KernelTable kTables[] = {
 #if defined(DEVIT_HAS_AVX2)
     {.isa = "avx2",
@@ -37,14 +77,9 @@ constexpr KernelTable kTables[] = {
      .resize_u8 = {resize_columns_u8_avx2, resize_rows_u8_avx2}},
 #endif
 #if defined(DEVIT_HAS_NEON)
-    {.isa = "neon",
-     .runs_on = [](const CpuFeatures& cpu) { return cpu.neon; },
-     .gemm_f32 = {.tile_rows = 5, .tile_cols = 16, .run = gemm_f32_5x16_neon},
-     .gemm_i8 = kGemmI8Scalar,
-     .attention_f32 = attention_f32_neon,
-     .layer_norm_f32 = layer_norm_f32_neon,
-     .fma_peak_f32 = fma_peak_f32_neon,
-     .resize_u8 = {resize_columns_u8_neon, resize_rows_u8_neon}},
+    kNeonI8mm,
+    kNeonDotprod,
+    kNeon,
 #endif
     {.isa = "scalar",
      .runs_on = [](const CpuFeatures&) { return true; },

@@ -17,8 +17,8 @@ from tests.fleets import wait_until
 NODES = {  # CPU -> the instruction set that it must choose by itself
     "cortex-a53": "neon",
     "cortex-a72": "neon",
-    "cortex-a76": "neon",
-    "max": "neon",
+    "cortex-a76": "neon_dotprod",
+    "max": "neon_i8mm",
 }
 AGGREGATOR = "cortex-a76"
 START_S = 300.0  # they start one after the other where cores are few

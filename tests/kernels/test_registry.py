@@ -33,6 +33,8 @@ def test_an_instruction_set_needs_its_cpu_features() -> None:
     cpu = _core.cpu_features()
     assert ("avx2" in _core.isas()) == (cpu["avx2"] and cpu["fma"])
     assert ("neon" in _core.isas()) == cpu["neon"]
+    assert ("neon_dotprod" in _core.isas()) == (cpu["neon"] and cpu["dotprod"])
+    assert ("neon_i8mm" in _core.isas()) == (cpu["neon"] and cpu["i8mm"])
 
 
 def test_a_name_selects(isa: str) -> None:

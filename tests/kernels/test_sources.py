@@ -15,7 +15,7 @@ KERNEL_NAME = re.compile(
 # No function among them.
 PLAIN_TYPES = {"size_t", "int8_t", "uint8_t", "int16_t", "int32_t", "uint32_t"}
 # Compiled once per instruction set, with its flags.
-PER_ISA = [path for path in SOURCES if re.search(r"_inl\.h$|simd_|_(avx2|neon)\.cc$", path.name)]
+PER_ISA = [path for path in SOURCES if re.search(r"_inl\.h$|simd_|_(avx2|neon\w*)\.cc$", path.name)]
 
 
 def test_cmake_builds_every_source() -> None:
