@@ -22,7 +22,7 @@ demo: build/.demo
 	$(BIN)/devit demo $(ARGS)
 
 test: build/.dev
-	@scripts/need --optional mosquitto:mosquitto qemu-aarch64-static:qemu-user-static \
+	@scripts/need --optional mosquitto:mosquitto openssl:openssl qemu-aarch64-static:qemu-user-static \
 	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test
 	$(BIN)/python -m pytest $(ARGS)
 

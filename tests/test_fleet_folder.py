@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -248,6 +249,7 @@ def test_the_line_fits_a_terminal(tmp_path: Path) -> None:
     assert len(paste_line(name, made.client_files(name))) <= MAX_LINE
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_openssl_agrees(made: FleetFolder) -> None:
     """By its strict rules, which newer clients apply."""
     root = made.path / "authority" / "ca.crt"

@@ -1,10 +1,10 @@
 """TLS without a broker: bad files are named, and what ends a handshake is told."""
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, ConfigError
@@ -56,11 +56,13 @@ def test_a_key_of_another_certificate(files: dict[str, str], root: Pair) -> None
 
 def test_a_locked_key_asks_nobody(files: dict[str, str]) -> None:
     """OpenSSL would ask on the terminal, and a service would hang."""
-    key = files["key_file"]
-    lock = ["openssl", "pkcs8", "-topk8", "-in", key, "-out", key + ".locked", "-passout"]
-    subprocess.run([*lock, "pass:word"], check=True)
+    path = Path(files["key_file"])
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    lock = serialization.BestAvailableEncryption(b"word")
+    path.write_bytes(key.private_bytes(pem, pkcs8, lock))
     with pytest.raises(ConfigError, match="cannot use"):
-        client_context(BrokerConfig(**files | {"key_file": key + ".locked"}))  # type: ignore[arg-type]
+        client_context(BrokerConfig(**files))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
