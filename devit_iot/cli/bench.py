@@ -8,7 +8,6 @@ from typing import get_args
 import click
 import msgspec
 
-from devit_iot.bench.compare import Options, compare_models, compare_part
 from devit_iot.bench.models import MODELS
 from devit_iot.bench.peers import ENGINES, OURS, chosen
 from devit_iot.bench.report import text
@@ -57,6 +56,9 @@ def bench(  # noqa: PLR0913 - one for each option
         devit bench --model M4 --peers onnxruntime,ncnn --picture bars.png
         devit bench --bundle bundles/fleet --part 2 --threads 4
     """
+    # Our kernels; other commands work on boards without them.
+    from devit_iot.bench.compare import Options, compare_models, compare_part
+
     if models and folder:
         raise ConfigError("--model and --bundle exclude each other")
     cores = len(os.sched_getaffinity(0))
