@@ -53,7 +53,8 @@ def access_list(
 
     A node reads images and writes its own features and status; a camera writes images; an
     aggregator reads features and nodes' statuses and writes labels and aggregators' statuses; a
-    viewer reads labels and statuses.
+    viewer reads labels and statuses. Nodes and aggregators also read what they say of themselves,
+    to find out whether the broker delivers.
 
     Raises:
         ConfigError: a name or a pattern is unusable.
@@ -67,12 +68,17 @@ def access_list(
         match role:
             case "node":
                 own = (topics.feature("+", user), topics.node_status(user))
-                return Grants(own, images, re.escape(topics.node_client_id(user)))
+                read = (*images, topics.node_status(user))
+                return Grants(own, read, re.escape(topics.node_client_id(user)))
             case "camera":
                 return Grants(images, (), re.escape(user))
             case "aggregator":
                 own = (topics.labels, topics.aggregator_status("+"))
-                wanted = (topics.features("+"), topics.node_statuses)
+                wanted = (
+                    topics.features("+"),
+                    topics.node_statuses,
+                    topics.aggregator_status("+"),
+                )
                 return Grants(own, wanted, re.escape(topics.aggregator_client_id("")) + r"\d+")
             case "viewer":
                 return Grants((), results, re.escape(user))

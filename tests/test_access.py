@@ -39,6 +39,7 @@ topic write in/+
 user aggregator
 topic read devit/v1/home/features/+/+
 topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/aggregators/+/status
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/aggregators/+/status
 
@@ -50,12 +51,14 @@ topic read devit/v1/home/aggregators/+/status
 user pi-1
 topic read cameras/+/image
 topic read in/+
+topic read devit/v1/home/nodes/pi-1/status
 topic write devit/v1/home/features/+/pi-1
 topic write devit/v1/home/nodes/pi-1/status
 
 user pi-2
 topic read cameras/+/image
 topic read in/+
+topic read devit/v1/home/nodes/pi-2/status
 topic write devit/v1/home/features/+/pi-2
 topic write devit/v1/home/nodes/pi-2/status
 """

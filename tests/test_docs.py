@@ -335,6 +335,7 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"is {node_module.WINDOW} for nodes and {aggregator.WINDOW} for aggregators",
         f"in its first {presence.GRACE_S:g} s",
         f"at least every {status.HEARTBEAT_S:g} s",
+        f"comes back within {status.ECHO_S:g} s",
         f"of them, {BrokerConfig().queue})",
         f"because {aggregator._MAX_WAITING:,} were waiting".replace(",", " "),
         f"1 to {MAX_CAMERA_LENGTH} printable",

@@ -24,6 +24,10 @@ _PLUGINS = (  # imported here, or the first frame would wait for it
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 DEFAULT_MAX_PIXELS = 32_000_000
 MAX_ASPECT = 8
+MAX_SCANS = 100
+"""Of a progressive JPEG, each of which is a pass over all pixels; encoders make about ten."""
+
+_SCAN = b"\xff\xda"
 
 
 def load_image(
@@ -39,7 +43,8 @@ def load_image(
     Args:
         payload: one JPEG, PNG or WebP file.
         spec: the part's shape; gives ``image_size`` and ``resize_size``.
-        max_pixels: larger images are refused by their header, before anything is decoded.
+        max_pixels: larger images are refused by their header, before anything is decoded; so are
+            JPEGs of more than 100 scans, so that the pixels bound the time too.
 
     Returns:
         uint8[image_size, image_size, 3], RGB, C-contiguous.
@@ -53,7 +58,7 @@ def load_image(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
             with Image.open(io.BytesIO(payload), formats=FORMATS) as image:
-                return _square(image, spec, max_pixels)
+                return _square(image, spec, max_pixels, payload.count(_SCAN))
     except UnidentifiedImageError as error:
         raise ImageError(
             "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
@@ -66,8 +71,10 @@ def load_image(
         raise ImageError("damaged", f"image does not decode: {error}") from error
 
 
-def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np.uint8]:
+def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int, scans: int) -> NDArray[np.uint8]:
     width, height = image.size
+    if image.info.get("progressive") and scans > MAX_SCANS:
+        raise ImageError("too_large", f"JPEG of {scans} scans is over the limit of {MAX_SCANS}")
     if width * height > max_pixels:
         raise ImageError(
             "too_large", f"image of {width}x{height} pixels is over the limit of {max_pixels}"

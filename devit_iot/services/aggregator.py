@@ -257,5 +257,5 @@ class Aggregator:
             deadline_s=round(self._deadline.seconds, 3),
             unanswered=self._tally["unanswered"],
             unfinished=len(self._promises),
-            problem=self._transport.problem,
+            problem=self._reporter.problem,
         )

@@ -288,7 +288,7 @@ class Node:
             unfinished=len(self._promises),
             redelivered=self._tally["redelivered"],
             deferred=self._tally["deferred"],
-            problem=self._transport.problem,
+            problem=self._reporter.problem,
         )
 
 

@@ -1,19 +1,30 @@
 """Publishes a service's retained status: on connecting, when it changes, and as a heartbeat."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from devit_iot.errors import BrokerError
 from devit_iot.messages import AggregatorStatus, NodeStatus, State
-from devit_iot.transport.base import Transport
+from devit_iot.transport.base import Message, Transport
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 INTERVAL_S = 1.0
+ECHO_S = 5.0
+
+_EARLIEST = 1_735_689_600  # 2025-01-01, Unix seconds: before this software
+_DEAF = "the broker grants our subscriptions and delivers nothing"
+_CLOCK = "the clock is wrong: it says a day before 2025"
 
 
 class StatusReporter:
     """Says how a service fares; its last will says the rest.
+
+    It also listens to what it says: some brokers grant a subscription that their access list
+    forbids, and deliver nothing, which nobody would notice otherwise.
 
     Args:
         transport: where to publish.
@@ -32,6 +43,16 @@ class StatusReporter:
         self._snapshot = snapshot
         self._started = time.monotonic()
         self._shown: NodeStatus | AggregatorStatus | None = None
+        self._echo_until: float | None = None  # while it is awaited
+        self._deaf = False
+        transport.subscribe(topic, self._on_echo)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong now, in words; empty if nothing is."""
+        if self._deaf:
+            return _DEAF
+        return _CLOCK if time.time() < _EARLIEST else self._transport.problem
 
     @contextmanager
     def connected(self, on_refused: Callable[[BrokerError], None]) -> Iterator[None]:
@@ -45,12 +66,21 @@ class StatusReporter:
 
     def _announce(self) -> None:
         """Say ``online``: after each connect, since the will may have said otherwise."""
+        self._deaf = False
+        self._echo_until = time.monotonic() + ECHO_S
         self._publish("online")
+
+    def _on_echo(self, _message: Message) -> None:
+        self._echo_until = None
 
     def refresh(self) -> None:
         """Publish a status that changed, at most once a second, or is 15 s old."""
         if self._shown is None:  # not connected yet
             return
+        if self._echo_until is not None and time.monotonic() > self._echo_until:
+            self._echo_until = None
+            self._deaf = True
+            logger.error("%s: not even our own status; check its access list", _DEAF)
         age = self._age() - self._shown.uptime_s
         if age < INTERVAL_S:
             return
