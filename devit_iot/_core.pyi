@@ -54,7 +54,7 @@ def quantize_i8(
 ) -> tuple[NDArray[np.int8 | np.int16], NDArray[np.float32]]:
     """Quantise each row as :func:`gemm_i8` does: ``x`` is about ``scale[:, None] * q``.
 
-    The instruction set decides the type of ``q``, which ends with some columns of zeros.
+    The instruction set decides the type of ``q``.
     """
 
 def attention(qkv: NDArray[np.float32], out: NDArray[np.float32], *, isa: str = "") -> None:

@@ -136,7 +136,8 @@ py::tuple quantize_i8(const ArrayF32& x, const std::string& isa) {
     const py::gil_scoped_release nogil;
     gemm.quantize(args);
   }
-  return py::make_tuple(q, scale);
+  const py::ssize_t end = static_cast<py::ssize_t>(depth);
+  return py::make_tuple(q[py::make_tuple(py::ellipsis(), py::slice(0, end, 1))], scale);
 }
 
 void attention(const ArrayF32& qkv, ArrayF32& out, const std::string& isa) {
@@ -224,8 +225,7 @@ Args:
     isa: instruction set; "" as in :func:`select_isa`.
 
 Returns:
-    q, int8 or int16 (the instruction set decides), (rows, depth and some zeros); and scale,
-    float32, (rows,).
+    q, int8 or int16 (the instruction set decides), (rows, depth); and scale, float32, (rows,).
 )doc");
   m.def("attention", &attention, "qkv"_a.noconvert(), "out"_a.noconvert(), py::kw_only(),
         "isa"_a = "", R"doc(

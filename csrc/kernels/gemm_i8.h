@@ -18,11 +18,12 @@ namespace devit {
 //   q[i][k] = round(x[i][k] / scale[i]), scale[i] = max_k |x[i][k]| / L
 //
 // with L = 127 for activations of one byte. Those of two bytes take as many levels as no sum of
-// products can overflow: L = min(32767, floor((2^31 - 1) / (128 depth))).
+// products can overflow: L = min(32639, floor((2^31 - 1) / (128 depth))), so that a weight can be
+// added as well.
 //
 // Shapes    x: (rows, depth), rows `x_stride` floats apart
 //           q: (rows, depth), signed integers of activation_bytes; rows `q_stride` bytes apart,
-//              filled up with zeros
+//              filled up with zeros; their last four bytes are the variant's own
 //           scale: (rows)
 // Needs     row_begin < row_end <= rows; 0 < depth <= kMaxGemmI8Depth; q_stride of
 //           quantized_row_i8(); x, q, scale do not overlap. Nothing outside the shapes is read or
@@ -93,7 +94,8 @@ inline constexpr std::size_t kMaxGemmI8Depth = std::size_t{1} << 17;
 
 inline constexpr std::size_t kGemmI8Align = 64;  // rows and panels start on cache lines
 
-// Bytes from one quantised row to the next: a multiple of kGemmI8Align.
+// Bytes from one quantised row to the next: a multiple of kGemmI8Align, at least four more than the
+// numbers need.
 std::size_t quantized_row_i8(std::size_t depth, const GemmI8& gemm);
 
 // Bytes from one panel to the next, a multiple of kGemmI8Align. A panel is a row of tile_cols
@@ -117,7 +119,7 @@ void quantize_i8_scalar(const QuantizeI8Args& args);  // to int16
 void gemm_i8_4x8_scalar(const GemmI8Args& args);
 
 void quantize_i8_avx2(const QuantizeI8Args& args);  // to int16; x86-64 builds only, likewise
-void gemm_i8_6x16_avx2(const GemmI8Args& args);
+void gemm_i8_4x16_avx2(const GemmI8Args& args);
 
 void quantize_i8_neon(const QuantizeI8Args& args);  // to int8; AArch64 builds only, likewise
 void gemm_i8_4x16_neon(const GemmI8Args& args);

@@ -12,9 +12,11 @@ struct Int16Tile {
   static constexpr std::size_t kRows = 4;
   static constexpr std::size_t kCols = 8;
 
+  Int16Tile(const Weight*, std::size_t) {}
+
   template <std::size_t rows>
-  static inline void multiply(const Activation* a, std::size_t a_stride, const Weight* weights,
-                              std::size_t depth, std::int32_t (&sums)[rows][kCols]) {
+  inline void multiply(const Activation* a, std::size_t a_stride, const Weight* weights,
+                       std::size_t depth, std::int32_t (&sums)[rows][kCols]) const {
     for (auto& row : sums) {
       for (std::int32_t& sum : row) sum = 0;
     }

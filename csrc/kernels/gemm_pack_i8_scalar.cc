@@ -32,7 +32,7 @@ void pack_row(const float* values, std::size_t cols, const GemmI8& gemm, std::by
 }  // namespace
 
 std::size_t quantized_row_i8(std::size_t depth, const GemmI8& gemm) {
-  return round_up(depth * gemm.activation_bytes, kGemmI8Align);
+  return round_up(depth * gemm.activation_bytes + sizeof(std::int32_t), kGemmI8Align);
 }
 
 std::size_t panel_i8(std::size_t depth, const GemmI8& gemm) {

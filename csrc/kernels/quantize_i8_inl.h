@@ -12,8 +12,9 @@ namespace {
 template <typename Element>
 constexpr std::size_t quantization_levels(std::size_t depth) {
   if (sizeof(Element) == 1) return 127;
+  constexpr std::size_t kMost = 32767 - 128;
   const std::size_t safe = 0x7fffffff / (128 * depth);
-  return safe < 32767 ? safe : 32767;
+  return safe < kMost ? safe : kMost;
 }
 
 template <typename Element>

@@ -38,7 +38,7 @@ class Layer(NamedTuple):
 
 def levels(depth: int, isa: str) -> int:
     q, _ = _core.quantize_i8(np.ones((1, 1), np.float32), isa=isa)
-    return 127 if q.dtype == np.int8 else min(32767, (2**31 - 1) // (128 * depth))
+    return 127 if q.dtype == np.int8 else min(32639, (2**31 - 1) // (128 * depth))
 
 
 def run(layer: Layer, isa: str, epilogue: Epilogue = "none", old: F32 | None = None) -> F32:
@@ -95,7 +95,7 @@ def test_matches_float64(
 def test_sums_are_exact(isa: str, rows: int, depth: int, cols: int, seed: int) -> None:
     layer = Layer.random(rows, depth, cols, seed)
     q, a_scale = _core.quantize_i8(layer.a, isa=isa)
-    sums = q[:, :depth].astype(np.int64) @ layer.weight.astype(np.int64).T
+    sums = q.astype(np.int64) @ layer.weight.astype(np.int64).T
     exact = sums * a_scale.astype(np.float64)[:, None] * layer.scale
     wanted = exact + layer.bias
     bound = 4 * UNIT * (np.abs(exact) + np.abs(layer.bias))
@@ -117,12 +117,11 @@ def test_rows_are_quantised_to_the_nearest(
     count = levels(depth, isa)
     largest = np.abs(x).max(axis=1)
     tiny = largest < TINY
-    assert np.all(q[:, depth:] == 0)
     assert np.all(q[tiny] == 0)
     assert np.all(scale[tiny] == 0)
     np.testing.assert_allclose(scale[~tiny], largest[~tiny] / count, rtol=2 * UNIT)
     assert np.all(np.abs(q.astype(np.int64)).max(axis=1)[~tiny] == count)
-    error = np.abs(x - scale.astype(np.float64)[:, None] * q[:, :depth])
+    error = np.abs(x - scale.astype(np.float64)[:, None] * q)
     assert np.all(error <= np.where(tiny, TINY, scale * (0.5 + 4 * UNIT * count))[:, None])
 
 
