@@ -153,7 +153,7 @@ void attention(const ArrayF32& qkv, ArrayF32& out, const std::string& isa) {
   float* out_data = out.mutable_data();
 
   const py::gil_scoped_release nogil;
-  AlignedBuffer<float> scratch(attention_f32_scratch(tokens));
+  AlignedBuffer<float> scratch(attention_f32_scratch(tokens, head_dim));
   for (std::size_t column = 0; column < inner; column += head_dim) {
     table.attention_f32({.q = in + column,
                          .k = in + inner + column,

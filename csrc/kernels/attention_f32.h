@@ -12,7 +12,7 @@ namespace devit {
 //
 // Shapes    q, k, v: (tokens, head_dim), rows `qkv_stride` floats apart, read in place
 //           out:     (tokens, head_dim), rows `out_stride` floats apart
-//           scratch: attention_f32_scratch(tokens) floats, this thread's own
+//           scratch: attention_f32_scratch(tokens, head_dim) floats, this thread's own
 // Needs     row_begin < row_end <= tokens, head_dim > 0; out overlaps no input.
 //           Nothing outside the shapes is read or written.
 // Accuracy  |error| <= 2^-24 * max|v| * (2 tokens + 2 (head_dim + 3) s + 16) against float64, with
@@ -33,14 +33,11 @@ struct AttentionF32Args {
   std::size_t row_end;
 };
 
-inline constexpr std::size_t kAttentionRows = 6;
+// Rows that a portion is best a multiple of; no kernel takes more at a time.
+inline constexpr std::size_t kAttentionRows = 16;
 
-// Each score row is padded to whole vectors and whole groups of keys.
-constexpr std::size_t attention_f32_score_stride(std::size_t tokens) {
-  return (tokens + 15) / 16 * 16;
-}
-constexpr std::size_t attention_f32_scratch(std::size_t tokens) {
-  return kAttentionRows * attention_f32_score_stride(tokens);
+constexpr std::size_t attention_f32_scratch(std::size_t tokens, std::size_t head_dim) {
+  return kAttentionRows * (tokens + head_dim + 1);
 }
 
 using AttentionF32 = void (*)(const AttentionF32Args&);

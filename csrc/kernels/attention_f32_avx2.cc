@@ -8,6 +8,6 @@
 
 namespace devit {
 
-void attention_f32_avx2(const AttentionF32Args& args) { attend_rows(args); }
+void attention_f32_avx2(const AttentionF32Args& args) { attend_rows<2, 2>(args); }
 
 }  // namespace devit

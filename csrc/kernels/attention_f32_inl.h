@@ -2,145 +2,153 @@
 
 #include "kernels/attention_f32.h"
 #include "kernels/math_f32_inl.h"
+#include "kernels/outer_products_f32_inl.h"
 
 // Include simd_<isa>.h first, in a block of its own.
+//
+// A tile of kAttentionRows queries or fewer has its scores transposed: a lane belongs to a query,
+// so that maximum, exponential and sum need no work across lanes. In `scratch` lie the queries,
+// transposed, (head_dim, width); the scores, (tokens, width); and 1 / the sums, (width).
 namespace devit {
 namespace {
 
-constexpr std::size_t kScoreRows = 3;  // queries and
-constexpr std::size_t kScoreKeys = 4;  // keys whose products are summed at once, in registers
+constexpr std::size_t kSumRows = 6;  // keys, then queries, whose sums are in registers at once
 
 inline std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
-// scores[i * stride + j] = <q[i], k[j]> for kScoreRows queries and kScoreKeys keys.
-inline void score_tile(const float* const (&q)[kScoreRows], const float* const (&k)[kScoreKeys],
-                       std::size_t head_dim, float* scores, std::size_t stride) {
-  Vec acc[kScoreRows][kScoreKeys];
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < kScoreRows; ++i) {
-#pragma GCC unroll 16
-    for (std::size_t j = 0; j < kScoreKeys; ++j) acc[i][j] = zero();
-  }
-  const auto step = [&](const auto& get, std::size_t d) {
-    Vec x[kScoreRows];
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < kScoreRows; ++i) x[i] = get(q[i] + d);
-#pragma GCC unroll 16
-    for (std::size_t j = 0; j < kScoreKeys; ++j) {
-      const Vec y = get(k[j] + d);
-#pragma GCC unroll 16
-      for (std::size_t i = 0; i < kScoreRows; ++i) acc[i][j] = fma(x[i], y, acc[i][j]);
-    }
-  };
-  const std::size_t whole = head_dim - head_dim % Vec::kLanes;
-  for (std::size_t d = 0; d < whole; d += Vec::kLanes) {
-    step([](const float* p) { return load(p); }, d);
-  }
-  if (whole != head_dim) {
-    step([rest = head_dim - whole](const float* p) { return load_partial(p, rest); }, whole);
-  }
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < kScoreRows; ++i) {
-    store_sums(scores + i * stride, acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
+// Lanes past the last query repeat it: what they give is never used.
+template <std::size_t width>
+inline void transpose_queries(const AttentionF32Args& args, std::size_t row, float* out) {
+  for (std::size_t i = 0; i < width; ++i) {
+    const float* q = args.q + smaller(row + i, args.row_end - 1) * args.qkv_stride;
+    for (std::size_t d = 0; d < args.head_dim; ++d) out[d * width + i] = q[d];
   }
 }
 
-// All scores of the kAttentionRows queries from `row`. Edges repeat the last row or key: what
-// they give is never used.
-inline void score_rows(const AttentionF32Args& args, std::size_t row, std::size_t stride) {
-  for (std::size_t key = 0; key < args.tokens; key += kScoreKeys) {
-    const float* k[kScoreKeys];
-    for (std::size_t j = 0; j < kScoreKeys; ++j) {
-      k[j] = args.k + smaller(key + j, args.tokens - 1) * args.qkv_stride;
-    }
-    for (std::size_t i = 0; i < kAttentionRows && row + i < args.row_end; i += kScoreRows) {
-      const float* q[kScoreRows];
-      for (std::size_t n = 0; n < kScoreRows; ++n) {
-        q[n] = args.q + smaller(row + i + n, args.row_end - 1) * args.qkv_stride;
-      }
-      score_tile(q, k, args.head_dim, args.scratch + i * stride + key, stride);
+// scores[j][i] = <q[i], k[j]> for `rows` keys from `key`; raises the queries' maxima.
+template <std::size_t vecs, std::size_t rows = kSumRows>
+inline void score_keys(const AttentionF32Args& args, const float* queries, std::size_t key,
+                       float* scores, Vec (&top)[vecs]) {
+  if constexpr (rows > 1) {
+    if (args.tokens - key < rows) {
+      return score_keys<vecs, rows - 1>(args, queries, key, scores, top);
     }
   }
-}
-
-// Replaces a row of scores by exp(score - max), padding by zeros; returns 1 / their sum.
-inline float exp_row(float* scores, std::size_t tokens, std::size_t stride) {
-  for (std::size_t j = tokens; j < stride; ++j) scores[j] = -__builtin_inff();
-  Vec top = load(scores);
-  for (std::size_t j = Vec::kLanes; j < stride; j += Vec::kLanes) top = max(top, load(scores + j));
-  const Vec shift = broadcast(largest(top));
-  Vec total = zero();
-  for (std::size_t j = 0; j < stride; j += Vec::kLanes) {
-    const Vec p = exp_nonpositive(sub(load(scores + j), shift));
-    store(scores + j, p);
-    total = add(total, p);
-  }
-  return 1.0f / sum(total);
-}
-
-// out[i][dim...] = scale[i] * sum_j p[i][j] v[j][dim...] for `vecs` vectors from `dim`; a partial
-// one has only `rest` lanes.
-template <std::size_t vecs, bool partial>
-inline void weigh_values(const AttentionF32Args& args, std::size_t row, std::size_t dim,
-                         std::size_t rest, const float (&scale)[kAttentionRows],
-                         std::size_t stride) {
-  Vec acc[kAttentionRows][vecs];
+  constexpr std::size_t kWidth = vecs * Vec::kLanes;
+  Vec acc[rows][vecs];
+  fill(acc, zero());
+  add_outer_products({args.k + key * args.qkv_stride, args.qkv_stride, 1}, {queries, kWidth},
+                     args.head_dim, whole_vectors, acc);
 #pragma GCC unroll 16
-  for (std::size_t i = 0; i < kAttentionRows; ++i) {
-#pragma GCC unroll 16
-    for (std::size_t n = 0; n < vecs; ++n) acc[i][n] = zero();
-  }
-  const float* v = args.v + dim;
-  for (std::size_t j = 0; j < args.tokens; ++j, v += args.qkv_stride) {
-    Vec y[vecs];
+  for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 16
     for (std::size_t n = 0; n < vecs; ++n) {
-      y[n] = partial ? load_partial(v, rest) : load(v + n * Vec::kLanes);
-    }
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < kAttentionRows; ++i) {
-      const Vec p = broadcast(args.scratch[i * stride + j]);
-#pragma GCC unroll 16
-      for (std::size_t n = 0; n < vecs; ++n) acc[i][n] = fma(p, y[n], acc[i][n]);
-    }
-  }
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < kAttentionRows; ++i) {
-    if (row + i >= args.row_end) break;
-    float* out = args.out + (row + i) * args.out_stride + dim;
-#pragma GCC unroll 16
-    for (std::size_t n = 0; n < vecs; ++n) {
-      const Vec result = mul(acc[i][n], broadcast(scale[i]));
-      if constexpr (partial) {
-        store_partial(out, result, rest);
-      } else {
-        store(out + n * Vec::kLanes, result);
-      }
+      store(scores + (key + i) * kWidth + n * Vec::kLanes, acc[i][n]);
+      top[n] = max(top[n], acc[i][n]);
     }
   }
 }
 
-inline void attend_rows(const AttentionF32Args& args) {
+// Replaces the scores by exp(score - top); writes 1 / their sums.
+template <std::size_t vecs>
+inline void exp_scores(std::size_t tokens, const Vec (&top)[vecs], float* scores, float* scale) {
+  Vec total[vecs];
+#pragma GCC unroll 16
+  for (std::size_t n = 0; n < vecs; ++n) total[n] = zero();
+  for (std::size_t j = 0; j < tokens; ++j) {
+#pragma GCC unroll 16
+    for (std::size_t n = 0; n < vecs; ++n, scores += Vec::kLanes) {
+      const Vec p = exp_nonpositive(sub(load(scores), top[n]));
+      store(scores, p);
+      total[n] = add(total[n], p);
+    }
+  }
+#pragma GCC unroll 16
+  for (std::size_t n = 0; n < vecs; ++n) {
+    store(scale + n * Vec::kLanes, div(broadcast(1.0f), total[n]));
+  }
+}
+
+// out[i][dim...] = scale[i] * sum_j p[j][i] v[j][dim...] for `rows` queries, `vecs` vectors.
+template <std::size_t rows, std::size_t vecs, typename Part>
+inline void weigh_tile(const AttentionF32Args& args, const float* p, std::size_t width,
+                       const float* scale, std::size_t dim, Part part, float* out) {
+  Vec acc[rows][vecs];
+  fill(acc, zero());
+  add_outer_products({p, 1, width}, {args.v + dim, args.qkv_stride}, args.tokens, part, acc);
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 16
+    for (std::size_t n = 0; n < vecs; ++n) {
+      part.store(out + i * args.out_stride + dim + n * Vec::kLanes,
+                 mul(acc[i][n], broadcast(scale[i])));
+    }
+  }
+}
+
+// All of head_dim, for `rows` queries; fewer, `left`, are other instances.
+template <std::size_t vecs, std::size_t rows = kSumRows>
+inline void weigh_values(const AttentionF32Args& args, const float* p, std::size_t width,
+                         const float* scale, std::size_t left, float* out) {
+  if constexpr (rows > 1) {
+    if (left < rows) return weigh_values<vecs, rows - 1>(args, p, width, scale, left, out);
+  }
   constexpr std::size_t kLanes = Vec::kLanes;
-  const std::size_t stride = attention_f32_score_stride(args.tokens);
-  for (std::size_t row = args.row_begin; row < args.row_end; row += kAttentionRows) {
-    score_rows(args, row, stride);
-    float scale[kAttentionRows] = {};
-    for (std::size_t i = 0; i < kAttentionRows && row + i < args.row_end; ++i) {
-      scale[i] = exp_row(args.scratch + i * stride, args.tokens, stride);
-    }
-    std::size_t dim = 0;
-    for (; dim + 2 * kLanes <= args.head_dim; dim += 2 * kLanes) {
-      weigh_values<2, false>(args, row, dim, 0, scale, stride);
-    }
-    if (dim + kLanes <= args.head_dim) {
-      weigh_values<1, false>(args, row, dim, 0, scale, stride);
-      dim += kLanes;
-    }
-    if (dim < args.head_dim) {
-      weigh_values<1, true>(args, row, dim, args.head_dim - dim, scale, stride);
+  std::size_t dim = 0;
+  for (; dim + vecs * kLanes <= args.head_dim; dim += vecs * kLanes) {
+    weigh_tile<rows, vecs>(args, p, width, scale, dim, whole_vectors, out);
+  }
+  for (; dim + kLanes <= args.head_dim; dim += kLanes) {
+    weigh_tile<rows, 1>(args, p, width, scale, dim, whole_vectors, out);
+  }
+  if (dim < args.head_dim) {
+    weigh_tile<rows, 1>(args, p, width, scale, dim, FirstLanes{args.head_dim - dim}, out);
+  }
+}
+
+// The queries [row, row + count), count <= the width of `query_vecs` vectors.
+template <std::size_t query_vecs, std::size_t value_vecs>
+inline void attend_tile(const AttentionF32Args& args, std::size_t row, std::size_t count) {
+  constexpr std::size_t kWidth = query_vecs * Vec::kLanes;
+  float* queries = args.scratch;
+  float* scores = queries + args.head_dim * kWidth;
+  float* scale = scores + args.tokens * kWidth;
+  transpose_queries<kWidth>(args, row, queries);
+  Vec top[query_vecs];
+#pragma GCC unroll 16
+  for (std::size_t n = 0; n < query_vecs; ++n) top[n] = broadcast(-__builtin_inff());
+  for (std::size_t key = 0; key < args.tokens; key += kSumRows) {
+    score_keys<query_vecs>(args, queries, key, scores, top);
+  }
+  exp_scores<query_vecs>(args.tokens, top, scores, scale);
+  for (std::size_t i = 0; i < count; i += kSumRows) {
+    weigh_values<value_vecs>(args, scores + i, kWidth, scale + i, count - i,
+                             args.out + (row + i) * args.out_stride);
+  }
+}
+
+// The last tile has as few vectors of queries as hold the rest.
+template <std::size_t query_vecs, std::size_t value_vecs>
+inline void attend_rest(const AttentionF32Args& args, std::size_t row) {
+  const std::size_t left = args.row_end - row;
+  if constexpr (query_vecs > 1) {
+    if (left <= (query_vecs - 1) * Vec::kLanes) {
+      return attend_rest<query_vecs - 1, value_vecs>(args, row);
     }
   }
+  attend_tile<query_vecs, value_vecs>(args, row, left);
+}
+
+// How many vectors of queries, and of one row of values, are in registers at once.
+template <std::size_t query_vecs, std::size_t value_vecs>
+inline void attend_rows(const AttentionF32Args& args) {
+  constexpr std::size_t kWidth = query_vecs * Vec::kLanes;
+  static_assert(kWidth <= kAttentionRows);
+  std::size_t row = args.row_begin;
+  for (; row + kWidth <= args.row_end; row += kWidth) {
+    attend_tile<query_vecs, value_vecs>(args, row, kWidth);
+  }
+  if (row < args.row_end) attend_rest<query_vecs, value_vecs>(args, row);
 }
 
 }  // namespace

@@ -4,6 +4,6 @@
 
 namespace devit {
 
-void attention_f32_scalar(const AttentionF32Args& args) { attend_rows(args); }
+void attention_f32_scalar(const AttentionF32Args& args) { attend_rows<4, 4>(args); }
 
 }  // namespace devit

@@ -17,7 +17,7 @@ namespace devit {
 // Needs     row_begin < row_end <= rows; panel_begin < panel_end <= ceil(cols / tile_cols);
 //           depth > 0; out overlaps no input. Nothing outside the shapes is read or written.
 // Accuracy  |error| <= e = (depth + 3) 2^-24 * (|bias| + sum_k |a w| + |old out|) against float64;
-//           with GELU: <= 1.13 e + 2^-24 (16 + y^2 / 2) |GELU(y)| + 1e-36
+//           with GELU: <= 1.13 e + 2^-24 (4 min(|y|, 5.3) + |GELU(y)|) + 2^-148
 //           An element's value does not depend on the portion that computed it.
 // State     none: no allocation, no lock, no global. The caller owns threads and tiling.
 enum class Epilogue { kNone, kGelu, kResidual };

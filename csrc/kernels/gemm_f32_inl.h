@@ -2,6 +2,7 @@
 
 #include "kernels/gemm_f32.h"
 #include "kernels/math_f32_inl.h"
+#include "kernels/outer_products_f32_inl.h"
 
 // Include simd_<isa>.h first, in a block of its own.
 //
@@ -23,17 +24,7 @@ struct BroadcastTile {
   template <std::size_t rows>
   static inline void multiply(const float* a, std::size_t a_stride, const float* weights,
                               std::size_t depth, Vec (&acc)[rows][kVecs]) {
-    for (std::size_t k = 0; k < depth; ++k, weights += kCols) {
-      Vec w[kVecs];
-#pragma GCC unroll 16
-      for (std::size_t j = 0; j < kVecs; ++j) w[j] = load(weights + j * Vec::kLanes);
-#pragma GCC unroll 16
-      for (std::size_t i = 0; i < rows; ++i) {
-        const Vec x = broadcast(a[i * a_stride + k]);
-#pragma GCC unroll 16
-        for (std::size_t j = 0; j < kVecs; ++j) acc[i][j] = fma(x, w[j], acc[i][j]);
-      }
-    }
+    add_outer_products({a, a_stride, 1}, {weights, kCols}, depth, whole_vectors, acc);
   }
 };
 
@@ -69,15 +60,36 @@ inline void compute_tile(const GemmF32Args& args, std::size_t row, std::size_t p
   const std::size_t col = panel * Tile::kCols;
   const std::size_t cols = args.cols - col;  // may exceed the tile
   float* out = args.out + row * args.out_stride + col;
+  if (cols >= Tile::kCols && args.epilogue != Epilogue::kGelu) {
+    const bool residual = args.epilogue == Epilogue::kResidual;
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < rows; ++i, out += args.out_stride) {
+#pragma GCC unroll 16
+      for (std::size_t j = 0; j < Tile::kVecs; ++j) {
+        float* to = out + j * Vec::kLanes;
+        store(to, residual ? add(acc[i][j], load(to)) : acc[i][j]);
+      }
+    }
+    return;
+  }
   float results[rows][Tile::kCols];  // leaves the registers, so that the epilogue can be a loop
 #pragma GCC unroll 16
   for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 16
     for (std::size_t j = 0; j < Tile::kVecs; ++j) store(results[i] + j * Vec::kLanes, acc[i][j]);
   }
-  for (std::size_t i = 0; i < rows; ++i) {
+  if (cols >= Tile::kCols) {
+    for (std::size_t i = 0; i < rows; ++i, out += args.out_stride) {
+#pragma GCC unroll 16
+      for (std::size_t j = 0; j < Tile::kVecs; ++j) {
+        store(out + j * Vec::kLanes, gelu(load(results[i] + j * Vec::kLanes)));
+      }
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < rows; ++i, out += args.out_stride) {
     for (std::size_t j = 0; j < Tile::kCols && j < cols; j += Vec::kLanes) {
-      store_result(out + i * args.out_stride + j, load(results[i] + j), cols - j, args.epilogue);
+      store_result(out + j, load(results[i] + j), cols - j, args.epilogue);
     }
   }
 }

@@ -46,7 +46,9 @@ inline Vec sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
 inline Vec mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline Vec div(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
 inline Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+// b if either is NaN.
 inline Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 
 // a * b + c
 inline Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
@@ -57,33 +59,10 @@ inline float sum(Vec a) {
   return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
-inline float largest(Vec a) {
-  __m128 half = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
-  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-  return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
-}
-
-// p[0..3] = the sums of a, b, c and d.
-inline void store_sums(float* p, Vec a, Vec b, Vec c, Vec d) {
-  const __m256 ab = _mm256_hadd_ps(a.v, b.v);
-  const __m256 cd = _mm256_hadd_ps(c.v, d.v);
-  const __m256 abcd = _mm256_hadd_ps(ab, cd);
-  _mm_storeu_ps(p, _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1)));
-}
-
-inline Vec round(Vec a) {
-  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
-
-// a * 2^n for whole n in [-126, 127]; a smaller n gives any finite value.
-inline Vec scale_by_power_of_two(Vec a, Vec n) {
-  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
-  return {_mm256_mul_ps(a.v, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)))};
-}
-
-// x < limit ? 0 : a, lane by lane; NaN is not less.
-inline Vec zero_where_less(Vec a, Vec x, Vec limit) {
-  return {_mm256_andnot_ps(_mm256_cmp_ps(x.v, limit.v, _CMP_LT_OQ), a.v)};
+// a * 2^n for a normal result; `shifted` is n + 1.5 * 2^23, whose last bits are those of n.
+inline Vec scale_by_power_of_two(Vec a, Vec shifted) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted.v), 23);
+  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), exponent))};
 }
 
 }  // namespace

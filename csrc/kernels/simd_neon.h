@@ -40,6 +40,7 @@ inline Vec mul(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
 inline Vec div(Vec a, Vec b) { return {vdivq_f32(a.v, b.v)}; }
 inline Vec abs(Vec a) { return {vabsq_f32(a.v)}; }
 inline Vec max(Vec a, Vec b) { return {vmaxq_f32(a.v, b.v)}; }
+inline Vec min(Vec a, Vec b) { return {vminq_f32(a.v, b.v)}; }
 inline Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 
 inline float sum(Vec a) { return vaddvq_f32(a.v); }
@@ -49,16 +50,9 @@ inline void store_sums(float* p, Vec a, Vec b, Vec c, Vec d) {
   vst1q_f32(p, vpaddq_f32(vpaddq_f32(a.v, b.v), vpaddq_f32(c.v, d.v)));
 }
 
-inline Vec round(Vec a) { return {vrndnq_f32(a.v)}; }
-
-inline Vec scale_by_power_of_two(Vec a, Vec n) {
-  const int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n.v), vdupq_n_s32(127));
-  return {vmulq_f32(a.v, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)))};
-}
-
-inline Vec zero_where_less(Vec a, Vec x, Vec limit) {
-  const uint32x4_t keep = vmvnq_u32(vcltq_f32(x.v, limit.v));
-  return {vreinterpretq_f32_u32(vandq_u32(keep, vreinterpretq_u32_f32(a.v)))};
+inline Vec scale_by_power_of_two(Vec a, Vec shifted) {
+  const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(shifted.v), 23);
+  return {vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(a.v), exponent))};
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ inline Vec mul(Vec a, Vec b) { return {a.v * b.v}; }
 inline Vec div(Vec a, Vec b) { return {a.v / b.v}; }
 inline Vec abs(Vec a) { return {__builtin_fabsf(a.v)}; }
 inline Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
+inline Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
 
 inline Vec fma(Vec a, Vec b, Vec c) {
 #if defined(__FP_FAST_FMAF)
@@ -37,27 +38,11 @@ inline Vec fma(Vec a, Vec b, Vec c) {
 }
 
 inline float sum(Vec a) { return a.v; }
-inline float largest(Vec a) { return a.v; }
 
-inline void store_sums(float* p, Vec a, Vec b, Vec c, Vec d) {
-  p[0] = a.v;
-  p[1] = b.v;
-  p[2] = c.v;
-  p[3] = d.v;
+inline Vec scale_by_power_of_two(Vec a, Vec shifted) {
+  const std::uint32_t exponent = __builtin_bit_cast(std::uint32_t, shifted.v) << 23;
+  return {__builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, a.v) + exponent)};
 }
-
-inline Vec round(Vec a) {
-  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it drops the fraction
-  return {(a.v + kShift) - kShift};
-}
-
-inline Vec scale_by_power_of_two(Vec a, Vec n) {
-  const std::int32_t exponent = n.v >= -126.0f ? static_cast<std::int32_t>(n.v) : -127;
-  const std::uint32_t bits = static_cast<std::uint32_t>(exponent + 127) << 23;
-  return {a.v * __builtin_bit_cast(float, bits)};
-}
-
-inline Vec zero_where_less(Vec a, Vec x, Vec limit) { return {x.v < limit.v ? 0.0f : a.v}; }
 
 }  // namespace
 }  // namespace devit

@@ -5,7 +5,7 @@
 namespace devit {
 namespace {
 
-constexpr std::size_t kQueriesPerTask = 4 * kAttentionRows;
+constexpr std::size_t kQueriesPerTask = 2 * kAttentionRows;
 
 // narrow = attention of the first `rows` queries in wide.
 void run_attention(const Executor& executor, const SubVitShape& shape, std::size_t heads,

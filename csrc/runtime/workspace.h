@@ -35,7 +35,10 @@ struct Workspace {
     const std::size_t tokens = shape.tokens();
     std::size_t narrow_size = tokens * std::max(shape.embed_dim, inner);
     std::size_t wide_size = tokens * std::max(3 * inner, mlp_dim);
-    std::size_t needed = std::max(attention_f32_scratch(tokens), kPatchRows * shape.patch_dim());
+    // A CCT's pooling is attention too, of one head as wide as the stream.
+    const std::size_t head_dim = std::max(shape.head_dim, shape.embed_dim);
+    std::size_t needed =
+        std::max(attention_f32_scratch(tokens, head_dim), kPatchRows * shape.patch_dim());
     for (const auto& [layer, kernel_rows] : weights.tokenizer) {
       const std::size_t channels = layer.conv.channels;
       narrow_size = std::max(narrow_size, layer.pooled() * layer.pooled() * channels);

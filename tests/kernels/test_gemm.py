@@ -15,7 +15,7 @@ Epilogue = Literal["none", "gelu", "residual"]
 
 
 def gelu_bound(y: F64) -> F64:
-    out: F64 = UNIT * (16 + y**2 / 2) * np.abs(gelu(y)) + 1e-36
+    out: F64 = UNIT * (4 * np.minimum(np.abs(y), 5.3) + np.abs(gelu(y))) + 2.0**-148
     return out
 
 
