@@ -10,18 +10,16 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from devit_iot import spec as shapes
 from devit_iot.errors import BundleError, SpecError
 from devit_iot.signature import SIGNATURE, SIGNATURE_BYTES, verify
 from devit_iot.spec import FusionSpec, SubVitSpec, TensorSpec
 from devit_iot.storage import Array, Storage, pack, stored, unpack
+from devit_iot.tensor_file import TensorFile, write_tensors
 from devit_iot.text import is_plain
 
 FORMAT = "devit-bundle"
@@ -32,7 +30,6 @@ MAX_CLASSES = 65535
 MAX_NAME_LENGTH = 256
 _MAX_MANIFEST_BYTES = 16 * 2**20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SAFETENSORS_DTYPE = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,32 +101,24 @@ class Tensors(Mapping[str, Array]):
     ) -> None:
         self.storage = storage
         self._specs = {tensor.name: tensor for tensor in expected}
-        try:
-            self._file = cast("Any", safe_open(path, framework="np"))  # its methods are untyped
-            held = [held for tensor in self._specs.values() for held in stored(tensor, storage)]
-            missing = {tensor.name for tensor in held} - set(self._file.keys())
-            if missing:
-                raise BundleError(f"{path} lacks tensor '{min(missing)}'; export the bundle again")
-            for tensor in held:
-                self._check(path, tensor)
-        except (SafetensorError, OSError) as error:
-            raise BundleError(f"{path} is not a safetensors file: {error}") from error
-
-    def _check(self, path: Path, tensor: TensorSpec) -> None:
-        piece = self._file.get_slice(tensor.name)
-        found = (piece.get_dtype(), tuple(piece.get_shape()))
-        wanted = (_SAFETENSORS_DTYPE[tensor.dtype], tensor.shape)
-        if found != wanted:
-            raise BundleError(f"{path}: tensor '{tensor.name}' is {found}, expected {wanted}")
+        self._file = TensorFile(path)
+        held = [held for tensor in self._specs.values() for held in stored(tensor, storage)]
+        missing = {tensor.name for tensor in held} - set(self._file.specs)
+        if missing:
+            raise BundleError(f"{path} lacks tensor '{min(missing)}'; export the bundle again")
+        for tensor in held:
+            found = self._file.specs[tensor.name]
+            if found != tensor:
+                raise BundleError(f"{path}: tensor '{tensor.name}' is {found}, expected {tensor}")
 
     def __getitem__(self, name: str) -> Array:
         tensor = self._specs[name]  # a KeyError for a name that the spec does not have
-        return unpack(tensor, self._file.get_tensor, self.storage)
+        return unpack(tensor, self._file.read, self.storage)
 
     def packed(self, name: str) -> dict[str, Array]:
         """What the file holds for one tensor: the arrays of :func:`devit_iot.storage.stored`."""
         held = stored(self._specs[name], self.storage)
-        return {tensor.name: self._file.get_tensor(tensor.name) for tensor in held}
+        return {tensor.name: self._file.read(tensor.name) for tensor in held}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)
@@ -354,9 +343,8 @@ def _write_tensors(
                 f"tensor '{tensor.name}' is not rounded to {storage}, so the golden feature was "
                 "not made with it; use as_stored()"
             )
-        arrays |= {name: np.ascontiguousarray(piece) for name, piece in packed.items()}
-    save_file(arrays, path)
-    path.chmod(0o644)  # the library makes it private, a service runs as its own user
+        arrays |= packed
+    write_tensors(path, arrays)
     return file_entry(path)
 
 

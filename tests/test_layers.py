@@ -21,6 +21,7 @@ LAYERS = (
     {"services", "bench"},
     {"engine", "transport", "decompose", "fleet"},
     {"bundle"},
+    {"tensor_file"},
     {"storage"},
     {"_core"},
     {"access", "config"},
@@ -57,7 +58,7 @@ CONFINED = {
     "kornia": ("decompose/augment.py",),
     "matplotlib": ("decompose/figures", "bench/picture.py"),
     "rich": ("decompose/", "cli/"),
-    "safetensors": ("bundle.py", "decompose/"),
+    "safetensors": ("decompose/",),
     "devit_iot._core": (
         "engine/native.py",
         "engine/image.py",
