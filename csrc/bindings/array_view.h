@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <stdexcept>
 #include <string>
 
 #include "base/check.h"
@@ -33,7 +34,8 @@ inline std::string shape_text(const py::array& array) {
   return shape_text(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()));
 }
 
-// Throws std::invalid_argument (ValueError) unless `array` has exactly this shape.
+// Throws std::invalid_argument (ValueError) unless `array` has exactly this shape. Allocates for
+// the message only: the engine asks for each image.
 template <typename Sizes>
 void require_shape(const std::string& name, const py::array& array, const Sizes& wanted) {
   bool same = static_cast<std::size_t>(array.ndim()) == wanted.size();
@@ -41,7 +43,9 @@ void require_shape(const std::string& name, const py::array& array, const Sizes&
   for (auto size = wanted.begin(); same && size != wanted.end(); ++size) {
     same = dim(array, axis++) == *size;
   }
-  require(same, name + " must have shape " + shape_text(wanted) + ", got " + shape_text(array));
+  if (same) return;
+  throw std::invalid_argument(name + " must have shape " + shape_text(wanted) + ", got " +
+                              shape_text(array));
 }
 
 inline void require_shape(const std::string& name, const py::array& array,

@@ -125,8 +125,8 @@ Args:
 
 Raises:
     TypeError: a tensor has another dtype or layout.
-    ValueError: a shape is wrong or impossible, a scale is not positive, int8 cannot hold rows so
-        long, or ``isa`` does not run here.
+    ValueError: a shape is wrong or impossible, a tensor holds NaN or infinity, a scale is not
+        positive, int8 cannot hold rows so long, or ``isa`` does not run here.
 )doc")
       .def("features", &features, "image"_a.noconvert(), "out"_a.noconvert(), R"doc(
 Write the feature of ``image`` into ``out``; the GIL is released meanwhile.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "base/check.h"
@@ -12,11 +14,33 @@ namespace {
 
 using Shape = std::span<const std::size_t>;
 
+std::size_t count(Shape shape) {
+  std::size_t product = 1;
+  for (const std::size_t side : shape) product *= side;
+  return product;
+}
+
+bool all_finite(const float* values, std::size_t size) {
+  constexpr std::uint32_t kExponent = 0x7f800000;
+  bool finite = true;  // without a branch, so that the compiler uses vectors
+  for (std::size_t i = 0; i < size; ++i) {
+    finite &= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) != kExponent;
+  }
+  return finite;
+}
+
+void read_finite(TensorSource& source, const std::string& name, Shape shape,
+                 const std::function<void(const float*)>& use) {
+  source.read(name, shape, [&](const float* values) {
+    require(all_finite(values, count(shape)), "tensor '" + name + "' holds NaN or infinity");
+    use(values);
+  });
+}
+
 AlignedBuffer<float> load_values(const std::string& name, Shape shape, TensorSource& source) {
-  std::size_t size = 1;
-  for (const std::size_t side : shape) size *= side;
-  AlignedBuffer<float> values(size);
-  source.read(name, shape, [&](const float* tensor) { std::copy_n(tensor, size, values.data()); });
+  AlignedBuffer<float> values(count(shape));
+  read_finite(source, name, shape,
+              [&](const float* tensor) { std::copy_n(tensor, values.size(), values.data()); });
   return values;
 }
 
@@ -54,7 +78,8 @@ struct Packer {
     PackedLinear linear;
     const std::array shape{cols, depth};
     if (dtype == Dtype::kFloat32) {
-      source.read(name, shape, [&](const float* weight) { linear = pack(weight, cols, depth); });
+      read_finite(source, name, shape,
+                  [&](const float* weight) { linear = pack(weight, cols, depth); });
     } else {
       source.read_int8(name, shape, [&](const std::int8_t* weight, const float* scale) {
         check_int8(name, scale, cols, depth);
@@ -67,7 +92,7 @@ struct Packer {
   PackedLinear load_linear(const std::string& name, std::size_t cols, std::size_t depth,
                            Dtype dtype) const {
     PackedLinear linear = load_weight(name + ".weight", cols, depth, dtype);
-    source.read(name + ".bias", std::array{cols}, [&](const float* bias) {
+    read_finite(source, name + ".bias", std::array{cols}, [&](const float* bias) {
       if (linear.is_int8()) {
         pack_gemm_i8_bias(bias, depth, cols, kernels.gemm_i8, linear.panels_i8.data());
       } else {
@@ -108,7 +133,7 @@ std::vector<KernelRows> Packer::load_convolution(const std::string& name, const 
   const std::array shape{cols, kernel, kernel, layer.in_channels};
   std::vector<KernelRows> groups;
   if (dtype == Dtype::kFloat32) {
-    source.read(name, shape, [&](const float* weight) {
+    read_finite(source, name, shape, [&](const float* weight) {
       slice_kernels(weight, layer, [&](auto begin, auto end, const float* slice, auto depth) {
         groups.push_back({begin, end, pack(slice, cols, depth)});
       });

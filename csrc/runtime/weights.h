@@ -78,8 +78,8 @@ struct Weights {
 };
 
 // Reads and packs every tensor, in the order of devit_iot/spec.py, one at a time.
-// Throws std::invalid_argument if int8 cannot hold a layer (kMaxGemmI8Depth), or if a scale is not
-// positive and finite.
+// Throws std::invalid_argument if a number is NaN or infinite, if int8 cannot hold a layer
+// (kMaxGemmI8Depth), or if a scale is not positive and finite.
 Weights load_weights(const SubVitShape& shape, const KernelTable& kernels, Dtype dtype,
                      TensorSource& source);
 

@@ -225,6 +225,17 @@ def test_a_wrong_tensor_is_named(spec: SubVitSpec, name: str) -> None:
         build(spec, weights)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@BOTH
+def test_a_tensor_that_is_not_finite_is_named(spec: SubVitSpec, bad: float) -> None:
+    weights = random_tensors(spec, 0)
+    for name, good in weights.items():
+        damaged = good.copy()
+        damaged.flat[-1] = bad
+        with pytest.raises(ValueError, match=f"tensor '{name}' holds NaN or infinity"):
+            build(spec, weights | {name: damaged})
+
+
 def test_wrong_images_and_outputs_are_refused() -> None:
     model = build(UNEVEN, random_tensors(UNEVEN, 0))
     image = random_image(UNEVEN, 0)
