@@ -43,13 +43,24 @@ inline __m256i rounded(const Sums& sums) {
   return _mm256_srai_epi32(_mm256_add_epi32(whole, half), kResizeWeightBits);
 }
 
-// Two pixels of four bytes at `first` and two at `second` -> their bytes in pairs, 16 bits each.
-inline __m256i pixel_pairs(__m128i first, __m128i second) {
+// Two pixels of the upper and two of the lower row -> their bytes in pairs, 16 bits each. kFirst is
+// the first of them among four.
+template <char kFirst>
+inline __m256i pixel_pairs(__m256i rows) {
+  constexpr char k = 4 * kFirst;
   constexpr char kNone = -1;
-  const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-      0, kNone, 4, kNone, 1, kNone, 5, kNone, 2, kNone, 6, kNone, 3, kNone, 7, kNone));
-  return _mm256_shuffle_epi8(_mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1),
-                             order);
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(k, kNone, k + 4, kNone, k + 1, kNone, k + 5, kNone, k + 2, kNone, k + 6, kNone,
+                    k + 3, kNone, k + 7, kNone));
+  return _mm256_shuffle_epi8(rows, order);
+}
+
+inline __m256i both(__m128i upper, __m128i lower) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(upper), lower, 1);
+}
+
+inline __m128i sixteen_bytes(const std::uint8_t* in) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
 }
 
 inline __m128i two_pixels(const std::uint8_t* in) {
@@ -82,23 +93,33 @@ inline void column_of_four_rows(const ResizeColumnsArgs& args, const std::uint8_
   std::size_t byte = 4 * args.filter.begin[col];
   Sums top, bottom;
   std::size_t tap = 0;
+  for (; tap + 4 <= count; tap += 4, byte += 16) {
+    const __m256i upper = both(sixteen_bytes(row[0] + byte), sixteen_bytes(row[1] + byte));
+    const __m256i lower = both(sixteen_bytes(row[2] + byte), sixteen_bytes(row[3] + byte));
+    const WeightPair first = weight_pair(args.filter, at + tap);
+    accumulate(top, pixel_pairs<0>(upper), first);
+    accumulate(bottom, pixel_pairs<0>(lower), first);
+    const WeightPair second = weight_pair(args.filter, at + tap + 2);
+    accumulate(top, pixel_pairs<2>(upper), second);
+    accumulate(bottom, pixel_pairs<2>(lower), second);
+  }
   for (; tap + 2 <= count; tap += 2, byte += 8) {
+    const __m256i upper = both(two_pixels(row[0] + byte), two_pixels(row[1] + byte));
+    const __m256i lower = both(two_pixels(row[2] + byte), two_pixels(row[3] + byte));
     const WeightPair weights = weight_pair(args.filter, at + tap);
-    accumulate(top, pixel_pairs(two_pixels(row[0] + byte), two_pixels(row[1] + byte)), weights);
-    accumulate(bottom, pixel_pairs(two_pixels(row[2] + byte), two_pixels(row[3] + byte)), weights);
+    accumulate(top, pixel_pairs<0>(upper), weights);
+    accumulate(bottom, pixel_pairs<0>(lower), weights);
   }
   if (tap < count) {
+    const __m256i upper = both(one_pixel(row[0] + byte), one_pixel(row[1] + byte));
+    const __m256i lower = both(one_pixel(row[2] + byte), one_pixel(row[3] + byte));
     const WeightPair weights = weight_pair(args.filter, at + tap);
-    accumulate(top, pixel_pairs(one_pixel(row[0] + byte), one_pixel(row[1] + byte)), weights);
-    accumulate(bottom, pixel_pairs(one_pixel(row[2] + byte), one_pixel(row[3] + byte)), weights);
+    accumulate(top, pixel_pairs<0>(upper), weights);
+    accumulate(bottom, pixel_pairs<0>(lower), weights);
   }
   std::uint8_t* pixel = out + 3 * col;
   store_column(top, pixel, pixel + args.out_stride);
   store_column(bottom, pixel + 2 * args.out_stride, pixel + 3 * args.out_stride);
-}
-
-inline __m128i sixteen_bytes(const std::uint8_t* in) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
 }
 
 // Sixteen bytes of one output row.
