@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cases import random_array, random_image, random_tensors
 from devit_iot import spec as shapes
+from devit_iot.bench.models import random_array, random_image, random_tensors
 from devit_iot.bundle import PartData, write_bundle
 from devit_iot.decompose.reference import with_golden
 from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec
