@@ -23,7 +23,7 @@ def main() -> None:
     marker.start_counting()
     opened.run()
     marker.stop_counting()
-    print(opened.detail)
+    print(f"chose: {opened.detail}")  # after whatever the engine had to say
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def count(emulator: Emulator, run: Run, job: Job, folder: Path) -> tuple[str, di
         PYTHONPATH=emulator.path, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
     )  # fmt: skip
     kinds: dict[str, int] = json.loads(counts.read_text())
-    return said.strip().rpartition("\n")[2], kinds
+    return said.rpartition("chose: ")[2].strip(), kinds
 
 
 def count_engines(emulator: Emulator, run: Run, engines: Sequence[str]) -> None:
@@ -132,7 +132,7 @@ def count_engines(emulator: Emulator, run: Run, engines: Sequence[str]) -> None:
             job = Job(engine, model, str(folder / "pixels.npy"), threads=1, dtype=run.dtype)
             detail, kinds = count(emulator, run, job, folder)
             cells = " | ".join(f"{kinds[kind] / 1e6:.1f}" for kind in KINDS)
-            click.echo(f"| {name} | {engine} ({detail}) | {cells} |")
+            click.echo(f"| {name} | {engine} {detail} | {cells} |")
     click.echo(f"| {name} | multiply-accumulates / 4 | | {macs(spec) / 4e6:.1f} |{' |' * 5}")
 
 
