@@ -8,13 +8,14 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test chaos sanitize lint format types build clean
+.PHONY: help demo test chaos sanitize wheels lint format types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
 	@echo "make test [ARGS='-k mqtt']                    build and run every test"
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
+	@echo "make wheels                                   a wheel for x86-64 and one for 64-bit Arm, in dist/"
 	@echo "make lint | format | types | build            what CI runs before the tests"
 	@echo "make clean                                    remove what the build made"
 
@@ -34,6 +35,11 @@ sanitize: build/.dev
 	@scripts/need g++:g++
 	$(BIN)/python scripts/sanitize.py address
 	$(BIN)/python scripts/sanitize.py thread
+
+wheels: build/.dev
+	@scripts/need g++:g++ aarch64-linux-gnu-g++:g++-aarch64-linux-gnu
+	$(PIP) install -q -e '.[wheels]'
+	$(BIN)/python scripts/wheels.py
 
 lint: build/.dev
 	$(BIN)/ruff check
