@@ -77,7 +77,7 @@ def test_engines_agree(images: Path) -> None:
     file = min(images.rglob("*.png"))
     outputs = [
         json.loads(command("devit", "classify", DEMO / "bundle", file, *options, "--json").stdout)
-        for options in (["--engine", "native"], ["--engine", "torch"])
+        for options in (["--engine", "native", "--dtype", "float32"], ["--engine", "torch"])
     ]
     assert outputs[0]["label"] == outputs[1]["label"]
     assert outputs[0]["confidence"] == pytest.approx(outputs[1]["confidence"], abs=1e-5)
