@@ -70,6 +70,15 @@ def image_file(seed: int, *, kind: str = "PNG", size: tuple[int, int] = (20, 16)
     return buffer.getvalue()
 
 
+def image_folder(path: Path, count: int) -> Path:
+    """``count`` images in class folders under ``path``, the classes in turn."""
+    for index in range(count):
+        file = path / CLASSES[index % len(CLASSES)] / f"{index:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(image_file(index))
+    return path
+
+
 def huge_jpeg() -> bytes:
     """A small JPEG whose header claims 13000 x 13000 pixels."""
     file = bytearray(image_file(0, kind="JPEG"))

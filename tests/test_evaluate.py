@@ -15,7 +15,7 @@ from devit_iot.decompose.evaluate import Fused, calibration_error
 from devit_iot.errors import DataError
 from devit_iot.services.local import LocalFleet
 from devit_iot.spec import macs
-from tests.fleets import CLASSES, image_file, make_bundle
+from tests.fleets import CLASSES, image_folder, make_bundle
 
 IMAGES = 20
 
@@ -27,11 +27,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    for index in range(IMAGES):
-        file = tmp_path / "photos" / CLASSES[index % len(CLASSES)] / f"{index:02d}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(image_file(index))
-    return tmp_path / "photos"
+    return image_folder(tmp_path / "photos", IMAGES)
 
 
 def run(bundle: Bundle, data: Path, *options: str) -> Result:

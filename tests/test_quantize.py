@@ -16,7 +16,7 @@ from devit_iot.errors import BundleError
 from devit_iot.services.local import LocalFleet
 from devit_iot.spec import tensors
 from devit_iot.storage import Storage, as_stored
-from tests.fleets import CLASSES, image_file, make_bundle
+from tests.fleets import CLASSES, image_folder, make_bundle
 
 STORAGES = pytest.mark.parametrize("storage", ["int8", "float16", "float32"])
 IMAGES = 20
@@ -29,11 +29,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    for index in range(IMAGES):
-        file = tmp_path / "photos" / CLASSES[index % len(CLASSES)] / f"{index:02d}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(image_file(index))
-    return tmp_path / "photos"
+    return image_folder(tmp_path / "photos", IMAGES)
 
 
 def run(source: Bundle, output: Path, *options: str) -> Result:
