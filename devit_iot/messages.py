@@ -278,6 +278,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         unfinished: images of ``every`` whose feature the broker does not have yet.
         redelivered: images of ``every`` that came again while they were unfinished.
         deferred: images of ``every`` left with the broker for want of memory; they come again.
+        temperature_c: of the board's chip, degrees Celsius; None where it has no sensor.
+        throttled: whether heat or a weak power supply slows the board down; None: it cannot say.
     """
 
     node: str
@@ -295,6 +297,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     unfinished: int = 0
     redelivered: int = 0
     deferred: int = 0
+    temperature_c: float | None = None
+    throttled: bool | None = None
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from devit_iot.messages import AggregatorStatus, NodeStatus
 from devit_iot.services import aggregator, node
 from devit_iot.services.aggregator import Aggregator
 from devit_iot.services.node import Node
+from devit_iot.services.sensors import Sensors
 from devit_iot.spec import tensors
 from devit_iot.storage import is_matrix
 from devit_iot.topics import Topics
@@ -77,6 +78,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         _transport(config, environment, client_id, will, session),
         topics=topics,
         config=config,
+        sensors=Sensors(),
         die=partial(os._exit, EXIT_HUNG),
     )
 

@@ -17,6 +17,7 @@ from devit_iot.messages import Feature, NodeStatus, Timing
 from devit_iot.services.mailbox import Mailbox
 from devit_iot.services.promises import Promises
 from devit_iot.services.rate import RateLimit
+from devit_iot.services.sensors import Sensors
 from devit_iot.services.status import INTERVAL_S, StatusReporter
 from devit_iot.services.tally import Drops, Recent, Tally
 from devit_iot.services.watchdog import Watchdog
@@ -59,6 +60,7 @@ class Node:
         spec: the part's shape.
         engine: proven on the golden image.
         transport: not started yet; its will says that this node is offline.
+        sensors: of the board.
         die: ends the process when an inference hangs; may be called on any thread.
     """
 
@@ -71,6 +73,7 @@ class Node:
         *,
         topics: Topics,
         config: Config,
+        sensors: Sensors,
         die: Callable[[], None],
     ) -> None:
         self._identity = identity
@@ -95,6 +98,7 @@ class Node:
         self._compute_ms = Recent()
         self._failure: BrokerError | None = None
         self._serving: Frame | None = None
+        self._sensors = sensors
         self._die = die
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
         self._reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
@@ -272,6 +276,7 @@ class Node:
         self._die()
 
     def _status(self, state: messages.State, age_s: float) -> NodeStatus:
+        felt = self._sensors.read()
         return msgspec.structs.replace(
             self._identity,
             state=state,
@@ -288,6 +293,8 @@ class Node:
             unfinished=len(self._promises),
             redelivered=self._tally["redelivered"],
             deferred=self._tally["deferred"],
+            temperature_c=felt.temperature_c,
+            throttled=felt.throttled,
             problem=self._reporter.problem,
         )
 

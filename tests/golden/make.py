@@ -97,17 +97,19 @@ NODE_STATUS_2 = msgspec.structs.replace(
     redelivered=5,
     deferred=6,
 )
+NODE_STATUS_3 = msgspec.structs.replace(NODE_STATUS_2, temperature_c=61.5, throttled=False)
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
 )
 EARLIER: dict[str, NodeStatus | AggregatorStatus] = {
     "node_status.json": NODE_STATUS,
+    "node_status_2.json": NODE_STATUS_2,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
 MESSAGES: dict[str, Feature | Label | NodeStatus | AggregatorStatus] = {
     "feature.bin": FEATURE,
     "label.json": LABEL,
-    "node_status_2.json": NODE_STATUS_2,
+    "node_status_3.json": NODE_STATUS_3,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 

@@ -14,6 +14,7 @@ from devit_iot.engine.fusion import Fusion
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
 from devit_iot.services.aggregator import Aggregator
 from devit_iot.services.node import Node
+from devit_iot.services.sensors import Sensors
 from devit_iot.topics import Topics
 from devit_iot.transport.base import Will
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
@@ -55,6 +56,7 @@ def make_node(
     images: Sequence[ImagesConfig] = IMAGES,
     die: Callable[[], None] = lambda: None,
     transport: MemoryTransport | None = None,
+    sensors: Sensors | None = None,
 ) -> Node:
     name = name or f"node-{part}"
     identity = NodeStatus(
@@ -72,6 +74,7 @@ def make_node(
         transport or MemoryTransport(broker, will=will),
         topics=TOPICS,
         config=Config(images=tuple(images), node=config or NodeConfig()),
+        sensors=sensors or Sensors(),
         die=die,
     )
 
