@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from devit_iot.cli.common import one_line_errors
+from devit_iot.decompose.stages import STAGES
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ConfigError, DevitError
 from devit_iot.spec import macs as count_macs
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from devit_iot.decompose.recipe import Recipe
 
 TRAIN_EXTRA = ("accelerate", "kornia", "matplotlib", "rich", "scipy", "sklearn", "torch")
-STAGES = {
-    "partition": "Train the teacher, group the classes, and fine-tune a teacher for every part.",
-    "shrink": "Go on: rank, search a policy, and cut every part's student.",
-    "distill": "Go on: teach every student its own classes.",
-    "ensemble": "Go on: train all parts and their fusion together.",
-    "run": "All stages; then write the bundle and the report.",
-}
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 
 

@@ -15,7 +15,8 @@ from devit_iot.decompose.images import read_images
 from devit_iot.decompose.progress import show_progress
 from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.report import write_report
-from devit_iot.decompose.run import LAST_STAGE, claim, train
+from devit_iot.decompose.run import claim, train
+from devit_iot.decompose.stages import REPORT_STAGE
 
 
 class Launch(NamedTuple):
@@ -61,7 +62,7 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path:
         run = Context(recipe, how.base, shared, own, images, accelerator, progress)
         claim(run)
         trained = train(run, stage)
-        if trained is None or stage != LAST_STAGE or not accelerator.is_main_process:
+        if trained is None or stage != REPORT_STAGE or not accelerator.is_main_process:
             return own.path
         provenance = {"command": how.command, "torch": str(torch.__version__)}
         results = finish(run, trained, test, provenance)

@@ -13,12 +13,10 @@ from devit_iot.decompose.fold import F64
 from devit_iot.decompose.models import Classifier, SubVit
 from devit_iot.decompose.partition import Groups, partition, partition_by_similarity
 from devit_iot.decompose.shrink import shrink_part
+from devit_iot.decompose.stages import reaches
 from devit_iot.decompose.subtask import sub_tasks
 from devit_iot.decompose.teach import restrict, train_part_teacher, train_teacher, train_template
 
-STAGES = ("partition", "shrink", "distill", "ensemble", "run")
-LAST_STAGE = STAGES[-1]
-"""It trains nothing, but measures and writes what the others trained."""
 _PARTITION = "partition"
 
 
@@ -63,19 +61,18 @@ def train(run: Context, until: str = "ensemble") -> Trained | None:
     """
     teacher = train_teacher(run)
     groups = choose_groups(run, teacher)
-    last = STAGES.index(until)
-    template = train_template(run, teacher) if last >= STAGES.index("shrink") else teacher
+    template = train_template(run, teacher) if reaches(until, "shrink") else teacher
     parts = []
     for task in sub_tasks(groups, run.recipe.distill.others):
         part_teacher = train_part_teacher(run, task, teacher)
-        if last < STAGES.index("shrink"):
+        if not reaches(until, "shrink"):
             continue
         source = part_teacher if template is teacher else restrict(template, task.scope)
         student = shrink_part(run, task, source)
-        if last < STAGES.index("distill"):
+        if not reaches(until, "distill"):
             continue
         parts.append(distill_part(run, task, student, part_teacher))
-    if last < STAGES.index("ensemble"):
+    if not reaches(until, "ensemble"):
         return None
     fleet = train_ensemble(run, parts, teacher)
     return Trained(teacher, groups, tuple(part.vit for part in parts), fleet)
