@@ -26,6 +26,9 @@ _MAX_KEEPALIVE_S = 65535  # MQTT's
 _MAX_SESSION_S = 2**32 - 1  # which means for ever, and the memory for it is bounded
 
 
+Delivery = Literal["latest", "every"]
+
+
 class BrokerConfig(msgspec.Struct, frozen=True):
     """``[broker]``: how to reach the MQTT broker.
 
@@ -70,7 +73,7 @@ class ImagesConfig(msgspec.Struct, frozen=True):
 
     topic: str
     retained: bool = False
-    delivery: Literal["latest", "every"] = "latest"
+    delivery: Delivery = "latest"
     max_rate: float = 0.0
 
 

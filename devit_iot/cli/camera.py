@@ -3,12 +3,13 @@
 import os
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, configuration, settings
-from devit_iot.config import read_password
+from devit_iot.config import Delivery, read_password
 from devit_iot.services.camera import Camera, open_source
 from devit_iot.transport.mqtt import MqttTransport
 
@@ -29,6 +30,13 @@ from devit_iot.transport.mqtt import MqttTransport
     type=click.FloatRange(0, min_open=True),
     help="Images per second.",
 )
+@click.option(
+    "--delivery",
+    default="latest",
+    show_default=True,
+    type=click.Choice(get_args(Delivery)),
+    help="every: at QoS 1, until the broker has acknowledged each image.",
+)
 @click.option("--count", type=click.IntRange(1), help="Stop after this many images.")
 @click.option("--repeat", is_flag=True, help="Start again after the last file.")
 @click.option(
@@ -45,6 +53,7 @@ def camera(
     config_file: Path | None,
     topic: str,
     rate: float,
+    delivery: Delivery,
     count: int | None,
     repeat: bool,
     quality: int,
@@ -55,6 +64,7 @@ def camera(
     \b
         devit camera photos/ --topic cameras/door/image --rate 1
         devit camera 0 --rate 5
+        devit camera photos/ --topic inspection/line-1/{request} --delivery every
     """
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)
@@ -64,4 +74,4 @@ def camera(
         password=read_password(config.broker, os.environ),
     )
     shots = islice(open_source(source, repeat=repeat, quality=quality), count)
-    serve(Camera(shots, transport, topic=topic, rate=rate))
+    serve(Camera(shots, transport, topic=topic, rate=rate, delivery=delivery))

@@ -9,12 +9,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from devit_iot.config import Delivery
 from devit_iot.errors import BrokerError, DataError
 from devit_iot.messages import IMAGE_SUFFIXES
 from devit_iot.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
 
 logger = logging.getLogger(__name__)
+
+WINDOW = 20
+"""Images of ``every`` that are published before the camera waits for acknowledgements."""
+
+_CHECK_S = 0.1
 
 
 class Shot(NamedTuple):
@@ -32,6 +38,8 @@ class Camera:
         transport: not started yet.
         topic: a ``{request}`` level becomes a fresh request id for each image.
         rate: images per second; ``inf`` for as fast as the broker takes them.
+        delivery: ``every`` publishes at QoS 1, again after each reconnection, until the broker has
+            acknowledged all; ``latest`` at QoS 0, which drops images while the broker is away.
         on_published: called with the shot and its topic just before each publish.
     """
 
@@ -42,13 +50,17 @@ class Camera:
         *,
         topic: str,
         rate: float,
+        delivery: Delivery = "latest",
         on_published: Callable[[Shot, str], None] | None = None,
     ) -> None:
         self._shots = shots
         self._transport = transport
         self._topic = topic
         self._interval_s = 0.0 if math.isinf(rate) else 1.0 / rate
+        self._every = delivery == "every"
         self._on_published = on_published or _log
+        self._room = threading.Semaphore(WINDOW)
+        self._acknowledged = 0
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
@@ -56,18 +68,23 @@ class Camera:
     def run(self) -> int:
         """Publish until the shots end or :meth:`stop`; return how many were published.
 
+        Of ``every`` it returns when the broker has all of them on its disk.
+
         Raises:
-            BrokerError: the broker refused us for good.
+            BrokerError: the broker refused us for good, or it did not acknowledge each image of
+                ``every``: it refused one, or :meth:`stop` came first.
         """
         self._transport.start(on_ready=self._ready.set, on_refused=self._on_refused)
         published = 0
         try:
             self._ready.wait()
             published = self._publish_all()
+            self._wait_settled()
         finally:
             self._transport.stop()
         if self._failure is not None:
             raise self._failure
+        self._account(published)
         return published
 
     def stop(self) -> None:
@@ -80,14 +97,55 @@ class Camera:
         due = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
             shot = next(self._shots, None)
-            if shot is None:
+            if shot is None or not self._wait_room():
                 break
             topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
             self._on_published(shot, topic)
-            self._transport.publish(topic, shot.payload)
+            if self._every:
+                self._transport.publish(topic, shot.payload, qos=1, on_stored=self._on_stored)
+            else:
+                self._transport.publish(topic, shot.payload)
             published += 1
             due = max(due + self._interval_s, time.monotonic() - self._interval_s)
         return published
+
+    def _wait_room(self) -> bool:
+        """Wait while too many images are under way; False if there is nothing to wait for."""
+        if not self._every:
+            return True
+        while self._worthwhile():
+            if self._room.acquire(timeout=_CHECK_S):
+                return True
+        return False
+
+    def _wait_settled(self) -> None:
+        if not self._every or self._transport.settled:
+            return
+        logger.info("published all; waiting until the broker has them on its disk")
+        while self._worthwhile() and not self._transport.settled:
+            self._stopping.wait(_CHECK_S)
+
+    def _worthwhile(self) -> bool:
+        """Whether acknowledgements may still come: the broker refuses the next image too."""
+        return not self._stopping.is_set() and not self._transport.refused
+
+    def _on_stored(self) -> None:
+        self._acknowledged += 1
+        self._room.release()
+
+    def _account(self, published: int) -> None:
+        if self._every:
+            count = f"the broker acknowledged {self._acknowledged} of {published} images"
+            if self._acknowledged < published:
+                problem = self._transport.problem
+                raise BrokerError(f"{count}: {problem}" if problem else count)
+            logger.info("%s", count)
+        elif self._transport.unsent:
+            logger.warning(
+                "%d of %d images were dropped: the broker was away or the link too slow",
+                self._transport.unsent,
+                published,
+            )
 
     def _on_refused(self, error: BrokerError) -> None:
         self._failure = error

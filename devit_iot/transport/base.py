@@ -57,12 +57,19 @@ class Transport(Protocol):
     """A connection to one broker that heals itself. Safe to use from several threads.
 
     Attributes:
-        unsent: publishes that were dropped because the broker was away and the queue full.
+        unsent: publishes that were dropped because the broker was away or the link too slow, and
+            the queue full.
+        refused: QoS 1 messages that the broker refused, for instance by its access list.
         problem: what the broker refuses on this connection, in words; empty if nothing.
     """
 
     unsent: int
+    refused: int
     problem: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether the broker has all QoS 1 messages, and would have them if it were killed now."""
 
     def subscribe(
         self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
@@ -100,6 +107,8 @@ class Transport(Protocol):
         on_stored: Callable[[], None] | None = None,
     ) -> None:
         """Send a message, or queue it (QoS 1) or drop it (QoS 0) while the broker is away.
+
+        A link that takes nothing counts as away at QoS 0 when a mebibyte waits for it.
 
         Args:
             topic: without wildcards.

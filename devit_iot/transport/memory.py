@@ -31,6 +31,11 @@ class MemoryBroker:
         for client in list(self.clients):
             client.deliver(Message(topic, payload, retained=False), qos)
 
+    @property
+    def stored(self) -> bool:
+        """Whether no message waits for :meth:`store_all`."""
+        return not self._unstored
+
     def store(self, on_stored: Callable[[], None]) -> None:
         """Acknowledge a publisher's message now, or at :meth:`store_all`."""
         if self.storing:
@@ -54,6 +59,7 @@ class MemoryTransport:
 
     def __init__(self, broker: MemoryBroker, *, will: Will | None = None) -> None:
         self.unsent = 0
+        self.refused = 0
         self.problem = ""
         self.unacknowledged: dict[int, Message] = {}
         self._broker = broker
@@ -61,6 +67,11 @@ class MemoryTransport:
         self._handlers: list[tuple[str, Handler, int, bool]] = []
         self._connection = 0
         self._numbers = itertools.count(1)
+
+    @property
+    def settled(self) -> bool:
+        """See the protocol."""
+        return self._broker.stored
 
     def subscribe(
         self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False

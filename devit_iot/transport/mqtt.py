@@ -17,6 +17,7 @@ from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport import versions
 from devit_iot.transport.address import parse_url
+from devit_iot.transport.backlog import Backlog
 from devit_iot.transport.base import NO_SESSION, Handler, Message, Receipt, Session, Will
 from devit_iot.transport.outbox import Answer, Outbox, Outgoing
 from devit_iot.transport.tls import client_context, explain
@@ -26,7 +27,9 @@ logger = logging.getLogger(__name__)
 _MAX_BACKOFF_S = 30.0
 _GOODBYE_S = 2.0
 _MAX_PATIENCE_S = 30.0
-_UNANSWERED = 3  # CONNECTs, before a version that was accepted once is given up
+# CONNECTs without an answer before the other version is tried, by whether this one was accepted
+# once: on a link that loses packets an answer may take seconds.
+_UNANSWERED = {False: 2, True: 3}
 _PACKET_BYTES = 16  # of a PUBLISH, at most, beside topic and payload
 _UNHEARD = 16  # reason code of a PUBACK: no matching subscribers
 _PAUSE_S = 1.0
@@ -63,6 +66,7 @@ class MqttTransport:
         session: Session = NO_SESSION,
     ) -> None:
         self.unsent = 0
+        self.refused = 0
         self.problem = ""
         self._config = config
         self._host, self._port, tls = parse_url(config.url)
@@ -85,6 +89,7 @@ class MqttTransport:
         self._redelivering = False
         self._max_packet: int | None = None
         self._outbox = Outbox(config.settle_s)
+        self._backlog = Backlog()
         self._again: deque[Outgoing] = deque()  # what the broker may have forgotten
         self._again_at = 0.0
         # Two locks, since paho calls on_publish, and so acknowledge(), with a lock of its own that
@@ -93,6 +98,12 @@ class MqttTransport:
         self._acknowledging = threading.Lock()
         self._on_ready: Callable[[], None] = lambda: None
         self._on_refused: Callable[[BrokerError], None] = lambda _error: None
+
+    @property
+    def settled(self) -> bool:
+        """See the protocol."""
+        with self._sending:
+            return not self._again and self._outbox.settled
 
     def subscribe(
         self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
@@ -127,7 +138,7 @@ class MqttTransport:
                 f"{self._max_packet} at most",
             )
         if qos == 0:
-            self.unsent += self._client.publish(topic, payload, retain=retain).rc != _SUCCESS
+            self.unsent += self._backlog.publish(self._client, topic, payload, retain=retain)
         elif on_stored is None and len(self._outbox) >= self._config.queue:
             self.unsent += 1
         else:
@@ -191,7 +202,8 @@ class MqttTransport:
                 return
             if self._redelivering:
                 continue
-            self._again += [m._replace(on_stored=_sent_before) for m in self._outbox.lost()]
+            with self._sending:
+                self._again += self._outbox.lost()
             failures = 1 if self._acknowledged else failures + 1
             logger.warning("broker %s %s", self._config.url, problem)
             delay = min(_MAX_BACKOFF_S, 0.25 * 2 ** min(failures, 10))
@@ -201,7 +213,7 @@ class MqttTransport:
         """Connect, serve until the connection is lost, and say why it was."""
         try:
             self._connect()
-            self._serve()
+            silent = self._serve()
             if self._tls is not None and not self._acknowledged:
                 self._tls.raise_alert()
         except ssl.SSLError as error:
@@ -218,7 +230,7 @@ class MqttTransport:
             return "is gone; connecting again"
         self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
         self._unanswered += 1
-        if self._ready and self._unanswered < _UNANSWERED:
+        if (self._ready or silent) and self._unanswered < _UNANSWERED[self._ready]:
             return "does not answer; connecting again"
         before = versions.NAMES[self._protocol]
         self._change_protocol()
@@ -238,18 +250,22 @@ class MqttTransport:
         with self._sending:
             self._protocol = versions.OTHER[self._protocol]
             self._client = self._new_client()
+            self._backlog = Backlog()
             waiting = self._outbox.take_all()
         for message in waiting:
             self._send(message)
 
-    def _serve(self) -> None:
-        """Handle packets until the connection ends, or the broker does not answer CONNECT."""
+    def _serve(self) -> bool:
+        """Handle packets until the connection ends; whether since CONNECT was not answered."""
         give_up = time.monotonic() + self._patience_s
+        silent = False
         while self._client.loop(1.0 if self._acknowledged else 0.1) == _SUCCESS:
             if not self._acknowledged and time.monotonic() > give_up:
+                silent = True
                 self._client.disconnect()
             if self._again and time.monotonic() > self._again_at and not self._waiting_for:
                 self._send_again()
+        return silent
 
     def _repeat(self, message: Outgoing | None) -> None:
         """Send a message again in a second: somebody who should hear it is not back yet."""
@@ -261,7 +277,8 @@ class MqttTransport:
     def _send_again(self) -> None:
         self.problem = ""
         for _ in range(len(self._again)):
-            self._send(self._again.popleft())
+            self._send(self._again[0])
+            self._again.popleft()
 
     def _refuse(self, problem: str, mend: str) -> None:
         """End for good, unless it worked before: then the broker is being changed, so go on."""
@@ -337,6 +354,7 @@ class MqttTransport:
         answer: Answer = "unheard" if reason.value == _UNHEARD else "stored"
         if reason.is_failure:
             answer = "refused"
+            self.refused += 1
             problem = f"the broker refuses what we publish: {reason.getName().lower()}"
             if problem != self.problem:
                 logger.error("%s; check its access list", problem)
@@ -378,7 +396,3 @@ class MqttTransport:
         del client, userdata, flags, properties
         if reason.getName() == "Session taken over":
             logger.error("another client connected as '%s': names must differ", self._client_id)
-
-
-def _sent_before() -> None:
-    """For a message that is sent again: its sender was told the first time."""

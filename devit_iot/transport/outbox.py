@@ -56,6 +56,13 @@ class Outbox:
         """How many wait for their acknowledgement."""
         return len(self._waiting) + self._sending
 
+    @property
+    def settled(self) -> bool:
+        """Whether all is acknowledged, and every acknowledgement can be trusted by now."""
+        with self._changed:
+            self._settle()
+            return not (len(self) or self._settling)
+
     def sending(self) -> None:
         """Announce one :meth:`sent`."""
         with self._changed:
@@ -94,11 +101,12 @@ class Outbox:
     def lost(self) -> list[Outgoing]:
         """What a broker that was killed now may have forgotten, oldest first.
 
-        They are no longer settling: whoever sends them again adds them again.
+        They are no longer settling: whoever sends them again adds them again. Their senders were
+        told the first time.
         """
         with self._changed:
             self._settle()
-            again = [message for _, message in self._settling]
+            again = [message._replace(on_stored=_told) for _, message in self._settling]
             self._settling.clear()
             self._settling_bytes = 0
             return again
@@ -138,3 +146,7 @@ class Outbox:
     def _forget_oldest(self) -> None:
         _, message = self._settling.popleft()
         self._settling_bytes -= len(message.payload)
+
+
+def _told() -> None:
+    pass
