@@ -97,6 +97,11 @@ class Topics(msgspec.Struct, frozen=True):
             raise MessageError("node", f"no usable node name in topic {topic[:100]!r}")
         return node
 
+    def camera_of(self, topic: str) -> str:
+        """The camera of a label's topic; empty for another topic."""
+        start, _, camera = topic.rpartition("/")
+        return camera if start + "/" == self.label("") else ""
+
 
 class ImageRoute(msgspec.Struct, frozen=True):
     """What an image's topic says: whose it is and, if declared, which request."""

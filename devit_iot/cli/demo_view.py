@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
+from devit_iot.cli.cells import parts_bar, percent
 from devit_iot.errors import DevitError
 from devit_iot.services.demo import Answer
 
@@ -108,10 +109,11 @@ class LiveView:
 
     def _table(self) -> "Table":
         from rich.table import Table
+        from rich.text import Text
 
         with self._lock:
             accuracy = f"accuracy {self._right / self._seen:.1%}" if self._seen else ""
-            table = Table(title=f"{self._seen} images  {accuracy}", caption=self._event)
+            table = Table(title=f"{self._seen} images  {accuracy}", caption=Text(self._event))
             for heading in ("image", "truth", "label", "confidence", "parts", "latency"):
                 table.add_column(heading, justify="right")
             for answer in self._answers:
@@ -119,7 +121,7 @@ class LiveView:
                 right = label is not None and label.label == answer.truth
                 degraded = label is not None and label.degraded
                 style = "red" if not right else "yellow" if degraded else ""
-                table.add_row(*_cells(answer), style=style)
+                table.add_row(*map(Text, _cells(answer)), style=style)
         return table
 
 
@@ -127,12 +129,12 @@ def _cells(answer: Answer) -> list[str]:
     label = answer.label
     if label is None:
         return [f"{answer.number:5d}", answer.truth, "-", "-", "-", "-"]
-    parts = "".join("#" if part in label.parts_used else "." for part in range(label.parts))
+    parts = parts_bar(label.parts_used, label.parts)
     return [
         f"{answer.number:5d}",
         answer.truth,
         label.label,
-        f"{label.confidence:6.1%}",
+        f"{percent(label.confidence):>6}",
         parts + (" degraded" if label.degraded else ""),
         f"{answer.latency_ms:7.1f} ms",
     ]

@@ -12,6 +12,8 @@ from devit_iot.cli.decompose import decompose
 from devit_iot.cli.demo import demo
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.cli.fleet import fleet
+from devit_iot.cli.labels import labels
+from devit_iot.cli.top import top
 
 
 @click.group()
@@ -20,7 +22,22 @@ def main() -> None:
     """Decompose a large Vision Transformer and run its parts together over MQTT."""
 
 
-for command in (acl, bench, broker, bundle, camera, classify, decompose, demo, evaluate, fleet):
+COMMANDS = (
+    acl,
+    bench,
+    broker,
+    bundle,
+    camera,
+    classify,
+    decompose,
+    demo,
+    evaluate,
+    fleet,
+    labels,
+    top,
+)
+
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

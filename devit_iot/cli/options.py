@@ -43,8 +43,9 @@ CLIENT = (
         "--log-level", "log.level", click.Choice(["debug", "info", "warning", "error"]), "Detail."
     ),
 )
+FLEET_NAME = (Setting("--fleet", "fleet", str, "The fleet's name."),)
 FLEET = (
-    Setting("--fleet", "fleet", str, "The fleet's name."),
+    *FLEET_NAME,
     Setting("--bundle", "bundle", str, "Folder of the fleet bundle."),
     Setting("--trust", "trust", str, "Public key that must have signed the bundle."),
     Setting("--shards", "shards", int, "Number of aggregators that share the requests."),

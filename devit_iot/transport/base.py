@@ -61,11 +61,13 @@ class Transport(Protocol):
             the queue full.
         refused: QoS 1 messages that the broker refused, for instance by its access list.
         problem: what the broker refuses on this connection, in words; empty if nothing.
+        connected: whether there is a connection now, with every subscription granted.
     """
 
     unsent: int
     refused: int
     problem: str
+    connected: bool
 
     @property
     def settled(self) -> bool:

@@ -61,6 +61,7 @@ class MemoryTransport:
         self.unsent = 0
         self.refused = 0
         self.problem = ""
+        self.connected = False
         self.unacknowledged: dict[int, Message] = {}
         self._broker = broker
         self._will = will
@@ -87,6 +88,7 @@ class MemoryTransport:
         self._broker.clients.append(self)
         for topic, payload in list(self._broker.retained.items()):
             self.deliver(Message(topic, payload, retained=True), 1)
+        self.connected = True
         on_ready()
 
     def publish(
@@ -110,6 +112,7 @@ class MemoryTransport:
 
     def stop(self) -> None:
         """See the protocol."""
+        self.connected = False
         if self in self._broker.clients:
             self._broker.clients.remove(self)
 

@@ -68,6 +68,7 @@ class MqttTransport:
         self.unsent = 0
         self.refused = 0
         self.problem = ""
+        self.connected = False
         self._config = config
         self._host, self._port, tls = parse_url(config.url)
         self._tls = client_context(config) if tls else None
@@ -198,6 +199,7 @@ class MqttTransport:
             self._acknowledged = False
             self._redelivering = False
             problem = self._connect_and_serve()
+            self.connected = False
             if self._stopping.is_set():
                 return
             if self._redelivering:
@@ -337,7 +339,7 @@ class MqttTransport:
             self._is_ready()
 
     def _is_ready(self) -> None:
-        self._ready = True
+        self._ready = self.connected = True
         logger.info("connected to %s, MQTT %s", self._config.url, versions.NAMES[self._protocol])
         self._send_again()
         self._on_ready()

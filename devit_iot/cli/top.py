@@ -1,0 +1,82 @@
+"""``devit top``: a fleet at a glance, in a terminal."""
+
+import threading
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.options import CLIENT, FLEET_NAME, configuration, settings
+from devit_iot.cli.watching import watch
+from devit_iot.errors import DevitError
+from devit_iot.services.overview import FleetView, Overview
+from devit_iot.services.watch import Watch
+from devit_iot.topics import Topics
+from devit_iot.transport.base import Message
+
+_REFRESH_S = 0.5
+_ONCE_S = 2.0
+_READY_S = 10.0
+
+
+class _Seen:
+    """An overview that the network thread feeds and the main thread reads."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._lock = threading.Lock()
+        self._overview = Overview(topics, time.monotonic())
+
+    def take(self, message: Message) -> None:
+        with self._lock:
+            self._overview.take(message, time.monotonic())
+
+    def view(self) -> FleetView:
+        with self._lock:
+            return self._overview.view(time.monotonic())
+
+
+@click.command()
+@settings(CLIENT, FLEET_NAME)
+@click.option("--once", is_flag=True, help="Look on for two seconds, print, and end.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, for machines.")
+@one_line_errors
+def top(config_file: Path | None, *, once: bool, as_json: bool, **values: object) -> None:
+    """Show a fleet live: its parts, nodes, latency and cameras. Ctrl-C ends it.
+
+    \b
+        devit top --broker mqtt://hub.local
+        devit top --once
+    """
+    config = configuration(config_file, values)
+    set_up_logging(config.log.format, "error")  # what happens is shown on the screen
+    topics = Topics(config.fleet)
+    seen = _Seen(topics)
+    filters = (topics.labels, topics.node_statuses, topics.aggregator_status("+"))
+    with watch(config, "top", filters, seen.take) as link:
+        if once or as_json:
+            link.wait_ready(_READY_S)
+            time.sleep(_ONCE_S)
+        if as_json:
+            click.echo(msgspec.json.encode(seen.view()))
+        else:
+            _show(seen, link, once=once)
+
+
+def _show(seen: _Seen, link: Watch, *, once: bool) -> None:
+    try:
+        from rich.console import Console
+        from rich.live import Live
+
+        from devit_iot.cli.top_view import render
+    except ImportError as error:
+        raise DevitError("the tables need rich: pip install 'devit-iot[top]'") from error
+    if once:
+        Console().print(render(seen.view(), connected=True))
+        return
+    with Live(auto_refresh=False, screen=True) as live:
+        while True:
+            link.check()
+            live.update(render(seen.view(), connected=link.connected), refresh=True)
+            time.sleep(_REFRESH_S)

@@ -1,0 +1,119 @@
+"""The tables of ``devit top``. Text from the wire is never read as rich's markup."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from devit_iot.cli.cells import age, number, parts_bar, percent, text
+from devit_iot.services.overview import CameraView, FleetView, NodeView
+
+_ROWS = 200
+_NODE_HEADINGS = (
+    "node",
+    "state",
+    "part",
+    "engine",
+    "compute",
+    "chip",
+    "dropped",
+    "problem",
+)
+_STATE_STYLES = {"online": "green", "silent": "yellow", "offline": "red"}
+
+
+def render(fleet: FleetView, *, connected: bool) -> RenderableType:
+    """Everything, as rich draws it."""
+    return Group(_head(fleet, connected=connected), _latency(fleet), _nodes(fleet), _cameras(fleet))
+
+
+def _head(fleet: FleetView, *, connected: bool) -> Text:
+    head = Text()
+    head.append(f"fleet {text(fleet.fleet)}", style="bold")
+    whole = bool(fleet.parts) and len(fleet.parts_online) == fleet.parts
+    head.append(
+        f"   parts online {len(fleet.parts_online)} of {number(fleet.parts)}",
+        style="green" if whole else "red",
+    )
+    head.append(f"   {fleet.labels_per_s:.1f} labels/s")
+    head.append(
+        f"   {percent(fleet.degraded_share)} degraded",
+        style="yellow" if fleet.degraded_share else "",
+    )
+    for aggregator in fleet.aggregators[:_ROWS]:
+        if aggregator.state != "online" or aggregator.problem:
+            words = f"\naggregator {text(aggregator.shard)} {aggregator.state} {aggregator.problem}"
+            head.append(words, style="red")
+    if not fleet.aggregators:
+        head.append("\nno aggregator has said anything", style="yellow")
+    if fleet.refused:
+        head.append(f"\n{fleet.refused} messages refused", style="yellow")
+    if not connected:
+        head.append("\nthe broker is away", style="red")
+    return head
+
+
+def _latency(fleet: FleetView) -> RenderableType:
+    if not fleet.latency_ms:
+        return Text("\nno label yet")
+    table = _table("latency, ms", ("", *fleet.latency_ms))
+    stages = fleet.latency_ms.values()
+    _add(table, ["p50", *(number(stage.p50, ".1f") for stage in stages)])
+    _add(table, ["p99", *(number(stage.p99, ".1f") for stage in stages)])
+    return table
+
+
+def _nodes(fleet: FleetView) -> Table:
+    table = _table(
+        "nodes", ["node", "state", "part", "engine", "compute", "temperature", "dropped", "problem"]
+    )
+    for node in fleet.nodes[:_ROWS]:
+        state = Text(node.state, style=_STATE_STYLES.get(node.state, ""))
+        if node.state != "online":
+            state.append(f" {age(node.age_s)}")
+        _add(table, [text(node.name), state, *_facts(node)])
+    return table
+
+
+def _facts(node: NodeView) -> list[str | Text]:
+    part = number(node.part) if node.replica == "0/1" else f"{number(node.part)} ({node.replica})"
+    warm = Text(number(node.temperature_c, ".0f", " °C"))
+    if node.throttled:
+        warm.append(" throttled", style="red")
+    dropped = dict(node.drops) | {"refused": node.refused, "lost": node.lost}
+    reasons = ", ".join(f"{text(name)} {number(n)}" for name, n in dropped.items() if n)
+    return [
+        part,
+        text(node.engine),
+        number(node.compute_ms or None, ".1f", " ms"),
+        warm,
+        reasons or "0",
+        Text(node.problem, style="red"),
+    ]
+
+
+def _cameras(fleet: FleetView) -> Table:
+    table = _table("cameras", ("camera", "label", "confidence", "parts", "age"))
+    for camera in fleet.cameras[:_ROWS]:
+        _add(table, [text(camera.camera), text(camera.label), *_answer(camera)])
+    return table
+
+
+def _answer(camera: CameraView) -> list[str | Text]:
+    parts = Text(parts_bar(camera.parts_used, camera.parts))
+    if camera.degraded:
+        parts.append(" degraded", style="yellow")
+    return [percent(camera.confidence), parts, age(camera.age_s, at_least=camera.retained)]
+
+
+def _table(title: str, headings: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"\n{title}", title_justify="left")
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading != "problem", overflow="ellipsis")
+    return table
+
+
+def _add(table: Table, cells: Sequence[str | Text]) -> None:
+    table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))

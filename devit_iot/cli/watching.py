@@ -1,0 +1,26 @@
+"""A connection for commands that look on."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterable
+
+from devit_iot.config import Config, read_password
+from devit_iot.services.watch import Watch
+from devit_iot.transport.base import Message
+from devit_iot.transport.mqtt import MqttTransport
+
+
+def watch(
+    config: Config,
+    name: str,
+    filters: Iterable[str],
+    on_message: Callable[[Message], None],
+    on_ready: Callable[[], None] = lambda: None,
+) -> Watch:
+    """Look on as ``config`` says, under a client id of our own that has ``name`` in it."""
+    transport = MqttTransport(
+        config.broker,
+        client_id=f"devit-{name}-{secrets.token_hex(4)}",
+        password=read_password(config.broker, os.environ),
+    )
+    return Watch(transport, filters, on_message, on_ready)

@@ -1,0 +1,121 @@
+"""`devit top` and `devit labels` as a person runs them, against a real broker."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from devit_iot.cli import top as top_command
+from devit_iot.cli.devit import main
+from devit_iot.config import BrokerConfig
+from devit_iot.services.processes import BrokerKind, FleetProcesses, free_port
+from devit_iot.topics import Topics
+from tests.e2e.test_commands import command
+from tests.fleets import wait_until
+from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
+from tests.mosquitto import Client
+
+TOPICS = Topics("test")
+HOSTILE = "[red]cat[/red]"
+
+
+def say_label(client: Client, request: int, camera: str = "door") -> None:
+    label = msgspec.structs.replace(
+        LABEL, request_id=f"{request:032x}", camera=camera, label=HOSTILE
+    )
+    client.publish(TOPICS.label(camera), label.encode(), retain=True)
+
+
+@contextmanager
+def labels(url: str, log: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`devit labels` that is connected."""
+    program = [sys.executable, "-m", "devit_iot.cli.devit", "labels"]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [*program, "--fleet", "test", "--broker", url, *options],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    try:
+        wait_until(lambda: "connected" in log.read_text(), 30)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_top_prints_a_snapshot(processes: FleetProcesses, kind: BrokerKind) -> None:
+    processes.start_broker(kind)
+    with Client(BrokerConfig(url=processes.url)) as client:
+        client.publish(TOPICS.node_status("pi-1"), NODE_STATUS_3.encode(), retain=True)
+        aggregator = msgspec.structs.replace(AGGREGATOR_STATUS, state="online")
+        client.publish(TOPICS.aggregator_status(0), aggregator.encode(), retain=True)
+        say_label(client, 1)
+        options = ["--broker", processes.url, "--fleet", "test"]
+        tables = command("devit", "top", "--once", *options, environment={"COLUMNS": "150"})
+        machine = command("devit", "top", "--json", *options)
+    assert tables.returncode == 0, tables.stderr
+    for fact in ("parts online 3 of 4", "pi-1", "62 °C", HOSTILE, "#.#. degraded"):
+        assert fact in tables.stdout
+    view = json.loads(machine.stdout)
+    assert view["parts_online"] == [0, 1, 2]
+    assert view["nodes"][0]["temperature_c"] == 61.5
+    assert view["cameras"][0]["retained"]
+
+
+def test_top_without_a_broker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_command, "_READY_S", 0.5)
+    done = CliRunner().invoke(
+        main, ["top", "--once", "--broker", f"mqtt://127.0.0.1:{free_port()}"]
+    )
+    assert done.exit_code == 1
+    assert "no answer from the broker" in done.output
+
+
+def test_labels_are_lines(processes: FleetProcesses, kind: BrokerKind, tmp_path: Path) -> None:
+    processes.start_broker(kind)
+    log = tmp_path / "labels.log"
+    with Client(BrokerConfig(url=processes.url)) as client:
+        say_label(client, 1)  # the broker keeps it: old
+        with labels(processes.url, log, "--count", "2", "--camera", "door") as process:
+            say_label(client, 2, "yard")
+            client.publish(TOPICS.label("door"), b"rubbish")
+            say_label(client, 3)
+            say_label(client, 4)
+            out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    lines = [line.split("  ", 1)[1] for line in out.splitlines()]
+    assert lines == [f"door  {HOSTILE}  75.0%  #.#.  degraded"] * 2
+    assert "refused label" in log.read_text()
+
+
+def test_labels_survive_the_broker(processes: FleetProcesses, tmp_path: Path) -> None:
+    processes.start_broker("amqtt")
+    log = tmp_path / "labels.log"
+    with labels(processes.url, log, "--count", "2", "--json") as process:
+        with Client(BrokerConfig(url=processes.url)) as client:
+            say_label(client, 1)
+        assert process.stdout is not None
+        assert request_of(process.stdout.readline()) == 1
+        processes.kill("broker")
+        processes.start_broker("amqtt")
+        wait_until(lambda: log.read_text().count("connected") == 2, 30)
+        with Client(BrokerConfig(url=processes.url)) as client:
+            say_label(client, 2)
+        assert request_of(process.stdout.readline()) == 2
+        assert process.wait(20) == 0
+
+
+def request_of(line: str) -> int:
+    found = json.loads(line)
+    assert found["label"] == HOSTILE
+    return int(found["request_id"], 16)

@@ -1,0 +1,92 @@
+"""What `devit top` draws: the facts, and text from the wire as text."""
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from devit_iot.cli import cells
+from devit_iot.cli.top_view import render
+from devit_iot.services.overview import FleetView, Overview
+from devit_iot.topics import Topics
+from devit_iot.transport.base import Message
+from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
+
+TOPICS = Topics("home")
+
+
+def fleet(**label: object) -> FleetView:
+    overview = Overview(TOPICS, 0.0)
+    said = msgspec.structs.replace(LABEL, **label)
+    aggregator = msgspec.structs.replace(AGGREGATOR_STATUS, state="online")
+    for topic, payload in (
+        (TOPICS.label(said.camera), said.encode()),
+        (TOPICS.node_status("pi-1"), NODE_STATUS_3.encode()),
+        (TOPICS.aggregator_status(0), aggregator.encode()),
+    ):
+        overview.take(Message(topic, payload, retained=False), 5.0)
+    return overview.view(8.0)
+
+
+def drawn(view: FleetView, *, connected: bool = True, width: int = 160) -> str:
+    console = Console(width=width, record=True, quiet=False, file=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render(view, connected=connected))
+    return capture.get()
+
+
+def test_every_fact_is_there() -> None:
+    text = drawn(fleet())
+    for fact in (
+        "parts online 3 of 4",
+        "0.1 labels/s",
+        "100.0% degraded",
+        "300.0",  # compute, ms
+        "pi-1",
+        "41.2 ms",
+        "62 °C",
+        "overload 2, age 1, refused 2",
+        "entrée",
+        "75.0%",
+        "#.#. degraded",
+        "3 s",
+        "not authorized",
+    ):
+        assert fact in text
+
+
+def test_text_from_the_wire_is_no_markup() -> None:
+    hostile = "[red]cat[/red] [link=http://x]:bomb:"
+    assert hostile in drawn(fleet(label=hostile))
+    assert "[/" in drawn(fleet(label="[/"))  # as markup, an error
+
+
+def test_a_long_text_is_cut() -> None:
+    text = drawn(fleet(label="long" * 200))
+    assert "longlong" in text
+    assert max(map(len, text.splitlines())) <= 160
+
+
+def test_a_broker_that_is_away_is_named() -> None:
+    assert "the broker is away" in drawn(fleet(), connected=False)
+    assert "the broker is away" not in drawn(fleet())
+
+
+def test_an_empty_fleet() -> None:
+    text = drawn(Overview(TOPICS, 0.0).view(1.0))
+    assert "no aggregator has said anything" in text
+    assert "no label yet" in text
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_any_width(width: int) -> None:
+    assert all(len(line) <= width for line in drawn(fleet(), width=width).splitlines())
+
+
+def test_numbers_that_cannot_be_are_dashes() -> None:
+    assert cells.number(None) == cells.number(1e300) == cells.number(float("inf")) == "-"
+    assert cells.number(10**400) == "-"
+    assert cells.percent(-0.1) == cells.percent(float("nan")) == "-"
+    assert cells.parts_bar((0, 2), 4) == "#.#."
+    assert cells.parts_bar((0, 2), 10**12) == "2 of -"
+    assert cells.age(59) == "59 s"
+    assert cells.age(7200, at_least=True) == "> 2 h"
