@@ -55,8 +55,9 @@ class _Inbox:
         except MessageError as error:
             self._tally.refuse(error, f"label on {message.topic[:100]!r}")
         except queue.Full:
-            full = MessageError("overload", f"{_WAITING} labels wait to be printed")
-            self._tally.refuse(full, f"label on {message.topic[:100]!r}")
+            if not self._tally["dropped"]:
+                logger.warning("labels come faster than they are printed: some are dropped")
+            self._tally.count("dropped")
 
     def _is_new(self, label: Label, *, retained: bool) -> bool:
         before = self._last.pop(label.camera, None)
