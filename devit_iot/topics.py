@@ -5,6 +5,8 @@ devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
 devit/v1/<fleet>/labels/<camera>          Label, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, likewise
+<prefix>/device/<id>/config               what Home Assistant is told of a device, retained
+homeassistant/status                      what Home Assistant says when it starts or ends
 """
 
 import re
@@ -18,6 +20,8 @@ PREFIX = "devit/v1"
 CAMERA_LEVEL = "{camera}"
 REQUEST_LEVEL = "{request}"
 MAX_TOPIC_BYTES = 512
+DISCOVERY_PREFIX = "homeassistant"
+HOME_ASSISTANT_STATUS = "homeassistant/status"
 DEFAULT_IMAGE_FILTERS = (
     "cameras/{camera}/image",
     "cameras/{camera}/image/{request}",
@@ -25,6 +29,7 @@ DEFAULT_IMAGE_FILTERS = (
 )
 _WILD = {CAMERA_LEVEL, REQUEST_LEVEL, "+", "#"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PREFIX = re.compile(r"(?=.{1,128}$)[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _REQUEST = re.compile(r"[0-9a-f]{32}")
 
 
@@ -101,6 +106,36 @@ class Topics(msgspec.Struct, frozen=True):
         """The camera of a label's topic; empty for another topic."""
         start, _, camera = topic.rpartition("/")
         return camera if start + "/" == self.label("") else ""
+
+
+class DiscoveryTopics(msgspec.Struct, frozen=True):
+    """Where Home Assistant's MQTT integration looks for devices.
+
+    Raises:
+        ConfigError: ``prefix`` cannot begin a topic.
+    """
+
+    prefix: str = DISCOVERY_PREFIX
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.fullmatch(self.prefix):
+            raise ConfigError(
+                f"homeassistant.prefix '{self.prefix}' is no beginning of a topic: use 1 to 128 of "
+                "A-Z a-z 0-9 . _ - and single '/' between them"
+            )
+
+    def device(self, device_id: str) -> str:
+        """Where one device is described."""
+        return f"{self.prefix}/device/{device_id}/config"
+
+    @property
+    def devices(self) -> str:
+        """Filter of every device, also of other programs."""
+        return self.device("+")
+
+    def device_of(self, topic: str) -> str:
+        """The device's id in a topic that :attr:`devices` matches."""
+        return topic.removeprefix(f"{self.prefix}/").split("/")[1]
 
 
 class ImageRoute(msgspec.Struct, frozen=True):

@@ -74,7 +74,13 @@ class Transport(Protocol):
         """Whether the broker has all QoS 1 messages, and would have them if it were killed now."""
 
     def subscribe(
-        self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
+        self,
+        topic_filter: str,
+        handler: Handler,
+        *,
+        qos: int = 0,
+        keep: bool = False,
+        required: bool = True,
     ) -> None:
         """Call ``handler`` on the network thread for each message; call before :meth:`start`.
 
@@ -86,6 +92,7 @@ class Transport(Protocol):
             qos: 0 or 1.
             keep: a QoS 1 message stays with the broker until :meth:`acknowledge`, and comes again
                 after a reconnection; otherwise it is done with when ``handler`` returns.
+            required: whether a broker that denies the subscription refuses us for good.
         """
 
     def start(

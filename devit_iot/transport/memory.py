@@ -7,6 +7,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from devit_iot.errors import BrokerError
 from devit_iot.transport.base import Handler, Message, Receipt, Will
+from devit_iot.transport.subscriptions import Subscription
 
 
 class MemoryBroker:
@@ -65,7 +66,7 @@ class MemoryTransport:
         self.unacknowledged: dict[int, Message] = {}
         self._broker = broker
         self._will = will
-        self._handlers: list[tuple[str, Handler, int, bool]] = []
+        self._subscriptions: list[Subscription] = []
         self._connection = 0
         self._numbers = itertools.count(1)
 
@@ -75,10 +76,16 @@ class MemoryTransport:
         return self._broker.stored
 
     def subscribe(
-        self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
+        self,
+        topic_filter: str,
+        handler: Handler,
+        *,
+        qos: int = 0,
+        keep: bool = False,
+        required: bool = True,
     ) -> None:
         """See the protocol."""
-        self._handlers.append((topic_filter, handler, qos, keep))
+        self._subscriptions.append(Subscription(topic_filter, handler, qos, keep, required))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
@@ -131,9 +138,10 @@ class MemoryTransport:
 
     def deliver(self, message: Message, qos: int) -> None:
         """Call the handlers whose filter matches."""
-        for topic_filter, handler, granted, keep in self._handlers:
-            if topic_matches_sub(topic_filter, message.topic):
-                handler(self._kept(message) if keep and qos and granted else message)
+        for wanted in self._subscriptions:
+            if topic_matches_sub(wanted.topic_filter, message.topic):
+                keep = wanted.keep and qos and wanted.qos
+                wanted.handler(self._kept(message) if keep else message)
 
     def _kept(self, message: Message) -> Message:
         receipt = Receipt(self._connection, next(self._numbers))

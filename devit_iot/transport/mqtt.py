@@ -15,11 +15,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, MessageError
-from devit_iot.transport import versions
+from devit_iot.transport import refusals, versions
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.backlog import Backlog
 from devit_iot.transport.base import NO_SESSION, Handler, Message, Receipt, Session, Will
 from devit_iot.transport.outbox import Answer, Outbox, Outgoing
+from devit_iot.transport.subscriptions import Subscription, Subscriptions
 from devit_iot.transport.tls import client_context, explain
 
 logger = logging.getLogger(__name__)
@@ -31,15 +32,8 @@ _MAX_PATIENCE_S = 30.0
 # once: on a link that loses packets an answer may take seconds.
 _UNANSWERED = {False: 2, True: 3}
 _PACKET_BYTES = 16  # of a PUBLISH, at most, beside topic and payload
-_UNHEARD = 16  # reason code of a PUBACK: no matching subscribers
 _PAUSE_S = 1.0
 _SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
-_REFUSED_FOR_GOOD = {
-    "Bad user name or password": "check broker.username and the password",
-    "Not authorized": "check broker.username, the password and the broker's access list",
-    "Banned": "ask the broker's owner",
-    "Client identifier not valid": "choose another node name",
-}
 
 
 class MqttTransport:
@@ -76,8 +70,7 @@ class MqttTransport:
         self._password = password
         self._will = will
         self._session = session
-        self._handlers: list[tuple[str, Handler, int, bool]] = []
-        self._waiting_for: dict[int, str] = {}  # mid of a SUBSCRIBE -> its filter
+        self._subscriptions = Subscriptions()
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._client = self._new_client()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -107,10 +100,16 @@ class MqttTransport:
             return not self._again and self._outbox.settled
 
     def subscribe(
-        self, topic_filter: str, handler: Handler, *, qos: int = 0, keep: bool = False
+        self,
+        topic_filter: str,
+        handler: Handler,
+        *,
+        qos: int = 0,
+        keep: bool = False,
+        required: bool = True,
     ) -> None:
         """See the protocol."""
-        self._handlers.append((topic_filter, handler, qos, keep))
+        self._subscriptions.add(Subscription(topic_filter, handler, qos, keep, required))
         self._client.message_callback_add(topic_filter, self._adapted(handler, keep=keep))
 
     def start(
@@ -189,8 +188,9 @@ class MqttTransport:
             client.username_pw_set(self._config.username, self._password)
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
-        for topic_filter, handler, _, keep in self._handlers:
-            client.message_callback_add(topic_filter, self._adapted(handler, keep=keep))
+        for wanted in self._subscriptions:
+            handler = self._adapted(wanted.handler, keep=wanted.keep)
+            client.message_callback_add(wanted.topic_filter, handler)
         return client
 
     def _run(self) -> None:
@@ -265,7 +265,7 @@ class MqttTransport:
             if not self._acknowledged and time.monotonic() > give_up:
                 silent = True
                 self._client.disconnect()
-            if self._again and time.monotonic() > self._again_at and not self._waiting_for:
+            if self._again and time.monotonic() > self._again_at and self._subscriptions.answered:
                 self._send_again()
         return silent
 
@@ -299,7 +299,7 @@ class MqttTransport:
         del userdata, flags
         if reason.is_failure:
             name = reason.getName()
-            mend = _REFUSED_FOR_GOOD.get(name)
+            mend = refusals.FOR_GOOD.get(name)
             if mend is not None:
                 self._acknowledged = True
                 self._refuse(f"refused us: {name.lower()}", mend)
@@ -311,12 +311,8 @@ class MqttTransport:
         self._unanswered = 0
         self.problem = ""
         self._max_packet = getattr(properties, "MaximumPacketSize", None)
-        self._waiting_for.clear()
-        for topic_filter, _, qos, _ in self._handlers:
-            _, mid = client.subscribe(topic_filter, qos)
-            if mid is not None:
-                self._waiting_for[mid] = topic_filter
-        if not self._waiting_for:
+        self._subscriptions.ask(client)
+        if self._subscriptions.answered:
             self._is_ready()
 
     def _on_subscribe(
@@ -328,14 +324,16 @@ class MqttTransport:
         properties: Properties | None,
     ) -> None:
         del client, userdata, properties
-        topic_filter = self._waiting_for.pop(mid, None)
-        if topic_filter is None:
+        wanted = self._subscriptions.take(mid)
+        if wanted is None:
             return
         if any(reason.is_failure for reason in reasons):
-            logger.error("broker %s denies us %s", self._config.url, topic_filter)
-            self._refuse(f"denies the subscription to {topic_filter}", "check its access list")
-            return
-        if not self._waiting_for:
+            problem = f"denies the subscription to {wanted.topic_filter}"
+            logger.error("broker %s %s; check its access list", self._config.url, problem)
+            if wanted.required:
+                self._refuse(problem, "check its access list")
+                return
+        if self._subscriptions.answered:
             self._is_ready()
 
     def _is_ready(self) -> None:
@@ -353,7 +351,7 @@ class MqttTransport:
         properties: Properties | None,
     ) -> None:
         del client, userdata, properties
-        answer: Answer = "unheard" if reason.value == _UNHEARD else "stored"
+        answer: Answer = "unheard" if reason.value == refusals.UNHEARD else "stored"
         if reason.is_failure:
             answer = "refused"
             self.refused += 1

@@ -1,0 +1,12 @@
+"""Why a broker turns us away, and what a person can do about it. By MQTT's reason codes."""
+
+FOR_GOOD = {
+    "Bad user name or password": "check broker.username and the password",
+    "Not authorized": "check broker.username, the password and the broker's access list",
+    "Banned": "ask the broker's owner",
+    "Client identifier not valid": "choose another node name",
+}
+"""Answers to CONNECT that another attempt would not change, by their names, and the mend."""
+
+UNHEARD = 16
+"""Of a PUBACK: nobody subscribes to the topic."""
