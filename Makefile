@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test chaos sanitize wheels lint format types build clean
+.PHONY: help demo test chaos sanitize wheels docs lint format types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
@@ -16,6 +16,7 @@ help:
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
 	@echo "make wheels                                   a wheel for x86-64 and one for 64-bit Arm, in dist/"
+	@echo "make docs                                     these documents as a site, in build/site"
 	@echo "make lint | format | types | build            what CI runs before the tests"
 	@echo "make clean                                    remove what the build made"
 
@@ -41,6 +42,9 @@ wheels: build/.dev
 	$(PIP) install -q -e '.[wheels]'
 	$(BIN)/python scripts/wheels.py
 
+docs: build/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
 lint: build/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -51,6 +55,7 @@ format: build/.dev
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(CXX_FILES)
 	$(BIN)/python scripts/kernel_tables.py
+	$(BIN)/python scripts/configuration_tables.py
 
 types: build/.dev
 	$(BIN)/mypy
@@ -75,5 +80,5 @@ build/.demo: .venv/bin/python $(SOURCES)
 build/.dev: .venv/bin/python $(SOURCES)
 	@scripts/need c++:g++
 	$(PIP) install -q '$(TORCH)'
-	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,tflite,dev]'
+	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,tflite,docs,dev]'
 	@mkdir -p build && touch $@

@@ -84,7 +84,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
         name: unique in the fleet; the host's name unless given.
         part: index of the part to run.
         replica: ``i/n``: serve every n-th request, the i-th of n nodes with the same part.
-        engine: name of the engine.
+        engine: what computes: native, tflite or torch.
         isa: instruction set to force, for instance ``scalar``; empty: the best one.
         dtype: what to compute in; empty: int8 if the part is stored in int8, else float32.
         threads: CPU threads of one inference; 0: all of the board.
@@ -139,7 +139,12 @@ class AggregatorConfig(msgspec.Struct, frozen=True):
 
 
 class LogConfig(msgspec.Struct, frozen=True):
-    """``[log]``: one line per event on standard error."""
+    """``[log]``: one line per event on standard error.
+
+    Attributes:
+        format: for people, or one JSON object a line.
+        level: the least severe events that are logged.
+    """
 
     format: Literal["human", "json"] = "human"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -153,6 +158,11 @@ class Config(msgspec.Struct, frozen=True):
         bundle: folder of the fleet bundle.
         trust: public key, 64 hex digits, that must have signed the bundle; empty: any bundle.
         shards: number of aggregators that share the requests.
+        broker: how to reach the MQTT broker.
+        images: filters of image topics; given ones replace the defaults.
+        node: one edge node.
+        aggregator: fusion.
+        log: of every service.
     """
 
     fleet: str = "home"

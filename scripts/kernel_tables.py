@@ -8,9 +8,10 @@ if something would be.
 """
 
 import re
-import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from generated import update
 
 ROOT = Path(__file__).parent.parent
 KERNELS = ROOT / "csrc" / "kernels"
@@ -78,25 +79,5 @@ def contracts() -> str:
     return "\n\n".join(blocks)
 
 
-def filled(text: str) -> str:
-    """The document with its generated parts as they should be."""
-    for name, make in {"instruction sets": instruction_sets, "contracts": contracts}.items():
-        begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->"
-        before, found, rest = text.partition(begin)
-        if not found:
-            sys.exit(f"{DOCUMENT.name}: no place for {name}")
-        text = f"{before}{begin}\n{make()}\n\n{end}{rest.partition(end)[2]}"
-    return text
-
-
-def main() -> None:
-    text = DOCUMENT.read_text()
-    wanted = filled(text)
-    if "--check" not in sys.argv:
-        DOCUMENT.write_text(wanted)
-    elif text != wanted:
-        sys.exit(f"{DOCUMENT.name} is not what the sources say: make format")
-
-
 if __name__ == "__main__":
-    main()
+    update(DOCUMENT, {"instruction sets": instruction_sets, "contracts": contracts})

@@ -25,8 +25,20 @@ _PEERS_HELP = ", ".join(name for name in ENGINES if name != OURS)
 @click.option("--model", "models", multiple=True, help=f"{_MODELS_HELP}. Default: M1 to M4.")
 @click.option("--bundle", "folder", type=click.Path(path_type=Path), help="Instead of --model.")
 @click.option("--part", default=0, show_default=True, help="Index of the bundle's part.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--dtype", type=click.Choice(get_args(Dtype)), default="float32", show_default=True)
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="CPU threads of every engine.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(get_args(Dtype)),
+    default="float32",
+    show_default=True,
+    help="What every engine computes in.",
+)
 @click.option("--peers", default="", help=f"Separated by commas; default: {_PEERS_HELP}.")
 @click.option(
     "--seconds", default=20.0, show_default=True, help="Of timed rounds for each network."

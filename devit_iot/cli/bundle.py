@@ -9,11 +9,11 @@ import msgspec
 from devit_iot import signature
 from devit_iot.bundle import MANIFEST, Bundle
 from devit_iot.cli.common import one_line_errors
-from devit_iot.cli.options import dtype_option
+from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.cli.quantize import quantize
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint
-from devit_iot.engine.base import ENGINES, load_engine
+from devit_iot.engine.base import load_engine
 from devit_iot.engine.tflite_file import tflite_path
 from devit_iot.errors import ConfigError, DataError, EngineError
 from devit_iot.spec import macs
@@ -42,8 +42,20 @@ bundle.add_command(quantize)
 @click.option(
     "--image-size", type=click.IntRange(1), help="Of a CCT, where its positions fit several sizes."
 )
-@click.option("--mean", type=(float, float, float), default=IMAGENET.mean, show_default=True)
-@click.option("--std", type=(float, float, float), default=IMAGENET.std, show_default=True)
+@click.option(
+    "--mean",
+    type=(float, float, float),
+    default=IMAGENET.mean,
+    show_default=True,
+    help="Taken from the pixels, red, green and blue, each from 0 to 1.",
+)
+@click.option(
+    "--std",
+    type=(float, float, float),
+    default=IMAGENET.std,
+    show_default=True,
+    help="What they are then divided by.",
+)
 @one_line_errors
 def import_(  # noqa: PLR0913 - one for each option
     *,
@@ -76,7 +88,7 @@ def import_(  # noqa: PLR0913 - one for each option
 
 @bundle.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@engine_option
 @dtype_option
 @click.option("--trust", default="", help="Public key that must have signed the bundle.")
 @one_line_errors

@@ -8,8 +8,7 @@ import msgspec
 
 from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors
-from devit_iot.cli.options import dtype_option
-from devit_iot.engine.base import ENGINES
+from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.errors import ImageError
 from devit_iot.services.local import LocalFleet
 from devit_iot.storage import Dtype
@@ -18,7 +17,7 @@ from devit_iot.storage import Dtype
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@engine_option
 @dtype_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image.")
 @one_line_errors

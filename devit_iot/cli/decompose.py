@@ -88,7 +88,13 @@ for _name in STAGES:
 @decompose.command()
 @click.argument("source")
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "test"]))
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(["train", "test"]),
+    help="Of data that has splits.",
+)
 @click.option("--per-class", type=click.IntRange(1), help="Only so many images of each class.")
 @one_line_errors
 def images(source: str, output: Path, split: str, per_class: int | None) -> None:

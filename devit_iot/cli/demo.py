@@ -21,16 +21,38 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
 @click.command()
-@click.option("--frames", default=120, show_default=True, type=click.IntRange(1))
-@click.option("--rate", default=10.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--frames",
+    default=120,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many images to publish.",
+)
+@click.option(
+    "--rate",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Images per second.",
+)
 @click.option("--kill-part", type=click.IntRange(0), help="Kill the node of this part.")
 @click.option("--after", default=20, show_default=True, help="Kill after so many images.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: the last line is JSON.")
 @click.option(
     "--broker", type=click.Choice(["mosquitto", "amqtt"]), help="Default: mosquitto if on PATH."
 )
-@click.option("--bundle", type=click.Path(path_type=Path), default=_DEMO / "bundle")
-@click.option("--data", type=click.Path(path_type=Path), default=_DEMO / "images.zip")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    default=_DEMO / "bundle",
+    help="Folder of a fleet bundle; default: the demo's own.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=_DEMO / "images.zip",
+    help="Class folders (a folder or zip); default: the demo's own.",
+)
 @one_line_errors
 def demo(
     *,

@@ -9,9 +9,8 @@ from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.images import bundle_labels, evenly, shown
 from devit_iot.cli.measure import Report, measure, run_fleet
-from devit_iot.cli.options import dtype_option
+from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.decompose.sources import SPLITS, open_source
-from devit_iot.engine.base import ENGINES
 from devit_iot.errors import DataError
 from devit_iot.services.local import LocalFleet
 from devit_iot.storage import Dtype
@@ -32,7 +31,7 @@ from devit_iot.storage import Dtype
     show_default=True,
     help="Of data that has splits.",
 )
-@click.option("--engine", type=click.Choice(sorted(ENGINES)), default="native", show_default=True)
+@engine_option
 @dtype_option
 @click.option(
     "--threads",

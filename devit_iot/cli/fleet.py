@@ -45,7 +45,13 @@ def fleet() -> None:
     help="Name or address of the broker's machine; repeat. Clients use the first one.",
 )
 @click.option("--fleet", "name", default="home", show_default=True, help="The fleet's name.")
-@click.option("--port", default=8883, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--port",
+    default=8883,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Where the broker listens.",
+)
 @click.option(
     "--images",
     multiple=True,
@@ -89,7 +95,13 @@ def init(
 @fleet.command()
 @click.argument("name")
 @click.option("--part", type=click.IntRange(0), help="The part that a node runs; default: 0.")
-@click.option("--role", default="node", show_default=True, type=click.Choice(get_args(Role)))
+@click.option(
+    "--role",
+    default="node",
+    show_default=True,
+    type=click.Choice(get_args(Role)),
+    help="What the client may publish and read.",
+)
 @in_folder
 @one_line_errors
 def add(*, name: str, part: int | None, role: Role, path: Path) -> None:

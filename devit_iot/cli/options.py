@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from devit_iot.config import Config, load_config
+from devit_iot.engine.base import ENGINES
 from devit_iot.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -69,6 +70,17 @@ AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),
     Setting("--deadline", "aggregator.deadline_s", float, "Seconds to wait for missing parts."),
 )
+
+
+def engine_option(function: Function) -> Function:
+    """Add ``--engine`` to a command without a configuration."""
+    return click.option(
+        "--engine",
+        type=click.Choice(sorted(ENGINES)),
+        default="native",
+        show_default=True,
+        help="What computes the parts.",
+    )(function)
 
 
 def dtype_option(function: Function) -> Function:

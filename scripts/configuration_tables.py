@@ -1,0 +1,54 @@
+"""Write the tables of docs/configuration.md from the code: `make format`.
+
+    python scripts/configuration_tables.py [--check]
+
+Keys, types, defaults and meanings come from devit_iot/config.py, options and variables from
+devit_iot/cli/options.py.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from docstrings import Field, fields
+from generated import update
+from site_reference import shown, table
+
+from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, NODE
+from devit_iot.config import Config, ImagesConfig
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
+SETTINGS = {setting.key: setting for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR)}
+SETTINGS["images.topic"] = SETTINGS["images"]
+
+
+def sections() -> dict[str, list[Field]]:
+    """Name of a TOML table -> its keys; the file's top level is called ``fleet``."""
+    top = fields(Config)
+    tables = {
+        field.name: fields(type(field.default))
+        for field in top
+        if isinstance(field.default, msgspec.Struct)
+    } | {"images": fields(ImagesConfig)}
+    return tables | {"fleet": [field for field in top if field.name not in tables]}
+
+
+def rows(section: str) -> str:
+    """One table of keys."""
+    prefix = "" if section == "fleet" else f"{section}."
+    lines = []
+    for field in sections()[section]:
+        setting = SETTINGS.get(prefix + field.name)
+        ways = f"`{setting.flag}` `{setting.variable}`" if setting else ""
+        default = "" if field.default in ("", msgspec.NODEFAULT) else shown(field.default)
+        lines.append((f"`{field.name}`", field.kind, default, ways, field.meaning))
+    return table(("key", "type", "default", "option and variable", "meaning"), lines)
+
+
+def parts() -> Mapping[str, Callable[[], str]]:
+    """Every generated part of the document."""
+    return {name: lambda name=name: rows(name) for name in sections()}  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    update(DOCUMENT, parts())

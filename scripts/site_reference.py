@@ -1,0 +1,81 @@
+"""Pages that are made from the code: commands, topics."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
+
+import msgspec
+from paho.mqtt.client import topic_matches_sub
+
+from devit_iot import topics
+from devit_iot.access import Grants, Role, access_list
+
+_EXAMPLES = {"<fleet>": "home", "<shard>": "0", "<node>": "pi-0", "<camera>": "door"}
+
+
+def commands(program: str, module: str) -> str:
+    """A program's options and sub-commands, by the extension mkdocs-click."""
+    return f"""::: mkdocs-click
+    :module: {module}
+    :command: main
+    :prog_name: {program}
+    :list_subcommands: true
+"""
+
+
+def topic_page() -> str:
+    """The topic tree, and who may publish and read each topic by the access list."""
+    users: dict[str, Role] = {role if role != "node" else "pi-0": role for role in get_args(Role)}
+    access = access_list("home", users, topics.DEFAULT_IMAGE_FILTERS)
+    tree = re.findall(r"^(devit/\S+) +(.+)$", topics.__doc__ or "", re.MULTILINE)
+    images = [(pattern, "an image") for pattern in topics.DEFAULT_IMAGE_FILTERS]
+    rows = [
+        (f"`{topic}`", message, *_parties(topic, access, users)) for topic, message in images + tree
+    ]
+    return f"""# Topics
+
+Who may publish and read them is what `devit acl` and `devit fleet` grant; whatever is not here is
+denied. The image topics are the default ones; `--images` names others.
+[The protocol](../docs/protocol.md#2-topics) has the rules.
+
+{table(("topic", "message", "published by", "read by"), rows)}
+"""
+
+
+def shown(default: Any) -> str:  # noqa: ANN401 - of any field
+    """A default in a table's cell."""
+    if default is msgspec.NODEFAULT:
+        return "an error"
+    return f"`{msgspec.json.encode(default).decode()}`"
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(_row(cells) for cells in lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def _parties(topic: str, access: Mapping[str, Grants], users: Mapping[str, Role]) -> list[str]:
+    """The roles that may publish ``topic``, and those that may read it."""
+    concrete = re.sub(r"[<{]\w+[>}]", lambda level: _EXAMPLES.get(level[0], "x"), topic)
+    return [
+        ", ".join(
+            users[user]
+            for user, grants in access.items()
+            if any(topic_matches_sub(pattern, concrete) for pattern in getattr(grants, way))
+        )
+        for way in ("write", "read")
+    ]
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/devit.md": lambda: commands("devit", "devit_iot.cli.devit"),
+    "reference/devit-node.md": lambda: commands("devit-node", "devit_iot.cli.node"),
+    "reference/devit-aggregate.md": lambda: commands("devit-aggregate", "devit_iot.cli.aggregate"),
+    "reference/topics.md": topic_page,
+}
+"""Place in the site -> what makes the page."""
