@@ -4,8 +4,6 @@ Whatever does not parse raises MessageError with a stable reason; no allocation 
 payload that caused it.
 """
 
-import base64
-import binascii
 import hashlib
 import struct
 from typing import Literal, Self
@@ -14,20 +12,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.errors import ImageError, MessageError
+from devit_iot.errors import MessageError
 from devit_iot.text import MAX_TEXT, is_camera, is_plain
 
 REQUEST_ID_BYTES = 16
 MAX_JSON_BYTES = 64 * 2**10
 """Of a label or status."""
 
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
-"""Of the image files that a fleet takes."""
-
-_BASE64_TEXT = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\r\n\t "
-)
-_JSON_IMAGE_KEYS = ("image", "imagebase64", "data")
+MAX_HEADER_BYTES = 4096
+"""Of a feature, with its extensions."""
 
 # magic, header bytes, dtype, flags, request id, fingerprint, part, parts, count,
 # received ms, wait us, decode us, compute us
@@ -55,6 +48,11 @@ class Timing(msgspec.Struct, frozen=True):
 def feature_bytes(count: int) -> int:
     """Size of a feature message of ``count`` numbers, without extensions."""
     return _HEADER.size + 2 * count
+
+
+def longest_feature(count: int) -> int:
+    """Size of the longest feature message of ``count`` numbers."""
+    return MAX_HEADER_BYTES + 2 * count
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -123,7 +121,8 @@ class Feature(msgspec.Struct, frozen=True):
         )
         if dtype != _DTYPE_FLOAT16 or flags:
             raise MessageError("version", f"feature of unknown dtype {dtype} or flags {flags:#x}")
-        if not _HEADER.size <= header <= len(payload) or len(payload) != header + 2 * count:
+        in_bounds = _HEADER.size <= header <= min(len(payload), MAX_HEADER_BYTES)
+        if not in_bounds or len(payload) != header + 2 * count:
             raise MessageError(
                 "length", f"feature of {len(payload)} bytes, its header says {header} + 2 x {count}"
             )
@@ -176,8 +175,8 @@ class _JsonMessage(msgspec.Struct, frozen=True):
         """Read the JSON form.
 
         Raises:
-            MessageError: it is too long, does not parse, a field is missing or of another type, or
-                a text is long or not printable: texts are logged and shown.
+            MessageError: it is too long, does not parse, a field is missing or of another type, a
+                text is long or not printable, or an integer is huge: they are logged and shown.
         """
         if len(payload) > MAX_JSON_BYTES:
             raise MessageError("too_large", f"{cls.__name__} of {len(payload)} bytes")
@@ -185,11 +184,14 @@ class _JsonMessage(msgspec.Struct, frozen=True):
             message = msgspec.json.decode(payload, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MessageError("json", f"{cls.__name__} does not parse: {error}") from error
-        if not _is_plain(msgspec.to_builtins(message)):
+        fields = msgspec.to_builtins(message)
+        if not _is_plain(fields):
             raise MessageError(
                 "text",
                 f"a text of {cls.__name__} has over {MAX_TEXT} characters, or unprintable ones",
             )
+        if not _is_small(fields):
+            raise MessageError("json", f"an integer of {cls.__name__} does not fit in 64 bits")
         return message
 
 
@@ -202,6 +204,15 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     return True
+
+
+def _is_small(value: object) -> bool:
+    """Whether every integer in a message fits in 64 bits."""
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    if isinstance(value, dict):
+        return all(map(_is_small, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(_is_small, value))
 
 
 class Ranked(msgspec.Struct, frozen=True):
@@ -347,42 +358,3 @@ def preference(request_id: bytes) -> int:
     else each would compute others, and no label would rest on all parts.
     """
     return int.from_bytes(hashlib.blake2b(request_id, digest_size=8).digest(), "little")
-
-
-def unwrap_image(payload: bytes) -> bytes:
-    """The image file in an image message: raw, as base64 text, or in a JSON object.
-
-    Raises:
-        ImageError: empty, or JSON or base64 that does not parse.
-    """
-    if not payload:
-        raise ImageError("empty", "empty image payload")
-    start = payload[:64].lstrip()
-    if start[:1] == b"{":
-        return _base64(_json_image(payload))
-    if start[:5] == b"data:" or _BASE64_TEXT.issuperset(start):
-        return _base64(payload)
-    return payload
-
-
-def _json_image(payload: bytes) -> bytes:
-    try:
-        fields = msgspec.json.decode(payload, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ImageError("json", f"image JSON does not parse: {error}") from error
-    for key in _JSON_IMAGE_KEYS:
-        value = fields.get(key)
-        if isinstance(value, str):
-            return value.encode()
-    raise ImageError("json", f"image JSON has none of {', '.join(_JSON_IMAGE_KEYS)} as a string")
-
-
-def _base64(text: bytes) -> bytes:
-    text = text.lstrip()
-    if text[:5] == b"data:":  # a data URL, as browsers make
-        text = text.partition(b",")[2]
-    compact = text.translate(None, b" \t\r\n").replace(b"-", b"+").replace(b"_", b"/")
-    try:
-        return base64.b64decode(compact, validate=True)
-    except binascii.Error as error:
-        raise ImageError("base64", f"image base64 does not parse: {error}") from error

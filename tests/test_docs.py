@@ -19,13 +19,14 @@ from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
 from devit_iot.config import AggregatorConfig, BrokerConfig, NodeConfig
-from devit_iot.engine import tflite_file
+from devit_iot.engine import image_file, tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
-from devit_iot.services import aggregator, deadline, presence, status
+from devit_iot.services import aggregator, deadline, inbox, presence, status
 from devit_iot.services import node as node_module
 from devit_iot.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.transport import outbox
+from devit_iot.transport.base import NO_SESSION
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (".", "docs", "broker", "firmware_configs", "devit_iot/demo", "benchmarks")
@@ -314,6 +315,10 @@ def test_every_reason_of_refusal_is_listed() -> None:
     assert set(names(PROTOCOL, "reason")) == raised
 
 
+def spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
 def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
     defaults = AggregatorConfig()
     stated = (
@@ -337,7 +342,11 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"at least every {status.HEARTBEAT_S:g} s",
         f"comes back within {status.ECHO_S:g} s",
         f"of them, {BrokerConfig().queue})",
-        f"because {aggregator._MAX_WAITING:,} were waiting".replace(",", " "),
+        f"because {spaced(inbox.MAX_ITEMS)} of them, or {inbox.MAX_BYTES // 2**20} MiB, were",
+        f"extensions, {messages.MAX_HEADER_BYTES} at most",
+        f"more than {spaced(image_file.MAX_PIECES)} segments or chunks, more",
+        f"more than {image_file.MAX_SCANS} scans",
+        f"the longest packet that they take: {NO_SESSION.max_packet // 2**20} MiB",
         f"1 to {MAX_CAMERA_LENGTH} printable",
         f"at most {MAX_CAMERA_BYTES} bytes of UTF-8",
         f"at most {messages.MAX_JSON_BYTES} bytes",

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import tracemalloc
 
 import msgspec
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devit_iot.errors import ImageError
-from devit_iot.messages import preference, request_id, unwrap_image
+from devit_iot.image_message import unwrap_image
+from devit_iot.messages import preference, request_id
 from tests.fleets import reason_of
 
 
@@ -92,6 +94,17 @@ def test_bad_image_messages_are_refused(reason: str, payload: bytes) -> None:
     with pytest.raises(ImageError) as caught:
         unwrap_image(payload)
     assert caught.value.reason == reason
+
+
+def test_json_makes_no_objects_of_what_is_no_image() -> None:
+    """Sixteen megabytes of empty lists would be four hundred of objects."""
+    payload = b'{"other": [' + b"[]," * 5_000_000 + b'{"a":{}}], "data": "AAAA"}'
+    tracemalloc.start()
+    try:
+        assert unwrap_image(payload) == bytes(3)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @settings(max_examples=200, deadline=None)

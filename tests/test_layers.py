@@ -25,7 +25,7 @@ LAYERS = (
     {"storage"},
     {"_core"},
     {"access", "config"},
-    {"spec", "messages", "topics", "signature"},
+    {"spec", "messages", "image_message", "topics", "signature"},
     {"text"},
     {"errors"},
     {"__init__"},

@@ -21,6 +21,7 @@ from devit_iot.messages import (
     NodeStatus,
     Ranked,
     Timing,
+    longest_feature,
 )
 from devit_iot.topics import ImageFilter
 from tests.fleets import reason_of
@@ -216,6 +217,7 @@ DOOR = camera_tag(b"door")
         ("length", packed(FEATURE, extensions=DOOR, values=bytes(4), header=58, count=6)),
         ("length", packed(FEATURE, extensions=DOOR, values=bytes(4), header=U16)),
         ("length", packed(FEATURE, extensions=DOOR, values=bytes(5), count=2)),
+        ("length", packed(FEATURE, extensions=bytes(4040) + DOOR, values=b"")),
         ("length", FEATURE.encode()[:-1]),
         ("length", FEATURE.encode() + b"\0"),
         (
@@ -364,6 +366,34 @@ def test_a_text_that_may_not_be_shown_is_refused(
         kind.decode(msgspec.structs.replace(message, **place(text)).encode())
     assert caught.value.reason == "text"
     assert text[:1000] not in str(caught.value)
+
+
+def test_the_longest_header_is_read() -> None:
+    payload = packed(FEATURE, extensions=bytes(4030) + camera_tag(b"door"), values=bytes(6))
+    assert len(payload) == longest_feature(3)
+    assert Feature.decode(payload).camera == "door"
+
+
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        (LABEL, lambda number: {"class_index": number}),
+        (LABEL, lambda number: {"top5": (Ranked("ant", number, 1.0),)}),
+        (NODE_STATUS, lambda number: {"refused": {"damaged": number}}),
+        (AGGREGATOR_STATUS, lambda number: {"parts_online": (number,)}),
+    ],
+)
+def test_an_integer_fits_in_64_bits(
+    message: Any,  # noqa: ANN401
+    place: Callable[[int], dict[str, Any]],
+) -> None:
+    kind = type(message)
+    largest = msgspec.structs.replace(message, **place(2**63 - 1))
+    assert kind.decode(largest.encode()) == largest
+    assert reason_of(kind.decode, largest.encode().replace(b"%d" % (2**63 - 1), b"9" * 4000))
+    for huge in (2**63, -(2**63)):
+        text = largest.encode().replace(b"%d" % (2**63 - 1), b"%d" % huge)
+        assert reason_of(kind.decode, text) == "json"
 
 
 def test_a_long_message_is_refused_before_it_is_read() -> None:

@@ -110,6 +110,15 @@ def test_the_broker_knows_our_window(broker: FleetProcesses) -> None:
 
 
 @needs_mosquitto
+def test_the_broker_keeps_from_us_what_is_too_long(broker: FleetProcesses) -> None:
+    with keeper(broker.url, SESSION._replace(max_packet=1000)) as client:
+        for name, size in (("a", 900), ("b", 1000), ("c", 2**20), ("d", 900)):
+            client.publish(name, bytes(size))
+        wait_until(lambda: client.names == ["a", "d"])
+        assert client.ready == 1
+
+
+@needs_mosquitto
 def test_what_is_kept_comes_again_when_asked_for(broker: FleetProcesses) -> None:
     with keeper(broker.url) as client:
         client.publish("a")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from devit_iot.decompose.tree import Tree, open_tree
 from devit_iot.errors import DataError, ImageError
-from devit_iot.messages import IMAGE_SUFFIXES
+from devit_iot.image_message import IMAGE_SUFFIXES
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 64

@@ -1,13 +1,19 @@
 """Image bytes -> the uint8 RGB square that a sub-ViT takes. The only place that decodes."""
 
 import io
+import resource
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
+from devit_iot.engine.image_file import essence
 from devit_iot.errors import ImageError
 from devit_iot.spec import CHANNELS, SubVitSpec
 
@@ -24,10 +30,20 @@ _PLUGINS = (  # imported here, or the first frame would wait for it
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 DEFAULT_MAX_PIXELS = 32_000_000
 MAX_ASPECT = 8
-MAX_SCANS = 100
-"""Of a progressive JPEG, each of which is a pass over all pixels; encoders make about ten."""
 
-_SCAN = b"\xff\xda"
+_BYTES_PER_PIXEL = 17
+"""What decoding costs at worst, measured: WebP 16, PNG 8, JPEG far less."""
+
+_WEBP_TABLES = 32 * 2**20
+"""For the code tables of a lossless WebP. Real ones need far less; 65536 of them, in a file of
+300 kB, need 363 MB."""
+
+_limiting = threading.Lock()
+
+
+def decoding_bytes(pixels: int) -> int:
+    """The memory that decoding an image of so many pixels may take."""
+    return _BYTES_PER_PIXEL * pixels + _WEBP_TABLES
 
 
 def load_image(
@@ -43,22 +59,24 @@ def load_image(
     Args:
         payload: one JPEG, PNG or WebP file.
         spec: the part's shape; gives ``image_size`` and ``resize_size``.
-        max_pixels: larger images are refused by their header, before anything is decoded; so are
-            JPEGs of more than 100 scans, so that the pixels bound the time too.
+        max_pixels: larger images are refused by their header, before anything is decoded. What
+            else would take long is refused too (:mod:`devit_iot.engine.image_file`), so that the
+            pixels bound time and memory.
 
     Returns:
         uint8[image_size, image_size, 3], RGB, C-contiguous.
 
     Raises:
-        ImageError: empty, not one of these formats, truncated, damaged or too large.
+        ImageError: empty, not one of these formats, truncated, damaged, too large or too slow.
     """
     if not payload:
         raise ImageError("empty", "empty image payload")
+    file = essence(payload)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
-            with Image.open(io.BytesIO(payload), formats=FORMATS) as image:
-                return _square(image, spec, max_pixels, payload.count(_SCAN))
+            with Image.open(io.BytesIO(file), formats=FORMATS) as image:
+                return _square(image, spec, max_pixels)
     except UnidentifiedImageError as error:
         raise ImageError(
             "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
@@ -71,16 +89,17 @@ def load_image(
         raise ImageError("damaged", f"image does not decode: {error}") from error
 
 
-def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int, scans: int) -> NDArray[np.uint8]:
+def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np.uint8]:
     width, height = image.size
-    if image.info.get("progressive") and scans > MAX_SCANS:
-        raise ImageError("too_large", f"JPEG of {scans} scans is over the limit of {MAX_SCANS}")
     if width * height > max_pixels:
         raise ImageError(
             "too_large", f"image of {width}x{height} pixels is over the limit of {max_pixels}"
         )
     resize, crop = spec.resize_size, spec.image_size
     drafted = image.draft("RGB", (2 * resize, 2 * resize))
+    if image.format == WebPImagePlugin.WebPImageFile.format:
+        with _memory_limit(decoding_bytes(width * height)):
+            image.load()
     rgb, extent = _without_ends(_rgb(image), drafted[1][2:] if drafted else image.size)
     # The long side is rounded to the nearest pixel, the crop's offset down.
     scale = resize / min(extent)
@@ -88,6 +107,23 @@ def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int, scans: int) -
     window = _Window(extent, (width, height), ((width - crop) // 2, (height - crop) // 2), crop)
     pixels = _pixels(rgb)
     return _resized_by_pillow(rgb, window) if pixels is None else _resized(pixels, window)
+
+
+@contextmanager
+def _memory_limit(more: int) -> Iterator[None]:
+    """Give this process ``more`` bytes inside the block, and no decoder beyond that.
+
+    An allocation then fails, and the image with it, where the kernel would kill the process.
+    """
+    with _limiting:  # the limit is the process's, so two threads must not take turns
+        before, most = resource.getrlimit(resource.RLIMIT_DATA)
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        limits = {pages * resource.getpagesize() + more, before, most} - {resource.RLIM_INFINITY}
+        resource.setrlimit(resource.RLIMIT_DATA, (min(limits), most))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, (before, most))
 
 
 class _Window(NamedTuple):

@@ -1,19 +1,28 @@
 """The aggregator: features of all parts in, labels out."""
 
 import logging
-import queue
 import threading
 import time
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
 from devit_iot.config import AggregatorConfig
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BrokerError, InputError, MessageError
-from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, State
+from devit_iot.messages import (
+    MAX_JSON_BYTES,
+    AggregatorStatus,
+    Feature,
+    Label,
+    NodeStatus,
+    State,
+    longest_feature,
+)
 from devit_iot.services.collector import Collector, Limits, Request
 from devit_iot.services.deadline import Deadline
+from devit_iot.services.inbox import Inbox
 from devit_iot.services.presence import Presence
 from devit_iot.services.promises import Promises
 from devit_iot.services.status import INTERVAL_S, StatusReporter
@@ -27,7 +36,18 @@ WINDOW = 4096
 """Features of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5.
 So many wait for others of their requests before the oldest request is answered without them."""
 
-_MAX_WAITING = 10_000
+
+class _Received(NamedTuple):
+    """A message that waits for its turn.
+
+    Attributes:
+        at: when it came, monotonic seconds.
+        node: whose it is, by its topic.
+    """
+
+    at: float
+    node: str
+    message: Message
 
 
 class Aggregator:
@@ -73,7 +93,7 @@ class Aggregator:
         self._min_parts = config.min_parts
         self._promises = Promises(transport)
         self._presence = Presence(identity.parts, time.monotonic())
-        self._inbox: queue.Queue[tuple[float, Message] | None] = queue.Queue()
+        self._inbox: Inbox[_Received] = Inbox()
         self._tally = Tally(logger)
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
@@ -81,8 +101,16 @@ class Aggregator:
             transport, topics.aggregator_status(config.shard), self._status
         )
         # Statuses at QoS 0: the broker must not store old ones while this aggregator is away.
-        transport.subscribe(topics.node_statuses, self._hand_over)
-        transport.subscribe(topics.features(config.shard), self._hand_over, qos=1, keep=True)
+        transport.subscribe(
+            topics.node_statuses, partial(self._hand_over, MAX_JSON_BYTES, "too_large")
+        )
+        longest = longest_feature(max(fusion.feature_dims))
+        transport.subscribe(
+            topics.features(config.shard),
+            partial(self._hand_over, longest, "length"),
+            qos=1,
+            keep=True,
+        )
 
     def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -106,41 +134,48 @@ class Aggregator:
     def stop(self) -> None:
         """Make :meth:`run` return after the message in progress."""
         self._stopping.set()
-        self._inbox.put(None)
+        self._inbox.wake()
 
     def _step(self) -> None:
         """Handle one message, or what became due meanwhile."""
         deadline = self._collector.next_deadline()
         wait = INTERVAL_S if deadline is None else deadline - time.monotonic()
-        try:
-            item = self._inbox.get(timeout=min(max(wait, 0.0), INTERVAL_S))
-        except queue.Empty:
-            item = None
+        item = self._inbox.get(min(max(wait, 0.0), INTERVAL_S))
         if item is not None:
-            self._handle(*item)
+            self._handle(item)
         now = time.monotonic()
         pressed = self._promises.messages >= WINDOW
         for request in self._collector.due(now, self._presence.expected(now), pressed=pressed):
             self._answer(request)
         self._reporter.refresh()
 
-    def _hand_over(self, message: Message) -> None:
-        # Kept ones are as many as the broker sends ahead, and must not be lost here.
-        if message.receipt is None and self._inbox.qsize() >= _MAX_WAITING:
-            self._tally.count("dropped")
-        else:
-            self._inbox.put((time.monotonic(), message))
-
-    def _handle(self, received: float, message: Message) -> None:
+    def _hand_over(self, longest: int, reason: str, message: Message) -> None:
+        """Queue what can be a message of ours; the rest is refused before it takes memory."""
+        size = len(message.payload)
         try:
             node = self._topics.node_of(message.topic)
-            if message.topic == self._topics.node_status(node):
-                self._take_status(node, NodeStatus.decode(message.payload), received)
-            else:
-                self._take_feature(node, message, received)
+            if size > longest:
+                raise MessageError(reason, f"{size} bytes, the longest has {longest}")
         except InputError as error:
-            self._tally.refuse(error, f"message on {message.topic[:100]!r}")
-            self._transport.acknowledge(message)
+            self._refuse(error, message)
+            return
+        # Kept ones are as many as the broker sends ahead, and must not be lost here.
+        item = _Received(time.monotonic(), node, message)
+        if not self._inbox.put(item, size, must=message.receipt is not None):
+            self._tally.count("dropped")
+
+    def _handle(self, item: _Received) -> None:
+        try:
+            if item.message.topic == self._topics.node_status(item.node):
+                self._take_status(item.node, NodeStatus.decode(item.message.payload), item.at)
+            else:
+                self._take_feature(item.node, item.message, item.at)
+        except InputError as error:
+            self._refuse(error, item.message)
+
+    def _refuse(self, error: InputError, message: Message) -> None:
+        self._tally.refuse(error, f"message on {message.topic[:100]!r}")
+        self._transport.acknowledge(message)
 
     def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":

@@ -12,6 +12,7 @@ from devit_iot.bundle import Bundle, PartEntry
 from devit_iot.config import Config, read_password
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
+from devit_iot.engine.image import decoding_bytes
 from devit_iot.errors import ConfigError
 from devit_iot.messages import AggregatorStatus, NodeStatus
 from devit_iot.services import aggregator, node
@@ -29,9 +30,6 @@ _BASE_BYTES = 64 * 2**20
 
 EXIT_HUNG = 70
 """Exit code of a node whose inference hung: sysexits.h's internal software error."""
-
-_BYTES_PER_PIXEL = 17
-"""What decoding costs at worst, measured: WebP 16, PNG 8, JPEG far less."""
 
 
 def build_node(config: Config, environment: Mapping[str, str]) -> Node:
@@ -68,9 +66,10 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
     client_id = topics.node_client_id(identity.node)
-    session = NO_SESSION
+    longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes  # so that most are counted
+    session = NO_SESSION._replace(max_packet=longest)
     if _promises(config):
-        session = Session(config.broker.session_s, node.WINDOW)
+        session = session._replace(expiry_s=config.broker.session_s, window=node.WINDOW)
     return Node(
         identity,
         entry.spec,
@@ -131,7 +130,7 @@ def _check_memory(config: Config, entry: PartEntry) -> None:
         for tensor in tensors(entry.spec)
     )
     weights = entry.weights.size + packed
-    total = _BASE_BYTES + weights + _BYTES_PER_PIXEL * limits.max_pixels + waiting
+    total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
     needed = -(-total // 2**20)
     if needed > limits.memory_mb:
         raise ConfigError(

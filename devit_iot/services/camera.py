@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from devit_iot.config import Delivery
 from devit_iot.errors import BrokerError, DataError
-from devit_iot.messages import IMAGE_SUFFIXES
+from devit_iot.image_message import IMAGE_SUFFIXES
 from devit_iot.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
 

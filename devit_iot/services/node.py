@@ -13,6 +13,7 @@ from devit_iot.config import Config, ImagesConfig, fraction
 from devit_iot.engine.base import Engine
 from devit_iot.engine.image import load_image
 from devit_iot.errors import BrokerError, ImageError, InputError, MessageError
+from devit_iot.image_message import unwrap_image
 from devit_iot.messages import Feature, NodeStatus, Timing
 from devit_iot.services.mailbox import Mailbox
 from devit_iot.services.promises import Promises
@@ -236,7 +237,7 @@ class Node:
 
     def _compute(self, frame: Frame) -> Feature:
         begin = time.monotonic()
-        file = messages.unwrap_image(frame.payload)
+        file = unwrap_image(frame.payload)
         image = load_image(file, self._spec, max_pixels=self._config.max_pixels)
         decoded = time.monotonic()
         values = self._engine.features(image)

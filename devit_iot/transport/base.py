@@ -42,10 +42,14 @@ class Session(NamedTuple):
             the connection. Before MQTT 5 the broker's own limit counts instead.
         window: QoS 1 messages that it sends before it waits for acknowledgements. Before MQTT 5
             the broker's own limit counts instead.
+        max_packet: bytes of the longest packet that it may send; what is longer it drops, so this
+            is generous: what is somewhat too long is to be refused in words. Before MQTT 5 the
+            broker's own limit counts instead.
     """
 
     expiry_s: int = 0
     window: int = 20
+    max_packet: int = 2**20
 
 
 NO_SESSION = Session()

@@ -40,6 +40,7 @@ def connect_options(protocol: MQTTProtocolVersion, session: Session) -> dict[str
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.ReceiveMaximum = session.window
     properties.SessionExpiryInterval = session.expiry_s
+    properties.MaximumPacketSize = session.max_packet
     return {"clean_start": not session.expiry_s, "properties": properties}
 
 

@@ -159,6 +159,7 @@ REFUSED: dict[str, tuple[Callable[[Feature], bytes], str]] = {
     "no-such-part": (changed(part=3, parts=3), "part"),
     "nan": (with_nan, "not_finite"),
     "empty": (lambda _: b"", "magic"),
+    "long": (lambda _: bytes(9000), "length"),  # refused before it is read
     "json": (lambda _: b'{"feature": [1, 2, 3]}' * 9, "magic"),
     "future": (lambda feature: feature.encode()[:7] + b"\xff" + feature.encode()[8:], "version"),
 }

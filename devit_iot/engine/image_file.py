@@ -1,0 +1,129 @@
+"""What of an image file decides its pixels; the rest never reaches a decoder.
+
+A decoder follows whatever a file says: a million comments, a thousand scans, kilobytes of metadata
+that unpack to gigabytes. So the file is taken apart first, by its lengths alone, and what is left
+takes time and memory in proportion to its pixels and bytes.
+
+JPEG: ITU-T T.81, annex B. PNG: www.w3.org/TR/png-3, section 5. WebP: RFC 9649, section 2.
+"""
+
+import re
+from collections.abc import Callable
+
+from devit_iot.errors import ImageError
+
+MAX_PIECES = 10_000
+"""Segments of a JPEG, chunks of a PNG or WebP. A PNG may have one for each row."""
+
+MAX_SCANS = 100
+"""Of a JPEG, each of which may be a pass over all pixels; encoders make about ten."""
+
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_RIFF = b"RIFF"
+
+# A marker is 0xFF and a code; before it any number of 0xFF may stand.
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a stuffed 0xFF and restarts belong to it
+_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
+_OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_HUFFMAN, _QUANTIZATION, _RESTARTS, _SCAN, _END = 0xC4, 0xDB, 0xDD, 0xDA, 0xD9
+_TABLES = frozenset({_HUFFMAN, _QUANTIZATION, _RESTARTS})
+_COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # which say how three or four components are colours
+
+_LENGTH_BYTES = 2  # of a segment's length, which counts them
+
+_PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_PNG_FRAME = 12  # bytes of a chunk beside its data
+_RIFF_FRAME = 8
+
+
+def essence(payload: bytes) -> bytes:
+    """The file without metadata, thumbnails and whatever follows the image.
+
+    Raises:
+        ImageError: ``unknown_codec``: not one of the three formats, or a JPEG that is not
+            Huffman-coded; ``slow``: more pieces or scans than any encoder makes; ``damaged``: a
+            piece runs past the end.
+    """
+    for magic, walk in _WALKS.items():
+        if payload.startswith(magic):
+            return walk(payload)
+    raise ImageError(
+        "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
+    )
+
+
+def _jpeg(payload: bytes) -> bytes:
+    """Start of image, tables, frame and scans."""
+    kept = [payload[:2]]
+    position, pieces, scans = 2, 0, 0
+    while (marker := _MARKER.search(payload, position)) is not None:
+        pieces = _counted(pieces, "JPEG", "segments")
+        code, begin, position = payload[marker.end() - 1], marker.start(), marker.end()
+        if code == _END:
+            kept.append(marker.group())
+            break
+        if code in _ALONE:
+            continue
+        if code in _OTHER_FRAMES:
+            raise ImageError(
+                "unknown_codec", f"JPEG of a kind that nobody writes: SOF{code - 0xC0}"
+            )
+        length = int.from_bytes(payload[position : position + 2], "big")
+        position += length
+        if length < _LENGTH_BYTES or position > len(payload):
+            raise ImageError("damaged", "a segment of the JPEG runs past its end")
+        if code == _SCAN:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise ImageError("slow", f"JPEG of more than {MAX_SCANS} scans")
+            end = _END_OF_SCAN.search(payload, position)
+            position = len(payload) if end is None else end.start()
+        elif not (
+            code in _FRAMES or code in _TABLES or _is_colour(code, payload[begin + 4 : begin + 9])
+        ):
+            continue
+        kept.append(payload[begin:position])
+    return b"".join(kept)
+
+
+def _is_colour(code: int, name: bytes) -> bool:
+    return _COLOURS.get(code) == name
+
+
+def _png(payload: bytes) -> bytes:
+    """Header, palette and pixels."""
+    kept = [_PNG]
+    position, pieces = len(_PNG), 0
+    while position < len(payload):
+        pieces = _counted(pieces, "PNG", "chunks")
+        begin = position
+        length = int.from_bytes(payload[begin : begin + 4], "big")
+        kind = payload[begin + 4 : begin + 8]
+        position += _PNG_FRAME + length
+        if kind in _PNG_KEPT:
+            kept.append(payload[begin:position])  # if it is cut, the decoder says so
+        if kind == b"IEND":
+            break
+    return b"".join(kept)
+
+
+def _webp(payload: bytes) -> bytes:
+    """The whole file: its decoder skips what it does not need."""
+    position, pieces = 12, 0
+    while position < len(payload):
+        pieces = _counted(pieces, "WebP", "chunks")
+        length = int.from_bytes(payload[position + 4 : position + 8], "little")
+        position += _RIFF_FRAME + length + length % 2
+    return payload
+
+
+def _counted(pieces: int, kind: str, what: str) -> int:
+    if pieces >= MAX_PIECES:
+        raise ImageError("slow", f"{kind} of more than {MAX_PIECES} {what}")
+    return pieces + 1
+
+
+_WALKS: dict[bytes, Callable[[bytes], bytes]] = {_JPEG: _jpeg, _PNG: _png, _RIFF: _webp}
