@@ -25,7 +25,8 @@ demo: build/.demo
 
 test: build/.dev
 	@scripts/need --optional mosquitto:mosquitto openssl:openssl qemu-aarch64-static:qemu-user-static \
-	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test
+	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test \
+	  promtool:prometheus
 	$(BIN)/python -m pytest $(ARGS)
 
 chaos: build/.dev
@@ -56,6 +57,7 @@ format: build/.dev
 	$(BIN)/clang-format -i $(CXX_FILES)
 	$(BIN)/python scripts/kernel_tables.py
 	$(BIN)/python scripts/configuration_tables.py
+	$(BIN)/python scripts/metric_table.py
 
 types: build/.dev
 	$(BIN)/mypy
@@ -80,5 +82,5 @@ build/.demo: .venv/bin/python $(SOURCES)
 build/.dev: .venv/bin/python $(SOURCES)
 	@scripts/need c++:g++
 	$(PIP) install -q '$(TORCH)'
-	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,tflite,docs,dev]'
+	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,tflite,docs,metrics,dev]'
 	@mkdir -p build && touch $@

@@ -23,6 +23,7 @@ _TLS_FILES = ("ca_file", "cert_file", "key_file")
 _MIN_HANG_S = 5.0  # an idle node shows a sign of life once a second
 _MIN_KEEPALIVE_S = 2  # a link is checked once a second
 _MAX_KEEPALIVE_S = 65535  # MQTT's
+_MAX_PORT = 65535
 _MAX_SESSION_S = 2**32 - 1  # which means for ever, and the memory for it is bounded
 
 
@@ -158,6 +159,7 @@ class Config(msgspec.Struct, frozen=True):
         bundle: folder of the fleet bundle.
         trust: public key, 64 hex digits, that must have signed the bundle; empty: any bundle.
         shards: number of aggregators that share the requests.
+        metrics: ``[host]:port`` on which to serve Prometheus and health checks; empty: do not.
         broker: how to reach the MQTT broker.
         images: filters of image topics; given ones replace the defaults.
         node: one edge node.
@@ -169,6 +171,7 @@ class Config(msgspec.Struct, frozen=True):
     bundle: str = ""
     trust: str = ""
     shards: int = 1
+    metrics: str = ""
     broker: BrokerConfig = BrokerConfig()
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
     node: NodeConfig = NodeConfig()
@@ -232,6 +235,19 @@ def fraction(text: str, what: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
+def listen_address(text: str) -> tuple[str, int]:
+    """Host and port of ``[host]:port``; no host means every interface.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    host, colon, port = text.rpartition(":")
+    good = colon and port.isdecimal() and int(port) <= _MAX_PORT
+    if not good or ("[" in host) != (":" in host):
+        raise ConfigError(f"metrics '{text}' is not [host]:port, for instance :9464")
+    return host.strip("[]"), int(port)
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(file.read_text())
@@ -285,6 +301,8 @@ def _validate(config: Config) -> None:
     if config.trust:
         check_trust(config.trust)
     fraction(config.node.replica, "node.replica")
+    if config.metrics:
+        listen_address(config.metrics)
     filters = [ImageFilter(images.topic) for images in config.images]
     for one, two in itertools.combinations(filters, 2):
         if one.overlaps(two):

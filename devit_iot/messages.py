@@ -22,6 +22,9 @@ MAX_JSON_BYTES = 64 * 2**10
 MAX_HEADER_BYTES = 4096
 """Of a feature, with its extensions."""
 
+STAGES = ("wait", "decode", "compute", "collect", "fuse")
+"""Keys of a label's ``latency_ms``, in their order."""
+
 # magic, header bytes, dtype, flags, request id, fingerprint, part, parts, count,
 # received ms, wait us, decode us, compute us
 _HEADER = struct.Struct("<4sHBB16s8sHHIQIII")
@@ -231,8 +234,8 @@ class Label(_JsonMessage, frozen=True):
         top5: most probable classes, the first is the answer.
         parts_used: indices of the parts that it rests on, of ``parts`` in all.
         degraded: whether a part is missing.
-        latency_ms: of the critical part ``wait``, ``decode``, ``compute``; then ``collect``, from
-            the first feature to the last one awaited, and ``fuse``.
+        latency_ms: by :data:`STAGES`; of the critical part ``wait``, ``decode``, ``compute``; then
+            ``collect``, from the first feature to the last one awaited, and ``fuse``.
     """
 
     request_id: str

@@ -58,6 +58,7 @@ CONFINED = {
     "kornia": ("decompose/augment.py",),
     "matplotlib": ("decompose/figures", "bench/picture.py"),
     "rich": ("decompose/", "cli/"),
+    "prometheus_client": ("services/exporter.py",),
     "safetensors": ("decompose/",),
     "devit_iot._core": (
         "engine/native.py",

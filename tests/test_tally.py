@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from devit_iot.errors import ImageError, MessageError
-from devit_iot.services.tally import Recent, Tally
+from devit_iot.services.tally import Tally
 
 logger = logging.getLogger("tests.tally")
 
@@ -89,22 +89,3 @@ def test_threads_lose_no_count(clock: Clock) -> None:
         thread.join()
     assert tally["received"] == 8000
     assert tally.refused == {"damaged": 8000}
-
-
-def test_the_median_is_of_the_last_hundred() -> None:
-    recent = Recent()
-    assert recent.median == 0.0
-    recent.add(3.0)
-    recent.add(1.0)
-    assert recent.median == 2.0
-    for _ in range(1000):
-        recent.add(1e9)
-    for _ in range(51):
-        recent.add(0.12345)
-    assert recent.median == 0.123
-    for _ in range(49):
-        recent.add(7.0)
-    assert recent.median == 0.123  # 51 of the last hundred
-    recent.add(7.0)
-    recent.add(7.0)
-    assert recent.median == 7.0

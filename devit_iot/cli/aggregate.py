@@ -9,6 +9,10 @@ from devit_iot import __version__
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, configuration, settings
 from devit_iot.services.build import build_aggregator
+from devit_iot.services.exporter import exporting
+
+_LIMIT_S = 10.0
+"""It goes round once a second or more often."""
 
 
 @click.command()
@@ -23,7 +27,9 @@ def main(config_file: Path | None, **values: object) -> None:
     """
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)
-    serve(build_aggregator(config, os.environ))
+    service = build_aggregator(config, os.environ)
+    with exporting(config.metrics, service, _LIMIT_S):
+        serve(service)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from devit_iot import __version__
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
 from devit_iot.services.build import build_node
+from devit_iot.services.exporter import exporting
 
 
 @click.group()
@@ -29,7 +30,9 @@ def start(config_file: Path | None, board: str | None, **values: object) -> None
     """
     config = configuration(config_file, values, board=board)
     set_up_logging(config.log.format, config.log.level)
-    serve(build_node(config, os.environ))
+    service = build_node(config, os.environ)
+    with exporting(config.metrics, service, config.node.hang_s):
+        serve(service)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ FLEET = (
     Setting("--bundle", "bundle", str, "Folder of the fleet bundle."),
     Setting("--trust", "trust", str, "Public key that must have signed the bundle."),
     Setting("--shards", "shards", int, "Number of aggregators that share the requests."),
+    Setting("--metrics", "metrics", str, "[host]:port for Prometheus and health checks."),
 )
 NODE = (
     Setting("--name", "node.name", str, "Unique name of this node; default: the host's."),

@@ -13,6 +13,7 @@ from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BrokerError, InputError, MessageError
 from devit_iot.messages import (
     MAX_JSON_BYTES,
+    STAGES,
     AggregatorStatus,
     Feature,
     Label,
@@ -22,6 +23,7 @@ from devit_iot.messages import (
 )
 from devit_iot.services.collector import Collector, Limits, Request
 from devit_iot.services.deadline import Deadline
+from devit_iot.services.durations import Durations
 from devit_iot.services.inbox import Inbox
 from devit_iot.services.presence import Presence
 from devit_iot.services.promises import Promises
@@ -62,6 +64,10 @@ class Aggregator:
         fusion: the bundle's.
         transport: not started yet; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
+
+    Attributes:
+        reporter: of its status.
+        stages: where the time of its labels went, as in their ``latency_ms``.
     """
 
     def __init__(
@@ -97,7 +103,8 @@ class Aggregator:
         self._tally = Tally(logger)
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
-        self._reporter = StatusReporter(
+        self.stages = {stage: Durations() for stage in STAGES}
+        self.reporter = StatusReporter(
             transport, topics.aggregator_status(config.shard), self._status
         )
         # Statuses at QoS 0: the broker must not store old ones while this aggregator is away.
@@ -125,7 +132,7 @@ class Aggregator:
             identity.parts,
             identity.fingerprint,
         )
-        with self._reporter.connected(self._on_refused):
+        with self.reporter.connected(self._on_refused):
             while not self._stopping.is_set():
                 self._step()
         if self._failure is not None:
@@ -147,7 +154,7 @@ class Aggregator:
         pressed = self._promises.messages >= WINDOW
         for request in self._collector.due(now, self._presence.expected(now), pressed=pressed):
             self._answer(request)
-        self._reporter.refresh()
+        self.reporter.refresh()
 
     def _hand_over(self, longest: int, reason: str, message: Message) -> None:
         """Queue what can be a message of ours; the rest is refused before it takes memory."""
@@ -235,6 +242,8 @@ class Aggregator:
             self._promises.release(request.request_id)
             return
         self._tally.count("labels")
+        for stage, milliseconds in label.latency_ms.items():
+            self.stages[stage].add(milliseconds)
         if label.degraded:
             self._tally.count("degraded")
         logger.info(
@@ -292,5 +301,5 @@ class Aggregator:
             deadline_s=round(self._deadline.seconds, 3),
             unanswered=self._tally["unanswered"],
             unfinished=len(self._promises),
-            problem=self._reporter.problem,
+            problem=self.reporter.problem,
         )

@@ -15,12 +15,13 @@ from devit_iot.engine.image import load_image
 from devit_iot.errors import BrokerError, ImageError, InputError, MessageError
 from devit_iot.image_message import unwrap_image
 from devit_iot.messages import Feature, NodeStatus, Timing
+from devit_iot.services.durations import Durations
 from devit_iot.services.mailbox import Mailbox
 from devit_iot.services.promises import Promises
 from devit_iot.services.rate import RateLimit
 from devit_iot.services.sensors import Sensors
 from devit_iot.services.status import INTERVAL_S, StatusReporter
-from devit_iot.services.tally import Drops, Recent, Tally
+from devit_iot.services.tally import Drops, Tally
 from devit_iot.services.watchdog import Watchdog
 from devit_iot.spec import SubVitSpec
 from devit_iot.topics import ImageFilter, Topics
@@ -63,6 +64,10 @@ class Node:
         transport: not started yet; its will says that this node is offline.
         sensors: of the board.
         die: ends the process when an inference hangs; may be called on any thread.
+
+    Attributes:
+        reporter: of its status.
+        stages: where the time of its images went: ``wait``, ``decode``, ``compute``.
     """
 
     def __init__(
@@ -95,14 +100,13 @@ class Node:
         self._deferring = False  # since the last redelivery
         self._tally = Tally(logger)
         self._drops = Drops()
-        self._decode_ms = Recent()
-        self._compute_ms = Recent()
         self._failure: BrokerError | None = None
         self._serving: Frame | None = None
         self._sensors = sensors
         self._die = die
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
-        self._reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
+        self.stages = {stage: Durations() for stage in ("wait", "decode", "compute")}
+        self.reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
         for entry in config.images:
             self._subscribe(entry)
 
@@ -121,7 +125,7 @@ class Node:
             identity.engine,
             identity.fingerprint,
         )
-        with self._watchdog.watching(), self._reporter.connected(self._on_refused):
+        with self._watchdog.watching(), self.reporter.connected(self._on_refused):
             while not self._frames.closed:
                 self._watchdog.beat()
                 self._serving = self._frames.get(INTERVAL_S)
@@ -130,7 +134,7 @@ class Node:
                 if self._deferring and self._frames.empty:
                     self._deferring = False
                     self._transport.redeliver()
-                self._reporter.refresh()
+                self.reporter.refresh()
         if self._failure is not None:
             raise self._failure
 
@@ -242,8 +246,10 @@ class Node:
         decoded = time.monotonic()
         values = self._engine.features(image)
         end = time.monotonic()
-        self._decode_ms.add(1e3 * (decoded - begin))
-        self._compute_ms.add(1e3 * (end - decoded))
+        timing = Timing(_us(begin - frame.received), _us(decoded - begin), _us(end - decoded))
+        self.stages["wait"].add(timing.wait_us / 1e3)
+        self.stages["decode"].add(timing.decode_us / 1e3)
+        self.stages["compute"].add(timing.compute_us / 1e3)
         return Feature(
             request_id=frame.request_id,
             fingerprint=self._fingerprint,
@@ -251,7 +257,7 @@ class Node:
             parts=self._identity.parts,
             camera=frame.camera,
             received_ms=frame.received_ms,
-            timing=Timing(_us(begin - frame.received), _us(decoded - begin), _us(end - decoded)),
+            timing=timing,
             values=values,
         )
 
@@ -272,7 +278,7 @@ class Node:
             )
             self._tally.count("lost")
             self._promises.release(frame.request_id)  # or it would hang the next one too
-        self._reporter.goodbye()
+        self.reporter.goodbye()
         self._transport.stop()
         self._die()
 
@@ -288,15 +294,15 @@ class Node:
             lost=self._tally["lost"],
             unsent=self._transport.unsent,
             refused=self._tally.refused,
-            decode_ms=self._decode_ms.median,
-            compute_ms=self._compute_ms.median,
+            decode_ms=self.stages["decode"].median_ms,
+            compute_ms=self.stages["compute"].median_ms,
             drops=self._drops.by_camera,
             unfinished=len(self._promises),
             redelivered=self._tally["redelivered"],
             deferred=self._tally["deferred"],
             temperature_c=felt.temperature_c,
             throttled=felt.throttled,
-            problem=self._reporter.problem,
+            problem=self.reporter.problem,
         )
 
 

@@ -9,13 +9,10 @@ import msgspec
 import numpy as np
 
 from devit_iot.errors import MessageError
-from devit_iot.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.messages import STAGES, AggregatorStatus, Label, NodeStatus
 from devit_iot.services.presence import MAX_NODES, STATUS_S
 from devit_iot.topics import Topics
 from devit_iot.transport.base import Message
-
-STAGES = ("wait", "decode", "compute", "collect", "fuse")
-"""Of a label's ``latency_ms``, in their order."""
 
 MAX_CAMERAS = 1024
 MAX_AGGREGATORS = 64

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from devit_iot.errors import BrokerError
 from devit_iot.messages import AggregatorStatus, NodeStatus, State
 from devit_iot.transport.base import Message, Transport
@@ -43,6 +45,8 @@ class StatusReporter:
         self._snapshot = snapshot
         self._started = time.monotonic()
         self._shown: NodeStatus | AggregatorStatus | None = None
+        self._latest: NodeStatus | AggregatorStatus | None = None
+        self._went_round = self._started
         self._echo_until: float | None = None  # while it is awaited
         self._deaf = False
         transport.subscribe(topic, self._on_echo)
@@ -73,8 +77,29 @@ class StatusReporter:
     def _on_echo(self, _message: Message) -> None:
         self._echo_until = None
 
+    @property
+    def latest(self) -> NodeStatus | AggregatorStatus | None:
+        """The status of about a second ago, also while the broker is away; for other threads."""
+        return self._latest
+
+    def ailment(self, limit_s: float) -> str:
+        """Why the service does not do its work, for other threads; empty if it does.
+
+        Args:
+            limit_s: the longest time between two calls of :meth:`refresh`.
+        """
+        idle_s = time.monotonic() - self._went_round
+        if idle_s > limit_s:
+            return f"no progress for {idle_s:.0f} s"
+        if not self._transport.connected:
+            return "no connection to the broker"
+        return _DEAF if self._deaf else ""
+
     def refresh(self) -> None:
         """Publish a status that changed, at most once a second, or is 15 s old."""
+        self._went_round = time.monotonic()
+        if self._latest is None or self._age() - self._latest.uptime_s >= INTERVAL_S:
+            self._latest = self._snapshot("online", self._age())
         if self._shown is None:  # not connected yet
             return
         if self._echo_until is not None and time.monotonic() > self._echo_until:
@@ -84,8 +109,8 @@ class StatusReporter:
         age = self._age() - self._shown.uptime_s
         if age < INTERVAL_S:
             return
-        now = self._snapshot("online", self._shown.uptime_s)
-        if age >= HEARTBEAT_S or now != self._shown:
+        latest = msgspec.structs.replace(self._latest, uptime_s=self._shown.uptime_s)
+        if age >= HEARTBEAT_S or latest != self._shown:
             self._publish("online")
 
     def goodbye(self) -> None:

@@ -1,10 +1,9 @@
 """Counters that a status message shows, and log lines that a flood cannot multiply."""
 
 import logging
-import statistics
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
 from devit_iot.errors import InputError
@@ -82,19 +81,3 @@ class Drops:
         """All of them."""
         with self._lock:
             return sum(counts.total() for counts in self._counts.values())
-
-
-class Recent:
-    """The last hundred durations, for a median."""
-
-    def __init__(self) -> None:
-        self._values: deque[float] = deque(maxlen=100)
-
-    def add(self, value: float) -> None:
-        """Remember one more."""
-        self._values.append(value)
-
-    @property
-    def median(self) -> float:
-        """Their median, 0 before the first."""
-        return round(statistics.median(self._values), 3) if self._values else 0.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devit_iot.messages import AggregatorStatus, Label, NodeStatus
-from devit_iot.services.overview import MAX_CAMERAS, STAGES, FleetView, Overview
+from devit_iot.messages import STAGES, AggregatorStatus, Label, NodeStatus
+from devit_iot.services.overview import MAX_CAMERAS, FleetView, Overview
 from devit_iot.services.presence import MAX_NODES
 from devit_iot.topics import Topics
 from devit_iot.transport.base import Message
