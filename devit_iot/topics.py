@@ -89,6 +89,10 @@ class Topics(msgspec.Struct, frozen=True):
         """The client id of one aggregator."""
         return f"devit-{self.fleet}-aggregator-{shard}"
 
+    def dashboard_client_id(self, tab: str) -> str:
+        """The client id of one browser tab; ``tab`` is 8 random hex digits."""
+        return f"devit-{self.fleet}-dashboard-{tab}"
+
     @staticmethod
     def node_of(topic: str) -> str:
         """The node's name in a feature or node status topic.

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (".", "docs", "broker", "firmware_configs", "devit_iot/demo", "benchmarks")
+FOLDERS = (
+    ".",
+    "docs",
+    "broker",
+    "firmware_configs",
+    "devit_iot/dashboard/vendor",
+    "devit_iot/demo",
+    "benchmarks",
+)
 PICTURES = {".css", ".png", ".svg"}
 
 _FENCE = re.compile(r" *(`{3,}|~{3,})")

@@ -48,6 +48,13 @@ topic read devit/v1/home/labels/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 
+user dashboard
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/aggregators/+/status
+topic read cameras/+/image
+topic read in/+
+
 user pi-1
 topic read cameras/+/image
 topic read in/+
@@ -78,7 +85,7 @@ def test_the_access_list_refuses_a_node_that_would_widen_it(node: str) -> None:
         access_list("home", members(["pi-1", node]), ["cameras/{camera}/image"])
 
 
-@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer"])
+@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer", "dashboard"])
 def test_the_access_list_refuses_a_node_that_is_called_like_a_role(role: str) -> None:
     """Otherwise the role loses its rights, or the node gets more than a node may."""
     with pytest.raises(ConfigError):
@@ -214,6 +221,8 @@ def test_a_rabbitmq_user_has_its_own_queues_only(right: str) -> None:
     assert resource(access, "aggregator", right, queue.format("aggregator-12"))
     assert not resource(access, "aggregator", right, queue.format("node-pi-1"))
     assert not resource(access, "camera", right, "mqtt-subscription-cameraqos1")
+    assert resource(access, "dashboard", right, queue.format("dashboard-0123abcd"))
+    assert not resource(access, "dashboard", right, queue.format("dashboard-../node-pi-1"))
     assert resource(access, "camera", right, "amq.topic") == (right == "write")
 
 

@@ -29,7 +29,15 @@ from devit_iot.transport import outbox
 from devit_iot.transport.base import NO_SESSION
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (".", "docs", "broker", "firmware_configs", "devit_iot/demo", "benchmarks")
+FOLDERS = (
+    ".",
+    "docs",
+    "broker",
+    "firmware_configs",
+    "devit_iot/dashboard/vendor",
+    "devit_iot/demo",
+    "benchmarks",
+)
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 BUNDLE = (ROOT / "docs/bundle.md").read_text()

@@ -21,6 +21,15 @@ from devit_iot.config import Config, ImagesConfig
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
+FOLDERS = (
+    ".",
+    "docs",
+    "broker",
+    "firmware_configs",
+    "devit_iot/dashboard/vendor",
+    "devit_iot/demo",
+    "benchmarks",
+)
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 PROGRAMS: dict[str, click.Command] = {
     "devit": devit,
@@ -94,8 +103,7 @@ def test_a_dead_link_would_be_found(site: dict[str, Page]) -> None:
 
 
 def test_every_document_is_a_page_that_people_find(site: dict[str, Page]) -> None:
-    folders = (".", "docs", "broker", "firmware_configs", "devit_iot/demo", "benchmarks")
-    for path in (path for folder in folders for path in (ROOT / folder).glob("*.md")):
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).glob("*.md")):
         place = path.relative_to(ROOT).with_suffix(".html").as_posix()
         place = place.replace("README.html", "index.html")
         assert place in site
@@ -138,10 +146,10 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
     home = topics.Topics("home")
     rows = {
         home.feature("<shard>", "<node>"): "nodeaggregator",
-        home.label("<camera>"): "aggregatorviewer",
-        home.node_status("<node>"): "nodeaggregator, node, viewer",
-        home.aggregator_status("<shard>"): "aggregatoraggregator, viewer",
-        topics.DEFAULT_IMAGE_FILTERS[0]: "cameranode",
+        home.label("<camera>"): "aggregatordashboard, viewer",
+        home.node_status("<node>"): "nodeaggregator, dashboard, node, viewer",
+        home.aggregator_status("<shard>"): "aggregatoraggregator, dashboard, viewer",
+        topics.DEFAULT_IMAGE_FILTERS[0]: "cameradashboard, node",
     }
     text = "".join(site["reference/topics.html"].text.split("\n"))
     for topic, roles in rows.items():

@@ -11,14 +11,15 @@ from devit_iot.transport.embedded_broker import run_embedded_broker
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=1883, show_default=True, help="Port to listen on.")
+@click.option("--websocket-port", type=int, help="Port for browsers; without it there is none.")
 @one_line_errors
-def broker(host: str, port: int) -> None:
+def broker(host: str, port: int, websocket_port: int | None) -> None:
     """Run the embedded broker, to try things out where mosquitto is not installed.
 
     It asks nobody for a password and keeps nothing on disk: use mosquitto for a real fleet.
     """
     set_up_logging("human", "warning")
-    run_embedded_broker(host, port)
+    run_embedded_broker(host, port, websocket_port)
 
 
 @click.command()

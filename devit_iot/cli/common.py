@@ -67,17 +67,20 @@ def set_up_logging(log_format: str, level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-class Service(Protocol):
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Service(Protocol[R_co]):
     """What :func:`serve` runs."""
 
-    def run(self) -> object:
+    def run(self) -> R_co:
         """Serve until :meth:`stop`."""
 
     def stop(self) -> None:
         """Make :meth:`run` return soon."""
 
 
-def serve(service: Service) -> None:
+def serve(service: Service[R]) -> R:
     """Run ``service`` until it ends, or until SIGTERM or SIGINT stops it cleanly."""
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -86,4 +89,4 @@ def serve(service: Service) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    service.run()
+    return service.run()

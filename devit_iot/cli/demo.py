@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from devit_iot.bundle import Bundle
-from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
 from devit_iot.decompose.data import read_image_folder
 from devit_iot.errors import ConfigError
@@ -16,17 +16,17 @@ from devit_iot.services.camera import Shot
 from devit_iot.services.demo import Answer, Demo, Plan, accuracy, summarise
 from devit_iot.services.local import LocalFleet
 from devit_iot.services.processes import find_broker
+from devit_iot.transport.address import parse_listen
 
+_FRAMES = 120
 _DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
 @click.command()
 @click.option(
     "--frames",
-    default=120,
-    show_default=True,
     type=click.IntRange(1),
-    help="How many images to publish.",
+    help="How many images to publish; default: 120, with --dashboard until Ctrl-C.",
 )
 @click.option(
     "--rate",
@@ -36,7 +36,21 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
     help="Images per second.",
 )
 @click.option("--kill-part", type=click.IntRange(0), help="Kill the node of this part.")
-@click.option("--after", default=20, show_default=True, help="Kill after so many images.")
+@click.option(
+    "--after",
+    default=20,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Kill after so many images; with --dashboard it comes back after as many, and so on.",
+)
+@click.option(
+    "--dashboard",
+    "listen",
+    is_flag=False,
+    flag_value="127.0.0.1:8080",
+    metavar="[HOST:PORT]",
+    help="Serve the live page too, at 127.0.0.1:8080 unless given.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines: the last line is JSON.")
 @click.option(
     "--broker", type=click.Choice(["mosquitto", "amqtt"]), help="Default: mosquitto if on PATH."
@@ -54,12 +68,13 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
     help="Class folders (a folder or zip); default: the demo's own.",
 )
 @one_line_errors
-def demo(
+def demo(  # noqa: PLR0913 - one for each option
     *,
-    frames: int,
+    frames: int | None,
     rate: float,
     kill_part: int | None,
     after: int,
+    listen: str | None,
     as_json: bool,
     broker: str | None,
     bundle: Path,
@@ -69,6 +84,7 @@ def demo(
 
     \b
         devit demo --kill-part 1 --after 20
+        devit demo --kill-part 1 --after 20 --rate 2 --dashboard
 
     Exit code 0 only if every image got its label.
     """
@@ -80,16 +96,17 @@ def demo(
     plan = Plan(
         bundle=bundle,
         samples=samples,
-        frames=frames,
+        frames=frames or (None if listen else _FRAMES),
         rate=rate,
         broker="amqtt" if broker == "amqtt" else "mosquitto" if broker else find_broker(),
         kill_part=kill_part,
         kill_after=after,
+        page=parse_listen(listen) if listen else None,
     )
     view: View = SilentView() if as_json else LiveView() if sys.stdout.isatty() else PlainView()
     with tempfile.TemporaryDirectory(prefix="devit-demo-") as folder, view:
         running = Demo(plan, Path(folder), on_answer=view.answer, on_event=view.event)
-        answers = running.run()
+        answers = serve(running)
     if as_json:
         _print_json(answers)
     else:

@@ -1,9 +1,13 @@
-"""The demo: a fleet of real processes on this machine, a camera, and what comes of it. No UI."""
+"""The demo: a fleet of real processes on this machine, a camera, and what comes of it.
+
+It shows nothing by itself; it can serve the live page.
+"""
 
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +19,9 @@ from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, DevitError
 from devit_iot.messages import AggregatorStatus, Label, NodeStatus, State
 from devit_iot.services.camera import Camera, Shot
+from devit_iot.services.dashboard import DashboardServer, View
 from devit_iot.services.processes import BrokerKind, FleetProcesses
-from devit_iot.topics import Topics
+from devit_iot.topics import CAMERA_LEVEL, Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
 
@@ -46,18 +51,21 @@ class Plan(NamedTuple):
 
     Attributes:
         samples: images and their classes; shuffled with ``seed`` and repeated as needed.
-        frames: how many images to publish.
+        frames: how many images to publish; None: until stopped.
         rate: images per second.
-        kill_part: part whose node is killed after ``kill_after`` images, or None.
+        kill_part: part whose node is killed after ``kill_after`` images, or None. Without a limit
+            of frames it comes back after as many more, and so on.
+        page: host and port to serve the live page on, or None.
     """
 
     bundle: Path
     samples: Sequence[tuple[Shot, str]]
-    frames: int
+    frames: int | None
     rate: float
     broker: BrokerKind
     kill_part: int | None
     kill_after: int
+    page: tuple[str, int] | None = None
     seed: int = 0
 
 
@@ -102,6 +110,8 @@ class Demo:
         self._answers: list[Answer] = []
         self._online: set[str] = set()
         self._refused: BrokerError | None = None
+        self._stopping = threading.Event()
+        self._camera: Camera | None = None
 
     def run(self) -> list[Answer]:
         """Publish every image, wait for its label, and return all answers in order.
@@ -112,19 +122,43 @@ class Demo:
         plan = self._plan
         with FleetProcesses(self._folder, bundle=plan.bundle, fleet=FLEET) as processes:
             self._on_event(f"starting {plan.broker}, {self._parts} nodes and an aggregator")
-            processes.start_broker(plan.broker)
+            processes.start_broker(plan.broker, websocket=plan.page is not None)
             for part in range(self._parts):
                 processes.start_node(part)
             processes.start_aggregator()
             watcher = self._watch(processes.url)
             try:
-                self._wait_online(processes)
-                self._publish(processes)
-                self._wait_labels(processes)
+                with self._page(processes.websocket_url):
+                    self._wait_online(processes)
+                    self._publish(processes)
+                    self._wait_labels(processes)
             finally:
                 watcher.stop()
         missing = [answer for answer, _ in self._pending.values()]
         return sorted(self._answers + missing)
+
+    def stop(self) -> None:
+        """Make :meth:`run` publish no more and return what it has."""
+        self._stopping.set()
+        if self._camera is not None:
+            self._camera.stop()
+
+    @contextmanager
+    def _page(self, websocket: str) -> Iterator[None]:
+        """Serve the live page inside the block, if it is wanted."""
+        if self._plan.page is None:
+            yield
+            return
+        view = View(self._topics, (_TOPIC.replace("demo", CAMERA_LEVEL),), websocket)
+        server = DashboardServer(*self._plan.page, view)
+        thread = threading.Thread(target=server.run, name="page")
+        thread.start()
+        self._on_event(f"the live page is at {server.url}")
+        try:
+            yield
+        finally:
+            server.stop()
+            thread.join()
 
     def _watch(self, url: str) -> MqttTransport:
         transport = MqttTransport(BrokerConfig(url=url), client_id="devit-demo-viewer")
@@ -170,7 +204,7 @@ class Demo:
         wanted = {f"node-{part}" for part in range(self._parts)} | {"aggregator"}
         deadline = time.monotonic() + _START_S
         with self._changed:
-            while not wanted <= self._online:
+            while not wanted <= self._online and not self._stopping.is_set():
                 self._changed.wait(0.2)
                 processes.check()
                 if self._refused is not None:
@@ -187,9 +221,9 @@ class Demo:
 
         def shots() -> Iterator[Shot]:
             for number, (shot, truth) in enumerate(islice(order, plan.frames)):
-                if plan.kill_part is not None and number == plan.kill_after:
-                    processes.kill(f"node-{plan.kill_part}")
-                    self._on_event(f"killed the node of part {plan.kill_part}")
+                if self._stopping.is_set():
+                    return
+                self._kill_or_revive(processes, number)
                 truths[shot.name] = truth
                 yield shot
 
@@ -200,7 +234,23 @@ class Demo:
                 self._pending[topic.rsplit("/", 1)[1]] = (answer, time.monotonic())
 
         transport = MqttTransport(BrokerConfig(url=processes.url), client_id="devit-demo-camera")
-        Camera(shots(), transport, topic=_TOPIC, rate=plan.rate, on_published=on_published).run()
+        self._camera = Camera(
+            shots(), transport, topic=_TOPIC, rate=plan.rate, on_published=on_published
+        )
+        self._camera.run()
+
+    def _kill_or_revive(self, processes: FleetProcesses, number: int) -> None:
+        """Before image ``number``."""
+        part, period = self._plan.kill_part, self._plan.kill_after
+        turn, rest = divmod(number - period, period or 1)
+        if part is None or rest or turn < 0 or (turn > 0 and self._plan.frames is not None):
+            return
+        if turn % 2 == 0:
+            processes.kill(f"node-{part}")
+            self._on_event(f"killed the node of part {part}")
+        else:
+            processes.start_node(part)
+            self._on_event(f"started the node of part {part} again")
 
     def _order(self) -> Iterator[tuple[Shot, str]]:
         rng = random.Random(self._plan.seed)

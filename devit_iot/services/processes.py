@@ -30,6 +30,7 @@ class FleetProcesses:
 
     def __init__(self, folder: Path, *, bundle: Path, fleet: str) -> None:
         self.port = free_port()
+        self.websocket_port = free_port()
         self._folder = folder
         self._bundle = bundle
         self._fleet = fleet
@@ -49,12 +50,18 @@ class FleetProcesses:
         """Of the broker."""
         return f"mqtt://{HOST}:{self.port}"
 
-    def start_broker(self, kind: BrokerKind, *settings: str) -> None:
+    @property
+    def websocket_url(self) -> str:
+        """Of the broker, for browsers, if it was started with ``websocket``."""
+        return f"ws://{HOST}:{self.websocket_port}/mqtt"
+
+    def start_broker(self, kind: BrokerKind, *settings: str, websocket: bool = False) -> None:
         """Start a broker on a free port and wait until it listens.
 
         Args:
             kind: which one.
             settings: more lines of mosquitto's configuration.
+            websocket: whether browsers shall reach it too.
 
         Raises:
             BrokerError: it ended, or does not listen in time.
@@ -66,17 +73,21 @@ class FleetProcesses:
                 "allow_anonymous true",
                 "set_tcp_nodelay true",
                 *settings,
+                *((f"listener {self.websocket_port} {HOST}", "protocol websockets") * websocket),
             )
             config.write_text("\n".join(lines) + "\n")
             self._start("broker", ["mosquitto", "-c", str(config)])
         else:
-            self._start("broker", [*_command("devit"), "broker", "--port", str(self.port)])
+            browsers = ["--websocket-port", str(self.websocket_port)] * websocket
+            command = [*_command("devit"), "broker", "--port", str(self.port), *browsers]
+            self._start("broker", command)
         deadline = time.monotonic() + _BROKER_START_S
-        while not _listens(self.port):
-            self.check()
-            if time.monotonic() > deadline:
-                raise BrokerError(f"the broker does not listen on {HOST}:{self.port}")
-            time.sleep(0.05)
+        for port in [self.port, *[self.websocket_port] * websocket]:
+            while not _listens(port):
+                self.check()
+                if time.monotonic() > deadline:
+                    raise BrokerError(f"the broker does not listen on {HOST}:{port}")
+                time.sleep(0.05)
 
     def start_node(self, part: int, *options: str, python: str = sys.executable) -> None:
         """Start the node of one part, in another ``python`` if wanted."""

@@ -1,10 +1,13 @@
 """The broker's address, as the configuration writes it."""
 
+import re
 import urllib.parse
 
 from devit_iot.errors import ConfigError
 
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_WEBSOCKET_PORT = 9001
+_MAX_PORT = 65535
 
 
 def parse_url(url: str) -> tuple[str, int, bool]:
@@ -23,3 +26,42 @@ def parse_url(url: str) -> tuple[str, int, bool]:
     if parts.username or parts.password:
         raise ConfigError("no credentials in the broker url: use username and password_file")
     return parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
+
+
+def check_websocket_url(url: str) -> str:
+    """The broker's address for browsers, ws://host:port[/path] or wss://; return it.
+
+    Raises:
+        ConfigError: another scheme, no host or port, or credentials.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"websocket url '{url}': {error}") from error
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname or not port:
+        raise ConfigError(f"websocket url '{url}' is not ws://host:port/path or wss://...")
+    if not re.fullmatch(r"[\w.:/\[\]-]*", parts.netloc + parts.path, re.ASCII):
+        raise ConfigError(f"websocket url '{url}' has characters that do not belong there")
+    if parts.query or parts.fragment:
+        raise ConfigError(f"websocket url '{url}' has more than a path")
+    return url
+
+
+def websocket_of(url: str) -> str:
+    """Where mosquitto's WebSocket listener is by custom, beside the broker at ``url``."""
+    host, _, tls = parse_url(url)
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{'wss' if tls else 'ws'}://{bracketed}:{_WEBSOCKET_PORT}/mqtt"
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port of host:port or [ipv6]:port, an address to listen on.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise ConfigError(f"'{text}' is not host:port, for instance 127.0.0.1:8080")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -7,8 +7,13 @@ import signal
 from devit_iot.errors import BrokerError
 
 
-def run_embedded_broker(host: str, port: int) -> None:
+def run_embedded_broker(host: str, port: int, websocket_port: int | None = None) -> None:
     """Serve until SIGTERM or SIGINT. No persistence, no authentication: not for production.
+
+    Args:
+        host: address to listen on.
+        port: for MQTT.
+        websocket_port: for MQTT in WebSockets, which browsers speak; None: not.
 
     Raises:
         BrokerError: amqtt is not installed, or the address cannot be listened on.
@@ -22,8 +27,11 @@ def run_embedded_broker(host: str, port: int) -> None:
         ) from error
     logging.getLogger("amqtt").setLevel(logging.ERROR)
     logging.getLogger("transitions").setLevel(logging.ERROR)
+    listeners = {"default": {"type": "tcp", "bind": f"{host}:{port}"}}
+    if websocket_port is not None:
+        listeners["browsers"] = {"type": "ws", "bind": f"{host}:{websocket_port}"}
     config = {
-        "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
+        "listeners": listeners,
         "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
     }
 

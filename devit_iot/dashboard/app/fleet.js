@@ -1,0 +1,194 @@
+// What the page knows of the fleet. No element, no network and no clock: times are arguments, in
+// milliseconds. Numbers of cameras, boards and events are bounded, whoever writes at the broker.
+
+import { History, LastMinute } from "./history.js";
+import { Pictures } from "./pictures.js";
+import { ago, partNames, span } from "./text.js";
+
+export const MAX_CAMERAS = 32;
+export const MAX_SERVICES = 128;
+const MAX_EVENTS = 100;
+const MAX_LABELS = 120;
+const SETTLED_MS = 1000; // so long no label may lack a part before they count as whole again
+const PATIENCE_MS = 2000; // so long a picture waits for its label before it is shown without
+
+/** Cameras, boards, aggregators, the last labels and events. */
+export class Fleet {
+  cameras = new Map(); // name -> Camera
+  nodes = new Map(); // name -> {status, at, history}
+  aggregators = new Map(); // shard -> likewise
+  labels = []; // {at, camera, label}, oldest first
+  labelHistory = new History(); // "whole" or "degraded"
+  minute = new LastMinute();
+  events = []; // {at, kind, text}, newest first
+  refused = new Map(); // reason -> number
+  overflow = { cameras: 0, services: 0 }; // messages of those beyond the limits
+  #statusMs;
+  #degradedAt = 0;
+
+  constructor(limits) {
+    this.#statusMs = 1000 * limits.status_s;
+  }
+
+  picture(route, topic, payload, at, retained) {
+    const camera = this.#camera(route.camera);
+    if (camera && !camera.pictures.add(topic, payload, route.requestId, at, retained)) {
+      this.refuse("too_large");
+    }
+  }
+
+  /** A label; a retained one was made before the page looked, so it counts in no figure. */
+  label(label, at, retained) {
+    const camera = this.#camera(label.camera);
+    if (!camera) return;
+    camera.take(label, at, retained);
+    if (retained) return;
+    this.minute.add(label.degraded, at);
+    this.labels.push({ at, label });
+    if (this.labels.length > MAX_LABELS) this.labels.shift();
+    this.#noteDegraded(label, at);
+  }
+
+  node(name, status, at) {
+    this.#service(this.nodes, name, name, status, at);
+  }
+
+  aggregator(shard, status, at) {
+    this.#service(this.aggregators, shard, `aggregator ${shard}`, status, at);
+  }
+
+  /** Its retained status was removed: it is no member any more. */
+  forget(services, name) {
+    services.delete(name);
+  }
+
+  refuse(reason) {
+    this.refused.set(reason, (this.refused.get(reason) ?? 0) + 1);
+  }
+
+  event(kind, text, at) {
+    this.events.unshift({ at, kind, text });
+    this.events.length = Math.min(this.events.length, MAX_EVENTS);
+  }
+
+  /** Services of which nothing was heard for too long count as offline: their will never came. */
+  age(now) {
+    for (const services of [this.nodes, this.aggregators]) {
+      for (const service of services.values()) {
+        if (service.history.last.state === "online" && now - service.at > this.#statusMs) {
+          service.history.note("silent", now);
+          this.event("bad", `${service.title} has been silent for ${span(now - service.at)}`, now);
+        }
+      }
+    }
+  }
+
+  /** The number of parts, 0 while nobody said. */
+  get parts() {
+    const [known] = [...this.aggregators.values(), ...this.nodes.values()];
+    return known?.status.parts ?? this.labels.at(-1)?.label.parts ?? 0;
+  }
+
+  /** Parts with a live board: as the aggregators see it, else as the boards say. */
+  get partsOnline() {
+    const live = [...this.aggregators.values()].filter((service) => isOnline(service));
+    const parts = live.length
+      ? live.flatMap((service) => service.status.partsOnline)
+      : [...this.nodes.values()].filter(isOnline).map((service) => service.status.part);
+    return [...new Set(parts)].sort((a, b) => a - b);
+  }
+
+  #camera(name) {
+    let camera = this.cameras.get(name);
+    if (!camera && this.cameras.size < MAX_CAMERAS) {
+      camera = new Camera(name);
+      this.cameras.set(name, camera);
+    }
+    if (!camera) this.overflow.cameras += 1;
+    return camera;
+  }
+
+  #service(services, key, title, status, at) {
+    const known = services.get(key);
+    if (!known && services.size >= MAX_SERVICES) {
+      this.overflow.services += 1;
+      return;
+    }
+    const service = known ?? { title, history: new History() };
+    const before = service.history.last;
+    services.set(key, Object.assign(service, { status, at }));
+    if (service.history.note(status.state, at) && before) {
+      if (status.state === "offline") this.event("bad", `${title} went offline`, at);
+      else this.event("good", `${title} is back after ${span(at - before.at)}`, at);
+    }
+  }
+
+  #noteDegraded(label, at) {
+    const before = this.labelHistory.last;
+    if (label.degraded) this.#degradedAt = at;
+    else if (at - this.#degradedAt < SETTLED_MS) return;
+    if (!this.labelHistory.note(label.degraded ? "degraded" : "whole", at)) return;
+    if (label.degraded) {
+      this.event("warn", `labels lack ${partNames(missingParts(label))}`, at);
+    } else if (before) {
+      this.event("good", `labels are whole again after ${span(at - before.at)}`, at);
+    }
+  }
+}
+
+/** One camera: its pictures, its last label, and which picture and label to show together. */
+class Camera {
+  constructor(name) {
+    this.name = name;
+    this.pictures = new Pictures();
+    this.shown = { picture: null, label: null, at: 0 };
+    this.label = null;
+    this.labelAt = 0;
+  }
+
+  take(label, at, retained) {
+    this.label = label;
+    this.labelAt = at;
+    this.retained = retained;
+  }
+
+  /**
+   * {picture, label, at} to show now; either may be null. A label comes with the picture that it is
+   * about; a picture whose label stays away is shown without one.
+   */
+  choose(now) {
+    const { label, labelAt } = this;
+    const picture = label && this.pictures.find(label.requestId, labelAt);
+    const newest = this.pictures.newest;
+    const waits = newest && (!label || newest.at - labelAt > PATIENCE_MS);
+    if (waits && now - newest.at > PATIENCE_MS) {
+      this.shown = { picture: newest, label: null, at: newest.at };
+    } else if (picture) {
+      this.shown = { picture, label, at: labelAt };
+    } else if (label && labelAt - this.shown.at > PATIENCE_MS) {
+      this.shown = { picture: null, label, at: labelAt };
+    }
+    return this.shown;
+  }
+}
+
+export function isOnline(service) {
+  return service.history.last.state === "online";
+}
+
+/** The parts that a label lacks. */
+export function missingParts(label) {
+  const used = new Set(label.partsUsed);
+  const missing = [];
+  for (let part = 0; part < label.parts && missing.length <= 100; part += 1) {
+    if (!used.has(part)) missing.push(part);
+  }
+  return missing;
+}
+
+/** The state of a service in words. */
+export function stateText(service, now) {
+  const { state, at } = service.history.last;
+  if (state === "online") return "Online";
+  return state === "silent" ? `Silent for ${span(now - service.at)}` : `Offline, ${ago(now - at)}`;
+}

@@ -1,0 +1,74 @@
+// From a message at the broker to the fleet: who it is from, whether it is as documented, and when.
+
+import { nodeOf, Reader, Refused, shardOf } from "./messages.js";
+import { isCamera } from "./text.js";
+import { ImageFilter } from "./topics.js";
+
+export class Inbox {
+  #fleet;
+  #facts;
+  #reader;
+  #filters;
+  #kinds;
+
+  constructor(facts, fleet) {
+    this.#fleet = fleet;
+    this.#facts = facts;
+    this.#reader = new Reader(facts.limits);
+    this.#filters = facts.images.map((image) => new ImageFilter(image));
+    const { labels, nodes, aggregators } = facts.topics;
+    this.#kinds = [
+      [labels, this.#label],
+      [nodes, this.#node],
+      [aggregators, this.#aggregator],
+    ].map(([filter, take]) => ({ filter: filter.split("/"), take }));
+  }
+
+  /** Whatever is not as the protocol says is counted, and changes nothing. */
+  take(topic, payload, retained, at) {
+    try {
+      const levels = topic.split("/");
+      const kind = this.#kinds.find(({ filter }) => matches(filter, levels));
+      if (kind) kind.take.call(this, topic, payload, at, retained);
+      else this.#image(topic, payload, at, retained);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.#fleet.refuse(error.reason);
+    }
+  }
+
+  #label(_topic, payload, at, retained) {
+    if (payload.length === 0) return; // a retained label was removed
+    const label = this.#reader.label(payload);
+    if (!isCamera(label.camera, this.#facts.limits)) throw new Refused("camera", "no camera's name");
+    this.#fleet.label(label, at, retained);
+  }
+
+  #node(topic, payload, at) {
+    const name = nodeOf(topic);
+    if (payload.length === 0) this.#fleet.forget(this.#fleet.nodes, name);
+    else this.#fleet.node(name, this.#reader.node(payload), at);
+  }
+
+  #aggregator(topic, payload, at) {
+    const shard = shardOf(topic);
+    if (payload.length === 0) this.#fleet.forget(this.#fleet.aggregators, shard);
+    else this.#fleet.aggregator(shard, this.#reader.aggregator(payload), at);
+  }
+
+  #image(topic, payload, at, retained) {
+    for (const filter of this.#filters) {
+      const route = filter.match(topic, this.#facts.limits);
+      if (!route) continue;
+      this.#fleet.picture(route, topic, payload, at, retained);
+      return;
+    }
+  }
+}
+
+function matches(filter, levels) {
+  return (
+    filter.length === levels.length &&
+    filter.every((level, index) => level === "+" || level === levels[index])
+  );
+}

@@ -1,0 +1,59 @@
+"""Addresses as people write them: the broker's, its WebSocket listener's, and where to listen."""
+
+import pytest
+
+from devit_iot.errors import ConfigError
+from devit_iot.transport.address import check_websocket_url, parse_listen, websocket_of
+
+
+@pytest.mark.parametrize(
+    ("broker", "websocket"),
+    [
+        ("mqtt://hub.local", "ws://hub.local:9001/mqtt"),
+        ("mqtt://10.0.0.2:1884", "ws://10.0.0.2:9001/mqtt"),
+        ("mqtts://hub.local:8884", "wss://hub.local:9001/mqtt"),
+        ("mqtt://[::1]", "ws://[::1]:9001/mqtt"),
+    ],
+)
+def test_browsers_find_the_broker_beside_its_port(broker: str, websocket: str) -> None:
+    assert websocket_of(broker) == websocket
+    assert check_websocket_url(websocket) == websocket
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hub:9001",
+        "ws://hub",
+        "ws://:9001",
+        "ws://hub:99999",
+        "ws://hub:9001/x?y",
+        "ws://hub:9001/#x",
+        "ws://user:secret@hub:9001/",
+        "ws://hub:9001/; script-src *",
+        "ws://hub;x:9001/",
+        "hub:9001",
+        "",
+    ],
+)
+def test_other_addresses_for_browsers_are_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        check_websocket_url(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("[::1]:0", ("::1", 0)),
+        ("hub.local:80", ("hub.local", 80)),
+    ],
+)
+def test_where_to_listen(text: str, expected: tuple[str, int]) -> None:
+    assert parse_listen(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "8080", ":8080", "host:", "host:x", "host:65536", "host:-1"])
+def test_where_not_to_listen(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"for instance 127\.0\.0\.1:8080"):
+        parse_listen(text)
