@@ -44,7 +44,7 @@ wheels: build/.dev
 	$(BIN)/python scripts/wheels.py
 
 docs: build/.dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 lint: build/.dev
 	$(BIN)/ruff check

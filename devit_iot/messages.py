@@ -36,7 +36,13 @@ _MAX_U32 = 2**32 - 1
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Where a node's time went, in microseconds."""
+    """Where a node's time went, in microseconds.
+
+    Attributes:
+        wait_us: from receiving the image to decoding it.
+        decode_us: of decoding and resizing.
+        compute_us: of the engine.
+    """
 
     wait_us: int = 0
     decode_us: int = 0
@@ -219,7 +225,13 @@ def _is_small(value: object) -> bool:
 
 
 class Ranked(msgspec.Struct, frozen=True):
-    """One class and its probability."""
+    """One class and its probability.
+
+    Attributes:
+        label: the class's name.
+        class_index: its index in the bundle's ``classes``.
+        confidence: its probability, by softmax over all classes.
+    """
 
     label: str
     class_index: int
@@ -231,8 +243,13 @@ class Label(_JsonMessage, frozen=True):
 
     Attributes:
         request_id: 32 hex digits.
+        camera: name derived from the image's topic.
+        label: name of the most probable class.
+        class_index: its index in the bundle's ``classes``.
+        confidence: its probability, by softmax over all classes.
         top5: most probable classes, the first is the answer.
-        parts_used: indices of the parts that it rests on, of ``parts`` in all.
+        parts_used: indices of the parts that it rests on.
+        parts: how many parts the bundle has.
         degraded: whether a part is missing.
         latency_ms: by :data:`STAGES`; of the critical part ``wait``, ``decode``, ``compute``; then
             ``collect``, from the first feature to the last one awaited, and ``fuse``.
@@ -257,7 +274,10 @@ class _Status(_JsonMessage, frozen=True):
     """What both statuses share.
 
     Attributes:
+        state: ``offline`` before a clean disconnect and as the last will.
         fingerprint: of the bundle, hex.
+        parts: how many parts the bundle has.
+        version: of devit-iot.
         uptime_s: since the service started.
         unsent: messages dropped because the broker was away too long.
         refused: inputs refused, by reason.
@@ -282,8 +302,13 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     """What a node is and how it fares, as retained JSON; the last will says ``offline``.
 
     Attributes:
+        node: its name.
+        part: index of the part that it runs.
+        replica: ``i/n``: it serves every n-th request.
         engine: name, instruction set and threads.
         machine: the CPU's architecture.
+        received: images; retained ones that are ignored do not count.
+        published: features.
         dropped: frames that were not computed: ``drops`` in all.
         lost: frames that met a bug of ours; the log has the traceback.
         decode_ms: median time of decoding and resizing over the last hundred frames.
@@ -320,6 +345,8 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
 
     Attributes:
         shard: ``i/n``.
+        features: valid ones received.
+        labels: published.
         late: features of requests already answered.
         duplicate: second features of one part for a request.
         dropped: messages dropped because too many were waiting.

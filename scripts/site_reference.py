@@ -1,14 +1,19 @@
-"""Pages that are made from the code: commands, topics."""
+"""Pages that are made from the code: commands, topics, messages."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
+from docstrings import fields
 from paho.mqtt.client import topic_matches_sub
 
 from devit_iot import topics
 from devit_iot.access import Grants, Role, access_list
+from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+
+MESSAGES = (Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing)
+"""Every struct that crosses the wire."""
 
 _EXAMPLES = {"<fleet>": "home", "<shard>": "0", "<node>": "pi-0", "<camera>": "door"}
 
@@ -39,6 +44,24 @@ denied. The image topics are the default ones; `--images` names others.
 [The protocol](../docs/protocol.md#2-topics) has the rules.
 
 {table(("topic", "message", "published by", "read by"), rows)}
+"""
+
+
+def message_page() -> str:
+    """Every message's fields."""
+    sections = []
+    for struct in MESSAGES:
+        rows = [(f"`{f.name}`", f.kind, shown(f.default), f.meaning) for f in fields(struct)]
+        summary = (struct.__doc__ or "").partition("\n")[0]
+        head = ("field", "type", "if left out", "meaning")
+        sections.append(f"## {struct.__name__}\n\n{summary}\n\n{table(head, rows)}")
+    body = "\n\n".join(sections)
+    return f"""# Messages
+
+`Feature` is binary, the others are JSON. [The protocol](../docs/protocol.md#6-feature) has every
+byte.
+
+{body}
 """
 
 
@@ -77,5 +100,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/devit-node.md": lambda: commands("devit-node", "devit_iot.cli.node"),
     "reference/devit-aggregate.md": lambda: commands("devit-aggregate", "devit_iot.cli.aggregate"),
     "reference/topics.md": topic_page,
+    "reference/messages.md": message_page,
 }
 """Place in the site -> what makes the page."""

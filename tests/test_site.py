@@ -18,6 +18,7 @@ from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, NODE
 from devit_iot.config import Config, ImagesConfig
+from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -36,6 +37,7 @@ PROGRAMS: dict[str, click.Command] = {
     "devit-node": node,
     "devit-aggregate": aggregate,
 }
+MESSAGES = (Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing)
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 
 
@@ -140,6 +142,13 @@ def test_every_command_and_option_is_explained(site: dict[str, Page], program: s
         for option in (p for p in command.params if isinstance(p, click.Option)):
             assert option.help, f"{path} {option.opts[0]}"
             assert all(flag in page.text for flag in option.opts), f"{path} {option.opts[0]}"
+
+
+def test_every_message_and_field_is_explained(site: dict[str, Page]) -> None:
+    page = site["reference/messages.html"]
+    for struct in MESSAGES:
+        assert struct.__name__.lower() in page.anchors
+        assert [f.name for f in msgspec.structs.fields(struct) if f.name not in page.text] == []
 
 
 def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> None:

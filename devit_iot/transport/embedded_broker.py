@@ -21,11 +21,12 @@ def run_embedded_broker(host: str, port: int, websocket_port: int | None = None)
     try:
         from amqtt.broker import Broker
         from amqtt.errors import AMQTTError
+        from amqtt.errors import BrokerError as StartError
     except ImportError as error:
         raise BrokerError(
             "no broker: install mosquitto, or the embedded one by pip install 'devit-iot[demo]'"
         ) from error
-    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    logging.getLogger("amqtt").setLevel(logging.CRITICAL)  # its errors are tracebacks
     logging.getLogger("transitions").setLevel(logging.ERROR)
     listeners = {"default": {"type": "tcp", "bind": f"{host}:{port}"}}
     if websocket_port is not None:
@@ -46,5 +47,5 @@ def run_embedded_broker(host: str, port: int, websocket_port: int | None = None)
 
     try:
         asyncio.run(serve())
-    except (AMQTTError, OSError) as error:
+    except (AMQTTError, StartError, OSError) as error:
         raise BrokerError(f"the embedded broker cannot serve {host}:{port}: {error}") from error

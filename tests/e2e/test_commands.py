@@ -186,3 +186,10 @@ def test_an_unreachable_broker_is_tried_again(tmp_path: Path) -> None:
 def _try_connect(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_broker_whose_port_is_taken_says_so_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = command("devit", "broker", "--port", str(taken.getsockname()[1]))
+    assert_one_line_error(done, "cannot serve 127.0.0.1:", "address already in use")
+    assert len(done.stderr.splitlines()) == 1
