@@ -34,6 +34,7 @@ _LANGUAGES = {
 }
 
 
+@functools.cache
 def documents() -> list[str]:
     """Every Markdown file that people read, from the repository's root."""
     found = {path for folder in FOLDERS for path in (ROOT / folder).glob("*.md")}
@@ -55,15 +56,17 @@ def linked_sources() -> list[str]:
         for target in (_target(document, link) for link in _LINK.findall(text)):
             path = ROOT / target
             if path.is_dir() and not (path / "README.md").exists():
-                found |= {target, *(_child(target, file) for file in path.iterdir())}
-            elif path.is_file() and path.suffix not in PICTURES | {".md"}:
+                found |= {target, *(f"{target}/{file.name}" for file in _texts(path))}
+            elif path.is_file() and path.suffix not in PICTURES and target not in documents():
                 found.add(target)
-    return sorted(name for name in found if (ROOT / name).is_dir() or _is_text(ROOT / name))
+    return sorted(found)
 
 
 def source_page(name: str) -> str:
     """The place of the page that shows a source file, or lists a folder."""
-    return f"{name}/index.md" if (ROOT / name).is_dir() else f"{name}.md"
+    if (ROOT / name).is_dir():
+        return f"{name}/index.md"
+    return name if name.endswith(".md") else f"{name}.md"
 
 
 def source_text(name: str) -> str:
@@ -71,8 +74,11 @@ def source_text(name: str) -> str:
     head = f"---\nsearch: {{exclude: true}}\n---\n# {name}\n\n"
     path = ROOT / name
     if path.is_dir():
-        files = sorted(file.name for file in path.iterdir() if _is_text(file))
-        return head + "\n".join(f"- [{file}]({file}.md)" for file in files) + "\n"
+        return head + "".join(
+            f"- [{file.name}]({source_page(file.name)})\n" for file in _texts(path)
+        )
+    if path.suffix == ".md":
+        return path.read_text()
     language = _LANGUAGES.get(path.suffix, "text")
     return f"{head}``````{language}\n{path.read_text()}``````\n"
 
@@ -98,12 +104,10 @@ def _target(document: str, link: str) -> str:
     return "/".join(parts)
 
 
-def _child(folder: str, file: Path) -> str:
-    return f"{folder}/{file.name}"
-
-
-def _is_text(path: Path) -> bool:
-    return path.is_file() and path.suffix in {*_LANGUAGES, ".service", ".conf", ".json", ".pyi", ""}
+def _texts(folder: Path) -> list[Path]:
+    """The files of a folder that a page can show."""
+    kinds = {*_LANGUAGES, ".md", ".service", ".conf", ".json", ".pyi", ""}
+    return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in kinds)
 
 
 def _indented(lines: list[str]) -> Iterator[str]:

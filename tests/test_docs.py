@@ -383,3 +383,25 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"at most {GOLDEN_TOLERANCE['int8']} of",
     )
     assert [text for text in stated if text not in BUNDLE] == []
+
+
+def test_the_research_page_repeats_what_the_results_say() -> None:
+    research = " ".join((ROOT / "docs/research.md").read_text().split())
+    results = (ROOT / "docs/results.md").read_text()
+    compared = set()
+    for section in re.split(r"^## ", results, flags=re.MULTILINE):
+        name = section.partition(",")[0]
+        rows = re.findall(r"^\| (\w[^|,]*).*?\|(?:.*?\|){3} ([\d.]+) % \|", section, re.MULTILINE)
+        accuracy = {what.strip(): float(top1) for what, top1 in rows}
+        if "teacher" in accuracy:
+            compared.add(name)
+            teacher, single, fleet = accuracy.values()
+            (lost,) = re.findall(r"^\| 1 \| ([\d.]+) %", section, re.MULTILINE)
+            assert f"[{teacher - fleet:.1f} points]" in research, name
+            assert f"{fleet - single:+.1f} points on {name}" in research
+            assert f"{float(lost) - fleet:+.1f} points on {name}" in research
+    (ratios,) = re.findall(
+        r"^\| imagenet-vit-l.*\| ([\d.]+) \| ([\d.]+) \|$", results, re.MULTILINE
+    )
+    assert all(ratio in research for ratio in ratios)
+    assert {"CIFAR-100", "Flowers-102"} <= compared

@@ -19,18 +19,10 @@ from devit_iot.cli.node import main as node
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, NODE
 from devit_iot.config import Config, ImagesConfig
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+from tests.test_docs import DOCUMENTS
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
-FOLDERS = (
-    ".",
-    "docs",
-    "broker",
-    "firmware_configs",
-    "devit_iot/dashboard/vendor",
-    "devit_iot/demo",
-    "benchmarks",
-)
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 PROGRAMS: dict[str, click.Command] = {
     "devit": devit,
@@ -105,7 +97,7 @@ def test_a_dead_link_would_be_found(site: dict[str, Page]) -> None:
 
 
 def test_every_document_is_a_page_that_people_find(site: dict[str, Page]) -> None:
-    for path in (path for folder in FOLDERS for path in (ROOT / folder).glob("*.md")):
+    for path in DOCUMENTS:
         place = path.relative_to(ROOT).with_suffix(".html").as_posix()
         place = place.replace("README.html", "index.html")
         assert place in site
