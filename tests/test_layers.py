@@ -65,6 +65,7 @@ CONFINED = {
         "engine/image.py",
         "cli/",
         "services/build.py",
+        "services/doctor/board.py",
         "bench/compare.py",
     ),
     "devit_iot.decompose": ("decompose/", "bench/", "cli/"),

@@ -11,6 +11,7 @@ from devit_iot.cli.classify import classify
 from devit_iot.cli.dashboard import dashboard
 from devit_iot.cli.decompose import decompose
 from devit_iot.cli.demo import demo
+from devit_iot.cli.doctor import doctor
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.cli.fleet import fleet
 from devit_iot.cli.labels import labels
@@ -33,6 +34,7 @@ COMMANDS = (
     dashboard,
     decompose,
     demo,
+    doctor,
     evaluate,
     fleet,
     labels,

@@ -5,6 +5,7 @@ import logging
 import queue
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -102,7 +103,8 @@ def labels(
     set_up_logging(config.log.format, config.log.level)
     topics = Topics(config.fleet)
     inbox = _Inbox(topics, cameras)
-    with watch(config, "labels", [topics.labels], inbox.take, inbox.connected) as link:
+    link = watch(config, "labels", [topics.labels], inbox.take, inbox.connected)
+    with suppress(KeyboardInterrupt), link:
         for _ in itertools.count() if count is None else range(count):
             label = inbox.get(link)
             click.echo(label.encode() if as_json else _line(label))

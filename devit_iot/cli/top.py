@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -75,7 +76,7 @@ def _show(seen: _Seen, link: Watch, *, once: bool) -> None:
     if once:
         Console().print(render(seen.view(), connected=True))
         return
-    with Live(auto_refresh=False, screen=True) as live:
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False, screen=True) as live:
         while True:
             link.check()
             live.update(render(seen.view(), connected=link.connected), refresh=True)

@@ -43,7 +43,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     bundle = _bundle(config)
     part = config.node.part
     entry = bundle.part(part)
-    _check_memory(config, entry)
+    check_memory(config, entry)
     engine = load_engine(
         bundle,
         part,
@@ -118,7 +118,7 @@ def _bundle(config: Config) -> Bundle:
     return Bundle(Path(config.bundle), trust=config.trust)
 
 
-def _check_memory(config: Config, entry: PartEntry) -> None:
+def check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
     limits = config.node
     waiting = limits.max_cameras * limits.max_payload_bytes

@@ -17,7 +17,7 @@ HEARTBEAT_S = 15.0
 INTERVAL_S = 1.0
 ECHO_S = 5.0
 
-_EARLIEST = 1_735_689_600  # 2025-01-01, Unix seconds: before this software
+EARLIEST = 1_735_689_600  # 2025-01-01, Unix seconds: before this software
 _DEAF = "the broker grants our subscriptions and delivers nothing"
 _CLOCK = "the clock is wrong: it says a day before 2025"
 
@@ -56,7 +56,7 @@ class StatusReporter:
         """What is wrong now, in words; empty if nothing is."""
         if self._deaf:
             return _DEAF
-        return _CLOCK if time.time() < _EARLIEST else self._transport.problem
+        return _CLOCK if time.time() < EARLIEST else self._transport.problem
 
     @contextmanager
     def connected(self, on_refused: Callable[[BrokerError], None]) -> Iterator[None]:

@@ -1,6 +1,10 @@
 """`devit top` and `devit labels` as a person runs them, against a real broker."""
 
 import json
+import os
+import pty
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ from click.testing import CliRunner
 from devit_iot.cli import top as top_command
 from devit_iot.cli.devit import main
 from devit_iot.config import BrokerConfig
-from devit_iot.services.processes import BrokerKind, FleetProcesses, free_port
+from devit_iot.services.processes import FleetProcesses, find_broker, free_port
 from devit_iot.topics import Topics
 from tests.e2e.test_commands import command
 from tests.fleets import wait_until
@@ -53,8 +57,8 @@ def labels(url: str, log: Path, *options: str) -> Iterator[subprocess.Popen[str]
         process.stdout.close()
 
 
-def test_top_prints_a_snapshot(processes: FleetProcesses, kind: BrokerKind) -> None:
-    processes.start_broker(kind)
+def test_top_prints_a_snapshot(processes: FleetProcesses) -> None:
+    processes.start_broker(find_broker())
     with Client(BrokerConfig(url=processes.url)) as client:
         client.publish(TOPICS.node_status("pi-1"), NODE_STATUS_3.encode(), retain=True)
         aggregator = msgspec.structs.replace(AGGREGATOR_STATUS, state="online")
@@ -81,8 +85,8 @@ def test_top_without_a_broker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no answer from the broker" in done.output
 
 
-def test_labels_are_lines(processes: FleetProcesses, kind: BrokerKind, tmp_path: Path) -> None:
-    processes.start_broker(kind)
+def test_labels_are_lines(processes: FleetProcesses, tmp_path: Path) -> None:
+    processes.start_broker(find_broker())
     log = tmp_path / "labels.log"
     with Client(BrokerConfig(url=processes.url)) as client:
         say_label(client, 1)  # the broker keeps it: old
@@ -99,7 +103,7 @@ def test_labels_are_lines(processes: FleetProcesses, kind: BrokerKind, tmp_path:
 
 
 def test_labels_survive_the_broker(processes: FleetProcesses, tmp_path: Path) -> None:
-    processes.start_broker("amqtt")
+    processes.start_broker(find_broker())
     log = tmp_path / "labels.log"
     with labels(processes.url, log, "--count", "2", "--json") as process:
         with Client(BrokerConfig(url=processes.url)) as client:
@@ -107,7 +111,7 @@ def test_labels_survive_the_broker(processes: FleetProcesses, tmp_path: Path) ->
         assert process.stdout is not None
         assert request_of(process.stdout.readline()) == 1
         processes.kill("broker")
-        processes.start_broker("amqtt")
+        processes.start_broker(find_broker())
         wait_until(lambda: log.read_text().count("connected") == 2, 30)
         with Client(BrokerConfig(url=processes.url)) as client:
             say_label(client, 2)
@@ -119,3 +123,52 @@ def request_of(line: str) -> int:
     found = json.loads(line)
     assert found["label"] == HOSTILE
     return int(found["request_id"], 16)
+
+
+def test_top_is_live_until_ctrl_c(processes: FleetProcesses) -> None:
+    """In a terminal, as a person on ssh has one."""
+    processes.start_broker(find_broker())
+    terminal, inside = pty.openpty()
+    program = [sys.executable, "-m", "devit_iot.cli.devit", "top", "--fleet", "test"]
+    process = subprocess.Popen(
+        [*program, "--broker", processes.url],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+    )
+    os.close(inside)
+    screen = Screen(terminal)
+    try:
+        wait_until(lambda: b"parts online 0 of 0" in screen.shown, 30)
+        with Client(BrokerConfig(url=processes.url)) as client:
+            aggregator = msgspec.structs.replace(AGGREGATOR_STATUS, state="online")
+            client.publish(TOPICS.aggregator_status(0), aggregator.encode(), retain=True)
+            say_label(client, 1)
+        wait_until(lambda: b"parts online 3 of 4" in screen.shown, 30)
+        wait_until(lambda: HOSTILE.encode() in screen.shown, 30)
+        processes.kill("broker")
+        wait_until(lambda: b"the broker is away" in screen.shown, 30)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+class Screen:
+    """What a terminal was told, read as it comes."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._told = b""
+
+    @property
+    def shown(self) -> bytes:
+        while select.select([self._terminal], [], [], 0)[0]:
+            try:
+                self._told += os.read(self._terminal, 65536)
+            except OSError:  # the program has ended
+                break
+        return self._told

@@ -52,7 +52,7 @@ def test_a_broker_that_delivers_is_no_problem(
 def test_a_clock_before_this_software_is_wrong(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_module, "_EARLIEST", 2**40)
+    monkeypatch.setattr(status_module, "EARLIEST", 2**40)
     broker = MemoryBroker()
     with running(make_node(broker, bundle, 0)):
         wait_until(lambda: broker.retained)

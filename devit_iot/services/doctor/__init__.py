@@ -1,0 +1,1 @@
+"""Checks a board as a node would find it: ``devit doctor``."""

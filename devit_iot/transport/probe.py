@@ -1,0 +1,216 @@
+"""One connection that is tried once and tells everything: for a person who looks for a fault.
+
+Services use :class:`devit_iot.transport.mqtt.MqttTransport`, which tries for ever instead.
+"""
+
+import queue
+import ssl
+import threading
+import time
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from devit_iot.config import BrokerConfig
+from devit_iot.errors import BrokerError
+from devit_iot.transport import versions
+from devit_iot.transport.address import parse_url
+from devit_iot.transport.base import NO_SESSION, Message
+from devit_iot.transport.refusals import FOR_GOOD
+from devit_iot.transport.tls import ClientContext, client_context, explain
+
+_VERSIONS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
+_KEEPALIVE_S = 60
+_NO_MQTT = "check the port of broker.url: 1883 is usual, 8883 with TLS"
+_INBOX = 1000
+
+
+class Arrival(NamedTuple):
+    """A message and when it came, monotonic seconds."""
+
+    at: float
+    message: Message
+
+
+class Probe:
+    """Connects inside a ``with`` block, by MQTT 5 or else 3.1.1.
+
+    Args:
+        config: the broker.
+        client_id: unique at the broker.
+        password: for ``config.username``.
+        wait_s: the longest time for each answer.
+
+    Attributes:
+        version: of MQTT that the broker speaks with us, as people write it.
+
+    Raises:
+        ConfigError: a file of ``config`` cannot be used.
+        BrokerError: on entering: the broker does not let us in. Its text says why, and after a
+            semicolon what to do.
+    """
+
+    def __init__(
+        self, config: BrokerConfig, *, client_id: str, password: str | None, wait_s: float = 5.0
+    ) -> None:
+        self.version = ""
+        self._config = config
+        self._host, self._port, tls = parse_url(config.url)
+        self._tls: ClientContext | None = client_context(config) if tls else None
+        self._client_id = client_id
+        self._password = password
+        self._wait_s = wait_s
+        self._thread: threading.Thread | None = None
+        self._greeting: queue.Queue[ReasonCode] = queue.Queue()
+        self._granted: queue.Queue[bool] = queue.Queue()
+        self._stored: queue.Queue[tuple[int, str]] = queue.Queue()
+        self._inbox: queue.Queue[Arrival] = queue.Queue(_INBOX)
+        self._client = self._new_client(_VERSIONS[0])
+
+    def __enter__(self) -> Self:
+        for protocol in _VERSIONS:
+            if self._connect(protocol):
+                self.version = versions.NAMES[protocol]
+                return self
+        raise BrokerError(f"{self._config.url} does not answer MQTT; {_NO_MQTT}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def subscribe(self, topic_filter: str) -> bool:
+        """Whether the broker grants a subscription at QoS 1; no answer counts as no."""
+        self._client.subscribe(topic_filter, 1)
+        try:
+            return self._granted.get(timeout=self._wait_s)
+        except queue.Empty:
+            return False
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0) -> str:
+        """Publish without retaining; return what the broker has against it (QoS 1), if anything."""
+        sent = self._client.publish(topic, payload, qos).mid
+        try:
+            while qos:
+                answered, refusal = self._stored.get(timeout=self._wait_s)
+                if answered == sent:
+                    return refusal
+        except queue.Empty:
+            return "no answer"
+        return ""
+
+    def get(self, wait_s: float) -> Arrival | None:
+        """The next message; None if none comes in time."""
+        try:
+            return self._inbox.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+
+    def _connect(self, protocol: MQTTProtocolVersion) -> bool:
+        """Whether the broker let us in; False if it hung up or did not answer."""
+        client = self._client = self._new_client(protocol)
+        options = versions.connect_options(protocol, NO_SESSION)
+        try:
+            client.connect(self._host, self._port, _KEEPALIVE_S, **options)
+        except ssl.SSLError as error:
+            problem, mend = explain(error, self._config)
+            raise BrokerError(f"{self._config.url} {problem}; {mend}") from error
+        except OSError as error:
+            raise BrokerError(f"{self._config.url} is unreachable ({error}); {_NO_MQTT}") from error
+        self._thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+        self._thread.start()
+        try:
+            reason = self._greeting.get(timeout=self._wait_s)
+        except queue.Empty:
+            self._end()
+            self._raise_alert()
+            return False
+        if not reason.is_failure:
+            return True
+        self._end()
+        name = reason.getName()
+        if protocol == MQTTProtocolVersion.MQTTv5 and name == "Unsupported protocol version":
+            return False
+        mend = FOR_GOOD.get(name, "see the broker's log")
+        raise BrokerError(f"{self._config.url} refuses us: {name.lower()}; {mend}")
+
+    def _new_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
+        client = versions.new_client(protocol, self._client_id, NO_SESSION)
+        client.connect_timeout = self._wait_s
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        if self._config.username:
+            client.username_pw_set(self._config.username, self._password)
+        return client
+
+    @staticmethod
+    def _serve(client: paho.Client) -> None:
+        while client.loop(0.1) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            pass
+
+    def _end(self) -> None:
+        self._client.disconnect()
+        if self._thread is not None:
+            self._thread.join(self._wait_s)
+            self._thread = None
+
+    def _raise_alert(self) -> None:
+        """In TLS 1.3 our certificate is refused after the handshake."""
+        if self._tls is None:
+            return
+        try:
+            self._tls.raise_alert()
+        except ssl.SSLError as error:
+            problem, mend = explain(error, self._config)
+            raise BrokerError(f"{self._config.url} {problem}; {mend}") from error
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        del client, userdata, flags, properties
+        self._greeting.put(reason)
+
+    def _on_subscribe(
+        self,
+        client: paho.Client,
+        userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        properties: Properties | None,
+    ) -> None:
+        del client, userdata, mid, properties
+        self._granted.put(not any(reason.is_failure for reason in reasons))
+
+    def _on_publish(
+        self,
+        client: paho.Client,
+        userdata: object,
+        mid: int,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        del client, userdata, properties
+        self._stored.put((mid, reason.getName().lower() if reason.is_failure else ""))
+
+    def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
+        del userdata
+        client.ack(message.mid, message.qos)
+        arrived = Message(message.topic, bytes(message.payload), bool(message.retain))
+        if not self._inbox.full():
+            self._inbox.put(Arrival(time.monotonic(), arrived))
