@@ -3,17 +3,19 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
 SEED ?= 1
+MINUTES ?= 30
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test chaos sanitize wheels docs lint format types build clean
+.PHONY: help demo test chaos soak sanitize wheels docs lint format types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
 	@echo "make test [ARGS='-k mqtt']                    build and run every test"
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
+	@echo "make soak [MINUTES=30]                        half of what the fleet can do, and what grows; docs/soak.png"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
 	@echo "make wheels                                   a wheel for x86-64 and one for 64-bit Arm, in dist/"
 	@echo "make docs                                     these documents as a site, in build/site"
@@ -26,12 +28,16 @@ demo: build/.demo
 test: build/.dev
 	@scripts/need --optional mosquitto:mosquitto openssl:openssl qemu-aarch64-static:qemu-user-static \
 	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test \
-	  promtool:prometheus
+	  promtool:prometheus ip:iproute2
 	$(BIN)/python -m pytest $(ARGS)
 
 chaos: build/.dev
-	@scripts/need mosquitto:mosquitto
+	@scripts/need mosquitto:mosquitto ip:iproute2
 	DEVIT_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/chaos $(ARGS)
+
+soak: build/.dev
+	@scripts/need mosquitto:mosquitto
+	DEVIT_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/chaos/test_soak.py $(ARGS)
 
 sanitize: build/.dev
 	@scripts/need g++:g++
