@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -26,11 +26,23 @@ class FleetProcesses:
         folder: for logs and the broker's configuration.
         bundle: the fleet bundle.
         fleet: the fleet's name.
+        host: the address on which the broker listens.
+        wrappers: what to put before a process's command, by its name, to run it elsewhere.
     """
 
-    def __init__(self, folder: Path, *, bundle: Path, fleet: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bundle: Path,
+        fleet: str,
+        host: str = HOST,
+        wrappers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.port = free_port()
         self.websocket_port = free_port()
+        self._host = host
+        self._wrappers = wrappers or {}
         self._folder = folder
         self._bundle = bundle
         self._fleet = fleet
@@ -48,12 +60,12 @@ class FleetProcesses:
     @property
     def url(self) -> str:
         """Of the broker."""
-        return f"mqtt://{HOST}:{self.port}"
+        return f"mqtt://{self._host}:{self.port}"
 
     @property
     def websocket_url(self) -> str:
         """Of the broker, for browsers, if it was started with ``websocket``."""
-        return f"ws://{HOST}:{self.websocket_port}/mqtt"
+        return f"ws://{self._host}:{self.websocket_port}/mqtt"
 
     def start_broker(self, kind: BrokerKind, *settings: str, websocket: bool = False) -> None:
         """Start a broker on a free port and wait until it listens.
@@ -69,11 +81,12 @@ class FleetProcesses:
         if kind == "mosquitto":
             config = self._folder / "mosquitto.conf"
             lines = (
-                f"listener {self.port} {HOST}",
+                f"listener {self.port} {self._host}",
                 "allow_anonymous true",
                 "set_tcp_nodelay true",
                 *settings,
-                *((f"listener {self.websocket_port} {HOST}", "protocol websockets") * websocket),
+                *[f"listener {self.websocket_port} {self._host}"] * websocket,
+                *["protocol websockets"] * websocket,
             )
             config.write_text("\n".join(lines) + "\n")
             self._start("broker", ["mosquitto", "-c", str(config)])
@@ -83,10 +96,10 @@ class FleetProcesses:
             self._start("broker", command)
         deadline = time.monotonic() + _BROKER_START_S
         for port in [self.port, *[self.websocket_port] * websocket]:
-            while not _listens(port):
+            while not _listens(self._host, port):
                 self.check()
                 if time.monotonic() > deadline:
-                    raise BrokerError(f"the broker does not listen on {HOST}:{port}")
+                    raise BrokerError(f"the broker does not listen on {self._host}:{port}")
                 time.sleep(0.05)
 
     def start_node(self, part: int, *options: str, python: str = sys.executable) -> None:
@@ -126,9 +139,10 @@ class FleetProcesses:
         return ["--broker", self.url, "--fleet", self._fleet, "--bundle", str(self._bundle)]
 
     def _start(self, name: str, command: Sequence[str]) -> None:
+        wrapped = [*self._wrappers.get(name, ()), *command]
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(  # noqa: S603 - our own commands
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                wrapped, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
 
@@ -161,9 +175,9 @@ def _command(name: str, python: str = sys.executable) -> list[str]:
     return [python, "-m", f"devit_iot.cli.{name}"]
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     try:
-        with socket.create_connection((HOST, port), 0.5):
+        with socket.create_connection((host, port), 0.5):
             return True
     except OSError:
         return False
