@@ -180,7 +180,9 @@ def test_a_peer_that_talks_rubbish_is_left_and_tried_again(rubbish: bytes) -> No
         thread.join(10)
 
 
-def test_a_silent_peer_is_tried_with_both_versions(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_hangs_up_is_tried_with_both_versions(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         clients(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "a") as (a,),
@@ -193,6 +195,23 @@ def test_a_silent_peer_is_tried_with_both_versions(caplog: pytest.LogCaptureFixt
                 versions.append(connection.recv(1000)[8])  # the protocol level
         assert versions == [5, 4]
         assert "does not accept MQTT 5; trying 3.1.1" in caplog.text
+
+
+def test_a_silent_peer_is_asked_twice_before_it_counts_as_old() -> None:
+    """A link that loses packets may have lost the answer."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        clients(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "a") as (a,),
+    ):
+        a.start()
+        versions = []
+        for _ in range(3):
+            connection, _address = server.accept()
+            with connection:
+                versions.append(connection.recv(1000)[8])
+                while len(versions) < 3 and connection.recv(1000):  # until it gives up
+                    pass
+        assert versions == [5, 5, 4]
 
 
 @pytest.mark.parametrize(
