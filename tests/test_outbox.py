@@ -121,7 +121,9 @@ def test_another_connection_takes_what_waits(outbox: Outbox) -> None:
     assert (len(outbox), told) == (0, [])
 
 
-def test_what_settles_is_bounded(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_settles_is_bounded(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(outbox_module, "MAX_SETTLING_BYTES", 3 * len(b"payload"))
     told: list[str] = []
     for number in range(5):
@@ -130,6 +132,7 @@ def test_what_settles_is_bounded(outbox: Outbox, monkeypatch: pytest.MonkeyPatch
     assert outbox.unsettled == 2
     assert [item.topic for item in outbox.lost()] == ["2", "3", "4"]
     assert len(told) == 5
+    assert caplog.text.count("may lose some of it") == 1
 
 
 def test_waiting_for_nothing_returns_at_once(outbox: Outbox) -> None:

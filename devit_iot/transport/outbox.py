@@ -5,11 +5,14 @@ its disk, the message is gone although it was acknowledged. So messages that mus
 here for ``settle_s`` seconds more, and go out again if the connection is lost within that time.
 """
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal, NamedTuple
+
+logger = logging.getLogger(__name__)
 
 MAX_SETTLING_BYTES = 64 * 2**20
 
@@ -134,6 +137,12 @@ class Outbox:
             self._settle()
             while self._settling_bytes > MAX_SETTLING_BYTES:
                 self._forget_oldest()
+                if not self.unsettled:
+                    logger.warning(
+                        "more than 64 MiB were acknowledged in the last %g s: a broker that is "
+                        "killed now may lose some of it",
+                        self._settle_s,
+                    )
                 self.unsettled += 1
         message.on_stored()
         return None
