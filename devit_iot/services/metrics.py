@@ -5,9 +5,10 @@ docs/metrics.md is made from the rows. Names as https://prometheus.io/docs/pract
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 
 from devit_iot.messages import AggregatorStatus, NodeStatus
+from devit_iot.services.tally import Reason
 
 S = TypeVar("S", NodeStatus, AggregatorStatus)
 
@@ -75,8 +76,14 @@ def _kind(name: str) -> Literal["counter", "gauge"]:
 
 
 def _drops(status: NodeStatus) -> Counter[str]:
-    """By reason. Cameras are not told apart: their names come over the wire."""
-    return sum((Counter(by_reason) for by_reason in status.drops.values()), Counter[str]())
+    """By reason. Cameras are not told apart: their names come over the wire.
+
+    A reason that did not occur is 0: a rate needs a value to start from.
+    """
+    counts = Counter(dict.fromkeys(get_args(Reason), 0))
+    for by_reason in status.drops.values():
+        counts.update(by_reason)
+    return counts
 
 
 def _parts(status: AggregatorStatus) -> dict[str, int]:

@@ -65,4 +65,5 @@ class Presence:
 
     def alive(self, now: float) -> frozenset[int]:
         """The parts with a live node."""
-        return self._parts & {node.part for node in self._nodes.values() if now < node.alive_until}
+        known = tuple(self._nodes.values())  # a status may be made on the network thread
+        return self._parts & {node.part for node in known if now < node.alive_until}

@@ -5,8 +5,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 from devit_iot.errors import InputError
+
+Reason = Literal["overload", "age", "rate"]
+"""Why an image of ``latest`` is not computed."""
 
 OTHER_CAMERAS = "*"
 _MAX_CAMERAS = 64
@@ -63,7 +67,7 @@ class Drops:
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
 
-    def count(self, camera: str, reason: str) -> None:
+    def count(self, camera: str, reason: Reason) -> None:
         """Add one."""
         with self._lock:
             if camera not in self._counts and len(self._counts) >= _MAX_CAMERAS:

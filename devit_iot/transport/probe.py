@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError
+from devit_iot.messages import MAX_JSON_BYTES
 from devit_iot.transport import versions
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import NO_SESSION, Message
@@ -30,7 +31,7 @@ _INBOX = 1000
 
 
 class Arrival(NamedTuple):
-    """A message and when it came, monotonic seconds."""
+    """A message of at most 64 KiB, which all but images have, and when it came (monotonic)."""
 
     at: float
     message: Message
@@ -93,6 +94,12 @@ class Probe:
             return self._granted.get(timeout=self._wait_s)
         except queue.Empty:
             return False
+
+    def may_subscribe(self, topic_filter: str) -> bool:
+        """Likewise, and do not listen to it."""
+        granted = self.subscribe(topic_filter)
+        self._client.unsubscribe(topic_filter)
+        return granted
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0) -> str:
         """Publish without retaining; return what the broker has against it (QoS 1), if anything."""
@@ -212,5 +219,5 @@ class Probe:
         del userdata
         client.ack(message.mid, message.qos)
         arrived = Message(message.topic, bytes(message.payload), bool(message.retain))
-        if not self._inbox.full():
+        if len(arrived.payload) <= MAX_JSON_BYTES and not self._inbox.full():
             self._inbox.put(Arrival(time.monotonic(), arrived))

@@ -117,6 +117,8 @@ CANNOT_START: list[tuple[list[str | Path], list[str]]] = [
     (["--bundle", DEMO / "bundle", "--board", "pi9"], ["pi5"]),
     (["--bundle", DEMO / "bundle", "--name", "a/b"], ["name"]),
     (["--bundle", DEMO / "bundle", "--password-file", "nowhere"], ["password_file"]),
+    (["--bundle", DEMO / "bundle", "--metrics", "9464"], ["[host]:port"]),
+    (["--bundle", DEMO / "bundle", "--metrics", "256.0.0.1:9464"], ["cannot serve metrics"]),
 ]
 
 

@@ -111,6 +111,7 @@ def test_a_node_counts_what_its_status_counts(fleet: Fleet) -> None:
     assert found["devit_node_temperature_celsius", ()] == 61.5
     assert found["devit_healthy", ()] == 1
     assert ("devit_node_throttled", ()) not in found  # it cannot say
+    assert found["devit_node_images_dropped_total", (("reason", "overload"),)] == 0
     for stage in ("wait", "decode", "compute"):
         assert found["devit_node_stage_seconds_count", (("stage", stage),)] == 1
         assert 0 <= found["devit_node_stage_seconds_sum", (("stage", stage),)] < 60
@@ -245,14 +246,23 @@ def test_promtool_takes_the_scrape_configuration() -> None:
     promtool("check", "config", GRAFANA / "prometheus.yml")
 
 
-def test_the_dashboard_asks_for_metrics_that_exist() -> None:
+def queries() -> list[str]:
+    """Of the dashboard, in PromQL."""
     dashboard = json.loads((GRAFANA / "devit.json").read_text())
-    asked = {
-        name
-        for panel in dashboard["panels"]
-        for target in panel.get("targets", [])
-        for name in re.findall(r"\b(?:devit|process)_\w+", target["expr"])
-    }
+    targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
+    return [target["expr"].replace("$__rate_interval", "1m") for target in targets]
+
+
+@needs_promtool
+def test_promtool_takes_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"query:{n}", "expr": query} for n, query in enumerate(queries())]
+    file = tmp_path / "rules.yml"  # JSON is YAML
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in promtool("check", "rules", file)
+
+
+def test_the_dashboard_asks_for_metrics_that_exist() -> None:
+    asked = {name for query in queries() for name in re.findall(r"\b(?:devit|process)_\w+", query)}
     assert len(asked) > 10
     histograms = [metrics.NODE_STAGES.name, metrics.AGGREGATOR_STAGES.name]
     known = {row.name for row in metrics.rows()} - set(histograms)

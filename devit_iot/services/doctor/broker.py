@@ -85,7 +85,7 @@ def _probe(config: Config, password: str | None, wait_s: float) -> Probe:
 
 def _check_images(config: Config, probe: Probe) -> Iterator[Finding]:
     filters = [ImageFilter(images.topic).mqtt for images in config.images]
-    denied = [topic for topic in filters if not probe.subscribe(topic)]
+    denied = [topic for topic in filters if not probe.may_subscribe(topic)]
     if denied:
         mend = _ACL.format("images there")
         yield bad("images", f"the broker denies the subscription to {', '.join(denied)}", mend)
