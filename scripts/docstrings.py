@@ -58,7 +58,12 @@ def attributes(docstring: str) -> Mapping[str, str]:
     """Field -> what its line under ``Attributes:`` says, on one line."""
     section = inspect.cleandoc(docstring).partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE)
-    return {name: " ".join(text.split()).replace("``", "`") for name, text in entries}
+    return {name: _markdown(" ".join(text.split())) for name, text in entries}
+
+
+def _markdown(text: str) -> str:
+    """Sphinx's marks as Markdown's."""
+    return re.sub(r":\w+:`", "`", text).replace("``", "`")
 
 
 def words(kind: kinds.Type) -> str:
@@ -69,12 +74,18 @@ def words(kind: kinds.Type) -> str:
         case kinds.UnionType(types=types):
             return " or ".join(words(one) for one in types)
         case kinds.VarTupleType(item_type=item):
-            return f"array of {words(item)}s"
+            return f"array of {_plural(words(item))}"
         case kinds.DictType(value_type=value):
-            return f"object of {words(value)}s"
+            return f"object of {_plural(words(value))}"
         case kinds.StructType(cls=cls):
             return cls.__name__
     return _WORDS[type(kind)]
+
+
+def _plural(word: str) -> str:
+    """Of a type in words; names of structs stay as they are."""
+    head, _, rest = word.partition(" ")
+    return word if head[0].isupper() else f"{head}s {rest}".rstrip()
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:  # noqa: ANN401 - whatever the field holds

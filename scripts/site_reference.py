@@ -51,9 +51,12 @@ def message_page() -> str:
     """Every message's fields."""
     sections = []
     for struct in MESSAGES:
-        rows = [(f"`{f.name}`", f.kind, shown(f.default), f.meaning) for f in fields(struct)]
+        rows = [
+            (f"`{f.name}`", f.kind, shown(f.default), f.meaning.replace("None", "null"))
+            for f in fields(struct)
+        ]
         summary = (struct.__doc__ or "").partition("\n")[0]
-        head = ("field", "type", "if left out", "meaning")
+        head = ("field", "type", "default", "meaning")
         sections.append(f"## {struct.__name__}\n\n{summary}\n\n{table(head, rows)}")
     body = "\n\n".join(sections)
     return f"""# Messages
@@ -68,7 +71,7 @@ byte.
 def shown(default: Any) -> str:  # noqa: ANN401 - of any field
     """A default in a table's cell."""
     if default is msgspec.NODEFAULT:
-        return "an error"
+        return "must be there"
     return f"`{msgspec.json.encode(default).decode()}`"
 
 

@@ -405,3 +405,37 @@ def test_the_research_page_repeats_what_the_results_say() -> None:
     )
     assert all(ratio in research for ratio in ratios)
     assert {"CIFAR-100", "Flowers-102"} <= compared
+
+
+REASONS = (
+    "not authorized",
+    "Connection refused",
+    "Connection reset by peer",
+    "Name or service not known",
+    "Permission denied",
+    "address already in use",
+    "certificate is not valid for",
+    r"(?:SSL|TLS)V\d+_ALERT\w+",
+)
+"""What brokers and systems give as reasons."""
+
+FOREIGN = ("Address already in use", "Unable to open acl_file", "CMake Error", "pip install")
+"""What mosquitto, CMake and pip say."""
+
+
+def test_quoted_messages_are_those_of_the_code() -> None:
+    files = [*(ROOT / "devit_iot").rglob("*.py"), *(ROOT / "csrc").rglob("*.cc"), ROOT / "Makefile"]
+    code = " ".join(re.sub(r'"\s*\n\s*f?"', "", file.read_text()) for file in files)
+    document = " ".join((ROOT / "docs/troubleshooting.md").read_text().split())
+    quoted = [message for bold in re.findall(r"- (\*\*`.*?)<br>", document)
+              for message in re.findall(r"\*\*`([^`]+ [^`]+)`\*\*", bold)]  # fmt: skip
+    assert len(quoted) >= 20
+    for message in quoted:
+        if not any(text in message for text in FOREIGN):
+            variable = (
+                rf"{'|'.join(REASONS)}|…|^refused \w+ \w+|\d+|'[^']*'|[():;]|mqtts?://\S+|\.\.\."
+            )
+            fixed = re.split(variable, message)
+            fixed = [piece.strip() for piece in fixed if len(piece.strip()) >= 9]
+            assert fixed, message
+            assert [piece for piece in fixed if piece not in code] == [], message
