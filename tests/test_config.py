@@ -12,6 +12,7 @@ from devit_iot.config import (
     Config,
     ImagesConfig,
     fraction,
+    listen_address,
     load_config,
     read_password,
 )
@@ -183,6 +184,10 @@ def test_a_wrong_type_is_named(tmp_path: Path, text: str, where: str) -> None:
         ("fleet", "", "fleet ''"),
         ("node.name", "a b", "node 'a b'"),
         ("node.replica", "2/2", "node.replica '2/2'"),
+        ("metrics", "9464", "metrics '9464'"),
+        ("metrics", ":", "metrics ':'"),
+        ("metrics", "hub:65536", "metrics 'hub:65536'"),
+        ("metrics", "::1:9464", "metrics '::1:9464'"),
         ("images", [{"topic": "a/#/b"}], "image filter 'a/#/b'"),
         ("images", [], "at least one filter"),
         ("shards", 0, "shards must be at least 1"),
@@ -306,3 +311,16 @@ def test_a_password_file_that_gives_none(tmp_path: Path) -> None:
             read_password(BrokerConfig(password_file=str(path)), {})
     with pytest.raises(ConfigError, match="is empty"):
         read_password(BrokerConfig(password_file=str(toml(tmp_path, "", "empty"))), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (":9464", ("", 9464)),
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("hub.local:80", ("hub.local", 80)),
+        ("[::1]:9464", ("::1", 9464)),
+    ],
+)
+def test_an_address_to_listen_on(text: str, address: tuple[str, int]) -> None:
+    assert listen_address(text) == address

@@ -117,7 +117,7 @@ def test_more_memory_is_promised_than_there_is(machine: Machine) -> None:
     assert "16000" in finding.text
 
 
-@pytest.mark.parametrize(("temp", "level"), [("74900", "ok"), ("75000", "look"), ("85000", "bad")])
+@pytest.mark.parametrize(("temp", "level"), [("74900", "ok"), ("75000", "look"), ("90000", "bad")])
 def test_heat(machine: Machine, temp: str, level: str) -> None:
     zone(machine, temp)
     assert found(check_heat(machine))["temperature"].level == level

@@ -303,9 +303,10 @@ def by_check(decoded: Iterable[dict[str, str]]) -> dict[str, dict[str, str]]:
 def test_the_command(tmp_path: Path) -> None:
     with mosquitto(tmp_path, *ANYBODY) as port:
         done = doctor("--broker", f"mqtt://127.0.0.1:{port}", "--name", "pi-1")
-    assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert any(line.startswith("ok   delivery") for line in lines)
+    wrong = any(line.startswith("bad") for line in lines)  # this machine may be hot
+    assert (done.returncode, done.stderr) == (int(wrong), "")
     assert "\x1b" not in done.stdout  # colours are for terminals
 
 

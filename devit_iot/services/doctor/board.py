@@ -15,7 +15,7 @@ from devit_iot.services.doctor.finding import Finding, bad, look, ok
 from devit_iot.services.sensors import Sensors
 from devit_iot.services.status import EARLIEST
 
-_WARM_C, _HOT_C = 75.0, 85.0  # a Raspberry Pi slows down from 80, and hard at 85
+_WARM_C, _HOT_C = 75.0, 90.0  # a Raspberry Pi slows down from 80, and does not pass 85
 _ANSWER_S = 5.0
 _POWER = "use the board's own power supply and a short, thick cable"
 _COOL = "cool the board: a heat sink, a fan, more air"
