@@ -66,6 +66,10 @@ def fenced(text: str, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in blocks]
 
 
+def without_fences(text: str) -> str:
+    return re.sub(r"^( *)```.*?^\1```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def table(text: str, heading: str) -> list[list[str]]:
     """The rows of the table whose first heading is ``heading``, without back quotes."""
     (rows,) = re.findall(rf"^\| {heading} \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
@@ -136,7 +140,7 @@ def test_there_are_documents_to_check() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^( *)```.*?^\1```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = without_fences(path.read_text())
     targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
     relative = [target.partition("#")[0] for target in targets if "://" not in target]
     assert [target for target in relative if target and not (path.parent / target).exists()] == []
@@ -383,59 +387,3 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"at most {GOLDEN_TOLERANCE['int8']} of",
     )
     assert [text for text in stated if text not in BUNDLE] == []
-
-
-def test_the_research_page_repeats_what_the_results_say() -> None:
-    research = " ".join((ROOT / "docs/research.md").read_text().split())
-    results = (ROOT / "docs/results.md").read_text()
-    compared = set()
-    for section in re.split(r"^## ", results, flags=re.MULTILINE):
-        name = section.partition(",")[0]
-        rows = re.findall(r"^\| (\w[^|,]*).*?\|(?:.*?\|){3} ([\d.]+) % \|", section, re.MULTILINE)
-        accuracy = {what.strip(): float(top1) for what, top1 in rows}
-        if "teacher" in accuracy:
-            compared.add(name)
-            teacher, single, fleet = accuracy.values()
-            (lost,) = re.findall(r"^\| 1 \| ([\d.]+) %", section, re.MULTILINE)
-            assert f"[{teacher - fleet:.1f} points]" in research, name
-            assert f"{fleet - single:+.1f} points on {name}" in research
-            assert f"{float(lost) - fleet:+.1f} points on {name}" in research
-    (ratios,) = re.findall(
-        r"^\| imagenet-vit-l.*\| ([\d.]+) \| ([\d.]+) \|$", results, re.MULTILINE
-    )
-    assert all(ratio in research for ratio in ratios)
-    assert {"CIFAR-100", "Flowers-102"} <= compared
-
-
-REASONS = (
-    "not authorized",
-    "Connection refused",
-    "Connection reset by peer",
-    "Name or service not known",
-    "Permission denied",
-    "address already in use",
-    "certificate is not valid for",
-    r"(?:SSL|TLS)V\d+_ALERT\w+",
-)
-"""What brokers and systems give as reasons."""
-
-FOREIGN = ("Address already in use", "Unable to open acl_file", "CMake Error", "pip install")
-"""What mosquitto, CMake and pip say."""
-
-
-def test_quoted_messages_are_those_of_the_code() -> None:
-    files = [*(ROOT / "devit_iot").rglob("*.py"), *(ROOT / "csrc").rglob("*.cc"), ROOT / "Makefile"]
-    code = " ".join(re.sub(r'"\s*\n\s*f?"', "", file.read_text()) for file in files)
-    document = " ".join((ROOT / "docs/troubleshooting.md").read_text().split())
-    quoted = [message for bold in re.findall(r"- (\*\*`.*?)<br>", document)
-              for message in re.findall(r"\*\*`([^`]+ [^`]+)`\*\*", bold)]  # fmt: skip
-    assert len(quoted) >= 20
-    for message in quoted:
-        if not any(text in message for text in FOREIGN):
-            variable = (
-                rf"{'|'.join(REASONS)}|…|^refused \w+ \w+|\d+|'[^']*'|[():;]|mqtts?://\S+|\.\.\."
-            )
-            fixed = re.split(variable, message)
-            fixed = [piece.strip() for piece in fixed if len(piece.strip()) >= 9]
-            assert fixed, message
-            assert [piece for piece in fixed if piece not in code] == [], message
