@@ -66,7 +66,7 @@ class Probe:
         self._password = password
         self._wait_s = wait_s
         self._thread: threading.Thread | None = None
-        self._greeting: queue.Queue[ReasonCode] = queue.Queue()
+        self._greeting: queue.Queue[ReasonCode | None] = queue.Queue()  # None: it hung up
         self._granted: queue.Queue[bool] = queue.Queue()
         self._stored: queue.Queue[tuple[int, str]] = queue.Queue()
         self._inbox: queue.Queue[Arrival] = queue.Queue(_INBOX)
@@ -131,11 +131,14 @@ class Probe:
             raise BrokerError(f"{self._config.url} {problem}; {mend}") from error
         except OSError as error:
             raise BrokerError(f"{self._config.url} is unreachable ({error}); {_NO_MQTT}") from error
+        self._greeting = queue.Queue()
         self._thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
         self._thread.start()
         try:
             reason = self._greeting.get(timeout=self._wait_s)
         except queue.Empty:
+            reason = None
+        if reason is None:
             self._end()
             self._raise_alert()
             return False
@@ -161,10 +164,11 @@ class Probe:
             client.username_pw_set(self._config.username, self._password)
         return client
 
-    @staticmethod
-    def _serve(client: paho.Client) -> None:
+    def _serve(self, client: paho.Client) -> None:
+        greeting = self._greeting
         while client.loop(0.1) == MQTTErrorCode.MQTT_ERR_SUCCESS:
             pass
+        greeting.put(None)
 
     def _end(self) -> None:
         self._client.disconnect()

@@ -61,6 +61,8 @@ def checked(settings: Config, environment: Mapping[str, str] = NOTHING) -> dict[
     return found(check_broker(settings, environment, WAIT_S))
 
 
+KINDS = ("cafile", "certfile", "keyfile")
+IDENTITY = ("use_identity_as_username true",)
 ANYBODY = ("allow_anonymous true", "set_tcp_nodelay true")
 
 
@@ -237,6 +239,28 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     finding = tls(free_port(), ca_file=str(tmp_path / "nowhere"))["tls"]
     assert finding.level == "bad"
     assert "ca_file" in finding.text
+
+
+@needs_mosquitto
+def test_a_broker_that_wants_certificates(tmp_path: Path, root: Pair) -> None:
+    server = authority.new_server(root, ["localhost"])
+    names = ("root.crt", "server.crt", "server.key")
+    for name, content in zip(names, (root.certificate, *server), strict=True):
+        (tmp_path / name).write_bytes(content)
+    files_of_it = (f"{kind} {tmp_path / name}" for kind, name in zip(KINDS, names, strict=True))
+    stranger = authority.new_client(authority.new_authority("another"), "pi-1")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "others").mkdir()
+    ours = files(tmp_path / "ours", root, authority.new_client(root, "pi-1"))
+    others = files(tmp_path / "others", root, stranger)
+    with mosquitto(tmp_path, *files_of_it, "require_certificate true", *IDENTITY) as port:
+        url = f"mqtts://localhost:{port}"
+        assert checked(config(port, url=url, **ours))["delivery"].level == "ok"
+        refused = checked(config(port, url=url, **others))
+        without = checked(config(port, url=url, ca_file=ours["ca_file"]))
+    assert refused["login"].level == without["login"].level == "bad"
+    assert "refuses our certificate" in refused["login"].text
+    assert "cert_file" in without["login"].mend
 
 
 @needs_mosquitto
