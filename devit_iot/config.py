@@ -16,7 +16,13 @@ import msgspec
 
 from devit_iot.errors import ConfigError
 from devit_iot.signature import check_trust
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, check_name
+from devit_iot.topics import (
+    DEFAULT_IMAGE_FILTERS,
+    DISCOVERY_PREFIX,
+    DiscoveryTopics,
+    ImageFilter,
+    check_name,
+)
 
 _MAX_THREADS = 1024
 _TLS_FILES = ("ca_file", "cert_file", "key_file")
@@ -139,6 +145,21 @@ class AggregatorConfig(msgspec.Struct, frozen=True):
     min_parts: int = 1
 
 
+class HomeAssistantConfig(msgspec.Struct, frozen=True):
+    """``[homeassistant]``: what the aggregators announce to it.
+
+    Attributes:
+        enabled: whether they do.
+        prefix: of the topics where it looks for devices.
+        expire_s: without a label for so long, a camera's entities become unavailable; 0: never,
+            for cameras that send an image only when something happens.
+    """
+
+    enabled: bool = True
+    prefix: str = DISCOVERY_PREFIX
+    expire_s: int = 0
+
+
 class LogConfig(msgspec.Struct, frozen=True):
     """``[log]``: one line per event on standard error.
 
@@ -176,6 +197,7 @@ class Config(msgspec.Struct, frozen=True):
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
     node: NodeConfig = NodeConfig()
     aggregator: AggregatorConfig = AggregatorConfig()
+    homeassistant: HomeAssistantConfig = HomeAssistantConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -303,6 +325,7 @@ def _validate(config: Config) -> None:
     fraction(config.node.replica, "node.replica")
     if config.metrics:
         listen_address(config.metrics)
+    DiscoveryTopics(config.homeassistant.prefix)
     filters = [ImageFilter(images.topic) for images in config.images]
     for one, two in itertools.combinations(filters, 2):
         if one.overlaps(two):
@@ -356,6 +379,7 @@ def _validate(config: Config) -> None:
             "aggregator.lifetime_s must not be below aggregator.deadline_s",
         ),
         (config.aggregator.max_open > 0, "aggregator.max_open must be positive"),
+        (config.homeassistant.expire_s >= 0, "homeassistant.expire_s must not be negative"),
     )
     for holds, problem in rules:
         if not holds:

@@ -15,7 +15,8 @@ CSRC = sorted(path for path in (ROOT / "csrc").rglob("*") if path.suffix in {".h
 MAX_LINES = 400
 
 # Top first. A module imports its own unit and what stands in rows below its own; units of one row
-# are siblings. `access` and `config` stand above `topics`, whose rules they apply.
+# are siblings. `access`, `config` and
+# `homeassistant` stand above `topics`, whose rules they apply.
 LAYERS = (
     {"cli"},
     {"services", "bench"},
@@ -24,8 +25,13 @@ LAYERS = (
     {"tensor_file"},
     {"storage"},
     {"_core"},
+<<<<<<< HEAD
     {"access", "config"},
     {"spec", "messages", "image_message", "topics", "signature"},
+=======
+    {"access", "config", "homeassistant"},
+    {"spec", "messages", "topics", "signature"},
+>>>>>>> d863425 (The aggregator announces cameras, nodes and the fleet to Home Assistant; devit homeassistant remove takes them back)
     {"text"},
     {"errors"},
     {"__init__"},

@@ -7,7 +7,14 @@ import click
 
 from devit_iot import __version__
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, configuration, settings
+from devit_iot.cli.options import (
+    AGGREGATOR,
+    CLIENT,
+    FLEET,
+    HOME_ASSISTANT,
+    configuration,
+    settings,
+)
 from devit_iot.services.build import build_aggregator
 from devit_iot.services.exporter import exporting
 
@@ -17,7 +24,7 @@ _LIMIT_S = 10.0
 
 @click.command()
 @click.version_option(__version__)
-@settings(CLIENT, FLEET, AGGREGATOR)
+@settings(CLIENT, FLEET, AGGREGATOR, HOME_ASSISTANT)
 @one_line_errors
 def main(config_file: Path | None, **values: object) -> None:
     """Fuse the nodes' features and publish labels, until SIGTERM or Ctrl-C.

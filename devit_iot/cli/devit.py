@@ -14,6 +14,7 @@ from devit_iot.cli.demo import demo
 from devit_iot.cli.doctor import doctor
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.cli.fleet import fleet
+from devit_iot.cli.homeassistant import homeassistant
 from devit_iot.cli.labels import labels
 from devit_iot.cli.top import top
 
@@ -37,6 +38,7 @@ COMMANDS = (
     doctor,
     evaluate,
     fleet,
+    homeassistant,
     labels,
     top,
 )

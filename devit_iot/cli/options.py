@@ -71,6 +71,13 @@ AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),
     Setting("--deadline", "aggregator.deadline_s", float, "Seconds to wait for missing parts."),
 )
+DISCOVERY = (
+    Setting("--discovery-prefix", "homeassistant.prefix", str, "Where Home Assistant looks."),
+)
+HOME_ASSISTANT = (
+    Setting("--homeassistant", "homeassistant.enabled", bool, "Announce the fleet to it?"),
+    *DISCOVERY,
+)
 
 
 def engine_option(function: Function) -> Function:

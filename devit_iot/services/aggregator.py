@@ -21,6 +21,7 @@ from devit_iot.messages import (
     State,
     longest_feature,
 )
+from devit_iot.services.announcer import Announcer
 from devit_iot.services.collector import Collector, Limits, Request
 from devit_iot.services.deadline import Deadline
 from devit_iot.services.durations import Durations
@@ -64,6 +65,7 @@ class Aggregator:
         fusion: the bundle's.
         transport: not started yet; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
+        announcer: tells Home Assistant of cameras and nodes; None: nobody does.
 
     Attributes:
         reporter: of its status.
@@ -79,6 +81,7 @@ class Aggregator:
         topics: Topics,
         config: AggregatorConfig,
         every_lifetime_s: float,
+        announcer: Announcer | None = None,
     ) -> None:
         self._identity = identity
         self._fingerprint = bytes.fromhex(identity.fingerprint)
@@ -97,6 +100,7 @@ class Aggregator:
             ),
         )
         self._min_parts = config.min_parts
+        self._announcer = announcer
         self._promises = Promises(transport)
         self._presence = Presence(identity.parts, time.monotonic())
         self._inbox: Inbox[_Received] = Inbox()
@@ -132,7 +136,7 @@ class Aggregator:
             identity.parts,
             identity.fingerprint,
         )
-        with self.reporter.connected(self._on_refused):
+        with self.reporter.connected(self._on_refused, self._on_ready):
             while not self._stopping.is_set():
                 self._step()
         if self._failure is not None:
@@ -155,6 +159,8 @@ class Aggregator:
         for request in self._collector.due(now, self._presence.expected(now), pressed=pressed):
             self._answer(request)
         self.reporter.refresh()
+        if self._announcer is not None:
+            self._announcer.refresh()
 
     def _hand_over(self, longest: int, reason: str, message: Message) -> None:
         """Queue what can be a message of ours; the rest is refused before it takes memory."""
@@ -189,6 +195,8 @@ class Aggregator:
             self._presence.offline(node, status.part)
         elif status.fingerprint == self._identity.fingerprint:
             self._presence.online(node, status.part, received)
+            if self._announcer is not None:
+                self._announcer.see_node(node, status)
         else:
             self._presence.offline(node, status.part)
             raise MessageError("other_bundle", self._other_bundle(status.fingerprint))
@@ -244,6 +252,8 @@ class Aggregator:
         self._tally.count("labels")
         for stage, milliseconds in label.latency_ms.items():
             self.stages[stage].add(milliseconds)
+        if self._announcer is not None:
+            self._announcer.see_camera(request.camera)
         if label.degraded:
             self._tally.count("degraded")
         logger.info(
@@ -279,6 +289,10 @@ class Aggregator:
                 "fuse": round(1e3 * (time.monotonic() - begin), 3),
             },
         )
+
+    def _on_ready(self) -> None:
+        if self._announcer is not None:
+            self._announcer.connected()
 
     def _on_refused(self, error: BrokerError) -> None:
         self._failure = error

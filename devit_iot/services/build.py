@@ -14,15 +14,17 @@ from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import decoding_bytes
 from devit_iot.errors import ConfigError
+from devit_iot.homeassistant import Devices
 from devit_iot.messages import AggregatorStatus, NodeStatus
 from devit_iot.services import aggregator, node
 from devit_iot.services.aggregator import Aggregator
+from devit_iot.services.announcer import Announcer
 from devit_iot.services.node import Node
 from devit_iot.services.sensors import Sensors
 from devit_iot.spec import tensors
 from devit_iot.storage import is_matrix
-from devit_iot.topics import Topics
-from devit_iot.transport.base import NO_SESSION, Session, Will
+from devit_iot.topics import DiscoveryTopics, Topics
+from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport
 
 _BASE_BYTES = 64 * 2**20
@@ -102,14 +104,26 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
     client_id = topics.aggregator_client_id(shard)
     session = Session(config.broker.session_s, aggregator.WINDOW)
+    transport = _transport(config, environment, client_id, will, session)
     return Aggregator(
         identity,
         fusion,
-        _transport(config, environment, client_id, will, session),
+        transport,
         topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
+        announcer=_announcer(config, transport) if config.homeassistant.enabled else None,
     )
+
+
+def _announcer(config: Config, transport: Transport) -> Announcer:
+    devices = Devices(
+        config.fleet,
+        shards=config.shards,
+        version=__version__,
+        label_expire_s=config.homeassistant.expire_s,
+    )
+    return Announcer(devices, transport, topics=DiscoveryTopics(config.homeassistant.prefix))
 
 
 def _bundle(config: Config) -> Bundle:

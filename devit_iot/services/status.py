@@ -59,9 +59,23 @@ class StatusReporter:
         return _CLOCK if time.time() < EARLIEST else self._transport.problem
 
     @contextmanager
-    def connected(self, on_refused: Callable[[BrokerError], None]) -> Iterator[None]:
-        """Be connected and announced inside the block; say goodbye after it."""
-        self._transport.start(on_ready=self._announce, on_refused=on_refused)
+    def connected(
+        self,
+        on_refused: Callable[[BrokerError], None],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> Iterator[None]:
+        """Be connected and announced inside the block; say goodbye after it.
+
+        Args:
+            on_refused: see :meth:`devit_iot.transport.base.Transport.start`.
+            on_ready: likewise, after ``online`` was said.
+        """
+
+        def announce() -> None:
+            self._announce()
+            on_ready()
+
+        self._transport.start(on_ready=announce, on_refused=on_refused)
         try:
             yield
         finally:

@@ -27,8 +27,10 @@ class MemoryBroker:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 0) -> None:
         """Deliver to every matching subscription, in the caller's thread."""
         self.log.append((topic, payload))
-        if retain:
+        if retain and payload:
             self.retained[topic] = payload
+        elif retain:
+            self.retained.pop(topic, None)
         for client in list(self.clients):
             client.deliver(Message(topic, payload, retained=False), qos)
 

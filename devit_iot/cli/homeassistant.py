@@ -1,0 +1,46 @@
+"""``devit homeassistant``: what a fleet announced there."""
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
+from devit_iot.config import read_password
+from devit_iot.services.forget import Forgetting
+from devit_iot.topics import DiscoveryTopics
+from devit_iot.transport.mqtt import MqttTransport
+
+
+@click.group()
+def homeassistant() -> None:
+    """What the aggregators announce to Home Assistant."""
+
+
+@homeassistant.command()
+@settings(CLIENT, FLEET_NAME, DISCOVERY)
+@one_line_errors
+def remove(config_file: Path | None, **values: object) -> None:
+    """Take a fleet's devices out of Home Assistant; of this fleet only.
+
+    An aggregator that runs announces them again: first start it with --homeassistant false, or stop
+    it.
+
+    \b
+        devit homeassistant remove --broker mqtt://hub.local --fleet home
+    """
+    config = configuration(config_file, values)
+    set_up_logging(config.log.format, "error")
+    transport = MqttTransport(
+        config.broker,
+        client_id=f"devit-homeassistant-{secrets.token_hex(4)}",
+        password=read_password(config.broker, os.environ),
+    )
+    topics = DiscoveryTopics(config.homeassistant.prefix)
+    removed = Forgetting(config.fleet, transport, topics).run()
+    for topic in removed:
+        click.echo(f"removed {topic}")
+    if not removed:
+        click.echo(f"nothing of fleet '{config.fleet}' at {topics.devices}")
