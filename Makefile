@@ -9,11 +9,13 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test chaos soak sanitize wheels docs lint format types build clean
+.PHONY: help demo test test-homeassistant chaos soak sanitize wheels docs lint format types build \
+  clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
 	@echo "make test [ARGS='-k mqtt']                    build and run every test"
+	@echo "make test-homeassistant                       a fleet in a real Home Assistant, which it installs"
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
 	@echo "make soak [MINUTES=30]                        half of what the fleet can do, and what grows; docs/soak.png"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
@@ -30,6 +32,10 @@ test: build/.dev
 	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test \
 	  promtool:prometheus ip:iproute2
 	$(BIN)/python -m pytest $(ARGS)
+
+test-homeassistant: build/.dev
+	@scripts/need mosquitto:mosquitto mmdebstrap:mmdebstrap g++:g++
+	DEVIT_HOMEASSISTANT=1 $(BIN)/python -m pytest tests/homeassistant $(ARGS)
 
 chaos: build/.dev
 	@scripts/need mosquitto:mosquitto ip:iproute2

@@ -50,14 +50,13 @@ topic read devit/v1/home/labels/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 
-<<<<<<< HEAD
 user dashboard
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read cameras/+/image
 topic read in/+
-=======
+
 user homeassistant
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/nodes/+/status
@@ -65,7 +64,6 @@ topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/#
 topic write homeassistant/device/+/config
 topic write homeassistant/status
->>>>>>> d863425 (The aggregator announces cameras, nodes and the fleet to Home Assistant; devit homeassistant remove takes them back)
 
 user pi-1
 topic read cameras/+/image
@@ -97,11 +95,7 @@ def test_the_access_list_refuses_a_node_that_would_widen_it(node: str) -> None:
         access_list("home", members(["pi-1", node]), ["cameras/{camera}/image"])
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer", "dashboard"])
-=======
-@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer", "homeassistant"])
->>>>>>> d863425 (The aggregator announces cameras, nodes and the fleet to Home Assistant; devit homeassistant remove takes them back)
+@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer", "dashboard", "homeassistant"])
 def test_the_access_list_refuses_a_node_that_is_called_like_a_role(role: str) -> None:
     """Otherwise the role loses its rights, or the node gets more than a node may."""
     with pytest.raises(ConfigError):

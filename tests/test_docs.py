@@ -168,6 +168,8 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.label("<camera>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
+        topics.DiscoveryTopics("<prefix>").device("<id>"),
+        topics.HOME_ASSISTANT_STATUS,
     ]
     assert names(PROTOCOL, "topic")[1:] == [shape.replace("home", "<fleet>") for shape in shapes]
     for image_filter in topics.DEFAULT_IMAGE_FILTERS:

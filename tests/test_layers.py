@@ -25,13 +25,8 @@ LAYERS = (
     {"tensor_file"},
     {"storage"},
     {"_core"},
-<<<<<<< HEAD
-    {"access", "config"},
-    {"spec", "messages", "image_message", "topics", "signature"},
-=======
     {"access", "config", "homeassistant"},
-    {"spec", "messages", "topics", "signature"},
->>>>>>> d863425 (The aggregator announces cameras, nodes and the fleet to Home Assistant; devit homeassistant remove takes them back)
+    {"spec", "messages", "image_message", "topics", "signature"},
     {"text"},
     {"errors"},
     {"__init__"},

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, NODE, Setting
+from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE, Setting
 from devit_iot.config import Config
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -17,14 +17,15 @@ def default(setting: Setting) -> str:
     value: Any = Config()
     for name in setting.key.split("."):
         value = getattr(value, name)
-    return f"`{value}`" if value != "" else ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text}`" if text else ""
 
 
 def table() -> str:
     lines = ["| option | variable | key | default | |", "| --- | --- | --- | --- | --- |"]
     lines += [
         f"| `{s.flag}` | `{s.variable}` | `{s.key}` | {default(s)} | {s.help} |"
-        for s in (*CLIENT, *FLEET, *NODE, *AGGREGATOR)
+        for s in (*CLIENT, *FLEET, *NODE, *AGGREGATOR, *HOME_ASSISTANT)
     ]
     return "\n".join(lines)
 
@@ -43,6 +44,8 @@ def keys(kind: type[msgspec.Struct], prefix: str = "") -> set[str]:
 
 
 def test_keys_without_an_option_are_named() -> None:
-    with_option = {setting.key for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR)}
+    with_option = {
+        setting.key for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR, *HOME_ASSISTANT)
+    }
     for key in keys(Config) - with_option:
         assert f"`{key}`" in README, key

@@ -1,0 +1,107 @@
+"""A real Home Assistant takes every golden announcement, and shows the golden messages."""
+
+import msgspec
+import pytest
+
+from devit_iot.messages import Ranked
+from devit_iot.topics import DiscoveryTopics, Topics
+from tests.fleets import wait_until
+from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS, NODE_STATUS_3
+from tests.golden.make_homeassistant import CASES, FOLDER, HOSTILE
+from tests.homeassistant.core import Core
+from tests.mosquitto import Client
+
+HOME, BARN = Topics("home"), Topics("barn.2")
+LONG = LABEL.label * 200
+WAIT_S = 60.0
+
+
+def online(topics: Topics, shards: int, *, but: int | None = None) -> dict[str, bytes]:
+    state = msgspec.structs.replace(AGGREGATOR_STATUS_2, state="online", problem="heat")
+    return {
+        topics.aggregator_status(shard): (state if shard != but else state.gone()).encode()
+        for shard in range(shards)
+    }
+
+
+MESSAGES = {
+    **online(HOME, 1),
+    **online(BARN, 2, but=1),
+    HOME.label("entrée"): LABEL.encode(),
+    BARN.label(HOSTILE): msgspec.structs.replace(
+        LABEL, camera=HOSTILE, label=LONG, degraded=False
+    ).encode(),
+    HOME.node_status("pi-1"): NODE_STATUS_3.encode(),
+    BARN.node_status("pi.2"): NODE_STATUS.encode(),
+}
+ENTREE, BARN_CAMERA = CASES["camera"].device_id, CASES["camera_hostile"].device_id
+PI_1, PI_2 = CASES["node"].device_id, CASES["node_plain"].device_id
+FLEET, BARN_FLEET = CASES["fleet"].device_id, CASES["fleet_of_two_aggregators"].device_id
+SHOWN = {
+    f"{ENTREE}-label": "cat",
+    f"{ENTREE}-confidence": "75.0",
+    f"{ENTREE}-degraded": "on",
+    f"{BARN_CAMERA}-label": LONG[:255],
+    f"{BARN_CAMERA}-confidence": "75.0",
+    f"{BARN_CAMERA}-degraded": "off",
+    f"{PI_1}-online": "on",
+    f"{PI_1}-latency": "44.75",
+    f"{PI_1}-dropped": "3",
+    f"{PI_1}-temperature": "61.5",
+    f"{PI_1}-problem": "on",
+    f"{PI_2}-online": "on",
+    f"{PI_2}-latency": "44.75",
+    f"{PI_2}-dropped": "1",
+    f"{PI_2}-problem": "off",
+    f"{FLEET}-parts_online": "3",
+    f"{FLEET}-aggregator_0": "on",
+    f"{FLEET}-problem_0": "on",
+    f"{BARN_FLEET}-parts_online": "3",
+    f"{BARN_FLEET}-aggregator_0": "on",
+    f"{BARN_FLEET}-aggregator_1": "off",
+    f"{BARN_FLEET}-problem_0": "on",
+    f"{BARN_FLEET}-problem_1": "unavailable",
+}
+
+
+def shown(core: Core) -> dict[str, str]:
+    """The states of all MQTT entities by unique id."""
+    states = core.states()
+    return {
+        unique: states[entity]["state"]
+        for unique, entity in core.unique_ids().items()
+        if entity in states
+    }
+
+
+@pytest.fixture
+def announced(core: Core, client: Client) -> Core:
+    topics = DiscoveryTopics()
+    for topic, payload in MESSAGES.items():
+        client.publish(topic, payload, retain=True)
+    for name, announcement in CASES.items():
+        golden = (FOLDER / f"{name}.json").read_bytes()
+        client.publish(topics.device(announcement.device_id), golden, retain=True)
+    return core
+
+
+def test_every_golden_announcement_is_taken(announced: Core, client: Client) -> None:
+    wait_until(lambda: shown(announced) == SHOWN, WAIT_S)
+    devices = announced.devices()
+    assert devices.keys() == {announcement.device_id for announcement in CASES.values()}
+    assert devices[BARN_CAMERA]["name"] == HOSTILE
+    assert devices[PI_1]["model"] == "Part 2 of 4 of fleet home"
+    assert (devices[PI_1]["hw_version"], devices[PI_1]["sw_version"]) == ("aarch64", "0.1.0")
+    states, ids = announced.states(), announced.unique_ids()
+    attributes = states[ids[f"{ENTREE}-label"]]["attributes"]
+    assert msgspec.convert(attributes["top5"], tuple[Ranked, ...]) == LABEL.top5
+    assert attributes["parts_used"] == [0, 2]
+    assert states[ids[f"{PI_1}-dropped"]]["attributes"]["drops"] == NODE_STATUS_3.drops
+    assert states[ids[f"{PI_1}-problem"]]["attributes"]["problem"] == NODE_STATUS_3.problem
+    complaints = [line for line in announced.log().splitlines() if "mqtt" in line.lower()]
+    assert [line for line in complaints if " WARNING " in line or " ERROR " in line] == []
+    for announcement in CASES.values():
+        client.publish(DiscoveryTopics().device(announcement.device_id), b"", retain=True)
+    for topic in MESSAGES:
+        client.publish(topic, b"", retain=True)
+    wait_until(lambda: not announced.unique_ids() and not announced.devices(), WAIT_S)
