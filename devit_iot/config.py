@@ -185,6 +185,7 @@ class Config(msgspec.Struct, frozen=True):
         images: filters of image topics; given ones replace the defaults.
         node: one edge node.
         aggregator: fusion.
+        homeassistant: what the aggregators announce to it.
         log: of every service.
     """
 

@@ -5,7 +5,7 @@ devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
 devit/v1/<fleet>/labels/<camera>          Label, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, likewise
-<prefix>/device/<id>/config               what Home Assistant is told of a device, retained
+homeassistant/device/<id>/config          what Home Assistant is told of a device, retained
 homeassistant/status                      what Home Assistant says when it starts or ends
 """
 

@@ -14,11 +14,12 @@ from docstrings import Field, fields
 from generated import update
 from site_reference import shown, table
 
-from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, NODE
+from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
 from devit_iot.config import Config, ImagesConfig
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
-SETTINGS = {setting.key: setting for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR)}
+GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT)
+SETTINGS = {setting.key: setting for group in GROUPS for setting in group}
 SETTINGS["images.topic"] = SETTINGS["images"]
 
 

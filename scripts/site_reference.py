@@ -32,7 +32,7 @@ def topic_page() -> str:
     """The topic tree, and who may publish and read each topic by the access list."""
     users: dict[str, Role] = {role if role != "node" else "pi-0": role for role in get_args(Role)}
     access = access_list("home", users, topics.DEFAULT_IMAGE_FILTERS)
-    tree = re.findall(r"^(devit/\S+) +(.+)$", topics.__doc__ or "", re.MULTILINE)
+    tree = re.findall(r"^((?:devit|homeassistant)/\S+) +(.+)$", topics.__doc__ or "", re.MULTILINE)
     images = [(pattern, "an image") for pattern in topics.DEFAULT_IMAGE_FILTERS]
     rows = [
         (f"`{topic}`", message, *_parties(topic, access, users)) for topic, message in images + tree

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from devit_iot import bundle, messages, signature, spec, topics
+from devit_iot import bundle, homeassistant, messages, signature, spec, topics
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
@@ -22,7 +22,7 @@ from devit_iot.config import AggregatorConfig, BrokerConfig, NodeConfig
 from devit_iot.engine import image_file, tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
-from devit_iot.services import aggregator, deadline, inbox, presence, status
+from devit_iot.services import aggregator, announcer, deadline, inbox, presence, status
 from devit_iot.services import node as node_module
 from devit_iot.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.transport import outbox
@@ -168,10 +168,12 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.label("<camera>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
-        topics.DiscoveryTopics("<prefix>").device("<id>"),
+        topics.DiscoveryTopics("PREFIX").device("<id>").replace("PREFIX", "<prefix>"),
         topics.HOME_ASSISTANT_STATUS,
     ]
-    assert names(PROTOCOL, "topic")[1:] == [shape.replace("home", "<fleet>") for shape in shapes]
+    assert names(PROTOCOL, "topic")[1:] == [
+        shape.replace("/home/", "/<fleet>/") for shape in shapes
+    ]
     for image_filter in topics.DEFAULT_IMAGE_FILTERS:
         assert f"`{image_filter}`" in PROTOCOL
 
@@ -366,6 +368,9 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"at most {messages.MAX_JSON_BYTES} bytes",
         f"at most {MAX_TEXT} characters",
         f"knows {presence.MAX_NODES} nodes",
+        f"at most {announcer.MAX_NODES} nodes and {announcer.MAX_CAMERAS} cameras",
+        f"up to {announcer._MAX_DELAY_S:g} s after `online`",
+        f"without one for {homeassistant.SILENCE_S} s",
     )
     assert [text for text in stated if text not in " ".join(PROTOCOL.split())] == []
 

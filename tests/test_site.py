@@ -16,7 +16,7 @@ from devit_iot import topics
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
-from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, NODE
+from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
 from devit_iot.config import Config, ImagesConfig
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 from tests.test_docs import DOCUMENTS
@@ -147,14 +147,17 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
     home = topics.Topics("home")
     rows = {
         home.feature("<shard>", "<node>"): "nodeaggregator",
-        home.label("<camera>"): "aggregatordashboard, viewer",
-        home.node_status("<node>"): "nodeaggregator, dashboard, node, viewer",
-        home.aggregator_status("<shard>"): "aggregatoraggregator, dashboard, viewer",
+        home.label("<camera>"): "aggregatordashboard, homeassistant, viewer",
+        home.node_status("<node>"): "nodeaggregator, dashboard, homeassistant, node, viewer",
+        home.aggregator_status("<shard>"): "aggregatoraggregator, dashboard, homeassistant, viewer",
         topics.DEFAULT_IMAGE_FILTERS[0]: "cameradashboard, node",
+        topics.DiscoveryTopics().devices.replace("+", "<id>"): "aggregator, homeassistant"
+        "homeassistant",
+        topics.HOME_ASSISTANT_STATUS: "homeassistantaggregator, homeassistant",
     }
     text = "".join(site["reference/topics.html"].text.split("\n"))
     for topic, roles in rows.items():
-        row = text.partition(topic.replace("home", "<fleet>"))[2][:90]
+        row = text.partition(topic.replace("/home/", "/<fleet>/"))[2][:140]
         assert roles in row, f"{topic}: {row}"
 
 
@@ -179,5 +182,5 @@ def test_every_key_and_option_of_the_configuration_is_there() -> None:
     tables = {field.name for field in msgspec.structs.fields(Config)}
     for key in keys:
         assert f"| `{key}` |" in text or (key in tables and f"[{key}]" in text), key
-    for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR):
+    for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR, *HOME_ASSISTANT):
         assert f"`{setting.flag}` `{setting.variable}`" in text, setting.flag
