@@ -34,6 +34,28 @@ def gemm(
 ) -> None:
     """One linear layer, ``out = f(a @ weight.T + bias)``; packs ``weight`` first."""
 
+def gemm_f16(
+    a: NDArray[np.float32],
+    weight: NDArray[np.float16],
+    bias: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
+    epilogue: Literal["none", "gelu", "residual"] = "none",
+    isa: str = "",
+) -> None:
+    """One linear layer on halves, ``out = f(a @ weight.T + bias)``; packs ``weight`` first.
+
+    The instruction set decides whether products are summed in float32 or in halves.
+    """
+
+def round_f16(
+    x: NDArray[np.float32], weight: NDArray[np.float16], *, isa: str = ""
+) -> tuple[NDArray[np.float16], NDArray[np.float32]] | None:
+    """Make halves of each row as :func:`gemm_f16` does: ``x`` is about ``scale[:, None] * q``.
+
+    ``weight`` decides how large q may be. None if products are summed in float32.
+    """
+
 def gemm_i8(
     a: NDArray[np.float32],
     weight: NDArray[np.int8],
@@ -119,15 +141,15 @@ class SubVit:
         tensors: Mapping[str, Any],
         tokenizer: Sequence[tuple[int, int, int, int]] = (),
         residual_norm: bool = False,
-        dtype: Literal["float32", "int8"] = "float32",
+        dtype: Literal["float32", "float16", "int8"] = "float32",
         threads: int = 0,
         isa: str = "",
     ) -> None:
         """Pull each tensor of ``devit_iot.spec.tensors``, one at a time, and pack it.
 
         A layer of the tokenizer is (channels, kernel_size, stride, padding). Tensors are float32
-        and C-contiguous; with ``dtype`` int8 the matrices of :mod:`devit_iot.storage` come as
-        pairs, and are computed with as such: an int8 array, and the float32 scale of each row.
+        and C-contiguous; the matrices of :mod:`devit_iot.storage` come as they are stored in
+        ``dtype``: as a float16 array, or as an int8 array and the float32 scale of each row.
 
         Raises:
             TypeError: a tensor has another dtype or layout.
@@ -140,7 +162,7 @@ class SubVit:
         """The instruction set in use."""
 
     @property
-    def dtype(self) -> Literal["float32", "int8"]:
+    def dtype(self) -> Literal["float32", "float16", "int8"]:
         """In what the large matrices are computed."""
 
     @property

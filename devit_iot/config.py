@@ -93,7 +93,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
         replica: ``i/n``: serve every n-th request, the i-th of n nodes with the same part.
         engine: what computes: native, tflite or torch.
         isa: instruction set to force, for instance ``scalar``; empty: the best one.
-        dtype: what to compute in; empty: int8 if the part is stored in int8, else float32.
+        dtype: what to compute in; empty: what the part is stored in.
         threads: CPU threads of one inference; 0: all of the board.
         memory_mb: memory that the node may count on; a part that needs more is refused at start.
         max_pixels: larger images are refused by their header.
@@ -109,7 +109,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     replica: str = "0/1"
     engine: str = "native"
     isa: str = ""
-    dtype: Literal["", "float32", "int8"] = ""
+    dtype: Literal["", "float32", "float16", "int8"] = ""
     threads: int = 0
     memory_mb: int = 4096
     max_pixels: int = 32_000_000

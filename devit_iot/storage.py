@@ -1,7 +1,7 @@
 """How a part's matrices lie in its file: as they are, as halves, or as bytes with a scale per row.
 
-What a bundle hands out is float32, whatever the file holds; an engine that computes in int8 may
-have the bytes and scales instead.
+What a bundle hands out is float32, whatever the file holds; an engine that computes in float16 or
+int8 may have the halves, or the bytes and scales, instead.
 """
 
 import re
@@ -19,8 +19,12 @@ Array = NDArray[Any]
 Storage = Literal["float32", "float16", "int8"]
 """Of the matrices in the file."""
 
-Dtype = Literal["float32", "int8"]
-"""In what an engine computes with the matrices; with int8, its activations are quantised too."""
+Dtype = Literal["float32", "float16", "int8"]
+"""In what an engine computes with the matrices.
+
+With int8 its activations are quantised too. With float16 the matrices take half the memory, and are
+multiplied in float32, or in halves where the CPU does that faster.
+"""
 
 _MATRIX = re.compile(r"blocks\.\d+\..*\.weight|tokenizer\.[1-9]\d*\.weight")
 _SCALE = ".scale"

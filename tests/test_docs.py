@@ -391,6 +391,7 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"| `version` | integer | {tflite_file.VERSION} |",
         f"| `version` | integer | {bundle.VERSION} |",
         f"at most {GOLDEN_TOLERANCE['float32']:.0e}".replace("e-03", "e-3") + " of",
+        f"at most {GOLDEN_TOLERANCE['float16']} of",
         f"at most {GOLDEN_TOLERANCE['int8']} of",
     )
     assert [text for text in stated if text not in BUNDLE] == []

@@ -1,6 +1,8 @@
 #include "base/cpu_features.h"
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -12,6 +14,9 @@ CpuFeatures detect_cpu_features() {
   __builtin_cpu_init();
   cpu.avx2 = __builtin_cpu_supports("avx2") != 0;
   cpu.fma = __builtin_cpu_supports("fma") != 0;
+  // Not every compiler's __builtin_cpu_supports() knows it. Its vectors are those of AVX.
+  unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+  cpu.f16c = cpu.avx2 && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 #elif defined(__aarch64__)
   cpu.neon = true;  // part of the base architecture
 #if defined(__linux__)

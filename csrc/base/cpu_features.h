@@ -6,6 +6,7 @@ namespace devit {
 struct CpuFeatures {
   bool avx2 = false;
   bool fma = false;
+  bool f16c = false;
   bool neon = false;
   bool dotprod = false;
   bool fp16 = false;

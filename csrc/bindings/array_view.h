@@ -9,6 +9,18 @@
 #include <string>
 
 #include "base/check.h"
+#include "kernels/gemm_f16.h"
+
+namespace pybind11::detail {
+
+// numpy's float16.
+template <>
+struct npy_format_descriptor<devit::Half> {
+  static constexpr auto name = const_name("numpy.float16");
+  static pybind11::dtype dtype() { return pybind11::dtype("e"); }
+};
+
+}  // namespace pybind11::detail
 
 namespace devit {
 
@@ -16,6 +28,7 @@ namespace py = pybind11;
 
 // C-contiguous arrays, taken as they are: with noconvert() anything else is a TypeError, no copy.
 using ArrayF32 = py::array_t<float, py::array::c_style>;
+using ArrayF16 = py::array_t<Half, py::array::c_style>;
 using ArrayI8 = py::array_t<std::int8_t, py::array::c_style>;
 using ArrayU8 = py::array_t<std::uint8_t, py::array::c_style>;
 

@@ -62,6 +62,82 @@ void gemm(const ArrayF32& a, const ArrayF32& weight, const ArrayF32& bias, Array
                       .epilogue = parsed});
 }
 
+void gemm_f16(const ArrayF32& a, const ArrayF16& weight, const ArrayF32& bias, ArrayF32& out,
+              const std::string& epilogue, const std::string& isa) {
+  const GemmF16& gemm = kernels(isa).gemm_f16;
+  const Epilogue parsed = parse_epilogue(epilogue);
+  require_axes("a", a, 2);
+  require_axes("weight", weight, 2);
+  const std::size_t rows = dim(a, 0);
+  const std::size_t depth = dim(a, 1);
+  const std::size_t cols = dim(weight, 0);
+  require_shape("weight", weight, {cols, depth});
+  require_shape("bias", bias, {cols});
+  require_shape("out", out, {rows, cols});
+  const float* a_data = a.data();
+  const Half* weight_data = weight.data();
+  const float* bias_data = bias.data();
+  float* out_data = out.mutable_data();
+
+  const py::gil_scoped_release nogil;
+  const bool halves = gemm.round != nullptr;
+  const std::size_t tile_cols = gemm.tile_cols;
+  const std::size_t q_stride = rounded_row_f16(depth);
+  AlignedBuffer<std::byte> panels(packed_gemm_f16_size(depth, cols, tile_cols));
+  AlignedBuffer<Half> rounded(halves ? rows * q_stride : 0);
+  AlignedBuffer<float> a_scale(halves ? rows : 0);
+  pack_gemm_f16_weight(weight_data, depth, cols, tile_cols, panels.data());
+  pack_gemm_f16_bias(bias_data, depth, cols, tile_cols, panels.data());
+  if (halves) {
+    gemm.round({.x = a_data,
+                .q = rounded.data(),
+                .scale = a_scale.data(),
+                .depth = depth,
+                .x_stride = depth,
+                .q_stride = q_stride,
+                .row_begin = 0,
+                .row_end = rows,
+                .limit = half_limit(weight_data, cols * depth)});
+  }
+  gemm.run({.a = halves ? static_cast<const void*>(rounded.data()) : a_data,
+            .a_scale = a_scale.data(),
+            .panels = panels.data(),
+            .out = out_data,
+            .depth = depth,
+            .cols = cols,
+            .a_stride = halves ? q_stride : depth,
+            .panel_stride = panel_f16(depth, tile_cols),
+            .out_stride = cols,
+            .row_begin = 0,
+            .row_end = rows,
+            .panel_begin = 0,
+            .panel_end = (cols + tile_cols - 1) / tile_cols,
+            .epilogue = parsed});
+}
+
+py::object round_f16(const ArrayF32& x, const ArrayF16& weight, const std::string& isa) {
+  const GemmF16& gemm = kernels(isa).gemm_f16;
+  require_axes("x", x, 2);
+  require_axes("weight", weight, 2);
+  if (gemm.round == nullptr) return py::none();
+  ArrayF16 q({x.shape(0), x.shape(1)});
+  ArrayF32 scale(x.shape(0));
+  const RoundF16Args args{.x = x.data(),
+                          .q = q.mutable_data(),
+                          .scale = scale.mutable_data(),
+                          .depth = dim(x, 1),
+                          .x_stride = dim(x, 1),
+                          .q_stride = dim(x, 1),
+                          .row_begin = 0,
+                          .row_end = dim(x, 0),
+                          .limit = half_limit(weight.data(), dim(weight, 0) * dim(weight, 1))};
+  {
+    const py::gil_scoped_release nogil;
+    gemm.round(args);
+  }
+  return py::make_tuple(q, scale);
+}
+
 void gemm_i8(const ArrayF32& a, const ArrayI8& weight, const ArrayF32& scale, const ArrayF32& bias,
              ArrayF32& out, const std::string& epilogue, const std::string& isa) {
   const GemmI8& gemm = kernels(isa).gemm_i8;
@@ -200,6 +276,32 @@ Args:
     out: float32, C-contiguous, writeable, (rows, cols); overlaps no input.
     epilogue: f: "none", "gelu" (exact), or "residual", which adds what ``out`` held.
     isa: instruction set; "" as in :func:`select_isa`.
+)doc");
+  m.def("gemm_f16", &gemm_f16, "a"_a.noconvert(), "weight"_a.noconvert(), "bias"_a.noconvert(),
+        "out"_a.noconvert(), py::kw_only(), "epilogue"_a = "none", "isa"_a = "", R"doc(
+One linear layer on halves, ``out = f(a @ weight.T + bias)``; packs ``weight`` first.
+
+The instruction set decides whether products are summed in float32 or in halves.
+
+Args:
+    a: float32, C-contiguous, (rows, depth).
+    weight: float16, C-contiguous, (cols, depth), finite.
+    bias: float32, (cols,).
+    out: float32, C-contiguous, writeable, (rows, cols); overlaps no input.
+    epilogue: f, as in :func:`gemm`.
+    isa: instruction set; "" as in :func:`select_isa`.
+)doc");
+  m.def("round_f16", &round_f16, "x"_a.noconvert(), "weight"_a.noconvert(), py::kw_only(),
+        "isa"_a = "", R"doc(
+Make halves of each row as :func:`gemm_f16` does: ``x`` is about ``scale[:, None] * q``.
+
+Args:
+    x: float32, C-contiguous, (rows, depth).
+    weight: float16, C-contiguous, two axes: it decides how large q may be.
+    isa: instruction set; "" as in :func:`select_isa`.
+
+Returns:
+    q, float16, (rows, depth); and scale, float32, (rows,). None if products are summed in float32.
 )doc");
   m.def("gemm_i8", &gemm_i8, "a"_a.noconvert(), "weight"_a.noconvert(), "scale"_a.noconvert(),
         "bias"_a.noconvert(), "out"_a.noconvert(), py::kw_only(), "epilogue"_a = "none",

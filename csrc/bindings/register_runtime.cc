@@ -25,15 +25,12 @@ class MappingSource : public TensorSource {
 
   void read(const std::string& name, std::span<const std::size_t> shape,
             const std::function<void(const float*)>& use) override {
-    const py::object tensor = tensors_[py::str(name)];
-    if (!py::isinstance<ArrayF32>(tensor)) {
-      throw py::type_error("tensor '" + name + "' must be a C-contiguous float32 array");
-    }
-    const auto array = py::reinterpret_borrow<ArrayF32>(tensor);
-    require_shape("tensor '" + name + "'", array, shape);
-    const float* data = array.data();
-    const py::gil_scoped_release nogil;
-    use(data);
+    read_array<float>(name, "float32", shape, use);
+  }
+
+  void read_float16(const std::string& name, std::span<const std::size_t> shape,
+                    const std::function<void(const Half*)>& use) override {
+    read_array<Half>(name, "float16", shape, use);
   }
 
   void read_int8(const std::string& name, std::span<const std::size_t> shape,
@@ -56,13 +53,45 @@ class MappingSource : public TensorSource {
   }
 
  private:
+  template <typename Number>
+  void read_array(const std::string& name, const std::string& dtype,
+                  std::span<const std::size_t> shape,
+                  const std::function<void(const Number*)>& use) {
+    using Array = py::array_t<Number, py::array::c_style>;
+    const py::object tensor = tensors_[py::str(name)];
+    if (!py::isinstance<Array>(tensor)) {
+      throw py::type_error("tensor '" + name + "' must be a C-contiguous " + dtype + " array");
+    }
+    const auto array = py::reinterpret_borrow<Array>(tensor);
+    require_shape("tensor '" + name + "'", array, shape);
+    const Number* data = array.data();
+    const py::gil_scoped_release nogil;
+    use(data);
+  }
+
   py::object tensors_;
 };
 
+struct NamedDtype {
+  const char* name;
+  Dtype dtype;
+};
+
+constexpr NamedDtype kDtypes[] = {
+    {"float32", Dtype::kFloat32}, {"float16", Dtype::kFloat16}, {"int8", Dtype::kInt8}};
+
 Dtype parse_dtype(const std::string& name) {
-  if (name == "float32") return Dtype::kFloat32;
-  if (name == "int8") return Dtype::kInt8;
-  throw std::invalid_argument("dtype must be 'float32' or 'int8', got '" + name + "'");
+  for (const NamedDtype& known : kDtypes) {
+    if (name == known.name) return known.dtype;
+  }
+  throw std::invalid_argument("dtype must be 'float32', 'float16' or 'int8', got '" + name + "'");
+}
+
+std::string dtype_name(const SubVit& model) {
+  for (const NamedDtype& known : kDtypes) {
+    if (model.dtype() == known.dtype) return known.name;
+  }
+  throw std::logic_error("a dtype without a name");
 }
 
 using ConvSizes = std::array<std::size_t, 4>;
@@ -116,10 +145,11 @@ Pull each tensor of ``devit_iot.spec.tensors`` from ``tensors``, one at a time, 
 
 Args:
     blocks: (heads, mlp_dim) of each block; the other sizes are as in SubVitSpec.
-    tensors: name -> float32, C-contiguous array; with ``dtype`` int8, the matrices of
-        ``devit_iot.storage`` as pairs: int8 array, float32 scale of each row.
+    tensors: name -> float32, C-contiguous array; the matrices of ``devit_iot.storage`` as they are
+        stored in ``dtype``: a float16 array, or a pair of an int8 array and a float32 scale of each
+        row.
     tokenizer: (channels, kernel_size, stride, padding) of each convolution.
-    dtype: "float32", or "int8" for these matrices; all else stays float32.
+    dtype: "float32", or "float16" or "int8" for these matrices; all else stays float32.
     threads: including the calling one; 0 is one per CPU available to the process.
     isa: instruction set; "" as in :func:`select_isa`.
 
@@ -137,9 +167,7 @@ Args:
 )doc")
       .def_property_readonly("isa",
                              [](const SubVit& self) { return std::string(self.kernels().isa); })
-      .def_property_readonly(
-          "dtype",
-          [](const SubVit& self) { return self.dtype() == Dtype::kInt8 ? "int8" : "float32"; })
+      .def_property_readonly("dtype", &dtype_name)
       .def_property_readonly("threads", &SubVit::threads)
       .def_property_readonly("feature_dim",
                              [](const SubVit& self) { return self.shape().feature_dim(); })

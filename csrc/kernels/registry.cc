@@ -43,24 +43,37 @@ constexpr KernelTable kNeon{
     .isa = "neon",
     .runs_on = [](const CpuFeatures& cpu) { return cpu.neon; },
     .gemm_f32 = {.tile_rows = 5, .tile_cols = 16, .run = gemm_f32_5x16_neon},
+    .gemm_f16 = {.tile_rows = 5, .tile_cols = 16, .round = nullptr, .run = gemm_f16_5x16_neon},
     .gemm_i8 = gemm_i8_neon(4, 16, gemm_i8_4x16_neon),
     .attention_f32 = attention_f32_neon,
     .layer_norm_f32 = layer_norm_f32_neon,
     .fma_peak_f32 = fma_peak_f32_neon,
     .resize_u8 = {resize_columns_u8_neon, resize_rows_u8_neon}};
 
-constexpr KernelTable kNeonDotprod = [] {
+constexpr KernelTable kNeonFp16 = [] {
   KernelTable table = kNeon;
+  table.isa = "neon_fp16";
+  table.runs_on = [](const CpuFeatures& cpu) { return cpu.neon && cpu.fp16; };
+  table.gemm_f16 = {.tile_rows = 8,
+                    .tile_cols = 16,
+                    .round = round_f16_neon_fp16,
+                    .run = gemm_f16_8x16_neon_fp16};
+  return table;
+}();
+
+// Every core with a dot product computes in halves too.
+constexpr KernelTable kNeonDotprod = [] {
+  KernelTable table = kNeonFp16;
   table.isa = "neon_dotprod";
-  table.runs_on = [](const CpuFeatures& cpu) { return cpu.neon && cpu.dotprod; };
+  table.runs_on = [](const CpuFeatures& cpu) { return cpu.neon && cpu.fp16 && cpu.dotprod; };
   table.gemm_i8 = gemm_i8_neon(5, 4, gemm_i8_5x16_neon_dotprod);
   return table;
 }();
 
 constexpr KernelTable kNeonI8mm = [] {
-  KernelTable table = kNeon;
+  KernelTable table = kNeonFp16;
   table.isa = "neon_i8mm";
-  table.runs_on = [](const CpuFeatures& cpu) { return cpu.neon && cpu.i8mm; };
+  table.runs_on = [](const CpuFeatures& cpu) { return cpu.neon && cpu.fp16 && cpu.i8mm; };
   table.gemm_i8 = gemm_i8_neon(4, 8, gemm_i8_4x16_neon_i8mm);
   return table;
 }();
@@ -69,8 +82,9 @@ constexpr KernelTable kNeonI8mm = [] {
 constexpr KernelTable kTables[] = {
 #if defined(DEVIT_HAS_AVX2)
     {.isa = "avx2",
-     .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma; },
+     .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma && cpu.f16c; },
      .gemm_f32 = {.tile_rows = 6, .tile_cols = 16, .run = gemm_f32_6x16_avx2},
+     .gemm_f16 = {.tile_rows = 6, .tile_cols = 16, .round = nullptr, .run = gemm_f16_6x16_avx2},
      .gemm_i8 = kGemmI8Avx2,
      .attention_f32 = attention_f32_avx2,
      .layer_norm_f32 = layer_norm_f32_avx2,
@@ -80,11 +94,13 @@ constexpr KernelTable kTables[] = {
 #if defined(DEVIT_HAS_NEON)
     kNeonI8mm,
     kNeonDotprod,
+    kNeonFp16,
     kNeon,
 #endif
     {.isa = "scalar",
      .runs_on = [](const CpuFeatures&) { return true; },
      .gemm_f32 = {.tile_rows = 4, .tile_cols = 8, .run = gemm_f32_4x8_scalar},
+     .gemm_f16 = {.tile_rows = 4, .tile_cols = 8, .round = nullptr, .run = gemm_f16_4x8_scalar},
      .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = attention_f32_scalar,
      .layer_norm_f32 = layer_norm_f32_scalar,

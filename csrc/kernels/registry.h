@@ -6,6 +6,7 @@
 #include "base/cpu_features.h"
 #include "kernels/attention_f32.h"
 #include "kernels/fma_peak_f32.h"
+#include "kernels/gemm_f16.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_i8.h"
 #include "kernels/layer_norm_f32.h"
@@ -18,6 +19,7 @@ struct KernelTable {
   std::string_view isa;
   bool (*runs_on)(const CpuFeatures&);
   GemmF32 gemm_f32;
+  GemmF16 gemm_f16;
   GemmI8 gemm_i8;
   AttentionF32 attention_f32;
   LayerNormF32 layer_norm_f32;

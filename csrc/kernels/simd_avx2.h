@@ -33,6 +33,11 @@ inline Vec load_int32(const std::int32_t* p) {
   return {_mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
 
+// The bits of halves as floats.
+inline Vec load_half(const std::uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+
 // The first n < kLanes floats at p, then zeros; no other address is touched.
 inline Vec load_partial(const float* p, std::size_t n) {
   return {_mm256_maskload_ps(p, lanes_below(n))};

@@ -19,6 +19,9 @@ inline Vec broadcast(float x) { return {vdupq_n_f32(x)}; }
 inline Vec load(const float* p) { return {vld1q_f32(p)}; }
 inline void store(float* p, Vec a) { vst1q_f32(p, a.v); }
 inline Vec load_int32(const std::int32_t* p) { return {vcvtq_f32_s32(vld1q_s32(p))}; }
+inline Vec load_half(const std::uint16_t* p) {
+  return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))};
+}
 
 inline Vec load_partial(const float* p, std::size_t n) {
   float32x4_t v = vdupq_n_f32(0.0f);

@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::size_t kTasksPerThread = 4;  // slack to even out cores of different speed
 constexpr std::size_t kMaxTilesPerTask = 8;
+constexpr std::size_t kMaxTilesPerWideTask = 40;  // 197 tokens and more
 constexpr std::size_t kMaxPanelsPerTask = 4;
 constexpr std::size_t kNormRows = 16;
 
@@ -19,14 +20,26 @@ struct Portion {
   std::size_t panel_end;
 };
 
-// Calls run(portion) for portions that cover all of out; Gemm is GemmF32 or GemmI8.
+// Rows of one task, in tiles. Where weights become floats first, they do so once in a task: it is
+// larger, if there are tasks enough for all threads.
+template <typename Gemm>
+std::size_t max_tiles(const Gemm&, std::size_t, std::size_t) {
+  return kMaxTilesPerTask;
+}
+
+std::size_t max_tiles(const GemmF16& gemm, std::size_t panels, std::size_t threads) {
+  const bool wide = gemm.round == nullptr && (threads == 1 || panels >= kTasksPerThread * threads);
+  return wide ? kMaxTilesPerWideTask : kMaxTilesPerTask;
+}
+
+// Calls run(portion) for portions that cover all of out; Gemm is GemmF32, GemmF16 or GemmI8.
 template <typename Gemm, typename Run>
 void spread(ThreadPool& pool, const Gemm& gemm, std::size_t rows, std::size_t cols,
             const Run& run) {
   const std::size_t tiles = ceil_div(rows, gemm.tile_rows);
-  const std::size_t row_tasks = ceil_div(tiles, kMaxTilesPerTask);
-  const std::size_t row_step = ceil_div(tiles, row_tasks) * gemm.tile_rows;
   const std::size_t panels = ceil_div(cols, gemm.tile_cols);
+  const std::size_t row_tasks = ceil_div(tiles, max_tiles(gemm, panels, pool.threads()));
+  const std::size_t row_step = ceil_div(tiles, row_tasks) * gemm.tile_rows;
   const std::size_t panel_step = std::clamp<std::size_t>(
       panels * row_tasks / (kTasksPerThread * pool.threads()), 1, kMaxPanelsPerTask);
   // Consecutive tasks share their panels: weights, the larger side, come from memory once.
@@ -41,10 +54,11 @@ void spread(ThreadPool& pool, const Gemm& gemm, std::size_t rows, std::size_t co
   });
 }
 
-GemmF32Args portion_f32(const PackedLinear& layer, const float* a, float* out, Epilogue epilogue,
-                        const Portion& portion) {
+// A kernel's arguments, one overload for each; `narrowed` is for those that take no floats.
+GemmF32Args arguments(const GemmF32&, const PackedLinear& layer, const float* a, NarrowRows,
+                      float* out, Epilogue epilogue, const Portion& portion) {
   return {.a = a,
-          .panels = layer.panels.data(),
+          .panels = reinterpret_cast<const float*>(layer.panels.data()),
           .out = out,
           .depth = layer.depth,
           .cols = layer.cols,
@@ -57,11 +71,30 @@ GemmF32Args portion_f32(const PackedLinear& layer, const float* a, float* out, E
           .epilogue = epilogue};
 }
 
-GemmI8Args portion_i8(const GemmI8& gemm, const PackedLinear& layer, QuantizedRows a, float* out,
-                      Epilogue epilogue, const Portion& portion) {
-  return {.a = a.rows,
-          .a_scale = a.scales,
-          .panels = layer.panels_i8.data(),
+GemmF16Args arguments(const GemmF16& gemm, const PackedLinear& layer, const float* a,
+                      NarrowRows narrowed, float* out, Epilogue epilogue, const Portion& portion) {
+  const bool halves = gemm.round != nullptr;
+  return {.a = halves ? static_cast<const void*>(narrowed.rows) : a,
+          .a_scale = narrowed.scales,
+          .panels = layer.panels.data(),
+          .out = out,
+          .depth = layer.depth,
+          .cols = layer.cols,
+          .a_stride = halves ? rounded_row_f16(layer.depth) : layer.depth,
+          .panel_stride = panel_f16(layer.depth, gemm.tile_cols),
+          .out_stride = layer.cols,
+          .row_begin = portion.row_begin,
+          .row_end = portion.row_end,
+          .panel_begin = portion.panel_begin,
+          .panel_end = portion.panel_end,
+          .epilogue = epilogue};
+}
+
+GemmI8Args arguments(const GemmI8& gemm, const PackedLinear& layer, const float*,
+                     NarrowRows narrowed, float* out, Epilogue epilogue, const Portion& portion) {
+  return {.a = narrowed.rows,
+          .a_scale = narrowed.scales,
+          .panels = layer.panels.data(),
           .out = out,
           .depth = layer.depth,
           .cols = layer.cols,
@@ -75,52 +108,74 @@ GemmI8Args portion_i8(const GemmI8& gemm, const PackedLinear& layer, QuantizedRo
           .epilogue = epilogue};
 }
 
-QuantizeI8Args rows_i8(const GemmI8& gemm, const PackedLinear& layer, const float* a,
-                       QuantizedRows quantized, std::size_t row_begin, std::size_t row_end) {
-  return {.x = a,
-          .q = quantized.rows,
-          .scale = quantized.scales,
-          .depth = layer.depth,
-          .x_stride = layer.depth,
-          .q_stride = quantized_row_i8(layer.depth, gemm),
-          .row_begin = row_begin,
-          .row_end = row_end};
+// Calls use(gemm) with the kernels for a layer of `dtype`.
+template <typename Use>
+void with_gemm(const KernelTable& kernels, Dtype dtype, const Use& use) {
+  switch (dtype) {
+    case Dtype::kFloat32:
+      return use(kernels.gemm_f32);
+    case Dtype::kFloat16:
+      return use(kernels.gemm_f16);
+    case Dtype::kInt8:
+      return use(kernels.gemm_i8);
+  }
+}
+
+// Writes rows [begin, end) of `a` as the layer's kernel takes them; narrow_row_bytes() is not 0.
+void narrow(const KernelTable& kernels, const PackedLinear& layer, const float* a,
+            NarrowRows narrowed, std::size_t begin, std::size_t end) {
+  if (layer.dtype == Dtype::kInt8) {
+    kernels.gemm_i8.quantize({.x = a,
+                              .q = narrowed.rows,
+                              .scale = narrowed.scales,
+                              .depth = layer.depth,
+                              .x_stride = layer.depth,
+                              .q_stride = quantized_row_i8(layer.depth, kernels.gemm_i8),
+                              .row_begin = begin,
+                              .row_end = end});
+  } else {
+    kernels.gemm_f16.round({.x = a,
+                            .q = reinterpret_cast<Half*>(narrowed.rows),
+                            .scale = narrowed.scales,
+                            .depth = layer.depth,
+                            .x_stride = layer.depth,
+                            .q_stride = rounded_row_f16(layer.depth),
+                            .row_begin = begin,
+                            .row_end = end,
+                            .limit = layer.limit});
+  }
 }
 
 }  // namespace
 
-void Executor::linear(const PackedLinear& layer, const float* a, QuantizedRows quantized,
-                      float* out, std::size_t rows, Epilogue epilogue) const {
-  if (!layer.is_int8()) {
-    spread(pool, kernels.gemm_f32, rows, layer.cols, [&](const Portion& portion) {
-      kernels.gemm_f32.run(portion_f32(layer, a, out, epilogue, portion));
+std::size_t narrow_row_bytes(const KernelTable& kernels, const PackedLinear& layer) {
+  if (layer.dtype == Dtype::kInt8) return quantized_row_i8(layer.depth, kernels.gemm_i8);
+  const bool halves = layer.dtype == Dtype::kFloat16 && kernels.gemm_f16.round != nullptr;
+  return halves ? rounded_row_f16(layer.depth) * sizeof(Half) : 0;
+}
+
+void Executor::linear(const PackedLinear& layer, const float* a, NarrowRows narrowed, float* out,
+                      std::size_t rows, Epilogue epilogue) const {
+  if (narrow_row_bytes(kernels, layer) != 0) {
+    pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t) {
+      const std::size_t begin = task * kNormRows;
+      narrow(kernels, layer, a, narrowed, begin, std::min(begin + kNormRows, rows));
     });
-    return;
   }
-  const GemmI8& gemm = kernels.gemm_i8;
-  pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t) {
-    const std::size_t begin = task * kNormRows;
-    const std::size_t end = std::min(begin + kNormRows, rows);
-    gemm.quantize(rows_i8(gemm, layer, a, quantized, begin, end));
-  });
-  spread(pool, gemm, rows, layer.cols, [&](const Portion& portion) {
-    gemm.run(portion_i8(gemm, layer, quantized, out, epilogue, portion));
+  with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
+    spread(pool, gemm, rows, layer.cols, [&](const Portion& portion) {
+      gemm.run(arguments(gemm, layer, a, narrowed, out, epilogue, portion));
+    });
   });
 }
 
-void Executor::linear_here(const PackedLinear& layer, const float* a, QuantizedRows quantized,
+void Executor::linear_here(const PackedLinear& layer, const float* a, NarrowRows narrowed,
                            float* out, std::size_t rows, Epilogue epilogue) const {
-  const auto all = [&](std::size_t tile_cols) {
-    return Portion{0, rows, 0, ceil_div(layer.cols, tile_cols)};
-  };
-  if (layer.is_int8()) {
-    const GemmI8& gemm = kernels.gemm_i8;
-    gemm.quantize(rows_i8(gemm, layer, a, quantized, 0, rows));
-    gemm.run(portion_i8(gemm, layer, quantized, out, epilogue, all(gemm.tile_cols)));
-  } else {
-    const GemmF32& gemm = kernels.gemm_f32;
-    gemm.run(portion_f32(layer, a, out, epilogue, all(gemm.tile_cols)));
-  }
+  if (narrow_row_bytes(kernels, layer) != 0) narrow(kernels, layer, a, narrowed, 0, rows);
+  with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
+    const Portion all{0, rows, 0, ceil_div(layer.cols, gemm.tile_cols)};
+    gemm.run(arguments(gemm, layer, a, narrowed, out, epilogue, all));
+  });
 }
 
 void Executor::layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim,

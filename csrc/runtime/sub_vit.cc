@@ -33,7 +33,7 @@ SubVit::SubVit(SubVitShape shape, TensorSource& source, const KernelTable& kerne
       dtype_(dtype),
       weights_(load_weights(shape_, kernels, dtype, source)),
       pool_(crew(threads)),
-      workspace_(shape_, weights_, kernels.gemm_i8, pool_.threads()) {}
+      workspace_(shape_, weights_, kernels, pool_.threads()) {}
 
 void SubVit::features(const std::uint8_t* image, float* out) {
   const std::lock_guard lock(mutex_);
@@ -66,7 +66,7 @@ void SubVit::embed(const Executor& executor, const std::uint8_t* image) {
     const std::size_t end = std::min(begin + kPatchRows, shape_.patches());
     float* pixels = workspace_.scratch(thread);
     unfold_patches(shape_, image, begin, end, pixels);
-    executor.linear_here(weights_.patch_embed, pixels, workspace_.quantized(thread),
+    executor.linear_here(weights_.patch_embed, pixels, workspace_.narrowed(thread),
                          patch_rows + begin * dim, end - begin, Epilogue::kResidual);
   });
 }

@@ -20,19 +20,29 @@ std::size_t count(Shape shape) {
   return product;
 }
 
-bool all_finite(const float* values, std::size_t size) {
+// By their bits: the exponent of NaN and infinity is all ones.
+bool is_finite(float value) {
   constexpr std::uint32_t kExponent = 0x7f800000;
+  return (std::bit_cast<std::uint32_t>(value) & kExponent) != kExponent;
+}
+
+bool is_finite(Half value) {
+  constexpr std::uint16_t kExponent = 0x7c00;
+  return (value.bits & kExponent) != kExponent;
+}
+
+template <typename Number>
+void require_finite(const std::string& name, const Number* values, Shape shape) {
+  const std::size_t size = count(shape);
   bool finite = true;  // without a branch, so that the compiler uses vectors
-  for (std::size_t i = 0; i < size; ++i) {
-    finite &= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) != kExponent;
-  }
-  return finite;
+  for (std::size_t i = 0; i < size; ++i) finite &= is_finite(values[i]);
+  require(finite, "tensor '" + name + "' holds NaN or infinity");
 }
 
 void read_finite(TensorSource& source, const std::string& name, Shape shape,
                  const std::function<void(const float*)>& use) {
   source.read(name, shape, [&](const float* values) {
-    require(all_finite(values, count(shape)), "tensor '" + name + "' holds NaN or infinity");
+    require_finite(name, values, shape);
     use(values);
   });
 }
@@ -56,49 +66,82 @@ struct Packer {
   const KernelTable& kernels;
   TensorSource& source;
 
-  PackedLinear pack(const float* weight, std::size_t cols, std::size_t depth) const {
-    const GemmF32& gemm = kernels.gemm_f32;
-    PackedLinear linear{depth, cols, {}, {}};
-    linear.panels = AlignedBuffer<float>(packed_gemm_f32_size(depth, cols, gemm.tile_cols));
-    pack_gemm_f32_weight(weight, depth, cols, gemm.tile_cols, linear.panels.data());
+  PackedLinear pack(const float* weight, const float*, std::size_t cols, std::size_t depth) const {
+    const std::size_t tile_cols = kernels.gemm_f32.tile_cols;
+    const std::size_t size = packed_gemm_f32_size(depth, cols, tile_cols) * sizeof(float);
+    PackedLinear linear{Dtype::kFloat32, depth, cols, AlignedBuffer<std::byte>(size)};
+    float* panels = reinterpret_cast<float*>(linear.panels.data());
+    pack_gemm_f32_weight(weight, depth, cols, tile_cols, panels);
+    return linear;
+  }
+
+  PackedLinear pack(const Half* weight, const float*, std::size_t cols, std::size_t depth) const {
+    const std::size_t tile_cols = kernels.gemm_f16.tile_cols;
+    const std::size_t size = packed_gemm_f16_size(depth, cols, tile_cols);
+    PackedLinear linear{Dtype::kFloat16, depth, cols, AlignedBuffer<std::byte>(size)};
+    linear.limit = half_limit(weight, cols * depth);
+    pack_gemm_f16_weight(weight, depth, cols, tile_cols, linear.panels.data());
     return linear;
   }
 
   PackedLinear pack(const std::int8_t* weight, const float* scale, std::size_t cols,
                     std::size_t depth) const {
     const GemmI8& gemm = kernels.gemm_i8;
-    PackedLinear linear{depth, cols, {}, {}};
-    linear.panels_i8 = AlignedBuffer<std::byte>(packed_gemm_i8_size(depth, cols, gemm));
-    pack_gemm_i8_weight(weight, scale, depth, cols, gemm, linear.panels_i8.data());
+    const std::size_t size = packed_gemm_i8_size(depth, cols, gemm);
+    PackedLinear linear{Dtype::kInt8, depth, cols, AlignedBuffer<std::byte>(size)};
+    pack_gemm_i8_weight(weight, scale, depth, cols, gemm, linear.panels.data());
     return linear;
+  }
+
+  void pack_bias(const float* bias, PackedLinear& linear) const {
+    std::byte* panels = linear.panels.data();
+    const auto [depth, cols] = std::pair(linear.depth, linear.cols);
+    switch (linear.dtype) {
+      case Dtype::kFloat32:
+        return pack_gemm_f32_bias(bias, depth, cols, kernels.gemm_f32.tile_cols,
+                                  reinterpret_cast<float*>(panels));
+      case Dtype::kFloat16:
+        return pack_gemm_f16_bias(bias, depth, cols, kernels.gemm_f16.tile_cols, panels);
+      case Dtype::kInt8:
+        return pack_gemm_i8_bias(bias, depth, cols, kernels.gemm_i8, panels);
+    }
+  }
+
+  // Calls use(weight, scale) with numbers of `dtype`; they are multiplied by `depth` at a time, or
+  // more. Only int8 has scales.
+  template <typename Use>
+  void read_matrix(const std::string& name, Shape shape, std::size_t depth, Dtype dtype,
+                   const Use& use) const {
+    switch (dtype) {
+      case Dtype::kFloat32:
+        return read_finite(source, name, shape, [&](const float* weight) { use(weight, nullptr); });
+      case Dtype::kFloat16:
+        return source.read_float16(name, shape, [&](const Half* weight) {
+          require_finite(name, weight, shape);
+          use(weight, nullptr);
+        });
+      case Dtype::kInt8:
+        return source.read_int8(name, shape, [&](const std::int8_t* weight, const float* scale) {
+          check_int8(name, scale, shape[0], depth);
+          use(weight, scale);
+        });
+    }
   }
 
   PackedLinear load_weight(const std::string& name, std::size_t cols, std::size_t depth,
                            Dtype dtype) const {
     PackedLinear linear;
-    const std::array shape{cols, depth};
-    if (dtype == Dtype::kFloat32) {
-      read_finite(source, name, shape,
-                  [&](const float* weight) { linear = pack(weight, cols, depth); });
-    } else {
-      source.read_int8(name, shape, [&](const std::int8_t* weight, const float* scale) {
-        check_int8(name, scale, cols, depth);
-        linear = pack(weight, scale, cols, depth);
-      });
-    }
+    read_matrix(
+        name, std::array{cols, depth}, depth, dtype,
+        [&](const auto* weight, const float* scale) { linear = pack(weight, scale, cols, depth); });
     return linear;
   }
 
   PackedLinear load_linear(const std::string& name, std::size_t cols, std::size_t depth,
                            Dtype dtype) const {
     PackedLinear linear = load_weight(name + ".weight", cols, depth, dtype);
-    read_finite(source, name + ".bias", std::array{cols}, [&](const float* bias) {
-      if (linear.is_int8()) {
-        pack_gemm_i8_bias(bias, depth, cols, kernels.gemm_i8, linear.panels_i8.data());
-      } else {
-        pack_gemm_f32_bias(bias, depth, cols, kernels.gemm_f32.tile_cols, linear.panels.data());
-      }
-    });
+    read_finite(source, name + ".bias", std::array{cols},
+                [&](const float* bias) { pack_bias(bias, linear); });
     return linear;
   }
 
@@ -132,20 +175,11 @@ std::vector<KernelRows> Packer::load_convolution(const std::string& name, const 
   const std::size_t cols = layer.conv.channels;
   const std::array shape{cols, kernel, kernel, layer.in_channels};
   std::vector<KernelRows> groups;
-  if (dtype == Dtype::kFloat32) {
-    read_finite(source, name, shape, [&](const float* weight) {
-      slice_kernels(weight, layer, [&](auto begin, auto end, const float* slice, auto depth) {
-        groups.push_back({begin, end, pack(slice, cols, depth)});
-      });
+  read_matrix(name, shape, layer.row_depth(), dtype, [&](const auto* weight, const float* scale) {
+    slice_kernels(weight, layer, [&](auto begin, auto end, const auto* slice, auto depth) {
+      groups.push_back({begin, end, pack(slice, scale, cols, depth)});
     });
-  } else {
-    source.read_int8(name, shape, [&](const std::int8_t* weight, const float* scale) {
-      check_int8(name, scale, cols, layer.row_depth());
-      slice_kernels(weight, layer, [&](auto begin, auto end, const std::int8_t* slice, auto depth) {
-        groups.push_back({begin, end, pack(slice, scale, cols, depth)});
-      });
-    });
-  }
+  });
   return groups;
 }
 
@@ -182,13 +216,13 @@ BlockWeights load_block(const SubVitShape& shape, std::size_t index, const Packe
 }  // namespace
 
 std::size_t Weights::bytes() const {
-  std::size_t total = patch_embed.bytes() + offset.bytes() + pos_embed.bytes();
+  std::size_t total = patch_embed.panels.bytes() + offset.bytes() + pos_embed.bytes();
   for (const ConvWeights& conv : tokenizer) {
-    for (const KernelRows& rows : conv.rows) total += rows.linear.bytes();
+    for (const KernelRows& rows : conv.rows) total += rows.linear.panels.bytes();
   }
   for (const BlockWeights& block : blocks) {
     for (const PackedLinear* linear : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
-      total += linear->bytes();
+      total += linear->panels.bytes();
     }
     total += block.norm_scale.bytes() + block.norm_shift.bytes();
   }

@@ -23,23 +23,26 @@ class TensorSource {
   virtual void read(const std::string& name, std::span<const std::size_t> shape,
                     const std::function<void(const float*)>& use) = 0;
 
+  // The same of a matrix of halves.
+  virtual void read_float16(const std::string& name, std::span<const std::size_t> shape,
+                            const std::function<void(const Half*)>& use) = 0;
+
   // The same of a matrix of bytes, -127 to 127, with a scale for each row (the first axis).
   virtual void read_int8(const std::string& name, std::span<const std::size_t> shape,
                          const std::function<void(const std::int8_t*, const float*)>& use) = 0;
 };
 
-// In what the blocks' linear layers, and all but the first convolution, are computed.
-enum class Dtype { kFloat32, kInt8 };
+// How the weights of the blocks' linear layers, and of all but the first convolution, are kept;
+// gemm_<dtype>.h says how they are computed with.
+enum class Dtype { kFloat32, kFloat16, kInt8 };
 
-// One linear layer, packed for one instruction set, in floats or in bytes.
+// One linear layer, packed for one instruction set.
 struct PackedLinear {
+  Dtype dtype = Dtype::kFloat32;
   std::size_t depth = 0;
   std::size_t cols = 0;
-  AlignedBuffer<float> panels;         // for gemm_f32; empty in int8
-  AlignedBuffer<std::byte> panels_i8;  // for gemm_i8; empty in float32
-
-  bool is_int8() const { return panels_i8.size() != 0; }
-  std::size_t bytes() const { return panels.bytes() + panels_i8.bytes(); }
+  AlignedBuffer<std::byte> panels;
+  float limit = 0.0f;  // half_limit(), in float16
 };
 
 struct BlockWeights {

@@ -5,7 +5,7 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/attention_f32.h"
-#include "kernels/gemm_i8.h"
+#include "kernels/registry.h"
 #include "runtime/executor.h"
 #include "runtime/patches.h"
 #include "runtime/shape.h"
@@ -24,7 +24,7 @@ struct Workspace {
   // In turn Q, K, V and the hidden layer of the MLP. Before them, the tokenizer's convolutions.
   AlignedBuffer<float> wide;
 
-  Workspace(const SubVitShape& shape, const Weights& weights, const GemmI8& gemm_i8,
+  Workspace(const SubVitShape& shape, const Weights& weights, const KernelTable& kernels,
             std::size_t threads) {
     std::size_t inner = 0;
     std::size_t mlp_dim = 0;
@@ -52,50 +52,47 @@ struct Workspace {
     wide = AlignedBuffer<float>(wide_size);
     scratch_stride_ = (needed + 15) / 16 * 16;  // threads share no cache line
     scratch_ = AlignedBuffer<float>(threads * scratch_stride_);
-    size_quantized(tokens, weights, gemm_i8, threads);
+    size_narrowed(tokens, weights, kernels, threads);
   }
 
   // One thread's own memory for a tile of scores or some rows of pixels.
   float* scratch(std::size_t thread) { return scratch_.data() + thread * scratch_stride_; }
 
-  // Room for a layer's quantised input: one thread's rows of pixels, or all tokens from thread 0's
+  // Room for a layer's narrowed input: one thread's rows of pixels, or all tokens from thread 0's
   // place on.
-  QuantizedRows quantized(std::size_t thread) {
-    return {quantized_.data() + thread * quantized_stride_,
-            scales_.data() + thread * scale_stride_};
+  NarrowRows narrowed(std::size_t thread) {
+    return {narrowed_.data() + thread * narrowed_stride_, scales_.data() + thread * scale_stride_};
   }
 
   std::size_t bytes() const {
-    return stream.bytes() + narrow.bytes() + wide.bytes() + scratch_.bytes() + quantized_.bytes() +
+    return stream.bytes() + narrow.bytes() + wide.bytes() + scratch_.bytes() + narrowed_.bytes() +
            scales_.bytes();
   }
 
  private:
-  void size_quantized(std::size_t tokens, const Weights& weights, const GemmI8& gemm,
-                      std::size_t threads) {
+  void size_narrowed(std::size_t tokens, const Weights& weights, const KernelTable& kernels,
+                     std::size_t threads) {
     std::size_t size = 0;
-    const auto row = [&](const PackedLinear& layer) {
-      return layer.is_int8() ? quantized_row_i8(layer.depth, gemm) : 0;
-    };
     for (const BlockWeights& block : weights.blocks) {
       for (const PackedLinear* layer : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
-        size = std::max(size, tokens * row(*layer));
+        size = std::max(size, tokens * narrow_row_bytes(kernels, *layer));
       }
     }
     for (const auto& [layer, kernel_rows] : weights.tokenizer) {
       for (const KernelRows& rows : kernel_rows) {
-        quantized_stride_ = std::max(quantized_stride_, kWindowRows * row(rows.linear));
+        narrowed_stride_ =
+            std::max(narrowed_stride_, kWindowRows * narrow_row_bytes(kernels, rows.linear));
       }
     }
-    if (size == 0) return;  // float32
-    scale_stride_ = quantized_stride_ == 0 ? 0 : kWindowRows;
-    quantized_ = AlignedBuffer<std::byte>(std::max(size, threads * quantized_stride_));
+    if (size == 0) return;  // all kernels take floats
+    scale_stride_ = narrowed_stride_ == 0 ? 0 : kWindowRows;
+    narrowed_ = AlignedBuffer<std::byte>(std::max(size, threads * narrowed_stride_));
     scales_ = AlignedBuffer<float>(std::max(tokens, threads * scale_stride_));
   }
 
-  std::size_t quantized_stride_ = 0;
+  std::size_t narrowed_stride_ = 0;
   std::size_t scale_stride_ = 0;
-  AlignedBuffer<std::byte> quantized_;
+  AlignedBuffer<std::byte> narrowed_;
   AlignedBuffer<float> scales_;
   std::size_t scratch_stride_;
   AlignedBuffer<float> scratch_;

@@ -106,7 +106,7 @@ def compare(network: Network, options: Options) -> NetworkResult:
                 EngineResult(
                     engine=name,
                     version=_version(name),
-                    detail=worker.detail,
+                    detail=_detail(worker.detail, jobs[name].dtype, options.dtype),
                     ms=ms.median,
                     ms_min=ms.least,
                     rounds=ms.rounds,
@@ -140,7 +140,8 @@ def _prepare(
     jobs, missing = {}, {}
     for name in (OURS, *options.peers):
         peer = ENGINES[name]
-        if reason := peer.lacks(options.dtype):
+        dtype = peer.instead_of(options.dtype)
+        if reason := peer.lacks(dtype):
             missing[name] = reason
             continue
         options.say(f"{network.name}: writing the model of {name}")
@@ -149,7 +150,7 @@ def _prepare(
         pixels = peer_pixels(tensors, image, peer.layout) if peer.layout else image
         np.save(own / "pixels.npy", pixels)
         try:
-            model = peer.write(network.source, own, options.dtype)
+            model = peer.write(network.source, own, dtype)
         except Exception as error:  # other packages raise what they like
             if name == OURS:
                 raise
@@ -160,7 +161,7 @@ def _prepare(
             model=str(model),
             pixels=str(own / "pixels.npy"),
             threads=options.threads,
-            dtype=options.dtype,
+            dtype=dtype,
         )
     return jobs, missing
 
@@ -193,6 +194,11 @@ def _start(
 def _fastest_peer(engines: Sequence[EngineResult]) -> EngineResult | None:
     peers = [engine for engine in engines if engine.engine != OURS and engine.sound]
     return min(peers, key=lambda engine: engine.ms, default=None)
+
+
+def _detail(chosen: str, dtype: str, wanted: str) -> str:
+    """What an engine chose, and its dtype if that is not the one of the run."""
+    return ", ".join(filter(None, (chosen, dtype if dtype != wanted else "")))
 
 
 def _version(name: str) -> str:

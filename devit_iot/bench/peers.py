@@ -40,6 +40,10 @@ class Peer(NamedTuple):
     layout: str
     write: Callable[[Source, Path, Dtype], Path]
 
+    def instead_of(self, dtype: Dtype) -> Dtype:
+        """What it computes in beside an engine that computes in ``dtype``."""
+        return "float32" if dtype == "float16" and dtype not in self.dtypes else dtype
+
     def lacks(self, dtype: Dtype) -> str:
         """Why it cannot take part; empty if it can."""
         missing = [name for name in self.modules if find_spec(name) is None]
@@ -98,7 +102,7 @@ def _tflite(source: Source, folder: Path, dtype: Dtype) -> Path:
 
 
 ENGINES = {
-    OURS: Peer("devit-iot", (), ("float32", "int8"), "", _bundle),
+    OURS: Peer("devit-iot", (), ("float32", "float16", "int8"), "", _bundle),
     "onnxruntime": Peer("onnxruntime", ("onnxruntime", "onnx"), ("float32", "int8"), "NCHW", _onnx),
     "openvino": Peer("openvino", ("openvino", "onnx"), ("float32",), "NCHW", _openvino),
     "litert": Peer("ai-edge-litert", ("ai_edge_litert",), ("float32", "int8"), "NHWC", _tflite),

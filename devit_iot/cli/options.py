@@ -5,13 +5,14 @@ The table in the README is generated from here.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import click
 
 from devit_iot.config import Config, load_config
 from devit_iot.engine.base import ENGINES
 from devit_iot.errors import ConfigError
+from devit_iot.storage import Dtype
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,8 +62,8 @@ NODE = (
     Setting(
         "--dtype",
         "node.dtype",
-        click.Choice(["float32", "int8"]),
-        "To compute in; default: int8 if the part is stored so.",
+        click.Choice(get_args(Dtype)),
+        "To compute in; default: what the part is stored in.",
     ),
     Setting("--threads", "node.threads", int, "CPU threads of one inference; 0: all."),
     Setting("--images", "images", str, "Image topics, may be repeated (variable: by spaces)."),
@@ -95,8 +96,8 @@ def dtype_option(function: Function) -> Function:
     """Add ``--dtype`` to a command without a configuration."""
     return click.option(
         "--dtype",
-        type=click.Choice(["float32", "int8"]),
-        help="What to compute in; default: int8 for parts stored so.",
+        type=click.Choice(get_args(Dtype)),
+        help="What to compute in; default: what parts are stored in.",
     )(function)
 
 

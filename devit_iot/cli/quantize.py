@@ -64,7 +64,7 @@ def quantize(
 ) -> None:
     """Store the bundle SOURCE again in fewer bits, and compare both on images.
 
-    Nodes with parts stored in int8 compute in int8, unless told --dtype float32.
+    Nodes compute in what their part is stored in, unless told otherwise (--dtype).
 
     \b
         devit bundle quantize bundles/pets --output bundles/pets-int8 --data photos/ --limit 500

@@ -36,7 +36,7 @@ class NativeEngine:
             prefix_tokens=spec.prefix_tokens,
             blocks=[(block.heads, block.mlp_dim) for block in spec.blocks],
             norm_eps=spec.norm_eps,
-            tensors=_Levels(spec, tensors) if dtype == "int8" else tensors,
+            tensors=tensors if dtype == "float32" else _Packed(spec, tensors, dtype),
             tokenizer=[
                 (layer.channels, layer.kernel_size, layer.stride, layer.padding)
                 for layer in spec.tokenizer
@@ -59,10 +59,9 @@ class NativeEngine:
         isa: str,
         dtype: Dtype | None,
     ) -> Self:
-        """The engine of one part, by default in int8 if it is stored so; see the protocol."""
+        """The engine of one part, by default in what it is stored in; see the protocol."""
         entry = bundle.part(part)
-        own: Dtype = "int8" if entry.dtype == "int8" else "float32"
-        return cls(entry.spec, tensors, threads=threads, isa=isa, dtype=dtype or own)
+        return cls(entry.spec, tensors, threads=threads, isa=isa, dtype=dtype or entry.dtype)
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The feature of one image; see the protocol."""
@@ -71,23 +70,26 @@ class NativeEngine:
         return out
 
 
-class _Levels(Mapping[str, Any]):
-    """Tensors as _core takes them in int8: matrices as pairs of bytes and scales.
+class _Packed(Mapping[str, Any]):
+    """Tensors as _core takes them: matrices as halves, or as pairs of bytes and scales.
 
     They come straight from a file that holds them; from other tensors they are made when asked for.
     """
 
-    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array]) -> None:
+    def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], dtype: Dtype) -> None:
         self._specs = {tensor.name: tensor for tensor in shapes.tensors(spec)}
         self._tensors = tensors
+        self._dtype = dtype
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - an array or a pair of them
         tensor = self._specs[name]
         if not is_matrix(tensor):
             return self._tensors[name]
-        if isinstance(self._tensors, Tensors) and self._tensors.storage == "int8":
-            return tuple(self._tensors.packed(name).values())
-        return tuple(pack(tensor, self._tensors[name], "int8").values())
+        if isinstance(self._tensors, Tensors) and self._tensors.storage == self._dtype:
+            arrays = self._tensors.packed(name)
+        else:
+            arrays = pack(tensor, self._tensors[name], self._dtype)
+        return tuple(arrays.values()) if len(arrays) > 1 else arrays[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)

@@ -73,8 +73,8 @@ class TfliteEngine:
     ) -> Self:
         """The engine of one part; see the protocol. The weights are those in the network's file."""
         del tensors
-        if dtype == "int8":
-            raise ValueError("this engine's networks are float32, int8 cannot be had")
+        if dtype not in {None, "float32"}:
+            raise ValueError(f"this engine's networks are float32, {dtype} cannot be had")
         model = verified_model(bundle, part)
         return cls(bundle.part(part).spec, model, threads=threads, isa=isa)
 

@@ -115,8 +115,8 @@ class TorchEngine:
         dtype: Dtype | None,
     ) -> Self:
         """The engine of one part; see the protocol."""
-        if dtype == "int8":
-            raise ValueError("torch computes in float32, int8 cannot be had")
+        if dtype not in {None, "float32"}:
+            raise ValueError(f"torch computes in float32, {dtype} cannot be had")
         return cls(bundle.part(part).spec, tensors, threads=threads, isa=isa)
 
     @torch.inference_mode()

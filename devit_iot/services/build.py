@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from devit_iot import __version__
 from devit_iot.bundle import Bundle, PartEntry
 from devit_iot.config import Config, read_password
@@ -138,9 +140,9 @@ def check_memory(config: Config, entry: PartEntry) -> None:
     waiting = limits.max_cameras * limits.max_payload_bytes
     if _promises(config):
         waiting += limits.max_waiting_mb * 2**20
-    in_int8 = (limits.dtype or entry.dtype) == "int8"
+    storage = limits.dtype or entry.dtype
     packed = sum(
-        math.prod(tensor.shape) * (1 if in_int8 and is_matrix(tensor) else 4)
+        math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
         for tensor in tensors(entry.spec)
     )
     weights = entry.weights.size + packed

@@ -28,8 +28,12 @@ class Cpu(NamedTuple):
 CPUS = [
     Cpu("cortex-a53", ["neon", "scalar"], "neon and (float64 or exact)"),  # Pi 3, Zero 2 W
     Cpu("cortex-a72", ["neon", "scalar"], ""),  # Pi 4
-    Cpu("cortex-a76", ["neon_dotprod", "neon", "scalar"], "neon_dotprod"),  # Pi 5
-    Cpu("max", ["neon_i8mm", "neon_dotprod", "neon", "scalar"], "neon_i8mm"),
+    Cpu(
+        "cortex-a76",  # Pi 5
+        ["neon_dotprod", "neon_fp16", "neon", "scalar"],
+        "neon_dotprod or (neon_fp16 and f16)",
+    ),
+    Cpu("max", ["neon_i8mm", "neon_dotprod", "neon_fp16", "neon", "scalar"], "neon_i8mm"),
 ]
 
 pytestmark = needs_tools

@@ -13,7 +13,7 @@ _PROT_NONE = 0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-T = TypeVar("T", np.float32, np.int8, np.uint8)
+T = TypeVar("T", np.float32, np.float16, np.int8, np.uint8)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,11 @@ def test_the_first_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_instruction_set_needs_its_cpu_features() -> None:
     cpu = _core.cpu_features()
-    assert ("avx2" in _core.isas()) == (cpu["avx2"] and cpu["fma"])
+    assert ("avx2" in _core.isas()) == (cpu["avx2"] and cpu["fma"] and cpu["f16c"])
     assert ("neon" in _core.isas()) == cpu["neon"]
-    assert ("neon_dotprod" in _core.isas()) == (cpu["neon"] and cpu["dotprod"])
-    assert ("neon_i8mm" in _core.isas()) == (cpu["neon"] and cpu["i8mm"])
+    assert ("neon_fp16" in _core.isas()) == (cpu["neon"] and cpu["fp16"])
+    assert ("neon_dotprod" in _core.isas()) == (cpu["neon"] and cpu["fp16"] and cpu["dotprod"])
+    assert ("neon_i8mm" in _core.isas()) == (cpu["neon"] and cpu["fp16"] and cpu["i8mm"])
 
 
 def test_a_name_selects(isa: str) -> None:

@@ -13,7 +13,7 @@ KERNEL_NAME = re.compile(
     r"[a-z]+(_[a-z]+)*_(f32|f16|i8|u8)(_\d+x\d+)?_(scalar|avx2|neon)(_(dotprod|fp16|i8mm))?"
 )
 # No function among them.
-PLAIN_TYPES = {"size_t", "int8_t", "uint8_t", "int16_t", "int32_t", "uint32_t"}
+PLAIN_TYPES = {"size_t", "int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t"}
 # Compiled once per instruction set, with its flags.
 PER_ISA = [path for path in SOURCES if re.search(r"_inl\.h$|simd_|_(avx2|neon\w*)\.cc$", path.name)]
 

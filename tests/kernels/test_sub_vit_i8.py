@@ -151,5 +151,6 @@ def test_rows_that_could_overflow_are_refused() -> None:
 
 
 def test_other_dtypes_are_refused() -> None:
-    with pytest.raises(ValueError, match="dtype must be 'float32' or 'int8', got 'float16'"):
-        build(UNEVEN, random_tensors(UNEVEN, 0), dtype="float16")
+    message = "dtype must be 'float32', 'float16' or 'int8', got 'float64'"
+    with pytest.raises(ValueError, match=message):
+        build(UNEVEN, random_tensors(UNEVEN, 0), dtype="float64")

@@ -1,4 +1,4 @@
-"""Engines in int8: who computes so, from which bytes, and that the golden check still checks."""
+"""What engines compute in: who decides, from which numbers, and that the golden check checks."""
 
 from typing import Any
 
@@ -9,12 +9,14 @@ from devit_iot.bundle import Bundle, PartData, Tensors, write_bundle
 from devit_iot.decompose.reference import with_golden
 from devit_iot.engine.base import GOLDEN_TOLERANCE, Engine, check_golden, load_engine
 from devit_iot.engine.native import NativeEngine
-from devit_iot.errors import EngineError
+from devit_iot.errors import BundleError, EngineError
 from devit_iot.spec import tensors
 from devit_iot.storage import Array, Dtype, Storage, as_stored, is_matrix
 from tests.fleets import CLASSES, make_bundle
 
 PARTS = pytest.mark.parametrize("part", range(3), ids=["ViT", "DeiT", "CCT"])
+ERROR: dict[Dtype, float] = {"float32": 1e-5, "float16": 2e-3, "int8": 0.05}
+"""Of sound engines on these fleets."""
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +24,19 @@ def floats(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("floats") / "bundle")
 
 
-@pytest.fixture(scope="module")
-def stored(floats: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same fleet, its parts stored in int8."""
+@pytest.fixture(scope="module", params=["float16", "int8"])
+def stored(
+    floats: Bundle, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Bundle:
+    """The same fleet, its parts stored in fewer bits."""
+    storage: Storage = request.param
     parts = []
     for index, entry in enumerate(floats.manifest.parts):
         read = dict(floats.part_tensors(index))
-        rounded = as_stored(entry.spec, read, "int8")
+        rounded = as_stored(entry.spec, read, storage)
         image = read["golden.image"]
         data = with_golden(entry.spec, rounded, image)
-        parts.append(PartData(entry.spec, entry.classes, data, "int8"))
+        parts.append(PartData(entry.spec, entry.classes, data, storage))
     return write_bundle(
         tmp_path_factory.mktemp("stored") / "bundle",
         name="tiny",
@@ -42,6 +47,10 @@ def stored(floats: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     )
 
 
+def storage_of(bundle: Bundle) -> Storage:
+    return bundle.part(0).dtype
+
+
 def error(engine: Engine, read: Tensors) -> float:
     wanted = read["golden.feature"]
     return float(
@@ -50,28 +59,29 @@ def error(engine: Engine, read: Tensors) -> float:
 
 
 @PARTS
-@pytest.mark.parametrize("dtype", [None, "float32", "int8"])
+@pytest.mark.parametrize("dtype", [None, "float32", "float16", "int8"])
 def test_a_part_is_computed_in_what_it_is_stored_in_unless_told(
     floats: Bundle, stored: Bundle, part: int, dtype: Dtype | None
 ) -> None:
-    for bundle, own in ((floats, "float32"), (stored, "int8")):
+    for bundle in (floats, stored):
         engine = load_engine(bundle, part, dtype=dtype)
-        assert engine.dtype == (dtype or own)
+        assert engine.dtype == (dtype or bundle.part(part).dtype)
         assert engine.dtype in engine.detail
-        assert error(engine, bundle.part_tensors(part)) < (
-            1e-5 if engine.dtype == "float32" else 0.05
-        )
+        assert error(engine, bundle.part_tensors(part)) < ERROR[engine.dtype]
 
 
 @pytest.mark.parametrize("name", ["torch", "tflite"])
-def test_engines_in_float32_say_that_they_have_no_int8(stored: Bundle, name: str) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_engines_in_float32_say_that_they_have_no_other(
+    floats: Bundle, name: str, dtype: Dtype
+) -> None:
     pytest.importorskip({"torch": "torch", "tflite": "ai_edge_litert"}[name])
-    with pytest.raises(EngineError, match=f"engine '{name}': .*int8 cannot be had"):
-        load_engine(stored, 0, name=name, dtype="int8")
+    with pytest.raises(EngineError, match=f"engine '{name}': .*{dtype} cannot be had"):
+        load_engine(floats, 0, name=name, dtype=dtype)
 
 
 @PARTS
-def test_bytes_come_straight_from_the_file(
+def test_matrices_come_straight_from_the_file(
     stored: Bundle, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -89,19 +99,36 @@ def test_bytes_come_straight_from_the_file(
 
 
 @PARTS
-@pytest.mark.parametrize("storage", ["float32", "int8"])
-def test_both_ways_to_the_bytes_agree(
-    floats: Bundle, stored: Bundle, part: int, storage: Storage
+@pytest.mark.parametrize("already", [True, False])
+def test_all_ways_to_the_matrices_agree(
+    floats: Bundle, stored: Bundle, part: int, *, already: bool
 ) -> None:
-    bundle = {"float32": floats, "int8": stored}[storage]
-    read = bundle.part_tensors(part)
-    spec = bundle.part(part).spec
+    dtype = storage_of(stored)
+    read = (stored if already else floats).part_tensors(part)
+    spec = stored.part(part).spec
     engines = [
-        NativeEngine(spec, source, threads=1, isa="", dtype="int8")
-        for source in (read, as_stored(spec, dict(read), "int8"))
+        NativeEngine(spec, source, threads=1, isa="", dtype=dtype)
+        for source in (read, as_stored(spec, dict(read), dtype))
     ]
     first, second = (engine.features(read["golden.image"]) for engine in engines)
     np.testing.assert_array_equal(first, second)
+
+
+@PARTS
+def test_halves_in_float32_are_the_floats_that_they_stand_for(floats: Bundle, part: int) -> None:
+    read, spec = floats.part_tensors(part), floats.part(part).spec
+    rounded = as_stored(spec, dict(read), "float16")
+    image = read["golden.image"]
+    wanted = NativeEngine(spec, rounded, threads=1, isa="scalar").features(image)
+    found = NativeEngine(spec, read, threads=1, isa="scalar", dtype="float16").features(image)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_weight_that_no_half_holds_is_named(floats: Bundle) -> None:
+    read, spec = dict(floats.part_tensors(0)), floats.part(0).spec
+    read["blocks.0.mlp.fc1.weight"] = read["blocks.0.mlp.fc1.weight"] * np.float32(1e9)
+    with pytest.raises(BundleError, match=r"'blocks.0.mlp.fc1.weight' reaches .*as float32"):
+        NativeEngine(spec, read, threads=1, isa="", dtype="float16")
 
 
 def broken(read: dict[str, Any], fault: str) -> dict[str, Any]:
@@ -122,10 +149,11 @@ def broken(read: dict[str, Any], fault: str) -> dict[str, Any]:
     "fault", ["transposed", "without scales", "first column in all", "no layer"]
 )
 def test_the_golden_check_catches_a_broken_engine(stored: Bundle, fault: str) -> None:
+    dtype = storage_of(stored)
     spec, read = stored.part(0).spec, stored.part_tensors(0)
     weights = broken({tensor.name: read[tensor.name] for tensor in tensors(spec)}, fault)
-    engine = NativeEngine(spec, weights, threads=1, isa="", dtype="int8")
-    with pytest.raises(EngineError, match=f"at most {GOLDEN_TOLERANCE['int8']:g} allowed"):
+    engine = NativeEngine(spec, weights, threads=1, isa="", dtype=dtype)
+    with pytest.raises(EngineError, match=f"at most {GOLDEN_TOLERANCE[dtype]:g} allowed"):
         check_golden(engine, read)
 
 
@@ -143,9 +171,9 @@ class Noisy:
         return self._answer
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_each_dtype_has_its_own_tolerance(stored: Bundle, dtype: Dtype) -> None:
-    read = stored.part_tensors(0)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_each_dtype_has_its_own_tolerance(floats: Bundle, dtype: Dtype) -> None:
+    read = floats.part_tensors(0)
     allowed = GOLDEN_TOLERANCE[dtype]
     check_golden(Noisy(read["golden.feature"], 0.99 * allowed, dtype), read)
     with pytest.raises(EngineError, match="fails the golden check"):

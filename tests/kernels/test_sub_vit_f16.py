@@ -1,0 +1,128 @@
+"""The whole forward pass on halves, against float64 and against float32 on the same weights."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devit_iot import _core
+from devit_iot.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.storage import as_stored, is_matrix
+from tests.kernels.reference import F32, features, random_tensors
+from tests.kernels.test_gemm_f16 import in_halves
+from tests.kernels.test_sub_vit import BLOCKS, BOTH, UNEVEN, build, cct_specs, random_image, run
+from tests.kernels.test_sub_vit_i8 import error
+
+NAME = "blocks.0.attn.qkv.weight"
+LATER_CONVOLUTION = "tokenizer.1.weight"
+
+
+def packed(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
+    """Matrices as halves, as SubVit takes them in float16."""
+    halves: dict[str, Any] = dict(weights)
+    for tensor in tensors(spec):
+        if is_matrix(tensor):
+            halves[tensor.name] = weights[tensor.name].astype(np.float16)
+    return halves
+
+
+def build_f16(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.SubVit:  # noqa: ANN401
+    return build(spec, packed(spec, weights), dtype="float16", **kwargs)
+
+
+def check(spec: SubVitSpec, seed: int, isa: str, threads: int) -> None:
+    """What csrc/runtime/sub_vit.h promises."""
+    weights, image = random_tensors(spec, seed), random_image(spec, seed)
+    rounded = as_stored(spec, weights, "float16")
+    model = build_f16(spec, weights, threads=threads, isa=isa)
+    assert model.dtype == "float16"
+    found = run(model, image)
+    if in_halves(isa):
+        wanted = features(spec, rounded, image)
+        layers = len(spec.blocks) + len(spec.tokenizer)
+        assert error(found, wanted) <= 2.0**-6 * math.sqrt(layers)
+    else:
+        same = run(build(spec, rounded, threads=threads, isa=isa), image)
+        np.testing.assert_array_equal(found, same)
+
+
+@given(
+    embed_dim=st.integers(8, 50),
+    head_dim=st.integers(1, 20),
+    grid=st.integers(1, 6),
+    blocks=BLOCKS,
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_matches_float64_or_float32_exactly(
+    isa: str,
+    embed_dim: int,
+    head_dim: int,
+    grid: int,
+    blocks: list[BlockSpec],
+    threads: int,
+    seed: int,
+) -> None:
+    side = 4 * grid
+    spec = SubVitSpec(side, side, 4, embed_dim, head_dim, 1, tuple(blocks))
+    check(spec, seed, isa, threads)
+
+
+@given(spec=cct_specs(), threads=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
+def test_a_cct_matches_float64_or_float32_exactly(
+    isa: str, spec: SubVitSpec, threads: int, seed: int
+) -> None:
+    check(spec, seed, isa, threads)
+
+
+@BOTH
+def test_threads_do_not_change_a_bit(isa: str, spec: SubVitSpec) -> None:
+    weights, image = random_tensors(spec, 3), random_image(spec, 4)
+    alone, *crews = (run(build_f16(spec, weights, threads=n, isa=isa), image) for n in (1, 2, 3, 7))
+    for crew in crews:
+        np.testing.assert_array_equal(crew, alone)
+
+
+@BOTH
+def test_every_image_starts_afresh(isa: str, spec: SubVitSpec) -> None:
+    model = build_f16(spec, random_tensors(spec, 0), threads=2, isa=isa)
+    images = [random_image(spec, seed) for seed in (1, 2, 1)]
+    first, second, again = (run(model, image) for image in images)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_weights_take_two_bytes(isa: str) -> None:
+    spec = SubVitSpec(32, 32, 16, 128, 32, 1, (BlockSpec(4, 512),) * 2)
+    weights = random_tensors(spec, 0)
+    matrices = sum(weights[tensor.name].size for tensor in tensors(spec) if is_matrix(tensor))
+    floats, small = (
+        build_fn(spec, weights, threads=1, isa=isa).memory_bytes for build_fn in (build, build_f16)
+    )
+    assert small <= floats - 1.9 * matrices
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@BOTH
+def test_a_matrix_that_is_not_finite_is_named(spec: SubVitSpec, bad: float) -> None:
+    name = LATER_CONVOLUTION if spec.tokenizer else NAME
+    weights = packed(spec, random_tensors(spec, 0))
+    weights[name].flat[-1] = bad
+    with pytest.raises(ValueError, match=f"tensor '{name}' holds NaN or infinity"):
+        build(spec, weights, dtype="float16")
+
+
+def test_a_wrong_tensor_is_named() -> None:
+    weights = packed(UNEVEN, random_tensors(UNEVEN, 0))
+    good = weights[NAME]
+    for wrong in (good.astype(np.float32), good.view(np.uint16), np.repeat(good, 2, -1)[:, ::2]):
+        weights[NAME] = wrong
+        with pytest.raises(TypeError, match=f"'{NAME}' must be a C-contiguous float16 array"):
+            build(UNEVEN, weights, dtype="float16")
+    weights[NAME] = good[:-1]
+    with pytest.raises(ValueError, match=f"tensor '{NAME}' must have shape"):
+        build(UNEVEN, weights, dtype="float16")
