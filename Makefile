@@ -4,12 +4,13 @@ TORCH ?= torch==2.13.0
 ARGS ?=
 SEED ?= 1
 MINUTES ?= 30
+RUNS ?= 1000000
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test test-homeassistant chaos soak sanitize wheels docs lint format types build \
+.PHONY: help demo test test-homeassistant chaos soak fuzz sanitize wheels docs lint format types build \
   clean
 
 help:
@@ -18,6 +19,7 @@ help:
 	@echo "make test-homeassistant                       a fleet in a real Home Assistant, which it installs"
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
 	@echo "make soak [MINUTES=30]                        half of what the fleet can do, and what grows; docs/soak.png"
+	@echo "make fuzz [RUNS=1000000]                      every reader of what others wrote, guided by coverage"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
 	@echo "make wheels                                   a wheel for x86-64 and one for 64-bit Arm, in dist/"
 	@echo "make docs                                     these documents as a site, in build/site"
@@ -44,6 +46,10 @@ chaos: build/.dev
 soak: build/.dev
 	@scripts/need mosquitto:mosquitto
 	DEVIT_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/chaos/test_soak.py $(ARGS)
+
+fuzz: build/.dev
+	$(PIP) install -q -e '.[fuzz]'
+	$(BIN)/python scripts/fuzz.py $(RUNS)
 
 sanitize: build/.dev
 	@scripts/need g++:g++

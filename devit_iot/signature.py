@@ -49,7 +49,7 @@ def sign(key: bytes, manifest: bytes) -> tuple[bytes, str]:
         raise ConfigError(_MISSING) from error
     try:
         private = load_pem_private_key(key, password=None)
-    except (ValueError, TypeError) as error:  # TypeError: it wants a password
+    except Exception as error:  # many types: a wrong format, a password, a key of another kind
         raise ConfigError(f"no private key in PEM without a password: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise ConfigError("no Ed25519 key; `devit bundle keygen` makes one")

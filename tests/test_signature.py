@@ -1,5 +1,6 @@
 """A signed bundle is the signer's, to the last byte, or it is refused in one line."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -152,13 +153,22 @@ def test_what_is_no_private_key(tiny: Path, tmp_path: Path) -> None:
 
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     plain, locked = serialization.NoEncryption(), serialization.BestAvailableEncryption(b"word")
+    # An algorithm that nobody knows; Ed448, whose keys are longer.
+    unknown, short = (
+        b"-----BEGIN PRIVATE KEY-----\n"
+        + base64.b64encode(bytes.fromhex(f"302e0201003005{name}04220420") + bytes(range(32)))
+        + b"\n-----END PRIVATE KEY-----\n"
+        for name in ("0603276570", "06032b6571")
+    )
     edwards, other = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
-    kinds = {
-        "no private key": b"nonsense",
-        "without a password": edwards.private_bytes(pem, pkcs8, locked),
-        "no Ed25519": other.private_bytes(pem, pkcs8, plain),
-    }
-    for problem, content in kinds.items():
+    kinds = (
+        ("no private key", b"nonsense"),
+        ("no private key", unknown),
+        ("no private key", short),
+        ("without a password", edwards.private_bytes(pem, pkcs8, locked)),
+        ("no Ed25519", other.private_bytes(pem, pkcs8, plain)),
+    )
+    for problem, content in kinds:
         (tmp_path / "key").write_bytes(content)
         result = run("sign", tiny, "--key", tmp_path / "key")
         assert (result.exit_code, result.output.count("\n")) == (1, 1)

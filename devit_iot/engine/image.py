@@ -77,16 +77,17 @@ def load_image(
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
             with Image.open(io.BytesIO(file), formats=FORMATS) as image:
                 return _square(image, spec, max_pixels)
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
-        ) from error
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError("too_large", f"image refused by its header: {error}") from error
     except Exception as error:  # decoders raise many types for damaged files
-        raise ImageError("damaged", f"image does not decode: {error}") from error
+        raise ImageError("damaged", f"image does not decode: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    """Pillow names the file object that it cannot identify."""
+    return "its header is damaged" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np.uint8]:

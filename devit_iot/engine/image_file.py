@@ -8,7 +8,6 @@ JPEG: ITU-T T.81, annex B. PNG: www.w3.org/TR/png-3, section 5. WebP: RFC 9649, 
 """
 
 import re
-from collections.abc import Callable
 
 from devit_iot.errors import ImageError
 
@@ -20,7 +19,7 @@ MAX_SCANS = 100
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_RIFF = b"RIFF"
+_RIFF, _WEBP = b"RIFF", b"WEBP"
 
 # A marker is 0xFF and a code; before it any number of 0xFF may stand.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -47,9 +46,12 @@ def essence(payload: bytes) -> bytes:
             Huffman-coded; ``slow``: more pieces or scans than any encoder makes; ``damaged``: a
             piece runs past the end.
     """
-    for magic, walk in _WALKS.items():
-        if payload.startswith(magic):
-            return walk(payload)
+    if payload.startswith(_JPEG):
+        return _jpeg(payload)
+    if payload.startswith(_PNG):
+        return _png(payload)
+    if payload.startswith(_RIFF) and payload[8:12] == _WEBP:
+        return _webp(payload)
     raise ImageError(
         "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
     )
@@ -124,6 +126,3 @@ def _counted(pieces: int, kind: str, what: str) -> int:
     if pieces >= MAX_PIECES:
         raise ImageError("slow", f"{kind} of more than {MAX_PIECES} {what}")
     return pieces + 1
-
-
-_WALKS: dict[bytes, Callable[[bytes], bytes]] = {_JPEG: _jpeg, _PNG: _png, _RIFF: _webp}

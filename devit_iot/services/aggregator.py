@@ -86,6 +86,7 @@ class Aggregator:
         self._identity = identity
         self._fingerprint = bytes.fromhex(identity.fingerprint)
         self._fusion = fusion
+        self._longest_feature = longest_feature(max(fusion.feature_dims))
         self._transport = transport
         self._topics = topics
         self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
@@ -113,15 +114,10 @@ class Aggregator:
         )
         # Statuses at QoS 0: the broker must not store old ones while this aggregator is away.
         transport.subscribe(
-            topics.node_statuses, partial(self._hand_over, MAX_JSON_BYTES, "too_large")
+            topics.node_statuses,
+            partial(self._hand_over, longest=MAX_JSON_BYTES, reason="too_large"),
         )
-        longest = longest_feature(max(fusion.feature_dims))
-        transport.subscribe(
-            topics.features(config.shard),
-            partial(self._hand_over, longest, "length"),
-            qos=1,
-            keep=True,
-        )
+        transport.subscribe(topics.features(config.shard), self._on_feature, qos=1, keep=True)
 
     def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -162,7 +158,13 @@ class Aggregator:
         if self._announcer is not None:
             self._announcer.refresh()
 
-    def _hand_over(self, longest: int, reason: str, message: Message) -> None:
+    def _on_feature(self, message: Message) -> None:
+        if message.retained:
+            self._refuse(MessageError("retained", "the broker kept it from before"), message)
+        else:
+            self._hand_over(message, longest=self._longest_feature, reason="length")
+
+    def _hand_over(self, message: Message, *, longest: int, reason: str) -> None:
         """Queue what can be a message of ours; the rest is refused before it takes memory."""
         size = len(message.payload)
         try:

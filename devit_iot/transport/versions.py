@@ -6,7 +6,7 @@ from typing import Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 
 from devit_iot.transport.base import Session
 
@@ -15,6 +15,23 @@ OTHER = {  # a broker that knows only 3.1.1 may hang up on version 5, or never a
     MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
     MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
 }
+
+_unpack = Properties.unpack
+
+
+def _unpack_what_we_use(properties: Properties, buffer: bytes) -> tuple[Properties, int]:
+    """Skip the properties of a message: whoever publishes writes them, and we use none.
+
+    paho ends the connection for a byte-order mark in one of them, and takes minutes for a megabyte
+    of short ones.
+    """
+    if properties.packetType != PacketTypes.PUBLISH:
+        return _unpack(properties, buffer)  # type: ignore[no-any-return, no-untyped-call]
+    size, digits = VariableByteIntegers.decode(buffer)  # type: ignore[no-untyped-call]
+    return properties, size + digits
+
+
+Properties.unpack = _unpack_what_we_use  # type: ignore[method-assign]
 
 
 def new_client(protocol: MQTTProtocolVersion, client_id: str, session: Session) -> paho.Client:

@@ -1,0 +1,1 @@
+"""Whatever bytes arrive, readers give a value or one of our errors."""

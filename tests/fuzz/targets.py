@@ -1,0 +1,219 @@
+"""What is fuzzed: each target takes any bytes and raises only if there is a bug.
+
+``tests/fuzz/test_targets.py`` feeds them with hypothesis in every test run, ``make fuzz`` with
+atheris, guided by coverage.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from devit_iot import bundle, signature, spec
+from devit_iot.bundle import Bundle, Manifest
+from devit_iot.engine.image import load_image
+from devit_iot.errors import BundleError, ConfigError, ImageError, MessageError, SpecError
+from devit_iot.image_message import unwrap_image
+from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
+from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.tensor_file import TensorFile
+from devit_iot.text import is_camera, shown
+from devit_iot.topics import ImageFilter, Topics
+from tests import bombs
+from tests.fleets import image_file
+from tests.golden.make import GOLDEN
+
+MAX_PIXELS = 10_000
+SPEC = SubVitSpec(
+    image_size=8,
+    resize_size=9,
+    patch_size=4,
+    embed_dim=4,
+    head_dim=4,
+    prefix_tokens=1,
+    blocks=(BlockSpec(1, 4),),
+)
+TOPICS = Topics("home")
+FILTERS = tuple(
+    map(ImageFilter, ("cameras/{camera}/image/{request}", "a/+/#", "frigate/{camera}/{camera}/x"))
+)
+READABLE = frozenset({"float32", "float16", "int8", "uint8"})
+_FOLDER = Path(tempfile.mkdtemp(prefix="devit-fuzz-"))
+
+
+class Target(NamedTuple):
+    """A reader.
+
+    Attributes:
+        percent: of the executions of ``make fuzz``: fewer for slow ones.
+        seeds: inputs that it likes.
+    """
+
+    read: Callable[[bytes], None]
+    percent: int
+    seeds: tuple[bytes, ...]
+
+
+def feature(data: bytes) -> None:
+    try:
+        found = Feature.decode(data)
+    except MessageError as error:
+        _check_shown(error)
+        return
+    assert found.part < found.parts
+    assert is_camera(found.camera)
+    assert np.isfinite(found.values).all()
+    again = Feature.decode(found.encode())
+    assert again.encode() == found.encode()
+
+
+def json_message(
+    kind: type[Label] | type[NodeStatus] | type[AggregatorStatus], data: bytes
+) -> None:
+    try:
+        found = kind.decode(data)
+    except MessageError as error:
+        _check_shown(error)
+        return
+    assert kind.decode(found.encode()) == found
+
+
+def image_message(data: bytes) -> None:
+    try:
+        file = unwrap_image(data)
+    except ImageError as error:
+        _check_shown(error)
+    else:
+        assert len(file) <= len(data)
+
+
+def image(data: bytes) -> None:
+    try:
+        pixels = load_image(data, SPEC, max_pixels=MAX_PIXELS)
+    except ImageError as error:
+        _check_shown(error)
+    else:
+        assert pixels.shape == (8, 8, 3)
+        assert pixels.dtype == np.uint8
+
+
+def topic(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    for image_filter in FILTERS:
+        try:
+            route = image_filter.match(text)
+        except MessageError as error:
+            _check_shown(error)
+        else:
+            assert route is None or is_camera(route.camera)
+    for prefix in ("devit/v1/home/features/0", "devit/v1/home/nodes"):
+        name = text.replace("/", "_")  # the broker delivers one level
+        try:
+            assert TOPICS.node_of(f"{prefix}/{name}/status") == name
+        except MessageError as error:
+            _check_shown(error)
+
+
+def manifest(data: bytes) -> None:
+    """With the right fingerprint, or nothing behind that check would be seen."""
+    try:
+        found = msgspec.json.decode(data, type=Manifest)
+        found = msgspec.structs.replace(found, fingerprint=bundle._fingerprint(found))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
+        found = None
+    path = _FOLDER / "bundle"
+    path.mkdir(exist_ok=True)
+    (path / "manifest.json").write_bytes(data if found is None else msgspec.json.encode(found))
+    try:
+        opened = Bundle(path)
+        for part in opened.manifest.parts:
+            for tensor in (*spec.tensors(part.spec), *spec.golden_tensors(part.spec)):
+                assert min(tensor.shape, default=1) > 0
+        opened.verify()
+    except (BundleError, SpecError) as error:
+        _check_shown(error)
+
+
+def tensor_file(data: bytes) -> None:
+    path = _FOLDER / "tensors"
+    path.write_bytes(data)
+    try:
+        file = TensorFile(path)
+    except BundleError as error:
+        _check_shown(error)
+        return
+    for name, tensor in file.specs.items():
+        if tensor.dtype in READABLE:
+            found = file.read(name)
+            assert (found.shape, found.dtype.name) == (tensor.shape, tensor.dtype)
+            assert found.nbytes <= len(data)
+
+
+def signed(data: bytes) -> None:
+    """The first 64 bytes are the signature, the rest is a manifest, or a key."""
+    made, rest = data[:64], data[64:]
+    assert not signature.verify(TRUST, rest, made) or (made, rest) == (SIGNATURE, SIGNED)
+    try:
+        trust = signature.check_trust(rest.decode(errors="replace"))
+    except ConfigError as error:
+        _check_shown(error)
+    else:
+        assert not signature.verify(trust, b"another manifest", made)
+    try:
+        signature.sign(rest, b"manifest")
+    except ConfigError as error:
+        _check_shown(error)
+
+
+def _check_shown(error: Exception) -> None:
+    line = shown(str(error))
+    assert line.isprintable()
+    assert len(line) < 3000
+
+
+def _golden(*names: str) -> tuple[bytes, ...]:
+    return tuple((GOLDEN / name).read_bytes() for name in names)
+
+
+def _images() -> Iterator[bytes]:
+    for kind in ("JPEG", "PNG", "WebP"):
+        yield image_file(0, kind=kind, size=(20, 16))
+    yield bombs.scans_jpeg(24, 16, 3)
+    yield bombs.scans_jpeg(24, 16, 3, frame=0xC2)
+    yield bombs.png(9, 9, bombs.chunk(b"tEXt", b"a\0b"), bombs.black(9, 9))
+    yield bombs.groups_webp(12)
+
+
+KEY = signature.new_key()
+SIGNED = b"a manifest"
+SIGNATURE, TRUST = signature.sign(KEY, SIGNED)
+
+TARGETS: Mapping[str, Target] = {
+    "feature": Target(feature, 15, _golden("feature.bin")),
+    "label": Target(lambda data: json_message(Label, data), 10, _golden("label.json")),
+    "node_status": Target(
+        lambda data: json_message(NodeStatus, data),
+        10,
+        _golden("node_status.json", "node_status_2.json"),
+    ),
+    "aggregator_status": Target(
+        lambda data: json_message(AggregatorStatus, data),
+        8,
+        _golden("aggregator_status.json", "aggregator_status_2.json"),
+    ),
+    "image_message": Target(
+        image_message,
+        15,
+        (b'{"image": "AAAA", "n": [1, {}]}', b"data:image/png;base64,AAAA", b"A-_/ \nAA=="),
+    ),
+    "image": Target(image, 20, tuple(_images())),
+    "topic": Target(topic, 10, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),
+    "manifest": Target(manifest, 4, _golden("bundle/manifest.json")),
+    "tensor_file": Target(tensor_file, 5, _golden("bundle/fusion.safetensors")),
+    "signature": Target(
+        signed, 3, (SIGNATURE + SIGNED, SIGNATURE + KEY, SIGNATURE + TRUST.encode())
+    ),
+}
