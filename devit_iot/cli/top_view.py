@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,22 +10,19 @@ from devit_iot.cli.cells import age, number, parts_bar, percent, text
 from devit_iot.services.overview import CameraView, FleetView, NodeView
 
 _ROWS = 200
-_NODE_HEADINGS = (
-    "node",
-    "state",
-    "part",
-    "engine",
-    "compute",
-    "chip",
-    "dropped",
-    "problem",
-)
+_NODE_HEADINGS = ("node", "state", "part", "engine", "compute", "chip", "dropped")
 _STATE_STYLES = {"online": "green", "silent": "yellow", "offline": "red"}
 
 
 def render(fleet: FleetView, *, connected: bool) -> RenderableType:
     """Everything, as rich draws it."""
-    return Group(_head(fleet, connected=connected), _latency(fleet), _nodes(fleet), _cameras(fleet))
+    return Group(
+        _head(fleet, connected=connected),
+        _latency(fleet),
+        _nodes(fleet),
+        *_problems(fleet),
+        _cameras(fleet),
+    )
 
 
 def _head(fleet: FleetView, *, connected: bool) -> Text:
@@ -66,9 +62,7 @@ def _latency(fleet: FleetView) -> RenderableType:
 
 
 def _nodes(fleet: FleetView) -> Table:
-    table = _table(
-        "nodes", ["node", "state", "part", "engine", "compute", "temperature", "dropped", "problem"]
-    )
+    table = _table("nodes", _NODE_HEADINGS)
     for node in fleet.nodes[:_ROWS]:
         state = Text(node.state, style=_STATE_STYLES.get(node.state, ""))
         if node.state != "online":
@@ -90,7 +84,15 @@ def _facts(node: NodeView) -> list[str | Text]:
         number(node.compute_ms or None, ".1f", " ms"),
         warm,
         reasons or "0",
-        Text(node.problem, style="red"),
+    ]
+
+
+def _problems(fleet: FleetView) -> list[Text]:
+    """A line for each node that says what is wrong: a column would be too narrow."""
+    return [
+        Text(f"{text(node.name)}: {node.problem}", style="red")
+        for node in fleet.nodes[:_ROWS]
+        if node.problem
     ]
 
 
@@ -109,9 +111,9 @@ def _answer(camera: CameraView) -> list[str | Text]:
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"\n{title}", title_justify="left")
+    table = Table(box=None, pad_edge=False, title=f"\n{title}", title_justify="left")
     for heading in headings:
-        table.add_column(heading, no_wrap=heading != "problem", overflow="ellipsis")
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
     return table
 
 
