@@ -10,13 +10,15 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test test-homeassistant chaos soak fuzz sanitize wheels docs lint format types build \
-  clean
+.PHONY: help demo test test-browser test-homeassistant screenshots chaos soak fuzz sanitize wheels docs lint format \
+  types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
 	@echo "make test [ARGS='-k mqtt']                    build and run every test"
 	@echo "make test-homeassistant                       a fleet in a real Home Assistant, which it installs"
+	@echo "make test-browser                             the live page's tests, in Debian's Chromium"
+	@echo "make screenshots                              the live page's pictures in docs/"
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
 	@echo "make soak [MINUTES=30]                        half of what the fleet can do, and what grows; docs/soak.png"
 	@echo "make fuzz [RUNS=1000000]                      every reader of what others wrote, guided by coverage"
@@ -32,12 +34,20 @@ demo: build/.demo
 test: build/.dev
 	@scripts/need --optional mosquitto:mosquitto openssl:openssl qemu-aarch64-static:qemu-user-static \
 	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test \
-	  promtool:prometheus ip:iproute2
+	  promtool:prometheus ip:iproute2 chromium:chromium
 	$(BIN)/python -m pytest $(ARGS)
+
+test-browser: build/.dev
+	@scripts/need mosquitto:mosquitto chromium:chromium
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 test-homeassistant: build/.dev
 	@scripts/need mosquitto:mosquitto mmdebstrap:mmdebstrap g++:g++
 	DEVIT_HOMEASSISTANT=1 $(BIN)/python -m pytest tests/homeassistant $(ARGS)
+
+screenshots: build/.dev
+	@scripts/need mosquitto:mosquitto chromium:chromium
+	$(BIN)/python scripts/screenshots.py
 
 chaos: build/.dev
 	@scripts/need mosquitto:mosquitto ip:iproute2

@@ -32,9 +32,9 @@ export class Fleet {
 
   picture(route, topic, payload, at, retained) {
     const camera = this.#camera(route.camera);
-    if (camera && !camera.pictures.add(topic, payload, route.requestId, at, retained)) {
-      this.refuse("too_large");
-    }
+    if (!camera) return;
+    if (!camera.pictures.add(topic, payload, route.requestId, at, retained)) this.refuse("too_large");
+    else if (!retained) camera.waitingSince ??= at;
   }
 
   /** A label; a retained one was made before the page looked, so it counts in no figure. */
@@ -144,12 +144,15 @@ class Camera {
     this.shown = { picture: null, label: null, at: 0 };
     this.label = null;
     this.labelAt = 0;
+    this.retained = false; // whether the label was
+    this.waitingSince = null; // when the first picture after the last label came
   }
 
   take(label, at, retained) {
     this.label = label;
     this.labelAt = at;
     this.retained = retained;
+    this.waitingSince = null;
   }
 
   /**
@@ -160,12 +163,11 @@ class Camera {
     const { label, labelAt } = this;
     const picture = label && this.pictures.find(label.requestId, labelAt);
     const newest = this.pictures.newest;
-    const waits = newest && (!label || newest.at - labelAt > PATIENCE_MS);
-    if (waits && now - newest.at > PATIENCE_MS) {
+    if (newest && this.waitingSince !== null && now - this.waitingSince > PATIENCE_MS) {
       this.shown = { picture: newest, label: null, at: newest.at };
     } else if (picture) {
       this.shown = { picture, label, at: labelAt };
-    } else if (label && labelAt - this.shown.at > PATIENCE_MS) {
+    } else if (label && (this.shown.picture === null || now - this.shown.at > PATIENCE_MS)) {
       this.shown = { picture: null, label, at: labelAt };
     }
     return this.shown;

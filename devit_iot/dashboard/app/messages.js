@@ -173,13 +173,14 @@ class Fields {
 
   /** Name to number of times. */
   counts(name) {
-    return this.#map(name, (value) => whole(value, Number.MAX_SAFE_INTEGER, name));
+    return this.#map(name, (value) => whole(value, Number.MAX_SAFE_INTEGER, name), {});
   }
 
   /** Camera to reason to number, summed over the cameras. */
   drops(name) {
     const total = Object.create(null);
-    const cameras = this.#map(name, (value) => new Fields({ value }, this.#limit).counts("value"));
+    const read = (value) => new Fields({ value }, this.#limit).counts("value");
+    const cameras = this.#map(name, read, {});
     for (const reasons of Object.values(cameras)) {
       for (const [reason, value] of Object.entries(reasons)) {
         total[reason] = (total[reason] ?? 0) + value;
@@ -190,12 +191,12 @@ class Fields {
 
   /** The stages of a label's latency in ms; a missing one is 0. */
   times(name) {
-    const times = new Fields(object(this.#take(name), name), this.#limit);
-    return Object.fromEntries(STAGES.map((stage) => [stage, Math.max(0, times.number(stage, 0))]));
+    const times = this.#map(name, (value) => number(value, name));
+    return Object.fromEntries(STAGES.map((stage) => [stage, Math.max(0, times[stage] ?? 0)]));
   }
 
-  #map(name, read) {
-    const entries = Object.entries(object(this.#take(name, {}), name));
+  #map(name, read, missing) {
+    const entries = Object.entries(object(this.#take(name, missing), name));
     if (entries.length > MAX_KEYS || entries.some(([key]) => !isPlain(key, this.#limit))) {
       throw new Refused("text", `${name} has a key that is no plain text`);
     }

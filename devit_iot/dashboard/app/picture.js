@@ -41,8 +41,8 @@ function fromJson(payload) {
 }
 
 function fromBase64(text) {
-  const trimmed = text.trimStart();
-  const data = trimmed.startsWith("data:") ? trimmed.slice(trimmed.indexOf(",") + 1) : trimmed;
+  const trimmed = text.replace(/^[ \t\n\v\f\r]+/, "");
+  const data = trimmed.startsWith("data:") ? trimmed.replace(/^[^,]*,?/, "") : trimmed;
   const plain = data.replace(/[ \t\r\n]/g, "").replaceAll("-", "+").replaceAll("_", "/");
   if (plain.length % 4 !== 0) throw new Refused("base64", "does not parse");
   try {

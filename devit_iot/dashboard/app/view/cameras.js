@@ -65,7 +65,7 @@ class CameraCard {
 
   update({ camera, now }) {
     const { picture, label, at } = camera.choose(now);
-    this.#frame.show(picture);
+    this.#frame.show(picture, label ? "This label's picture was not seen here." : "No picture yet.");
     const old = label !== null && camera.retained && label === camera.label;
     setText(this.#age, old ? "before this page was open" : ago(now - at));
     setText(this.#label, label?.label ?? "No label");
@@ -125,16 +125,14 @@ class PictureFrame {
     this.#image = el("img", { alt: `What camera ${name} saw`, hidden: "" });
     this.#image.addEventListener("error", () => this.#blank("This picture does not decode."));
     this.element = el("div", { class: "frame" }, this.#image, this.#note);
-    this.#blank("No picture yet.");
   }
 
-  show(picture) {
+  /** A picture, or if it is null `instead` of it. */
+  show(picture, instead) {
+    if (picture === null) this.#blank(instead);
     if (picture === this.#shown) return;
     this.#shown = picture;
-    if (picture === null) {
-      this.#blank("This label's picture was not seen here.");
-      return;
-    }
+    if (picture === null) return;
     try {
       const { bytes, type, width, height } = readPicture(picture.payload, this.#maxPixels);
       this.close();
