@@ -11,17 +11,20 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devit_iot.bundle import Bundle
 from devit_iot.errors import ConfigError
+from devit_iot.messages import AggregatorStatus, NodeStatus
 from devit_iot.services import exporter, metrics
 from devit_iot.services import status as status_module
 from devit_iot.services.exporter import exporting
 from devit_iot.services.sensors import Sensors
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, wait_until
+from tests.golden.make import AGGREGATOR_STATUS_2, NODE_STATUS_3
 from tests.services.running import labels, make_aggregator, make_node, running
 
 ROOT = Path(__file__).parents[2]
@@ -279,3 +282,45 @@ def test_the_documented_table_is_that_of_the_registry() -> None:
         env={"PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+ELSEWHERE = {
+    "state": "/healthz",
+    "problem": "/healthz",
+    "uptime_s": "process_start_time_seconds",
+    "decode_ms": "devit_node_stage_seconds",
+    "compute_ms": "devit_node_stage_seconds",
+    "dropped of NodeStatus": "its drops by reason",
+    "parts of NodeStatus": "devit_aggregator_part_online",
+}
+
+
+@pytest.mark.parametrize(
+    "status", [NODE_STATUS_3, AGGREGATOR_STATUS_2], ids=lambda s: type(s).__name__
+)
+def test_every_fact_of_a_status_is_in_a_metric(status: NodeStatus | AggregatorStatus) -> None:
+    for field in msgspec.structs.fields(type(status)):
+        if {field.name, f"{field.name} of {type(status).__name__}"} & set(ELSEWHERE):
+            continue
+        other = msgspec.structs.replace(
+            status, **{field.name: another(getattr(status, field.name))}
+        )
+        assert metrics.of(other) != metrics.of(status), field.name
+
+
+def another(value: object) -> object:
+    """A value of the same kind that is not the same."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return value + "0"
+        case tuple():
+            return (*value, 3)
+        case {"entr\u00e9e": dict()}:
+            return {"door": {"rate": 9}}
+        case dict():
+            return value | {"json": 7}
+    raise AssertionError(value)

@@ -8,12 +8,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from devit_iot.config import Config
 from devit_iot.services.doctor.finding import Finding, bad, look, ok
 from devit_iot.services.sensors import Sensors
 from devit_iot.services.status import EARLIEST
+from devit_iot.storage import Dtype
 
 _WARM_C, _HOT_C = 75.0, 90.0  # a Raspberry Pi slows down from 80, and does not pass 85
 _ANSWER_S = 5.0
@@ -72,7 +73,7 @@ def check_cpu(config: Config, machine: Machine) -> Iterator[Finding]:
     except ValueError as error:
         yield bad("kernels", str(error), "leave out --isa and DEVIT_ISA: the best one is chosen")
         return
-    text = f"{isa}, for float32 and for int8; there are {', '.join(_core.isas())}"
+    text = f"{isa}, for {', '.join(get_args(Dtype))}; there are {', '.join(_core.isas())}"
     if isa == "scalar":
         mend = "without --isa and DEVIT_ISA the best one is chosen; Arm boards need a 64-bit system"
         yield look("kernels", text, mend)
