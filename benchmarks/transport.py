@@ -10,9 +10,9 @@ from PIL import Image
 
 from devit_iot.bundle import Bundle
 from devit_iot.errors import BrokerError
-from devit_iot.services.camera import Shot
 from devit_iot.services.demo import Demo, Plan, summarise
 from devit_iot.services.processes import BrokerKind
+from devit_iot.services.shots import Shot
 
 PHOTO_BYTES = 40_000
 SMALL_IMAGE = 64

@@ -52,7 +52,7 @@ CONFINED = {
         "decompose/pixels.py",
     ),
     "cryptography": ("signature.py", "fleet/"),
-    "cv2": ("services/camera.py",),
+    "cv2": ("services/video.py",),
     "sklearn": ("decompose/digits.py",),
     "scipy": ("decompose/",),
     "accelerate": ("decompose/",),

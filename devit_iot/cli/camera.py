@@ -10,7 +10,8 @@ import click
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, configuration, settings
 from devit_iot.config import Delivery, read_password
-from devit_iot.services.camera import Camera, open_source
+from devit_iot.services.camera import Camera
+from devit_iot.services.shots import Form, open_source
 from devit_iot.transport.mqtt import MqttTransport
 
 
@@ -40,14 +41,17 @@ from devit_iot.transport.mqtt import MqttTransport
 @click.option("--count", type=click.IntRange(1), help="Stop after this many images.")
 @click.option("--repeat", is_flag=True, help="Start again after the last file.")
 @click.option(
+    "--size", type=click.IntRange(1), help="Make images smaller whose longer side has more pixels."
+)
+@click.option(
     "--quality",
     default=85,
     show_default=True,
     type=click.IntRange(1, 100),
-    help="JPEG quality of video frames.",
+    help="JPEG quality of video frames, and of images made smaller.",
 )
 @one_line_errors
-def camera(
+def camera(  # noqa: PLR0913 - one for each option
     *,
     source: str,
     config_file: Path | None,
@@ -56,14 +60,20 @@ def camera(
     delivery: Delivery,
     count: int | None,
     repeat: bool,
+    size: int | None,
     quality: int,
     **values: object,
 ) -> None:
-    """Publish SOURCE: an image, a folder, a video file, a stream's URL or a webcam's number.
+    """Publish SOURCE: an image, a folder, a video file, a URL, or a webcam.
+
+    A webcam is a number or /dev/videoN; a URL is a stream (rtsp, http) or a still image that is
+    read anew each time. Both are opened again when they are lost.
 
     \b
         devit camera photos/ --topic cameras/door/image --rate 1
-        devit camera 0 --rate 5
+        devit camera /dev/video0 --topic cameras/desk/image --rate 5 --size 640
+        devit camera rtsp://user:password@camera.local/stream --topic cameras/yard/image
+        devit camera http://esp32.local/capture --topic cameras/shed/image --rate 0.2
         devit camera photos/ --topic inspection/line-1/{request} --delivery every
     """
     config = configuration(config_file, values)
@@ -73,5 +83,14 @@ def camera(
         client_id=f"devit-camera-{os.getpid()}",
         password=read_password(config.broker, os.environ),
     )
-    shots = islice(open_source(source, repeat=repeat, quality=quality), count)
-    serve(Camera(shots, transport, topic=topic, rate=rate, delivery=delivery))
+    shots = open_source(source, repeat=repeat, form=Form(size, quality))
+    serve(
+        Camera(
+            islice(shots, count),
+            transport,
+            topic=topic,
+            rate=rate,
+            delivery=delivery,
+            on_stop=shots.close,
+        )
+    )

@@ -12,10 +12,10 @@ from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
 from devit_iot.decompose.data import read_image_folder
 from devit_iot.errors import ConfigError
-from devit_iot.services.camera import Shot
 from devit_iot.services.demo import Answer, Demo, Plan, accuracy, summarise
 from devit_iot.services.local import LocalFleet
 from devit_iot.services.processes import find_broker
+from devit_iot.services.shots import Shot
 from devit_iot.transport.address import parse_listen
 
 _FRAMES = 120

@@ -1,4 +1,4 @@
-"""A camera for those who have none at hand: publishes files, a folder, a video or a webcam."""
+"""A camera for those who have none that speaks MQTT: publishes shots at a steady rate."""
 
 import logging
 import math
@@ -6,12 +6,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 from devit_iot.config import Delivery
-from devit_iot.errors import BrokerError, DataError
-from devit_iot.image_message import IMAGE_SUFFIXES
+from devit_iot.errors import BrokerError
+from devit_iot.services.shots import Shot
 from devit_iot.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
 
@@ -21,13 +19,6 @@ WINDOW = 20
 """Images of ``every`` that are published before the camera waits for acknowledgements."""
 
 _CHECK_S = 0.1
-
-
-class Shot(NamedTuple):
-    """One image file, and where it came from."""
-
-    name: str
-    payload: bytes
 
 
 class Camera:
@@ -41,6 +32,7 @@ class Camera:
         delivery: ``every`` publishes at QoS 1, again after each reconnection, until the broker has
             acknowledged all; ``latest`` at QoS 0, which drops images while the broker is away.
         on_published: called with the shot and its topic just before each publish.
+        on_stop: called by :meth:`stop`, to end shots that are waited for.
     """
 
     def __init__(
@@ -52,6 +44,7 @@ class Camera:
         rate: float,
         delivery: Delivery = "latest",
         on_published: Callable[[Shot, str], None] | None = None,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._shots = shots
         self._transport = transport
@@ -59,6 +52,7 @@ class Camera:
         self._interval_s = 0.0 if math.isinf(rate) else 1.0 / rate
         self._every = delivery == "every"
         self._on_published = on_published or _log
+        self._on_stop = on_stop
         self._room = threading.Semaphore(WINDOW)
         self._acknowledged = 0
         self._ready = threading.Event()
@@ -91,6 +85,7 @@ class Camera:
         """Make :meth:`run` return after the image in progress."""
         self._stopping.set()
         self._ready.set()
+        self._on_stop()
 
     def _publish_all(self) -> int:
         published = 0
@@ -150,65 +145,6 @@ class Camera:
     def _on_refused(self, error: BrokerError) -> None:
         self._failure = error
         self.stop()
-
-
-def open_source(source: str, *, repeat: bool, quality: int) -> Iterator[Shot]:
-    """The shots of a source.
-
-    Args:
-        source: an image file, a folder of images (any depth), a video file, a stream's URL, or a
-            webcam's number.
-        repeat: start again at the end, for ever; files only.
-        quality: JPEG quality of video frames, 1 to 100.
-
-    Raises:
-        DataError: nothing there to publish, or it is a video and OpenCV is not installed.
-    """
-    path = Path(source)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise DataError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        return _files(files, repeat=repeat)
-    if path.suffix.lower() in IMAGE_SUFFIXES and "://" not in source:
-        if not path.is_file():
-            raise DataError(f"{path} does not exist")
-        return _files([path], repeat=repeat)
-    return _video(source, quality)
-
-
-def _files(files: list[Path], *, repeat: bool) -> Iterator[Shot]:
-    while True:
-        for file in files:
-            yield Shot(str(file), file.read_bytes())
-        if not repeat:
-            return
-
-
-def _video(source: str, quality: int) -> Iterator[Shot]:
-    try:
-        import cv2
-    except ImportError as error:
-        raise DataError("video needs OpenCV: pip install 'devit-iot[camera]'") from error
-    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
-    if not capture.isOpened():
-        raise DataError(f"cannot open '{source}' as an image, a folder, a video or a webcam")
-
-    def frames() -> Iterator[Shot]:
-        number = 0
-        try:
-            while True:
-                good, frame = capture.read()
-                if not good:
-                    return
-                good, jpeg = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
-                if good:
-                    yield Shot(f"{source}#{number}", jpeg.tobytes())
-                number += 1
-        finally:
-            capture.release()
-
-    return frames()
 
 
 def _log(shot: Shot, topic: str) -> None:

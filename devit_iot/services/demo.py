@@ -18,9 +18,10 @@ from devit_iot.bundle import Bundle
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, DevitError
 from devit_iot.messages import AggregatorStatus, Label, NodeStatus, State
-from devit_iot.services.camera import Camera, Shot
+from devit_iot.services.camera import Camera
 from devit_iot.services.dashboard import DashboardServer, View
 from devit_iot.services.processes import BrokerKind, FleetProcesses
+from devit_iot.services.shots import Shot
 from devit_iot.topics import CAMERA_LEVEL, Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport

@@ -9,8 +9,9 @@ import pytest
 from devit_iot.bundle import Bundle
 from devit_iot.errors import DataError
 from devit_iot.messages import request_id
-from devit_iot.services.camera import Camera, Shot, open_source
+from devit_iot.services.camera import Camera
 from devit_iot.services.local import LocalFleet
+from devit_iot.services.shots import Shot, open_source
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, wait_until
 from tests.services.running import labels, make_aggregator, make_node, running
@@ -33,7 +34,7 @@ def test_labels_are_what_one_process_computes(bundle: Bundle, photos: Path) -> N
         wait_until(lambda: len(broker.retained) == 4)
         for number, file in enumerate(sorted(photos.rglob("*.png"))):
             camera = Camera(
-                open_source(str(file), repeat=False, quality=85),
+                open_source(str(file), repeat=False),
                 MemoryTransport(broker),
                 topic=f"cameras/{number}/image",
                 rate=1000,
@@ -54,7 +55,7 @@ def test_labels_are_what_one_process_computes(bundle: Bundle, photos: Path) -> N
 
 def test_the_camera_numbers_requests_where_the_topic_asks(photos: Path) -> None:
     broker = MemoryBroker()
-    source = islice(open_source(str(photos), repeat=True, quality=85), 6)
+    source = islice(open_source(str(photos), repeat=True), 6)
     seen: list[Shot] = []
     camera = Camera(
         source,
@@ -74,12 +75,12 @@ def test_the_camera_numbers_requests_where_the_topic_asks(photos: Path) -> None:
 @pytest.mark.parametrize("source", ["nowhere.png", "nowhere.mp4"])
 def test_a_source_that_is_not_there(tmp_path: Path, source: str) -> None:
     with pytest.raises(DataError):
-        next(open_source(str(tmp_path / source), repeat=False, quality=85))
+        next(open_source(str(tmp_path / source), repeat=False))
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no image"):
-        open_source(str(tmp_path), repeat=False, quality=85)
+        open_source(str(tmp_path), repeat=False)
 
 
 def test_a_video_becomes_jpeg_frames(tmp_path: Path) -> None:
@@ -89,6 +90,6 @@ def test_a_video_becomes_jpeg_frames(tmp_path: Path) -> None:
     for level in (0, 100, 200):
         writer.write(np.full((24, 32, 3), level, np.uint8))
     writer.release()
-    shots = list(open_source(str(path), repeat=False, quality=85))
+    shots = list(open_source(str(path), repeat=False))
     assert len(shots) == 3
     assert all(shot.payload.startswith(b"\xff\xd8") for shot in shots)

@@ -1,0 +1,122 @@
+"""Images to publish: from files, folders, videos, streams, webcams and still images of a URL."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+from devit_iot.errors import DataError
+from devit_iot.image_message import IMAGE_SUFFIXES
+
+_WEBCAM = re.compile(r"(?:/dev/video)?(\d+)")
+
+
+class Shot(NamedTuple):
+    """One image file, and where it came from."""
+
+    name: str
+    payload: bytes
+
+
+class Form(NamedTuple):
+    """What an image is made into.
+
+    Attributes:
+        size: pixels of its longer side at most; None: as it is.
+        quality: of its JPEG, 1 to 100; an image file that need not become smaller stays as it is.
+    """
+
+    size: int | None = None
+    quality: int = 85
+
+
+class Shots(Protocol):
+    """An iterator of shots that another thread may end."""
+
+    def __iter__(self) -> Self:
+        """Itself."""
+
+    def __next__(self) -> Shot:
+        """Wait for the next one."""
+
+    def close(self) -> None:
+        """End it, also while somebody waits for the next one."""
+
+
+class Finite:
+    """Shots that come without waiting."""
+
+    def __init__(self, shots: Iterator[Shot]) -> None:
+        self._shots = shots
+        self._closed = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Shot:
+        if self._closed:
+            raise StopIteration
+        return next(self._shots)
+
+    def close(self) -> None:
+        """See the protocol."""
+        self._closed = True
+
+
+def open_source(source: str, *, repeat: bool = False, form: Form = Form()) -> Shots:  # noqa: B008
+    """The shots of a source.
+
+    A stream, a webcam and a still image at a URL go on for ever: when they are lost they are opened
+    again, after 1 to 30 s, and each shot is the newest one.
+
+    Args:
+        source: an image file, a folder of images (any depth), a video file, an ``rtsp``, ``http``
+            or other URL, a webcam's number or its ``/dev/videoN``.
+        repeat: start again at the end, for ever; image files only.
+        form: what the images are made into.
+
+    Raises:
+        DataError: nothing there to publish, or OpenCV is needed and not installed.
+    """
+    if "://" in source:
+        return _at_url(source, form)
+    webcam = _WEBCAM.fullmatch(str(Path(source).resolve()) if source[:1] == "/" else source)
+    if webcam is not None:
+        from devit_iot.services.video import Live
+
+        return Live(int(webcam[1]), f"webcam {webcam[1]}", form)
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise DataError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        return Finite(_files(files, repeat=repeat, form=form))
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Finite(_files([path], repeat=repeat, form=form))
+    from devit_iot.services.video import frames_of
+
+    return Finite(frames_of(path, form))
+
+
+def _at_url(url: str, form: Form) -> Shots:
+    from devit_iot.services.still import Stills, is_still, without_password
+    from devit_iot.services.video import Live
+
+    if url.startswith(("http://", "https://")) and is_still(url):
+        return Stills(url, form)
+    return Live(url, without_password(url), form)
+
+
+def _files(files: list[Path], *, repeat: bool, form: Form) -> Iterator[Shot]:
+    while True:
+        for file in files:
+            content = file.read_bytes()
+            if form.size is not None:
+                from devit_iot.services.video import shrunk
+
+                content = shrunk(content, form)
+            yield Shot(str(file), content)
+        if not repeat:
+            return

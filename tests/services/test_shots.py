@@ -1,0 +1,219 @@
+"""Where a camera's images come from: files, videos, streams that are lost, and still images."""
+
+import base64
+import gc
+import io
+import itertools
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from devit_iot.errors import DataError
+from devit_iot.services import still, video
+from devit_iot.services.shots import Form, Shots, open_source
+from devit_iot.services.still import without_password
+from tests.fleets import image_file
+from tests.services.camera_server import CameraServer
+
+WAIT_S = 60.0
+pytest.importorskip("cv2", reason="video needs the 'camera' extra")
+
+
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(still, "_MIN_PAUSE_S", 0.05)
+    monkeypatch.setattr(video, "_MIN_PAUSE_S", 0.05)
+
+
+def grey(level: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (level, level, level)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def level(file: bytes) -> float:
+    return float(np.asarray(Image.open(io.BytesIO(file)).convert("L"), np.float64).mean())
+
+
+def dimensions(file: bytes) -> tuple[int, int]:
+    size: tuple[int, int] = Image.open(io.BytesIO(file)).size
+    return size
+
+
+def brightening() -> Iterator[bytes]:
+    """Each image says when it was taken."""
+    return (grey(number % 250) for number in itertools.count())
+
+
+@pytest.fixture
+def camera() -> CameraServer:
+    images = brightening()
+    lock = threading.Lock()
+
+    def image() -> bytes:
+        with lock:
+            return next(images)
+
+    return CameraServer(image)
+
+
+def ends(shots: Shots) -> bool:
+    """Whether closing it ends somebody who waits."""
+    ended = threading.Event()
+
+    def wait() -> None:
+        for _ in shots:
+            pass
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    shots.close()
+    return ended.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("path", ["/stream", "/still"])
+def test_a_network_camera_gives_images_and_comes_back(
+    camera: CameraServer, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with camera:
+        shots = open_source(camera.url + path)
+        first, second = next(shots), next(shots)
+    assert level(first.payload) < level(second.payload)
+    assert first.name != second.name
+    with caplog.at_level(logging.WARNING):
+        waiting: list[bytes] = []
+        thread = threading.Thread(target=lambda: waiting.extend(s.payload for s in shots))
+        thread.start()
+        while not caplog.records:  # it noticed
+            thread.join(0.05)
+            assert thread.is_alive()
+        before = len(waiting)
+        with camera:
+            while len(waiting) < before + 2:
+                thread.join(0.05)
+                assert thread.is_alive()
+            shots.close()
+            thread.join(WAIT_S)
+    assert not thread.is_alive()
+    assert level(waiting[-1]) > level(second.payload)
+
+
+@pytest.mark.parametrize("path", ["/stream", "/still"])
+def test_it_ends_while_somebody_waits(camera: CameraServer, path: str) -> None:
+    with camera:
+        shots = open_source(camera.url + path)
+        next(shots)
+    assert ends(shots)
+
+
+def test_a_stream_gives_the_newest_frame_not_the_next(camera: CameraServer) -> None:
+    """Or a slow camera would show an ever older world, and hold it in memory."""
+    with camera:
+        shots = open_source(f"{camera.url}/stream")
+        first = level(next(shots).payload)
+        for _ in range(40):
+            camera._images()  # time goes by
+        later = [level(next(shots).payload) for _ in range(8)]
+        shots.close()
+    assert max(later) > first + 40
+
+
+def test_a_still_image_passes_as_it_is(camera: CameraServer) -> None:
+    file = image_file(1, kind="PNG")
+    camera._images = lambda: file
+    camera.kind = "image/png"
+    with camera:
+        assert next(open_source(f"{camera.url}/still")).payload == file
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_user_and_password_are_sent_and_not_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secret = base64.b64encode(b"me:a:b").decode()
+    with CameraServer(lambda: grey(1), password=secret) as camera:
+        url = camera.url.replace("//", "//me:a%3Ab@") + "/still"
+        shot = next(open_source(url))
+        assert level(shot.payload) < 5
+        assert "a%3Ab" not in shot.name
+        with pytest.raises(DataError, match="401") as caught:
+            open_source(url.replace("a%3Ab", "wrong"))
+        assert "wrong" not in str(caught.value)
+    assert "a%3Ab" not in caplog.text
+    gc.collect()  # urllib leaves the answer that asked for the password to the collector
+    assert without_password("rtsp://u:p@h:554/s?x=1") == "rtsp://h:554/s?x=1"
+
+
+def test_what_is_no_image_any_more_is_waited_out(
+    camera: CameraServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with camera:
+        shots = open_source(f"{camera.url}/still")
+        next(shots)
+        camera.kind = "text/html"
+        result: list[bytes] = []
+        thread = threading.Thread(target=lambda: result.append(next(shots).payload))
+        thread.start()
+        while "text/html" not in caplog.text:
+            thread.join(0.05)
+        camera.kind = "image/jpeg"
+        thread.join(WAIT_S)
+    assert len(result) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("http://127.0.0.1:9/still", "cannot open http://127.0.0.1:9/still"),
+        ("rtsp://me:secret@127.0.0.1:9/x", "cannot open rtsp://127.0.0.1:9/x"),
+        ("987", "cannot open webcam 987"),
+        ("/dev/video987", "cannot open webcam 987"),
+        ("nowhere", "nowhere does not exist"),
+        ("http://[x", "no URL"),
+        ("rtsp://[x", "no URL"),
+    ],
+)
+def test_what_is_not_there_is_named(source: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        open_source(source)
+
+
+def test_a_missing_page_is_named(camera: CameraServer) -> None:
+    with camera, pytest.raises(DataError, match="404"):
+        open_source(f"{camera.url}/nothing")
+
+
+def test_a_file_that_is_no_video(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a video")
+    with pytest.raises(DataError, match="neither an image nor a video"):
+        open_source(str(file))
+
+
+def test_images_become_as_small_as_wanted_and_no_smaller(tmp_path: Path) -> None:
+    large, small, bad = tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"
+    large.write_bytes(image_file(0, size=(200, 100)))
+    small.write_bytes(image_file(0, size=(50, 40)))
+    bad.write_bytes(b"no image")
+    made = [shot.payload for shot in open_source(str(tmp_path), form=Form(size=50))]
+    assert dimensions(made[0]) == (50, 25)
+    assert made[1:] == [small.read_bytes(), bad.read_bytes()]
+    assert [s.payload for s in open_source(str(large))] == [large.read_bytes()]
+
+
+def test_quality_and_size_of_frames(camera: CameraServer) -> None:
+    noise = image_file(3, kind="JPEG", size=(160, 120))
+    camera._images = lambda: noise
+    with camera:
+        sizes = []
+        for form in (Form(quality=95), Form(quality=10), Form(size=80, quality=10)):
+            shots = open_source(f"{camera.url}/stream", form=form)
+            sizes.append(next(shots).payload)
+            shots.close()
+    assert len(sizes[0]) > 2 * len(sizes[1]) > 2 * len(sizes[2])
+    assert [dimensions(file) for file in sizes] == [(160, 120), (160, 120), (80, 60)]
