@@ -15,6 +15,7 @@ from devit_iot.bench.models import random_array, random_image, random_tensors
 from devit_iot.bundle import PartData, write_bundle
 from devit_iot.decompose.reference import with_golden
 from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec
+from devit_iot.storage import Storage, as_stored
 
 COMPILER = shutil.which("c++")
 ROOT = Path(__file__).parent.parent
@@ -80,11 +81,13 @@ if len(sys.argv) > 2:
 """
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def bundle(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     path = tmp_path_factory.mktemp("memory") / "bundle"
     rng = np.random.default_rng(0)
-    part = PartData(SPEC, (0,), with_golden(SPEC, random_tensors(SPEC, 0), random_image(SPEC)))
+    storage: Storage = request.param
+    weights = as_stored(SPEC, random_tensors(SPEC, 0), storage)
+    part = PartData(SPEC, (0,), with_golden(SPEC, weights, random_image(SPEC)), storage)
     wanted = shapes.fusion_tensors(FusionSpec(1, (SPEC.feature_dim,)))
     fusion = {tensor.name: random_array(rng, tensor.shape) for tensor in wanted}
     write_bundle(path, name="m", classes=["a"], parts=[part], fusion=fusion, provenance={})

@@ -17,6 +17,7 @@ from devit_iot.bench.report import Report, text
 from devit_iot.bench.runners import Job
 from devit_iot.errors import ConfigError
 from devit_iot.spec import macs
+from devit_iot.storage import Dtype
 from tests.fleets import make_bundle
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,8 +36,8 @@ def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def options(*peers: str) -> Options:
-    return Options(peers, threads=1, dtype="float32", seconds=0.0, say=lambda _: None)
+def options(*peers: str, dtype: Dtype = "float32") -> Options:
+    return Options(peers, threads=1, dtype=dtype, seconds=0.0, say=lambda _: None)
 
 
 def test_json_has_the_documented_fields_and_the_picture_is_there(tmp_path: Path) -> None:
@@ -65,6 +66,17 @@ def test_json_has_the_documented_fields_and_the_picture_is_there(tmp_path: Path)
         assert network.fastest_peer == fastest.engine
         assert network.speedup == pytest.approx(fastest.ms / network.engines[0].ms)
     assert picture.read_bytes().startswith(PNG)
+
+
+def test_peers_without_float16_compute_in_float32_and_say_so(tmp_path: Path) -> None:
+    report = compare_part(
+        make_bundle(tmp_path / "fleet", parts=1), 0, options("onnxruntime", dtype="float16")
+    )
+    (network,) = report.networks
+    details = {engine.engine: engine.detail for engine in network.engines}
+    assert ", float16, " in details["devit"]
+    assert details.get("onnxruntime", "float32") == "float32"
+    assert details.keys() | network.missing.keys() == {"devit", "onnxruntime"}
 
 
 def test_a_peer_that_is_not_installed_is_named(
