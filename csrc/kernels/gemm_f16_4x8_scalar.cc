@@ -5,7 +5,7 @@
 namespace devit {
 
 void gemm_f16_4x8_scalar(const GemmF16Args& args) {
-  multiply_portion_f16_broadcast<WideBroadcastTile<4, 8>>(args);
+  multiply_portion_f16<WideBroadcastTile<4, 8>>(args);
 }
 
 }  // namespace devit

@@ -18,20 +18,24 @@ struct WideLaneTile {
 
   // Dispatches on the number of vectors that the columns need, at most kTileVecs.
   template <std::size_t rows, std::size_t vecs = kTileVecs>
-  static inline void multiply(const float* a, std::size_t a_stride, const float* weights,
-                              std::size_t depth, float* sums, std::size_t cols) {
+  static inline void multiply(const WideStep& step, const float* a, std::size_t a_stride,
+                              float* sums, float* out, std::size_t out_stride, std::size_t cols,
+                              Epilogue epilogue) {
     if constexpr (vecs > 1) {
       if (cols <= 4 * (vecs - 1)) {
-        return multiply<rows, vecs - 1>(a, a_stride, weights, depth, sums, cols);
+        return multiply<rows, vecs - 1>(step, a, a_stride, sums, out, out_stride, cols, epilogue);
       }
     }
+    const float* from = step.bias != nullptr ? step.bias : sums;
+    const std::size_t from_stride = step.bias != nullptr ? 0 : kCols;
     float32x4_t acc[rows][vecs];
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 8
-      for (std::size_t j = 0; j < vecs; ++j) acc[i][j] = vld1q_f32(sums + i * kCols + 4 * j);
+      for (std::size_t j = 0; j < vecs; ++j) acc[i][j] = vld1q_f32(from + i * from_stride + 4 * j);
     }
-    multiply_tile(a, a_stride, weights, kCols, depth, acc);
+    multiply_tile(a, a_stride, step.weights, kCols, step.depth, acc);
+    if (step.last) return store_tile(acc, out, out_stride, cols, epilogue);
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 8
@@ -42,11 +46,6 @@ struct WideLaneTile {
 
 }  // namespace
 
-void gemm_f16_5x16_neon(const GemmF16Args& args) {
-  multiply_portion_f16<WideLaneTile>(
-      args, [&](float* sums, std::size_t rows, float* out, std::size_t cols) {
-        finish_sums(sums, rows, kTileCols, out, args.out_stride, cols, args.epilogue);
-      });
-}
+void gemm_f16_5x16_neon(const GemmF16Args& args) { multiply_portion_f16<WideLaneTile>(args); }
 
 }  // namespace devit

@@ -9,7 +9,7 @@
 namespace devit {
 
 void gemm_f16_6x16_avx2(const GemmF16Args& args) {
-  multiply_portion_f16_broadcast<WideBroadcastTile<6, 2>>(args);
+  multiply_portion_f16<WideBroadcastTile<6, 2>>(args);
 }
 
 }  // namespace devit

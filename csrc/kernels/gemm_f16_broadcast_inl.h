@@ -15,17 +15,21 @@ struct WideBroadcastTile {
   static constexpr std::size_t kCols = Sums::kCols;
 
   template <std::size_t rows>
-  static inline void multiply(const float* a, std::size_t a_stride, const float* weights,
-                              std::size_t depth, float* sums, std::size_t) {
+  static inline void multiply(const WideStep& step, const float* a, std::size_t a_stride,
+                              float* sums, float* out, std::size_t out_stride, std::size_t cols,
+                              Epilogue epilogue) {
+    const float* from = step.bias != nullptr ? step.bias : sums;
+    const std::size_t from_stride = step.bias != nullptr ? 0 : kCols;
     Vec acc[rows][kTileVecs];
 #pragma GCC unroll 16
     for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 16
       for (std::size_t j = 0; j < kTileVecs; ++j) {
-        acc[i][j] = load(sums + i * kCols + j * Vec::kLanes);
+        acc[i][j] = load(from + i * from_stride + j * Vec::kLanes);
       }
     }
-    Sums::template multiply<rows>(a, a_stride, weights, depth, acc);
+    Sums::template multiply<rows>(a, a_stride, step.weights, step.depth, acc);
+    if (step.last) return store_tile<Sums, rows>(acc, out, out_stride, cols, epilogue);
 #pragma GCC unroll 16
     for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 16
@@ -35,18 +39,6 @@ struct WideBroadcastTile {
     }
   }
 };
-
-template <typename Tile>
-inline void multiply_portion_f16_broadcast(const GemmF16Args& args) {
-  multiply_portion_f16<Tile>(
-      args, [&](const float* sums, std::size_t rows, float* out, std::size_t cols) {
-        for (std::size_t i = 0; i < rows; ++i, sums += Tile::kCols, out += args.out_stride) {
-          for (std::size_t j = 0; j < Tile::kCols && j < cols; j += Vec::kLanes) {
-            store_result(out + j, load(sums + j), cols - j, args.epilogue);
-          }
-        }
-      });
-}
 
 }  // namespace
 }  // namespace devit

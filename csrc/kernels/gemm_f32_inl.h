@@ -45,25 +45,14 @@ inline void store_result(float* out, Vec acc, std::size_t count, Epilogue epilog
   }
 }
 
+// Writes a tile that was in registers, its first `cols` columns; `cols` may exceed the tile.
 template <typename Tile, std::size_t rows>
-inline void compute_tile(const GemmF32Args& args, std::size_t row, std::size_t panel) {
-  const float* packed = args.panels + panel * Tile::kCols * (args.depth + 1);
-  Vec acc[rows][Tile::kVecs];
+inline void store_tile(const Vec (&acc)[rows][Tile::kVecs], float* out, std::size_t out_stride,
+                       std::size_t cols, Epilogue epilogue) {
+  if (cols >= Tile::kCols && epilogue != Epilogue::kGelu) {
+    const bool residual = epilogue == Epilogue::kResidual;
 #pragma GCC unroll 16
-  for (std::size_t i = 0; i < rows; ++i) {
-#pragma GCC unroll 16
-    for (std::size_t j = 0; j < Tile::kVecs; ++j) acc[i][j] = load(packed + j * Vec::kLanes);
-  }
-  Tile::template multiply<rows>(args.a + row * args.a_stride, args.a_stride, packed + Tile::kCols,
-                                args.depth, acc);
-
-  const std::size_t col = panel * Tile::kCols;
-  const std::size_t cols = args.cols - col;  // may exceed the tile
-  float* out = args.out + row * args.out_stride + col;
-  if (cols >= Tile::kCols && args.epilogue != Epilogue::kGelu) {
-    const bool residual = args.epilogue == Epilogue::kResidual;
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < rows; ++i, out += args.out_stride) {
+    for (std::size_t i = 0; i < rows; ++i, out += out_stride) {
 #pragma GCC unroll 16
       for (std::size_t j = 0; j < Tile::kVecs; ++j) {
         float* to = out + j * Vec::kLanes;
@@ -79,7 +68,7 @@ inline void compute_tile(const GemmF32Args& args, std::size_t row, std::size_t p
     for (std::size_t j = 0; j < Tile::kVecs; ++j) store(results[i] + j * Vec::kLanes, acc[i][j]);
   }
   if (cols >= Tile::kCols) {
-    for (std::size_t i = 0; i < rows; ++i, out += args.out_stride) {
+    for (std::size_t i = 0; i < rows; ++i, out += out_stride) {
 #pragma GCC unroll 16
       for (std::size_t j = 0; j < Tile::kVecs; ++j) {
         store(out + j * Vec::kLanes, gelu(load(results[i] + j * Vec::kLanes)));
@@ -87,11 +76,27 @@ inline void compute_tile(const GemmF32Args& args, std::size_t row, std::size_t p
     }
     return;
   }
-  for (std::size_t i = 0; i < rows; ++i, out += args.out_stride) {
+  for (std::size_t i = 0; i < rows; ++i, out += out_stride) {
     for (std::size_t j = 0; j < Tile::kCols && j < cols; j += Vec::kLanes) {
-      store_result(out + j, load(results[i] + j), cols - j, args.epilogue);
+      store_result(out + j, load(results[i] + j), cols - j, epilogue);
     }
   }
+}
+
+template <typename Tile, std::size_t rows>
+inline void compute_tile(const GemmF32Args& args, std::size_t row, std::size_t panel) {
+  const float* packed = args.panels + panel * Tile::kCols * (args.depth + 1);
+  Vec acc[rows][Tile::kVecs];
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < Tile::kVecs; ++j) acc[i][j] = load(packed + j * Vec::kLanes);
+  }
+  Tile::template multiply<rows>(args.a + row * args.a_stride, args.a_stride, packed + Tile::kCols,
+                                args.depth, acc);
+  const std::size_t col = panel * Tile::kCols;
+  store_tile<Tile, rows>(acc, args.out + row * args.out_stride + col, args.out_stride,
+                         args.cols - col, args.epilogue);
 }
 
 // Dispatches on the number of rows left, at most Tile::kRows.
