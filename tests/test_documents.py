@@ -51,18 +51,24 @@ REASONS = (
     "Connection reset by peer",
     "Name or service not known",
     "Permission denied",
+    "Address already in use",
     "address already in use",
     "certificate is not valid for",
     r"(?:SSL|TLS)V\d+_ALERT\w+",
 )
 """What brokers and systems give as reasons."""
 
-FOREIGN = ("Address already in use", "Unable to open acl_file", "CMake Error", "pip install")
+FOREIGN = ("Error: Address already in use", "Unable to open acl_file", "CMake Error", "pip install")
 """What mosquitto, CMake and pip say."""
 
 
 def test_quoted_messages_are_those_of_the_code() -> None:
-    files = [*(ROOT / "devit_iot").rglob("*.py"), *(ROOT / "csrc").rglob("*.cc"), ROOT / "Makefile"]
+    files = [
+        *(ROOT / "devit_iot").rglob("*.py"),
+        *(ROOT / "csrc").rglob("*.cc"),
+        *(ROOT / "devit_iot/dashboard/app").rglob("*.js"),
+        ROOT / "Makefile",
+    ]
     code = " ".join(re.sub(r'"\s*\n\s*f?"', "", file.read_text()) for file in files)
     document = " ".join((ROOT / "docs/troubleshooting.md").read_text().split())
     quoted = [message for bold in re.findall(r"- (\*\*`.*?)<br>", document)
