@@ -27,7 +27,7 @@ _COLOURS = {"ok": "green", "look": "yellow", "bad": "red"}
 def doctor(config_file: Path | None, *, board: str | None, as_json: bool, **values: object) -> None:
     """Check this board: CPU, memory, heat, clock, bundle, engine and broker.
 
-    Takes the options of `devit-node start`, and disturbs no node that runs.
+    Takes the options of `devit-node start`.
 
     \b
         devit doctor --broker mqtt://hub.local --bundle ./bundle --part 2 --name pi-2

@@ -20,7 +20,7 @@ from devit_iot.errors import BrokerError
 from devit_iot.messages import MAX_JSON_BYTES
 from devit_iot.transport import versions
 from devit_iot.transport.address import parse_url
-from devit_iot.transport.base import NO_SESSION, Message
+from devit_iot.transport.base import NO_SESSION, Message, Session
 from devit_iot.transport.refusals import FOR_GOOD
 from devit_iot.transport.tls import ClientContext, client_context, explain
 
@@ -40,6 +40,9 @@ class Arrival(NamedTuple):
 class Probe:
     """Connects inside a ``with`` block, by MQTT 5 or else 3.1.1.
 
+    Some brokers call a session after its user, whatever the client id. Then this connection takes
+    the place of a service that runs as the same user. In MQTT 5 its session is left as it is.
+
     Args:
         config: the broker.
         client_id: unique at the broker.
@@ -48,6 +51,9 @@ class Probe:
 
     Attributes:
         version: of MQTT that the broker speaks with us, as people write it.
+        foreign: whether the session was there before: it is a service's, nothing is to be done
+            with it.
+        taken_over: whether somebody else took the place of this connection.
 
     Raises:
         ConfigError: a file of ``config`` cannot be used.
@@ -59,8 +65,12 @@ class Probe:
         self, config: BrokerConfig, *, client_id: str, password: str | None, wait_s: float = 5.0
     ) -> None:
         self.version = ""
+        self.foreign = False
+        self.taken_over = False
+        self._lost = ""  # why there is no connection any more
         self._config = config
         self._host, self._port, tls = parse_url(config.url)
+        self._session = Session(config.session_s)  # that of a service, if it is there
         self._tls: ClientContext | None = client_context(config) if tls else None
         self._client_id = client_id
         self._password = password
@@ -88,11 +98,17 @@ class Probe:
         self._end()
 
     def subscribe(self, topic_filter: str) -> bool:
-        """Whether the broker grants a subscription at QoS 1; no answer counts as no."""
+        """Whether the broker grants a subscription at QoS 1; no answer counts as no.
+
+        Raises:
+            BrokerError: here and below: the broker has ended the connection.
+        """
+        self._check()
         self._client.subscribe(topic_filter, 1)
         try:
             return self._granted.get(timeout=self._wait_s)
         except queue.Empty:
+            self._check()
             return False
 
     def may_subscribe(self, topic_filter: str) -> bool:
@@ -103,6 +119,7 @@ class Probe:
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0) -> str:
         """Publish without retaining; return what the broker has against it (QoS 1), if anything."""
+        self._check()
         sent = self._client.publish(topic, payload, qos).mid
         try:
             while qos:
@@ -110,6 +127,7 @@ class Probe:
                 if answered == sent:
                     return refusal
         except queue.Empty:
+            self._check()
             return "no answer"
         return ""
 
@@ -118,12 +136,19 @@ class Probe:
         try:
             return self._inbox.get(timeout=wait_s)
         except queue.Empty:
+            self._check()
             return None
+
+    def _check(self) -> None:
+        if self._lost:
+            raise BrokerError(
+                f"{self._config.url} ended the connection ({self._lost}); see the broker's log"
+            )
 
     def _connect(self, protocol: MQTTProtocolVersion) -> bool:
         """Whether the broker let us in; False if it hung up or did not answer."""
         client = self._client = self._new_client(protocol)
-        options = versions.connect_options(protocol, NO_SESSION)
+        options = versions.connect_options(protocol, self._session)
         try:
             client.connect(self._host, self._port, _KEEPALIVE_S, **options)
         except ssl.SSLError as error:
@@ -131,7 +156,7 @@ class Probe:
             raise BrokerError(f"{self._config.url} {problem}; {mend}") from error
         except OSError as error:
             raise BrokerError(f"{self._config.url} is unreachable ({error}); {_NO_MQTT}") from error
-        self._greeting = queue.Queue()
+        self._greeting, self._lost = queue.Queue(), ""
         self._thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
         self._thread.start()
         try:
@@ -155,6 +180,7 @@ class Probe:
         client = versions.new_client(protocol, self._client_id, NO_SESSION)
         client.connect_timeout = self._wait_s
         client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
@@ -171,7 +197,8 @@ class Probe:
         greeting.put(None)
 
     def _end(self) -> None:
-        self._client.disconnect()
+        ours = self.version == versions.NAMES[MQTTProtocolVersion.MQTTv5] and not self.foreign
+        self._client.disconnect(properties=versions.forget() if ours else None)
         if self._thread is not None:
             self._thread.join(self._wait_s)
             self._thread = None
@@ -194,8 +221,21 @@ class Probe:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        del client, userdata, flags, properties
+        del client, userdata, properties
+        self.foreign = flags.session_present
         self._greeting.put(reason)
+
+    def _on_disconnect(
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        del client, userdata, flags, properties
+        self._lost = reason.getName().lower()
+        self.taken_over = reason.getName() == "Session taken over"
 
     def _on_subscribe(
         self,
@@ -221,6 +261,8 @@ class Probe:
 
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         del userdata
+        if self.foreign:
+            return
         client.ack(message.mid, message.qos)
         arrived = Message(message.topic, bytes(message.payload), bool(message.retain))
         if len(arrived.payload) <= MAX_JSON_BYTES and not self._inbox.full():

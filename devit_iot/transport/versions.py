@@ -61,6 +61,13 @@ def connect_options(protocol: MQTTProtocolVersion, session: Session) -> dict[str
     return {"clean_start": not session.expiry_s, "properties": properties}
 
 
+def forget() -> Properties:
+    """For DISCONNECT in MQTT 5: the session ends with the connection after all."""
+    properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = 0
+    return properties
+
+
 def _set_nodelay(client: paho.Client, userdata: object, sock: Any) -> None:  # noqa: ANN401
     """Without it Nagle's algorithm and delayed ACKs hold every feature back by about 40 ms."""
     del client, userdata

@@ -1,6 +1,7 @@
 """What `devit doctor` says of real brokers: sound ones, and each fault that it looks for."""
 
 import json
+import queue
 import re
 import socket
 import subprocess
@@ -24,6 +25,8 @@ from devit_iot.services.doctor.tls import check_tls
 from devit_iot.services.doctor.websocket import check_websocket
 from devit_iot.services.processes import FleetProcesses, free_port
 from devit_iot.topics import Topics
+from devit_iot.transport.base import Session
+from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import wait_until
 from tests.golden.make import NODE_STATUS_3
 from tests.mosquitto import PASSWD, Client, listens, needs_mosquitto, running_mosquitto
@@ -96,6 +99,57 @@ def test_a_running_node_is_not_disturbed(tmp_path: Path) -> None:
         assert {message.payload for message in others} == {said}
         with Client(broker, TOPIC) as later:
             assert later.get() == (TOPIC, said)
+
+
+def keeping(port: int, inbox: "queue.Queue[bytes]") -> MqttTransport:
+    """What a node with `every` cameras is to the broker."""
+    transport = MqttTransport(
+        config(port, username="pi-1").broker,
+        client_id=TOPICS.node_client_id("pi-1"),
+        password=SECRET["DEVIT_PASSWORD"],
+        session=Session(600, 20),
+    )
+    transport.subscribe("cameras/x", lambda message: inbox.put(message.payload), qos=1, keep=True)
+    transport.start(on_ready=lambda: None, on_refused=print)
+    wait_until(lambda: transport.connected)
+    return transport
+
+
+@needs_mosquitto
+def test_a_session_that_the_broker_calls_after_its_user_is_left_alone(
+    tmp_path: Path, passwords: Path
+) -> None:
+    inbox: queue.Queue[bytes] = queue.Queue()
+    settings = (f"password_file {passwords}", "use_username_as_clientid true")
+    subprocess.run([str(PASSWD), "-b", str(passwords), "camera", "secret"], check=True)
+    with mosquitto(tmp_path, *settings) as port:
+        keeping(port, inbox).stop()
+        camera = config(port, username="camera").broker
+        with Client(camera, client_id="camera", password="secret") as client:  # noqa: S106
+            for number in range(3):
+                client.publish("cameras/x", bytes([number]))
+        findings = checked(config(port, username="pi-1"), SECRET)
+        assert findings["login"].level == "look"
+        assert "in the place of a node" in findings["login"].text
+        assert "delivery" not in findings
+        assert inbox.empty()
+        node = keeping(port, inbox)
+        try:
+            assert [inbox.get(timeout=10) for _ in range(3)] == [b"\0", b"\1", b"\2"]
+            assert checked(config(port, username="pi-1"), SECRET)["login"].level == "look"
+            wait_until(lambda: node.connected)  # again
+        finally:
+            node.stop()
+
+
+@needs_mosquitto
+def test_a_broker_that_lets_a_user_in_once(tmp_path: Path, passwords: Path) -> None:
+    settings = (f"password_file {passwords}", "use_username_as_clientid true")
+    with mosquitto(tmp_path, *settings) as port:
+        findings = checked(config(port, username="pi-1"), SECRET)
+    assert findings["delivery"].level == "ok"
+    assert findings["shared subscriptions"].level == "ok"
+    assert "lets a user in once" in findings["shared subscriptions"].text
 
 
 @needs_mosquitto
