@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from devit_iot.errors import ConfigError
+from devit_iot.presets import preset_filters
 from devit_iot.signature import check_trust
 from devit_iot.topics import (
     DEFAULT_IMAGE_FILTERS,
@@ -182,7 +183,8 @@ class Config(msgspec.Struct, frozen=True):
         shards: number of aggregators that share the requests.
         metrics: ``[host]:port`` on which to serve Prometheus and health checks; empty: do not.
         broker: how to reach the MQTT broker.
-        images: filters of image topics; given ones replace the defaults.
+        cameras: camera apps by name, whose image topics are listened to.
+        images: filters of image topics; given ones, or ``cameras``, replace the defaults.
         node: one edge node.
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
@@ -194,6 +196,7 @@ class Config(msgspec.Struct, frozen=True):
     trust: str = ""
     shards: int = 1
     metrics: str = ""
+    cameras: tuple[str, ...] = ()
     broker: BrokerConfig = BrokerConfig()
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
     node: NodeConfig = NodeConfig()
@@ -231,8 +234,17 @@ def load_config(files: Sequence[Path], overrides: Mapping[str, object]) -> Confi
         config = msgspec.convert(merged, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration: {error}") from error
+    if config.cameras:
+        config = _with_cameras(config, config.images if "images" in merged else ())
     _validate(config)
     return config
+
+
+def _with_cameras(config: Config, given: Sequence[ImagesConfig]) -> Config:
+    """Listen to the camera apps too; a filter that is ``given`` as well is as it is given."""
+    topics = {images.topic for images in given}
+    wanted = (topic for topic in preset_filters(config.cameras) if topic not in topics)
+    return msgspec.structs.replace(config, images=(*map(ImagesConfig, wanted), *given))
 
 
 def read_password(broker: BrokerConfig, environment: Mapping[str, str]) -> str | None:

@@ -16,6 +16,7 @@ from site_reference import shown, table
 
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
 from devit_iot.config import Config, ImagesConfig
+from devit_iot.presets import PRESETS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT)
@@ -46,9 +47,22 @@ def rows(section: str) -> str:
     return table(("key", "type", "default", "option and variable", "meaning"), lines)
 
 
+def cameras() -> str:
+    """The table of camera apps."""
+    lines = [
+        (f"`{name}`", " ".join(f"`{topic}`" for topic in preset.filters), preset.note)
+        for name, preset in PRESETS.items()
+    ]
+    return table(("name", "image topics", ""), lines)
+
+
 def parts() -> Mapping[str, Callable[[], str]]:
     """Every generated part of the document."""
-    return {name: lambda name=name: rows(name) for name in sections()}  # type: ignore[misc]
+    tables: dict[str, Callable[[], str]] = {
+        name: lambda name=name: rows(name)  # type: ignore[misc]
+        for name in sections()
+    }
+    return tables | {"cameras": cameras}
 
 
 if __name__ == "__main__":

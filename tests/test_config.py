@@ -17,6 +17,7 @@ from devit_iot.config import (
     read_password,
 )
 from devit_iot.errors import ConfigError
+from devit_iot.presets import PRESETS
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS
 
 
@@ -324,3 +325,30 @@ def test_a_password_file_that_gives_none(tmp_path: Path) -> None:
 )
 def test_an_address_to_listen_on(text: str, address: tuple[str, int]) -> None:
     assert listen_address(text) == address
+
+
+def test_a_camera_app_stands_for_its_topics(tmp_path: Path) -> None:
+    def topics(text: str, **given: object) -> list[tuple[str, bool]]:
+        config = load_config([toml(tmp_path, text)], given)
+        return [(images.topic, images.retained) for images in config.images]
+
+    snapshot = "frigate/{camera}/{camera}/snapshot"
+    own = f"[[images]]\ntopic = '{snapshot}'\nretained = true\n[[images]]\ntopic = 'own'"
+    defaults = [(topic, False) for topic in DEFAULT_IMAGE_FILTERS]
+    assert topics("cameras = ['frigate']") == [(snapshot, False)]
+    assert topics("cameras = ['frigate', 'default']")[1:] == [
+        (topic, False) for topic, _ in defaults if topic != snapshot
+    ]
+    assert topics("cameras = []") == defaults
+    assert topics(f"cameras = ['frigate']\n{own}") == [(snapshot, True), ("own", False)]
+    assert topics("cameras = ['default']", cameras=["frigate"]) == [(snapshot, False)]
+    with pytest.raises(ConfigError, match=r"no camera app 'frigat'.*frigate"):
+        topics("cameras = ['frigat']")
+    with pytest.raises(ConfigError, match="match the same topics"):
+        topics("cameras = ['frigate']\n[[images]]\ntopic = 'frigate/#'")
+
+
+def test_all_camera_apps_can_be_listened_to_at_once() -> None:
+    assert len(load_config([], {"cameras": list(PRESETS)}).images) == len(
+        {topic for preset in PRESETS.values() for topic in preset.filters}
+    )

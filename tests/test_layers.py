@@ -26,6 +26,7 @@ LAYERS = (
     {"storage"},
     {"_core"},
     {"access", "config", "homeassistant"},
+    {"presets"},
     {"spec", "messages", "image_message", "topics", "signature"},
     {"text"},
     {"errors"},

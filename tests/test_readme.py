@@ -18,7 +18,7 @@ def default(setting: Setting) -> str:
     for name in setting.key.split("."):
         value = getattr(value, name)
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"`{text}`" if text else ""
+    return f"`{text}`" if value not in ("", ()) else ""
 
 
 def table() -> str:

@@ -12,10 +12,12 @@ import click
 from devit_iot.config import Config, load_config
 from devit_iot.engine.base import ENGINES
 from devit_iot.errors import ConfigError
+from devit_iot.presets import PRESETS
 from devit_iot.storage import Dtype
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_REPEATED = ("images", "cameras")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -67,6 +69,7 @@ NODE = (
     ),
     Setting("--threads", "node.threads", int, "CPU threads of one inference; 0: all."),
     Setting("--images", "images", str, "Image topics, may be repeated (variable: by spaces)."),
+    Setting("--camera", "cameras", click.Choice(list(PRESETS)), "Camera app by name, likewise."),
 )
 AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),
@@ -110,7 +113,7 @@ def settings(*groups: tuple[Setting, ...]) -> Callable[[Function], Function]:
                 setting.flag,
                 setting.key.replace(".", "__"),
                 type=setting.kind,
-                multiple=setting.key == "images",
+                multiple=setting.key in _REPEATED,
                 envvar=setting.variable,
                 help=setting.help,
             )(function)
@@ -132,6 +135,7 @@ def configuration(
     files = [] if board is None else [board_file(board)]
     files += [] if config_file is None else [config_file]
     overrides = {name.replace("__", "."): value for name, value in values.items()}
+    overrides["cameras"] = overrides.get("cameras") or None  # an empty tuple: not given
     patterns = overrides.pop("images", None)
     if isinstance(patterns, tuple) and patterns:
         overrides["images"] = [{"topic": pattern} for pattern in patterns]
