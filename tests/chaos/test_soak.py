@@ -70,7 +70,7 @@ def test_nothing_grows(processes: FleetProcesses, tmp_path: Path, report: Report
     assert len(samples) >= SAMPLES - 1
     assert {name for name, t in trends.items() if t.leaks} == set()
     assert len(traffic.ages["every"]) == traffic.sent["every"]
-    assert len(traffic.ages["latest"]) > 0.9 * traffic.sent["latest"]
+    assert len(traffic.ages["latest"]) > 0.5 * traffic.sent["latest"]  # dropped if others compute
 
 
 def samples_of(usages: Sequence[Usage]) -> list[Sample]:
@@ -80,7 +80,7 @@ def samples_of(usages: Sequence[Usage]) -> list[Sample]:
 def test_a_leak_is_found_and_a_peak_is_none() -> None:
     flat = [Usage(50.0, 9, 3)] * 30
     warm = [Usage(20.0 + 3 * number, 5, 3) for number in range(10)] + flat[10:]
-    peak = [*flat[:25], Usage(80.0, 9, 3), *flat[26:]]
+    peak = [*flat[:25], Usage(80.0, 12, 4), *flat[26:]]
     for usages in (flat, warm, peak):
         assert not trend(samples_of(usages), "p").leaks
     leaks = [Usage(50.0 + 0.2 * number, 9, 3) for number in range(30)]
@@ -88,4 +88,4 @@ def test_a_leak_is_found_and_a_peak_is_none() -> None:
     assert found.leaks
     assert found.slope == pytest.approx(0.2 * 360)
     for more in (Usage(50.0, 10, 3), Usage(50.0, 9, 4)):
-        assert trend(samples_of([*flat[:-1], more]), "p").leaks
+        assert trend(samples_of([*flat[:18], *[more] * 12]), "p").leaks
