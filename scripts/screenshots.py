@@ -20,9 +20,10 @@ from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
 from devit_iot.config import BrokerConfig
 from devit_iot.decompose.data import read_image_folder
-from devit_iot.services.camera import Camera, Shot
+from devit_iot.services.camera import Camera
 from devit_iot.services.dashboard import DashboardServer, View
 from devit_iot.services.processes import FleetProcesses
+from devit_iot.services.shots import Shot
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics
 from devit_iot.transport.mqtt import MqttTransport
 

@@ -15,8 +15,9 @@ from playwright.sync_api import Page, expect
 
 from devit_iot.config import BrokerConfig
 from devit_iot.decompose.data import Sample
-from devit_iot.services.camera import Camera, Shot
+from devit_iot.services.camera import Camera
 from devit_iot.services.processes import FleetProcesses
+from devit_iot.services.shots import Shot
 from devit_iot.transport.mqtt import MqttTransport
 from tests.browser.conftest import Opener, live
 from tests.e2e.watching import known_images
