@@ -32,9 +32,9 @@ def scans_jpeg(width: int, height: int, scans: int, *, frame: int = 0xC0) -> byt
         return segment(0xDA, bytes((1, component, 0, first, last, bits))) + data
 
     table, again = code, scan(1, 0, 63, 0, b"")
-    if progressive:  # a code, 0, for runs of 16384 blocks and more that end; they may end at once
-        table = bytes((1, 1, *bytes(14), 0xE0, 0))
-        again = scan(1, 1, 63, 0x10, b"\x7f\xff" * (1 + blocks // 32767))
+    if progressive:  # a code, 0, and 14 bits that make a run of 16384 blocks longer
+        table = bytes((1, *bytes(15), 0xE0))
+        again = scan(1, 1, 63, 0x10, bytes(2 + 2 * (blocks // 16384)))
     return b"".join(
         (
             b"\xff\xd8",
