@@ -6,7 +6,7 @@ payload that caused it.
 
 import hashlib
 import struct
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 import numpy as np
@@ -33,6 +33,9 @@ _DTYPE_FLOAT16 = 1
 _TAG_PADDING = 0
 _TAG_CAMERA = 1
 _MAX_U32 = 2**32 - 1
+
+
+_Parts = Annotated[int, msgspec.Meta(ge=0, le=2**16 - 1)]  # as in a feature
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -261,8 +264,8 @@ class Label(_JsonMessage, frozen=True):
     class_index: int
     confidence: float
     top5: tuple[Ranked, ...]
-    parts_used: tuple[int, ...]
-    parts: int
+    parts_used: tuple[_Parts, ...]
+    parts: _Parts
     degraded: bool
     latency_ms: dict[str, float]
 
@@ -286,7 +289,7 @@ class _Status(_JsonMessage, frozen=True):
 
     state: State
     fingerprint: str
-    parts: int
+    parts: _Parts
     version: str = ""
     uptime_s: float = 0.0
     unsent: int = 0
@@ -322,7 +325,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     """
 
     node: str
-    part: int
+    part: _Parts
     replica: str = "0/1"
     engine: str = ""
     machine: str = ""
@@ -364,7 +367,7 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
     late: int = 0
     duplicate: int = 0
     dropped: int = 0
-    parts_online: tuple[int, ...] = ()
+    parts_online: tuple[_Parts, ...] = ()
     deadline_s: float = 0.0
     unanswered: int = 0
     unfinished: int = 0

@@ -380,7 +380,7 @@ def test_the_longest_header_is_read() -> None:
         (LABEL, lambda number: {"class_index": number}),
         (LABEL, lambda number: {"top5": (Ranked("ant", number, 1.0),)}),
         (NODE_STATUS, lambda number: {"refused": {"damaged": number}}),
-        (AGGREGATOR_STATUS, lambda number: {"parts_online": (number,)}),
+        (AGGREGATOR_STATUS, lambda number: {"labels": number}),
     ],
 )
 def test_an_integer_fits_in_64_bits(
@@ -394,6 +394,23 @@ def test_an_integer_fits_in_64_bits(
     for huge in (2**63, -(2**63)):
         text = largest.encode().replace(b"%d" % (2**63 - 1), b"%d" % huge)
         assert reason_of(kind.decode, text) == "json"
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (LABEL, b'"parts":4'),
+        (LABEL, b'"parts_used":[0'),
+        (NODE_STATUS, b'"part":2'),
+        (AGGREGATOR_STATUS, b'"parts_online":[0'),
+    ],
+)
+def test_parts_are_as_many_as_a_feature_can_name(message: Any, field: bytes) -> None:  # noqa: ANN401
+    whole = message.encode()
+    assert field in whole
+    for number, reason in ((b"65535", None), (b"65536", "json"), (b"-1", "json")):
+        changed = whole.replace(field, field[:-1] + number)
+        assert reason_of(type(message).decode, changed) == reason
 
 
 def test_a_long_message_is_refused_before_it_is_read() -> None:

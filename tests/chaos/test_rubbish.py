@@ -152,9 +152,9 @@ class Battle:
         self.memory.append(resident_kib(self._processes))
 
     def growth(self, since: int) -> float:
-        """Of the resident memory since that round, of the process where it is most."""
+        """Of the resident memory since that round, of the service where it is most."""
         before, after = self.memory[since], self.memory[-1]
-        return max(after[name] / before[name] - 1 for name in before)
+        return max(after[name] / before[name] - 1 for name in before if name != "broker")
 
     @property
     def _pids(self) -> dict[str, int]:

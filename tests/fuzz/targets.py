@@ -16,12 +16,15 @@ from devit_iot import bundle, signature, spec
 from devit_iot.bundle import Bundle, Manifest
 from devit_iot.engine.image import load_image
 from devit_iot.errors import BundleError, ConfigError, ImageError, MessageError, SpecError
+from devit_iot.homeassistant import is_ours
 from devit_iot.image_message import unwrap_image
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
+from devit_iot.services.overview import Overview
 from devit_iot.spec import BlockSpec, SubVitSpec
 from devit_iot.tensor_file import TensorFile
 from devit_iot.text import is_camera, shown
 from devit_iot.topics import ImageFilter, Topics
+from devit_iot.transport.base import Message
 from tests import bombs
 from tests.fleets import image_file
 from tests.golden.make import GOLDEN
@@ -79,6 +82,16 @@ def json_message(
         _check_shown(error)
         return
     assert kind.decode(found.encode()) == found
+
+
+def overview(data: bytes) -> None:
+    """What screens make of it, whatever it is taken for."""
+    fleet = Overview(TOPICS, 0.0)
+    topics = (TOPICS.label("entrée"), TOPICS.node_status("pi-1"), TOPICS.aggregator_status(0))
+    for topic_ in topics:
+        fleet.take(Message(topic_, data, retained=False), 1.0)
+    assert msgspec.json.encode(fleet.view(2.0))
+    assert is_ours(data) in {True, False}
 
 
 def image_message(data: bytes) -> None:
@@ -204,9 +217,17 @@ TARGETS: Mapping[str, Target] = {
         8,
         _golden("aggregator_status.json", "aggregator_status_2.json"),
     ),
+    "overview": Target(
+        overview,
+        5,
+        (
+            *_golden("label.json", "node_status_3.json", "aggregator_status_2.json"),
+            b'{"origin": {"name": "devit-iot"}}',
+        ),
+    ),
     "image_message": Target(
         image_message,
-        15,
+        10,
         (b'{"image": "AAAA", "n": [1, {}]}', b"data:image/png;base64,AAAA", b"A-_/ \nAA=="),
     ),
     "image": Target(image, 20, tuple(_images())),
