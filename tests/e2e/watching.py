@@ -1,7 +1,7 @@
 """A client that publishes images and remembers labels and statuses."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from devit_iot.bundle import Bundle
@@ -74,8 +74,13 @@ class Viewer:
 
 
 @contextmanager
-def watching(url: str) -> Iterator[Viewer]:
+def watching(
+    url: str, also: str = "", on_topic: Callable[[str], None] = lambda _topic: None
+) -> Iterator[Viewer]:
+    """Connect; tell the topics of what arrives on the filter ``also`` too."""
     viewer = Viewer(url)
+    if also:
+        viewer.transport.subscribe(also, lambda message: on_topic(message.topic))
     ready = threading.Event()
     viewer.transport.start(on_ready=ready.set, on_refused=lambda _error: None)
     assert ready.wait(20)
