@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
@@ -20,7 +21,9 @@ from devit_iot.access import (
     mosquitto_acl,
     rabbitmq_definitions,
 )
+from devit_iot.cli.broker import acl
 from devit_iot.errors import ConfigError
+from devit_iot.presets import PRESETS
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS
 
 FOLDER = Path(__file__).parent.parent / "broker"
@@ -239,3 +242,14 @@ def test_a_rabbitmq_user_has_its_own_queues_only(right: str) -> None:
 def test_rabbitmq_takes_no_dots() -> None:
     with pytest.raises(ConfigError, match="dot"):
         rabbitmq_definitions(access_list("home", members(["pi.1"]), ["in/{camera}"]))
+
+
+def test_the_command_knows_camera_apps_by_name() -> None:
+    options = ["--node", "pi-1", "--camera", "frigate", "--images", "own/{camera}"]
+    done = CliRunner().invoke(acl, options)
+    patterns = [*PRESETS["frigate"].filters, "own/{camera}"]
+    assert done.output == mosquitto_acl(access_list("home", members(["pi-1"]), patterns))
+    done = CliRunner().invoke(acl, options[:2])
+    assert done.output == mosquitto_acl(
+        access_list("home", members(["pi-1"]), DEFAULT_IMAGE_FILTERS)
+    )

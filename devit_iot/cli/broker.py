@@ -4,7 +4,7 @@ import click
 
 from devit_iot.access import FORMATS, access_list, members
 from devit_iot.cli.common import one_line_errors, set_up_logging
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS
+from devit_iot.cli.options import image_options
 from devit_iot.transport.embedded_broker import run_embedded_broker
 
 
@@ -25,13 +25,7 @@ def broker(host: str, port: int, websocket_port: int | None) -> None:
 @click.command()
 @click.option("--fleet", default="home", show_default=True, help="The fleet's name.")
 @click.option("--node", "nodes", multiple=True, required=True, help="A node's name; repeat.")
-@click.option(
-    "--images",
-    multiple=True,
-    default=DEFAULT_IMAGE_FILTERS,
-    show_default=True,
-    help="Image topics; repeat.",
-)
+@image_options
 @click.option(
     "--broker",
     "kind",

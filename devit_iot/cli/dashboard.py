@@ -13,7 +13,8 @@ from devit_iot.transport.address import check_websocket_url, parse_listen, webso
 _OPTIONS = tuple(
     setting
     for setting in (*CLIENT, *FLEET, *NODE)
-    if setting.flag in {"--broker", "--fleet", "--images", "--log-format", "--log-level"}
+    if setting.flag
+    in {"--broker", "--camera", "--fleet", "--images", "--log-format", "--log-level"}
 )
 
 

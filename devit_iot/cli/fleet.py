@@ -9,8 +9,8 @@ import click
 
 from devit_iot.access import Role
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.options import image_options
 from devit_iot.errors import ConfigError
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS
 
 if TYPE_CHECKING:
     from devit_iot.fleet.folder import FleetFolder
@@ -52,13 +52,7 @@ def fleet() -> None:
     type=click.IntRange(1, 65535),
     help="Where the broker listens.",
 )
-@click.option(
-    "--images",
-    multiple=True,
-    default=DEFAULT_IMAGE_FILTERS,
-    show_default=True,
-    help="Image topics; repeat.",
-)
+@image_options
 @click.option("--trust", default="", help="Public key that every bundle must be signed with.")
 @click.option(
     "--broker-folder",

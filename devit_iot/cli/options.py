@@ -3,17 +3,19 @@
 The table in the README is generated from here.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 import click
 
 from devit_iot.config import Config, load_config
 from devit_iot.engine.base import ENGINES
 from devit_iot.errors import ConfigError
-from devit_iot.presets import PRESETS
+from devit_iot.presets import PRESETS, preset_filters
 from devit_iot.storage import Dtype
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -102,6 +104,22 @@ def dtype_option(function: Function) -> Function:
         type=click.Choice(get_args(Dtype)),
         help="What to compute in; default: what parts are stored in.",
     )(function)
+
+
+def image_options(function: Function) -> Function:
+    """Add ``--images`` and ``--camera``; the command gets the filters of both as ``images``."""
+
+    @functools.wraps(function)
+    def wrapper(*, images: tuple[str, ...], cameras: tuple[str, ...], **values: object) -> object:
+        chosen = tuple(dict.fromkeys((*preset_filters(cameras), *images)))
+        return function(images=chosen or DEFAULT_IMAGE_FILTERS, **values)
+
+    for flag, name, kind, text in (
+        ("--camera", "cameras", click.Choice(list(PRESETS)), "Camera app by name; repeat."),
+        ("--images", "images", str, "Image topics; repeat. Default: a node's."),
+    ):
+        wrapper = click.option(flag, name, type=kind, multiple=True, help=text)(wrapper)
+    return cast("Function", wrapper)
 
 
 def settings(*groups: tuple[Setting, ...]) -> Callable[[Function], Function]:
