@@ -3,7 +3,7 @@
 import logging
 import threading
 from typing import Any, Self
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import (
     HTTPBasicAuthHandler,
@@ -110,6 +110,8 @@ def _open(opener: OpenerDirector, url: str) -> Any:  # noqa: ANN401 - depends on
     except HTTPError as error:
         error.close()
         raise OSError(f"{error.code} {error.reason}") from None
+    except URLError as error:
+        raise OSError(str(error.reason)) from error
 
 
 def _opener(url: str) -> tuple[OpenerDirector, str]:

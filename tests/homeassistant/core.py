@@ -69,15 +69,21 @@ def _rootfs() -> Path:
     return path
 
 
+def _loader(rootfs: Path) -> tuple[Path, Path]:
+    """The dynamic loader, and the folder of this machine's libraries, where it really is."""
+    (loader,) = (rootfs / "usr").glob("lib*/ld-linux-*.so.*")
+    return loader, loader.resolve().parent
+
+
 def _python(rootfs: Path) -> Path:
     """A program that is the root file system's Python, with Home Assistant installed."""
     python = BUILD / "python"
-    usr = rootfs / "usr"
+    loader, libraries = _loader(rootfs)
     python.write_text(
         "#!/bin/sh\n"
-        f"export PYTHONHOME={usr} PYTHONPATH={BUILD / 'site'}\n"
-        f'exec {usr}/lib64/ld-linux-x86-64.so.2 --argv0 "$0" '
-        f'--library-path {usr}/lib/x86_64-linux-gnu {usr}/bin/{PYTHON} "$@"\n'
+        f"export PYTHONHOME={rootfs / 'usr'} PYTHONPATH={BUILD / 'site'}\n"
+        f'exec {loader} --argv0 "$0" --library-path {libraries} '
+        f'{rootfs / "usr" / "bin" / PYTHON} "$@"\n'
     )
     python.chmod(0o755)
     return python
@@ -106,7 +112,7 @@ def install() -> Path:
         site = BUILD / "site"
         shutil.rmtree(site, ignore_errors=True)
         include = rootfs / "usr" / "include"
-        headers = f"{include}/x86_64-linux-gnu:{include}"
+        headers = f"{include / _loader(rootfs)[1].name}:{include}"
         pip = (python, "-m", "pip", "install", "--quiet", "--target", site)
         package = f"homeassistant=={VERSION}"
         _run(*pip, "--no-deps", package)
