@@ -199,7 +199,7 @@ py::tuple quantize_i8(const ArrayF32& x, const std::string& isa) {
   py::array q(
       gemm.activation_bytes == 1 ? py::dtype::of<std::int8_t>() : py::dtype::of<std::int16_t>(),
       std::array{rows, row_bytes / gemm.activation_bytes});
-  ArrayF32 scale(static_cast<py::ssize_t>(rows));
+  py::array_t<float> scale(static_cast<py::ssize_t>(rows));
   const QuantizeI8Args args{.x = x.data(),
                             .q = q.mutable_data(),
                             .scale = scale.mutable_data(),
@@ -231,17 +231,17 @@ void attention(const ArrayF32& qkv, ArrayF32& out, const std::string& isa) {
   const py::gil_scoped_release nogil;
   AlignedBuffer<float> scratch(attention_f32_scratch(tokens, head_dim));
   for (std::size_t column = 0; column < inner; column += head_dim) {
-    table.attention_f32({.q = in + column,
-                         .k = in + inner + column,
-                         .v = in + 2 * inner + column,
-                         .out = out_data + column,
-                         .scratch = scratch.data(),
-                         .tokens = tokens,
-                         .head_dim = head_dim,
-                         .qkv_stride = 3 * inner,
-                         .out_stride = inner,
-                         .row_begin = 0,
-                         .row_end = tokens});
+    table.attention_f32.run({.q = in + column,
+                             .k = in + inner + column,
+                             .v = in + 2 * inner + column,
+                             .out = out_data + column,
+                             .scratch = scratch.data(),
+                             .tokens = tokens,
+                             .head_dim = head_dim,
+                             .qkv_stride = 3 * inner,
+                             .out_stride = inner,
+                             .row_begin = 0,
+                             .row_end = tokens});
   }
 }
 

@@ -33,14 +33,17 @@ struct AttentionF32Args {
   std::size_t row_end;
 };
 
-// Rows that a portion is best a multiple of; no kernel takes more at a time.
+// No kernel takes more rows at a time.
 inline constexpr std::size_t kAttentionRows = 16;
 
 constexpr std::size_t attention_f32_scratch(std::size_t tokens, std::size_t head_dim) {
   return kAttentionRows * (tokens + head_dim + 1);
 }
 
-using AttentionF32 = void (*)(const AttentionF32Args&);
+struct AttentionF32 {
+  std::size_t tile_rows;  // portions are best a multiple of this many rows
+  void (*run)(const AttentionF32Args&);
+};
 
 void attention_f32_scalar(const AttentionF32Args& args);
 void attention_f32_avx2(const AttentionF32Args& args);  // x86-64 builds only

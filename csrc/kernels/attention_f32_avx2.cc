@@ -4,10 +4,12 @@
 
 #include "kernels/simd_avx2.h"
 
-#include "kernels/attention_f32_inl.h"
+#include "kernels/attention_f32_broadcast_inl.h"
 
 namespace devit {
 
-void attention_f32_avx2(const AttentionF32Args& args) { attend_rows<2, 2>(args); }
+void attention_f32_avx2(const AttentionF32Args& args) {
+  attend_rows<BroadcastProducts<2, 2>>(args);
+}
 
 }  // namespace devit

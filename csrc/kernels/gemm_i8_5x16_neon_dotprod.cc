@@ -14,47 +14,72 @@ struct DotTile {
   static constexpr std::size_t kRows = 5;
   static constexpr std::size_t kStep = 4;
 
-  template <int lane, std::size_t rows, std::size_t vecs>
-  static inline void multiply_lane(const int8x16_t (&x)[rows], const std::int8_t* weights,
-                                   int32x4_t (&sums)[rows][vecs]) {
-    int8x16_t w[vecs];
-#pragma GCC unroll 8
-    for (std::size_t j = 0; j < vecs; ++j) w[j] = vld1q_s8(weights + 16 * j);
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < rows; ++i) {
-#pragma GCC unroll 8
-      for (std::size_t j = 0; j < vecs; ++j) {
-        sums[i][j] = vdotq_laneq_s32(sums[i][j], w[j], x[i], lane);
-      }
-    }
-  }
-
   template <std::size_t rows, std::size_t vecs>
   static inline void multiply(const std::int8_t* a, std::size_t a_stride,
                               const std::int8_t* weights, std::size_t depth,
                               int32x4_t (&sums)[rows][vecs]) {
     constexpr std::size_t kGroup = kStep * kI8Cols;
+    constexpr std::size_t kDepth = 64;  // the pointers move once
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 8
       for (std::size_t j = 0; j < vecs; ++j) sums[i][j] = vdupq_n_s32(0);
     }
-    const std::size_t whole = depth / 16 * 16;
-    for (std::size_t k = 0; k < whole; k += 16, weights += 4 * kGroup) {
-      int8x16_t x[rows];
+    std::size_t k = 0;
+    for (; k + kDepth <= depth; k += kDepth) {
+#pragma GCC unroll 2
+      for (std::size_t n = 0; n < kDepth; n += 32, weights += 8 * kGroup) {
+        int8x16_t low[rows], high[rows];
+#pragma GCC unroll 8
+        for (std::size_t i = 0; i < rows; ++i) {
+          low[i] = vld1q_s8(a + i * a_stride + k + n);
+          high[i] = vld1q_s8(a + i * a_stride + k + n + 16);
+        }
+        multiply_lanes<4>(low, weights, sums);
+        multiply_lanes<4>(high, weights + 4 * kGroup, sums);
+      }
+    }
+    int8x16_t x[rows];
+    for (; k + 16 <= depth; k += 16, weights += 4 * kGroup) {
 #pragma GCC unroll 8
       for (std::size_t i = 0; i < rows; ++i) x[i] = vld1q_s8(a + i * a_stride + k);
-      multiply_lane<0>(x, weights, sums);
-      multiply_lane<1>(x, weights + kGroup, sums);
-      multiply_lane<2>(x, weights + 2 * kGroup, sums);
-      multiply_lane<3>(x, weights + 3 * kGroup, sums);
+      multiply_lanes<4>(x, weights, sums);
     }
-    for (std::size_t k = whole; k < depth; k += kStep, weights += kGroup) {
-      int8x16_t x[rows];
+    for (; k < depth; k += kStep, weights += kGroup) {
 #pragma GCC unroll 8
       for (std::size_t i = 0; i < rows; ++i) x[i] = vld1q_s8(a + i * a_stride + k);
-      multiply_lane<0>(x, weights, sums);
+      multiply_lanes<1>(x, weights, sums);
     }
+  }
+
+ private:
+  // Adds the products with `lanes` lanes of the rows, from the vector `first` of weights on: two of
+  // them at a time, as one instruction loads them.
+  template <std::size_t lanes, std::size_t first = 0, std::size_t rows, std::size_t vecs>
+  [[gnu::always_inline]] static inline void multiply_lanes(const int8x16_t (&x)[rows],
+                                                           const std::int8_t* weights,
+                                                           int32x4_t (&sums)[rows][vecs]) {
+    constexpr std::size_t kPair = first % vecs + 1 < vecs ? 2 : 1;
+    const std::int8_t* from = weights + first / vecs * kStep * kI8Cols + first % vecs * 16;
+    int8x16_t w[kPair];
+#pragma GCC unroll 2
+    for (std::size_t j = 0; j < kPair; ++j) w[j] = vld1q_s8(from + 16 * j);
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 2
+      for (std::size_t j = 0; j < kPair; ++j) {
+        add_products<first / vecs>(sums[i][first % vecs + j], w[j], x[i]);
+      }
+    }
+    if constexpr (first + kPair < lanes * vecs) {
+      multiply_lanes<lanes, first + kPair>(x, weights, sums);
+    }
+  }
+
+  // Without the intrinsic for the reason in lane_tile_neon_inl.h.
+  template <int lane>
+  static inline void add_products(int32x4_t& sums, int8x16_t w, int8x16_t x) {
+    asm("sdot %0.4s, %1.16b, %2.4b[%3]" : "+w"(sums) : "w"(w), "w"(x), "i"(lane));
   }
 };
 

@@ -5,30 +5,31 @@
 namespace devit {
 namespace {
 
-constexpr std::size_t kQueriesPerTask = 2 * kAttentionRows;
+constexpr std::size_t kQueriesPerTask = 32;  // about
 
 // narrow = attention of the first `rows` queries in wide.
 void run_attention(const Executor& executor, const SubVitShape& shape, std::size_t heads,
                    Workspace& workspace, std::size_t rows) {
   const std::size_t inner = heads * shape.head_dim;
   const float* qkv = workspace.wide.data();
-  executor.pool.parallel_for(
-      heads * ((rows + kQueriesPerTask - 1) / kQueriesPerTask),
-      [&](std::size_t task, std::size_t thread) {
-        const std::size_t column = task % heads * shape.head_dim;
-        const std::size_t row = task / heads * kQueriesPerTask;
-        executor.kernels.attention_f32({.q = qkv + column,
-                                        .k = qkv + inner + column,
-                                        .v = qkv + 2 * inner + column,
-                                        .out = workspace.narrow.data() + column,
-                                        .scratch = workspace.scratch(thread),
-                                        .tokens = shape.tokens(),
-                                        .head_dim = shape.head_dim,
-                                        .qkv_stride = 3 * inner,
-                                        .out_stride = inner,
-                                        .row_begin = row,
-                                        .row_end = std::min(row + kQueriesPerTask, rows)});
-      });
+  const AttentionF32& attention = executor.kernels.attention_f32;
+  const std::size_t step = kQueriesPerTask / attention.tile_rows * attention.tile_rows;
+  executor.pool.parallel_for(heads * ((rows + step - 1) / step),
+                             [&](std::size_t task, std::size_t thread) {
+                               const std::size_t column = task % heads * shape.head_dim;
+                               const std::size_t row = task / heads * step;
+                               attention.run({.q = qkv + column,
+                                              .k = qkv + inner + column,
+                                              .v = qkv + 2 * inner + column,
+                                              .out = workspace.narrow.data() + column,
+                                              .scratch = workspace.scratch(thread),
+                                              .tokens = shape.tokens(),
+                                              .head_dim = shape.head_dim,
+                                              .qkv_stride = 3 * inner,
+                                              .out_stride = inner,
+                                              .row_begin = row,
+                                              .row_end = std::min(row + step, rows)});
+                             });
 }
 
 }  // namespace

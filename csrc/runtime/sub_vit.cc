@@ -77,17 +77,17 @@ void SubVit::pool_tokens(const Executor& executor, float* out) {
   const std::size_t dim = shape_.embed_dim;
   float* tokens = workspace_.narrow.data();
   executor.layer_norm(workspace_.stream.data(), tokens, shape_.tokens(), dim, shape_.norm_eps);
-  kernels_.attention_f32({.q = weights_.pool.data(),
-                          .k = tokens,
-                          .v = tokens,
-                          .out = out,
-                          .scratch = workspace_.scratch(0),
-                          .tokens = shape_.tokens(),
-                          .head_dim = dim,
-                          .qkv_stride = dim,
-                          .out_stride = dim,
-                          .row_begin = 0,
-                          .row_end = 1});
+  kernels_.attention_f32.run({.q = weights_.pool.data(),
+                              .k = tokens,
+                              .v = tokens,
+                              .out = out,
+                              .scratch = workspace_.scratch(0),
+                              .tokens = shape_.tokens(),
+                              .head_dim = dim,
+                              .qkv_stride = dim,
+                              .out_stride = dim,
+                              .row_begin = 0,
+                              .row_end = 1});
 }
 
 }  // namespace devit
