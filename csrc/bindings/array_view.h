@@ -26,11 +26,25 @@ namespace devit {
 
 namespace py = pybind11;
 
-// C-contiguous arrays, taken as they are: with noconvert() anything else is a TypeError, no copy.
-using ArrayF32 = py::array_t<float, py::array::c_style>;
-using ArrayF16 = py::array_t<Half, py::array::c_style>;
-using ArrayI8 = py::array_t<std::int8_t, py::array::c_style>;
-using ArrayU8 = py::array_t<std::uint8_t, py::array::c_style>;
+// A C-contiguous array of T, taken as it is: as an argument anything else is a TypeError, no copy.
+// py::array_t would make an empty array for each argument of each call, to put the real one in.
+template <typename T>
+class Array : public py::array {
+ public:
+  Array() : Array(py::handle(), stolen_t{}) {}
+  Array(py::handle h, borrowed_t tag) : py::array(h, tag) {}
+  Array(py::handle h, stolen_t tag) : py::array(h, tag) {}
+
+  static bool check_(py::handle h) { return py::array_t<T, py::array::c_style>::check_(h); }
+
+  const T* data() const { return static_cast<const T*>(py::array::data()); }
+  T* mutable_data() { return static_cast<T*>(py::array::mutable_data()); }
+};
+
+using ArrayF32 = Array<float>;
+using ArrayF16 = Array<Half>;
+using ArrayI8 = Array<std::int8_t>;
+using ArrayU8 = Array<std::uint8_t>;
 
 inline std::size_t dim(const py::array& array, py::ssize_t axis) {
   return static_cast<std::size_t>(array.shape(axis));
@@ -74,3 +88,9 @@ inline void require_axes(const std::string& name, const py::array& array, py::ss
 }
 
 }  // namespace devit
+
+template <typename T>
+struct pybind11::detail::handle_type_name<devit::Array<T>> {
+  static constexpr auto name =
+      const_name("numpy.typing.NDArray[") + npy_format_descriptor<T>::name + const_name("]");
+};

@@ -15,9 +15,9 @@ namespace {
 
 using Sizes = std::pair<std::size_t, std::size_t>;  // rows, columns
 
-ArrayU8 arrow_bytes(const py::capsule& capsule) {
+py::array_t<std::uint8_t> arrow_bytes(const py::capsule& capsule) {
   const ArrowBytes bytes = arrow_bytes_of(capsule.get_pointer<ArrowArray>());
-  ArrayU8 view({bytes.size}, {1}, bytes.data, capsule);
+  py::array_t<std::uint8_t> view({bytes.size}, {1}, bytes.data, capsule);
   view.attr("setflags")("write"_a = false);
   return view;
 }

@@ -120,8 +120,8 @@ py::object round_f16(const ArrayF32& x, const ArrayF16& weight, const std::strin
   require_axes("x", x, 2);
   require_axes("weight", weight, 2);
   if (gemm.round == nullptr) return py::none();
-  ArrayF16 q({x.shape(0), x.shape(1)});
-  ArrayF32 scale(x.shape(0));
+  py::array_t<Half> q({x.shape(0), x.shape(1)});
+  py::array_t<float> scale(x.shape(0));
   const RoundF16Args args{.x = x.data(),
                           .q = q.mutable_data(),
                           .scale = scale.mutable_data(),

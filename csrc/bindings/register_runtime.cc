@@ -57,12 +57,11 @@ class MappingSource : public TensorSource {
   void read_array(const std::string& name, const std::string& dtype,
                   std::span<const std::size_t> shape,
                   const std::function<void(const Number*)>& use) {
-    using Array = py::array_t<Number, py::array::c_style>;
     const py::object tensor = tensors_[py::str(name)];
-    if (!py::isinstance<Array>(tensor)) {
+    if (!py::isinstance<Array<Number>>(tensor)) {
       throw py::type_error("tensor '" + name + "' must be a C-contiguous " + dtype + " array");
     }
-    const auto array = py::reinterpret_borrow<Array>(tensor);
+    const auto array = py::reinterpret_borrow<Array<Number>>(tensor);
     require_shape("tensor '" + name + "'", array, shape);
     const Number* data = array.data();
     const py::gil_scoped_release nogil;

@@ -11,12 +11,6 @@
 namespace devit {
 namespace {
 
-// 20 sums, 10 vectors of a and 2 of the panel: all 32 registers. Of the tiles that fit, the one
-// with the fewest loads.
-constexpr std::size_t kTileRows = 5;
-constexpr std::size_t kTileVecs = 4;
-constexpr std::size_t kTileCols = 4 * kTileVecs;
-
 template <std::size_t rows, std::size_t vecs>
 void compute_tile(const GemmF32Args& args, std::size_t row, std::size_t panel) {
   const float* bias = args.panels + panel * kTileCols * (args.depth + 1);
