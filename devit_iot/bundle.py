@@ -7,7 +7,6 @@ feature made with one bundle is never fused with the matrices of another.
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -208,6 +207,8 @@ def write_bundle(
         BundleError: ``path`` already holds something, a tensor does not match its spec, or a
             matrix is not what :func:`devit_iot.storage.as_stored` gives.
     """
+    import shutil  # brings all compression formats: a node that starts needs none
+
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path} exists already; remove it or choose another output")
     staging = path.with_name(path.name + ".partial")
