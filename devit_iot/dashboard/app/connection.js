@@ -90,11 +90,11 @@ export class Connection {
   }
 
   #subscribe(filters, qos) {
-    this.#client.subscribe(filters, { qos }, (error, granted) => {
-      // mqtt.js makes an error of a denied filter, and gives the others along
-      const denied = (granted ?? []).filter((grant) => grant.qos >= DENIED).map(({ topic }) => topic);
+    this.#client.subscribe(filters, { qos }, (_error, _filters, packet) => {
+      // one code for each filter; without a packet the connection was lost meanwhile
+      const codes = packet?.granted ?? [];
+      const denied = filters.filter((_, index) => codes[index] >= DENIED);
       if (denied.length) this.#listener.denied(denied);
-      else if (error && this.#client?.connected) this.#listener.denied(filters);
     });
   }
 }
