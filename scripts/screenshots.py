@@ -80,7 +80,8 @@ def take(playwright: Playwright, url: str, fleet: FleetProcesses) -> None:
     fleet.kill("node-1")
     expect(dark.locator(".notice.warn")).to_be_visible(timeout=60_000)
     dark.wait_for_timeout(12_000)
-    save(dark, "degraded-dark")
+    save(dark, "degraded")
+    save(light, "boards", "#boards")
     fleet.start_node(1)
     expect(phone.locator("#notices .notice")).to_have_count(0, timeout=60_000)
     phone.wait_for_timeout(8_000)
@@ -89,9 +90,10 @@ def take(playwright: Playwright, url: str, fleet: FleetProcesses) -> None:
     browser.close()
 
 
-def save(page: Page, name: str) -> None:
-    """A PNG without transparency, as small as Pillow makes it."""
-    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+def save(page: Page, name: str, section: str | None = None) -> None:
+    """What the window shows, or one section: a PNG without transparency, optimised."""
+    taken = page.locator(section).screenshot() if section else page.screenshot()
+    shot = Image.open(io.BytesIO(taken)).convert("RGB")
     shot.save(OUT / f"dashboard-{name}.png", optimize=True)
 
 

@@ -19,7 +19,7 @@ from tests.mosquitto import PASSWD, WAIT_S, needs_mosquitto, running_mosquitto
 
 FOLDER = Path(__file__).parent.parent / "broker"
 NODES = ["pi-0", "pi-1", "pi-2", "pi-3"]
-USERS = [*NODES, "camera", "aggregator", "viewer"]
+USERS = [*NODES, "camera", "aggregator", "viewer", "dashboard"]
 TOPICS = Topics("home")
 
 
@@ -138,6 +138,28 @@ def test_labels_come_from_the_aggregator_only(broker: Broker) -> None:
         aggregator.publish(TOPICS.label("door"), b"true")
         assert viewer.get() == (TOPICS.label("door"), b"true")
         assert viewer.inbox.empty()
+
+
+@needs_mosquitto
+def test_a_dashboard_reads_images_labels_and_statuses_and_writes_nothing(broker: Broker) -> None:
+    with (
+        Client(broker.port, "dashboard", "#") as dashboard,
+        Client(broker.port, "camera") as camera,
+        Client(broker.port, "aggregator", TOPICS.node_statuses) as aggregator,
+        Client(broker.port, "pi-0") as node,
+    ):
+        dashboard.publish("cameras/door/image", b"forged")
+        dashboard.publish(TOPICS.label("door"), b"forged")
+        dashboard.publish(TOPICS.node_status("pi-0"), b"forged")
+        camera.publish("cameras/door/image", b"image")
+        assert dashboard.get() == ("cameras/door/image", b"image")
+        node.publish(TOPICS.feature(0, "pi-0"), b"not for it")
+        node.publish(TOPICS.node_status("pi-0"), b"status")
+        assert dashboard.get() == (TOPICS.node_status("pi-0"), b"status")
+        assert aggregator.get() == (TOPICS.node_status("pi-0"), b"status")
+        aggregator.publish(TOPICS.label("door"), b"label")
+        assert dashboard.get() == (TOPICS.label("door"), b"label")
+        assert dashboard.inbox.empty()
 
 
 @needs_mosquitto

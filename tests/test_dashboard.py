@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -201,6 +203,23 @@ def test_a_taken_port_is_named(server: DashboardServer) -> None:
     port = urlsplit(server.url).port or 0
     with pytest.raises(DevitError, match=rf"127\.0\.0\.1:{port}.*choose another --listen"):
         DashboardServer("127.0.0.1", port, VIEW)
+
+
+def test_the_command_serves_until_it_is_told_to_end() -> None:
+    command = [sys.executable, "-m", "devit_iot.cli.devit", "dashboard", "--listen", "127.0.0.1:0"]
+    arguments = ["--fleet", "barn", "--broker", "mqtts://hub.local", "--images", "in/{camera}"]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "wss://hub.local:9001/mqtt" in line
+        connection = HTTPConnection(re.findall(r"http://(\S+)/", line)[0], timeout=20)
+        connection.request("GET", "/fleet.json")
+        facts = json.loads(connection.getresponse().read())
+        connection.close()
+        process.terminate()
+        assert process.wait(20) == 0
+    assert facts["fleet"] == "barn"
+    assert facts["images"] == [{"pattern": "in/{camera}", "filter": "in/+"}]
 
 
 def test_nothing_can_make_html_of_a_text() -> None:

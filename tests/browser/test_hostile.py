@@ -197,6 +197,15 @@ def test_a_flood_leaves_the_page_at_work(page: Page, writer: Client) -> None:
     expect(page.locator("#summary")).to_contain_text("300")
 
 
+def test_a_last_will_does_not_wipe_the_figures(page: Page, writer: Client) -> None:
+    alive = node("pi-0", published=1234, uptime_s=60.0)
+    say(writer, alive, "pi-0")
+    expect(page.locator(".board")).to_contain_text("Online")
+    say(writer, node("pi-0", state="offline"), "pi-0")
+    expect(page.locator(".board")).to_contain_text("Offline")
+    expect(page.locator(".board .values")).to_contain_text("1\u2009234")
+
+
 def test_another_bundle_is_named(page: Page, writer: Client) -> None:
     aggregator = AggregatorStatus(state="online", fingerprint="0" * 16, parts=2, shard="0/1")
     writer.publish(TOPICS.aggregator_status(0), aggregator.encode())

@@ -1,8 +1,14 @@
 """The demo as CI and newcomers run it."""
 
 import json
+import signal
+import subprocess
+import sys
+import urllib.request
 
 import pytest
+from websockets import Subprotocol
+from websockets.sync.client import connect
 
 from devit_iot.services.processes import BrokerKind
 from tests.e2e.test_commands import command
@@ -27,6 +33,35 @@ def test_a_killed_part_degrades_the_rest(kind: BrokerKind) -> None:
     assert sum("degraded" in line and "#.##" in line for line in lines) == 20
     assert any(line.startswith("30 labels of 30 images") for line in lines)
     assert lines[-1].startswith("the 20 degraded labels: accuracy")
+
+
+def test_with_the_page_a_killed_part_comes_back_until_it_is_stopped(kind: BrokerKind) -> None:
+    """Browsers reach the broker, whichever it is."""
+    page, websocket = "", False
+    lines: list[str] = []
+    arguments = ["--kill-part", "1", "--after", "4", "--broker", kind, "--dashboard", "127.0.0.1:0"]
+    demo = [sys.executable, "-m", "devit_iot.cli.devit", "demo", *arguments]
+    with subprocess.Popen(demo, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.strip())
+            if "the live page is at" in line:
+                page = line.split()[-1]
+                websocket = answers_websocket(page)
+            if "started the node of part 1 again" in line:
+                process.send_signal(signal.SIGINT)
+    assert websocket
+    assert "* killed the node of part 1" in lines
+    assert any("labels of" in line for line in lines)  # the summary, after Ctrl-C
+
+
+def answers_websocket(page: str) -> bool:
+    """Whether the broker that the page names speaks MQTT in a WebSocket."""
+    with urllib.request.urlopen(f"{page}fleet.json", timeout=20) as answer:  # noqa: S310
+        broker = json.load(answer)["broker"]
+    with connect(broker, subprotocols=[Subprotocol("mqtt")], proxy=None) as link:
+        link.send(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04test")
+        return link.recv(20) == b"\x20\x02\x00\x00"
 
 
 @pytest.mark.parametrize("arguments", [["--kill-part", "4"], ["--bundle", "nowhere"]])

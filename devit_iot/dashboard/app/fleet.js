@@ -116,7 +116,7 @@ export class Fleet {
     }
     const service = known ?? { title, history: new History() };
     const before = service.history.last;
-    services.set(key, Object.assign(service, { status, at }));
+    services.set(key, Object.assign(service, { status: lastWords(status, known), at }));
     if (service.history.note(status.state, at) && before) {
       if (status.state === "offline") this.event("bad", `${title} went offline`, at);
       else this.event("good", `${title} is back after ${span(at - before.at)}`, at);
@@ -172,6 +172,12 @@ class Camera {
     }
     return this.shown;
   }
+}
+
+/** A last will was written before the service did anything: its figures are those seen before. */
+function lastWords(status, known) {
+  const will = status.state === "offline" && status.uptime === 0;
+  return will && known ? Object.freeze({ ...known.status, state: status.state }) : status;
 }
 
 export function isOnline(service) {
