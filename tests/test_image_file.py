@@ -24,14 +24,19 @@ EXIF = b"Exif\0\0II*\0\x08\0\0\0" + bytes(range(256))
     [
         after_start(JPEG, segment(0xE1, EXIF) + segment(0xFE, b"hello") + segment(0xE2, b"ICC")),
         after_start(JPEG, b"\xff" * 9 + segment(0xE5) + b"\xff\x01"),
-        JPEG + b"\xff\xda" * 1000,  # a film, as phones append it
-        JPEG + JPEG,
     ],
-    ids=["metadata", "padding", "film", "second"],
+    ids=["metadata", "padding"],
 )
 def test_of_a_jpeg_what_decides_the_pixels_is_left(file: bytes) -> None:
     assert essence(file) == JPEG
     np.testing.assert_array_equal(load(file), load(JPEG))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("more", [b"\xff\xda" * 1000, JPEG], ids=["film", "second"])
+def test_what_follows_a_jpeg_counts_for_nothing(more: bytes, *, progressive: bool) -> None:
+    file = encoded(noise(64, 48), "JPEG", progressive=progressive)
+    np.testing.assert_array_equal(load(file + more), load(file))  # phones append films
 
 
 def test_a_thumbnail_is_not_taken_for_the_picture() -> None:

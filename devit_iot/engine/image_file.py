@@ -26,6 +26,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a stuffed 0xFF and restarts belong to it
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
+_PROGRESSIVE = b"\xc2"
 _OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN, _QUANTIZATION, _RESTARTS, _SCAN, _END = 0xC4, 0xDB, 0xDD, 0xDA, 0xD9
 _TABLES = frozenset({_HUFFMAN, _QUANTIZATION, _RESTARTS})
@@ -39,7 +40,7 @@ _RIFF_FRAME = 8
 
 
 def essence(payload: bytes) -> bytes:
-    """The file without metadata, thumbnails and whatever follows the image.
+    """The file without metadata and thumbnails.
 
     Raises:
         ImageError: ``unknown_codec``: not one of the three formats, or a JPEG that is not
@@ -60,7 +61,7 @@ def essence(payload: bytes) -> bytes:
 def _jpeg(payload: bytes) -> bytes:
     """Start of image, tables, frame and scans."""
     kept = [payload[:2]]
-    position, pieces, scans = 2, 0, 0
+    position, pieces, scans, frame = 2, 0, 0, b""
     while (marker := _MARKER.search(payload, position)) is not None:
         pieces = _counted(pieces, "JPEG", "segments")
         code, begin, position = payload[marker.end() - 1], marker.start(), marker.end()
@@ -73,14 +74,14 @@ def _jpeg(payload: bytes) -> bytes:
             raise ImageError(
                 "unknown_codec", f"JPEG of a kind that nobody writes: SOF{code - 0xC0}"
             )
-        length = int.from_bytes(payload[position : position + 2], "big")
-        position += length
-        if length < _LENGTH_BYTES or position > len(payload):
-            raise ImageError("damaged", "a segment of the JPEG runs past its end")
+        position = _end_of_segment(payload, position)
+        if code in _FRAMES:
+            frame = payload[begin:position]
         if code == _SCAN:
             scans += 1
-            if scans > MAX_SCANS:
-                raise ImageError("slow", f"JPEG of more than {MAX_SCANS} scans")
+            if _is_all(frame, payload[begin:position]):
+                kept.append(payload[begin:])
+                break
             end = _END_OF_SCAN.search(payload, position)
             position = len(payload) if end is None else end.start()
         elif not (
@@ -88,7 +89,27 @@ def _jpeg(payload: bytes) -> bytes:
         ):
             continue
         kept.append(payload[begin:position])
+    _check_scans(scans)
     return b"".join(kept)
+
+
+def _check_scans(scans: int) -> None:
+    if scans > MAX_SCANS:
+        raise ImageError("slow", f"JPEG of more than {MAX_SCANS} scans")
+    if not scans:
+        raise ImageError("damaged", "JPEG without a scan")
+
+
+def _end_of_segment(payload: bytes, position: int) -> int:
+    length = int.from_bytes(payload[position : position + _LENGTH_BYTES], "big")
+    if length < _LENGTH_BYTES or position + length > len(payload):
+        raise ImageError("damaged", "a segment of the JPEG runs past its end")
+    return position + length
+
+
+def _is_all(frame: bytes, scan: bytes) -> bool:
+    """Whether a decoder stops after this scan: it has all components, and all of their bits."""
+    return frame[1:2] != _PROGRESSIVE and frame[9:10] == scan[4:5] != b""
 
 
 def _is_colour(code: int, name: bytes) -> bool:
