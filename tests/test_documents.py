@@ -76,9 +76,7 @@ def test_quoted_messages_are_those_of_the_code() -> None:
     assert len(quoted) >= 20
     for message in quoted:
         if not any(text in message for text in FOREIGN):
-            variable = (
-                rf"{'|'.join(REASONS)}|…|^refused \w+ \w+|\d+|'[^']*'|[():;]|mqtts?://\S+|\.\.\."
-            )
+            variable = rf"{'|'.join(REASONS)}|…|^refused \w+ \w+|webcam \d+|\d+|'[^']*'|[():;]|mqtts?://\S+|\.\.\."
             fixed = re.split(variable, message)
             fixed = [piece.strip() for piece in fixed if len(piece.strip()) >= 9]
             assert fixed, message

@@ -1,6 +1,6 @@
 """Options of the services: each is a flag, a DEVIT_* variable and a key of the TOML file.
 
-The table in the README is generated from here.
+The tables of docs/configuration.md are made from here and config.py.
 """
 
 import functools
