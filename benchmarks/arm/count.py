@@ -43,7 +43,7 @@ RUNS = (
     "M3:int8:cortex-a72",
     "M3:int8:cortex-a76",
 )
-KINDS = ("all", "fmla", "dot", "mmla", "mull", "load", "store")
+KINDS = ("all", "fmla", "fmla16", "dot", "mmla", "mull", "load", "store")
 
 
 class Emulator(NamedTuple):
@@ -133,7 +133,7 @@ def count_engines(emulator: Emulator, run: Run, engines: Sequence[str]) -> None:
             detail, kinds = count(emulator, run, job, folder)
             cells = " | ".join(f"{kinds[kind] / 1e6:.1f}" for kind in KINDS)
             click.echo(f"| {name} | {engine} {detail} | {cells} |")
-    click.echo(f"| {name} | multiply-accumulates / 4 | | {macs(spec) / 4e6:.1f} |{' |' * 5}")
+    click.echo(f"| {name} | multiply-accumulates / 4 | | {macs(spec) / 4e6:.1f} |{' |' * (len(KINDS) - 2)}")
 
 
 @click.command()

@@ -10,13 +10,20 @@
 namespace devit {
 namespace {
 
-// 8 x 2 vectors: 16 multiply-adds need 3 loads; the factor that comes from a lane must be in one of
-// the first 16 registers, which holds 8 rows.
+// 8 x 2 vectors: 16 multiply-adds need 3 loads, and all fits the registers.
 constexpr std::size_t kRows = 8;
 constexpr std::size_t kVecs = 2;
 constexpr std::size_t kCols = 8 * kVecs;
 
 inline float16x8_t load_halves(const Half* p) { return vreinterpretq_f16_u16(vld1q_u16(&p->bits)); }
+
+// acc + w * x[lane]. vfmaq_laneq_f16() costs a second instruction with GCC, which takes the lane
+// out first; the factor with a lane must be in one of the first 16 registers.
+template <int lane>
+inline float16x8_t multiply_add(float16x8_t acc, float16x8_t w, float16x8_t x) {
+  asm("fmla %0.8h, %1.8h, %2.h[%3]" : "+w"(acc) : "w"(w), "x"(x), "i"(lane));
+  return acc;
+}
 
 template <int lane, std::size_t rows, std::size_t vecs>
 inline void multiply_lane(const float16x8_t (&x)[rows], const Half* weights,
@@ -27,16 +34,16 @@ inline void multiply_lane(const float16x8_t (&x)[rows], const Half* weights,
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 2
-    for (std::size_t j = 0; j < vecs; ++j) {
-      acc[i][j] = vfmaq_laneq_f16(acc[i][j], w[j], x[i], lane);
-    }
+    for (std::size_t j = 0; j < vecs; ++j) acc[i][j] = multiply_add<lane>(acc[i][j], w[j], x[i]);
   }
 }
 
-// Sums of `depth` <= kHalfBlock products, in halves.
+// Adds sums of `depth` <= kHalfBlock products to sums (rows, kCols). Not inline: these stay in
+// memory, so that the registers hold the halves.
 template <std::size_t rows, std::size_t vecs>
-inline void multiply_block(const Half* a, std::size_t a_stride, const Half* weights,
-                           std::size_t depth, float16x8_t (&acc)[rows][vecs]) {
+[[gnu::noinline]] void multiply_block(const Half* a, std::size_t a_stride, const Half* weights,
+                                      std::size_t depth, float* sums) {
+  float16x8_t acc[rows][vecs];
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 2
@@ -63,40 +70,35 @@ inline void multiply_block(const Half* a, std::size_t a_stride, const Half* weig
     }
     multiply_lane<0>(x, weights, acc);
   }
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < rows; ++i, sums += kCols) {
+#pragma GCC unroll 2
+    for (std::size_t j = 0; j < vecs; ++j) {
+      const float32x4_t low = vcvt_f32_f16(vget_low_f16(acc[i][j]));
+      const float32x4_t high = vcvt_high_f32_f16(acc[i][j]);
+      vst1q_f32(sums + 8 * j, vaddq_f32(vld1q_f32(sums + 8 * j), low));
+      vst1q_f32(sums + 8 * j + 4, vaddq_f32(vld1q_f32(sums + 8 * j + 4), high));
+    }
+  }
 }
 
 template <std::size_t rows, std::size_t vecs>
 void compute_tile(const GemmF16Args& args, std::size_t row, std::size_t panel) {
-  constexpr std::size_t kHalves = (vecs + 1) / 2;
   const float* bias = reinterpret_cast<const float*>(args.panels + panel * args.panel_stride);
   const Half* weights = reinterpret_cast<const Half*>(bias + kCols);
   const Half* a = static_cast<const Half*>(args.a) + row * args.a_stride;
-  float32x4_t sums[rows][2 * kHalves];  // in memory: the registers hold the halves
-#pragma GCC unroll 8
-  for (std::size_t i = 0; i < rows; ++i) {
-#pragma GCC unroll 4
-    for (std::size_t j = 0; j < 2 * kHalves; ++j) sums[i][j] = vdupq_n_f32(0.0f);
-  }
+  float sums[rows * kCols] = {};
   for (std::size_t k = 0; k < args.depth; k += kHalfBlock) {
     const std::size_t depth = args.depth - k < kHalfBlock ? args.depth - k : kHalfBlock;
-    float16x8_t acc[rows][kHalves];
-    multiply_block(a + k, args.a_stride, weights + k * kCols, depth, acc);
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < rows; ++i) {
-#pragma GCC unroll 2
-      for (std::size_t j = 0; j < kHalves; ++j) {
-        const float32x4_t low = vcvt_f32_f16(vget_low_f16(acc[i][j]));
-        sums[i][2 * j] = vaddq_f32(sums[i][2 * j], low);
-        sums[i][2 * j + 1] = vaddq_f32(sums[i][2 * j + 1], vcvt_high_f32_f16(acc[i][j]));
-      }
-    }
+    multiply_block<rows, (vecs + 1) / 2>(a + k, args.a_stride, weights + k * kCols, depth, sums);
   }
   float32x4_t y[rows][vecs];
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
     for (std::size_t j = 0; j < vecs; ++j) {
-      y[i][j] = vfmaq_n_f32(vld1q_f32(bias + 4 * j), sums[i][j], args.a_scale[row + i]);
+      const float32x4_t sum = vld1q_f32(sums + i * kCols + 4 * j);
+      y[i][j] = vfmaq_n_f32(vld1q_f32(bias + 4 * j), sum, args.a_scale[row + i]);
     }
   }
   const std::size_t col = panel * kCols;
