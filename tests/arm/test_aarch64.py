@@ -31,7 +31,7 @@ CPUS = [
     Cpu(
         "cortex-a76",  # Pi 5
         ["neon_dotprod", "neon_fp16", "neon", "scalar"],
-        "neon_dotprod or (neon_fp16 and f16)",
+        "neon_dotprod or (neon_fp16 and f16 and float64)",
     ),
     Cpu("max", ["neon_i8mm", "neon_dotprod", "neon_fp16", "neon", "scalar"], "neon_i8mm"),
 ]
