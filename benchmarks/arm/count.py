@@ -133,7 +133,8 @@ def count_engines(emulator: Emulator, run: Run, engines: Sequence[str]) -> None:
             detail, kinds = count(emulator, run, job, folder)
             cells = " | ".join(f"{kinds[kind] / 1e6:.1f}" for kind in KINDS)
             click.echo(f"| {name} | {engine} {detail} | {cells} |")
-    click.echo(f"| {name} | multiply-accumulates / 4 | | {macs(spec) / 4e6:.1f} |{' |' * (len(KINDS) - 2)}")
+    rest = " |" * (len(KINDS) - 2)
+    click.echo(f"| {name} | multiply-accumulates / 4 | | {macs(spec) / 4e6:.1f} |{rest}")
 
 
 @click.command()
