@@ -6,8 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from paho.mqtt import client as paho
 
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, ConfigError
@@ -195,6 +197,27 @@ def test_a_peer_that_hangs_up_is_tried_with_both_versions(
                 versions.append(connection.recv(1000)[8])  # the protocol level
         assert versions == [5, 4]
         assert "does not accept MQTT 5; trying 3.1.1" in caplog.text
+
+
+def test_it_can_be_stopped_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    connecting, stopped = threading.Event(), threading.Event()
+    connect = paho.Client.connect
+
+    def slowly(*arguments: Any, **options: Any) -> object:  # noqa: ANN401 - paho's own
+        connecting.set()
+        assert stopped.wait(20)
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(paho.Client, "connect", slowly)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = Client(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "a").transport
+        transport.start(on_ready=lambda: None, on_refused=lambda _error: None)
+        assert connecting.wait(20)
+        transport._stopping.set()
+        transport._client.disconnect()
+        stopped.set()
+        transport._thread.join(20)
+        assert not transport._thread.is_alive()
 
 
 def test_a_silent_peer_is_asked_twice_before_it_counts_as_old() -> None:

@@ -215,6 +215,8 @@ class MqttTransport:
         """Connect, serve until the connection is lost, and say why it was."""
         try:
             self._connect()
+            if self._stopping.is_set():  # stop() came before there was anything to disconnect
+                self._client.disconnect()
             silent = self._serve()
             if self._tls is not None and not self._acknowledged:
                 self._tls.raise_alert()
