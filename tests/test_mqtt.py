@@ -216,8 +216,12 @@ def test_it_can_be_stopped_while_it_connects(monkeypatch: pytest.MonkeyPatch) ->
         transport._stopping.set()
         transport._client.disconnect()
         stopped.set()
-        transport._thread.join(20)
-        assert not transport._thread.is_alive()
+        connection, _address = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK
+            transport._thread.join(10)
+            assert not transport._thread.is_alive()
 
 
 def test_a_silent_peer_is_asked_twice_before_it_counts_as_old() -> None:
