@@ -21,7 +21,10 @@ ROOT = Path(__file__).parent.parent
 RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
 TESTS = {
     "address": ["tests/kernels"],
-    "thread": ["tests/kernels/test_sub_vit.py", "tests/kernels/test_threads.py"],
+    "thread": [
+        *(f"tests/kernels/test_sub_vit{dtype}.py" for dtype in ("", "_f16", "_i8")),
+        "tests/kernels/test_threads.py",
+    ],
 }
 OPTIONS = {
     # Python frees little at its end: what it keeps cannot be told from a leak.
