@@ -17,7 +17,7 @@ from devit_iot.errors import DataError
 from devit_iot.services import still, video
 from devit_iot.services.shots import Form, Shots, open_source
 from devit_iot.services.still import without_password
-from tests.fleets import image_file
+from tests.fleets import image_file, wait_until
 from tests.services.camera_server import CameraServer
 
 WAIT_S = 60.0
@@ -89,14 +89,10 @@ def test_a_network_camera_gives_images_and_comes_back(
         waiting: list[bytes] = []
         thread = threading.Thread(target=lambda: waiting.extend(s.payload for s in shots))
         thread.start()
-        while not caplog.records:  # it noticed
-            thread.join(0.05)
-            assert thread.is_alive()
+        wait_until(lambda: caplog.records, WAIT_S)  # it noticed
         before = len(waiting)
         with camera:
-            while len(waiting) < before + 2:
-                thread.join(0.05)
-                assert thread.is_alive()
+            wait_until(lambda: len(waiting) >= before + 2, WAIT_S)
             shots.close()
             thread.join(WAIT_S)
     assert not thread.is_alive()
