@@ -125,6 +125,15 @@ def request_of(line: str) -> int:
     return int(found["request_id"], 16)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """What a terminal's programs do at SIGINT, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_top_is_live_until_ctrl_c(processes: FleetProcesses) -> None:
     """In a terminal, as a person on ssh has one."""
     processes.start_broker(find_broker())
