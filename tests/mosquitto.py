@@ -15,7 +15,7 @@ import pytest
 
 from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError
-from devit_iot.transport.base import Message, Will
+from devit_iot.transport.base import Message, Session, Will
 from devit_iot.transport.mqtt import MqttTransport
 
 PATHS = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/bin"
@@ -40,7 +40,10 @@ class Client:
     ) -> None:
         self.inbox: queue.Queue[Message] = queue.Queue()
         self._outcome: queue.Queue[BrokerError | None] = queue.Queue()
-        self.transport = MqttTransport(config, client_id=client_id, password=password, will=will)
+        session = Session(max_packet=2**25)  # it takes images, as nodes do
+        self.transport = MqttTransport(
+            config, client_id=client_id, password=password, will=will, session=session
+        )
         for topic_filter in filters:
             self.transport.subscribe(topic_filter, self.inbox.put, qos=1)
 
