@@ -182,10 +182,7 @@ class MqttTransport:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_message = self._on_stray
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
-        if self._config.username:
-            client.username_pw_set(self._config.username, self._password)
+        versions.sign_in(client, self._config, self._tls, self._password)
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         for wanted in self._subscriptions:

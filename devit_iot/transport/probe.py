@@ -184,10 +184,7 @@ class Probe:
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
-        if self._config.username:
-            client.username_pw_set(self._config.username, self._password)
+        versions.sign_in(client, self._config, self._tls, self._password)
         return client
 
     def _serve(self, client: paho.Client) -> None:

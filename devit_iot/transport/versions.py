@@ -1,6 +1,7 @@
 """How paho is set up for MQTT 5 and for 3.1.1, and what differs between them."""
 
 import socket
+import ssl
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -8,6 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
 
+from devit_iot.config import BrokerConfig
 from devit_iot.transport.base import Session
 
 NAMES = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
@@ -48,6 +50,16 @@ def new_client(protocol: MQTTProtocolVersion, client_id: str, session: Session) 
     client.on_socket_open = _set_nodelay
     client.on_socket_register_write = _wake_the_loop
     return client
+
+
+def sign_in(
+    client: paho.Client, config: BrokerConfig, tls: ssl.SSLContext | None, password: str | None
+) -> None:
+    """Have ``client`` connect over ``tls``, if there is one, as the user of ``config``."""
+    if tls is not None:
+        client.tls_set_context(tls)
+    if config.username:
+        client.username_pw_set(config.username, password)
 
 
 def connect_options(protocol: MQTTProtocolVersion, session: Session) -> dict[str, Any]:
