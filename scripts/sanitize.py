@@ -22,7 +22,7 @@ RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
 TESTS = {
     "address": ["tests/kernels"],
     "thread": [
-        *(f"tests/kernels/test_sub_vit{dtype}.py" for dtype in ("", "_f16", "_i8")),
+        *(f"tests/kernels/test_sub_vit{dtype}.py" for dtype in ("", "_dtypes", "_f16", "_i8")),
         "tests/kernels/test_threads.py",
     ],
 }

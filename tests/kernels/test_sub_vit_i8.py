@@ -88,23 +88,6 @@ def test_it_is_not_float32(isa: str, spec: SubVitSpec) -> None:
     assert error(run(model, image), wanted) > 1e-6
 
 
-@BOTH
-def test_threads_do_not_change_a_bit(isa: str, spec: SubVitSpec) -> None:
-    weights, image = random_tensors(spec, 3), random_image(spec, 4)
-    alone, *crews = (run(build_i8(spec, weights, threads=n, isa=isa), image) for n in (1, 2, 3, 7))
-    for crew in crews:
-        np.testing.assert_array_equal(crew, alone)
-
-
-@BOTH
-def test_every_image_starts_afresh(isa: str, spec: SubVitSpec) -> None:
-    model = build_i8(spec, random_tensors(spec, 0), threads=2, isa=isa)
-    images = [random_image(spec, seed) for seed in (1, 2, 1)]
-    first, second, again = (run(model, image) for image in images)
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, second)
-
-
 def test_weights_take_two_bytes_at_most(isa: str) -> None:
     spec = SubVitSpec(32, 32, 16, 128, 32, 1, (BlockSpec(4, 512),) * 2)
     weights = random_tensors(spec, 0)
