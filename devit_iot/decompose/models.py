@@ -62,18 +62,35 @@ class Attention(nn.Module):
         self.proj = nn.Linear(heads * head_dim, embed_dim)
 
     def forward(
-        self, tokens: Tensor, mask: Tensor | None = None
+        self, tokens: Tensor, mask: Tensor | None = None, asked: int | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """float[batch, tokens, embed_dim] in and out; also query, key, value and head outputs."""
-        qkv: Tensor = self.qkv(tokens)
-        query, key, value = (
-            qkv.reshape(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        )
+        """Attend to all tokens.
+
+        Args:
+            tokens: float[batch, tokens, embed_dim].
+            mask: of the heads, float[heads].
+            asked: number of leading tokens whose outputs are wanted; None for all.
+
+        Returns:
+            float[batch, asked, embed_dim], and query, key, value and head outputs.
+        """
+        if asked is None:
+            query, key, value = self._split(self.qkv(tokens), 3)
+        else:
+            weight, bias, width = self.qkv.weight, self.qkv.bias, self.proj.in_features
+            few = functional.linear(tokens[:, :asked], weight[:width], bias[:width])
+            (query,) = self._split(few, 1)
+            key, value = self._split(functional.linear(tokens, weight[width:], bias[width:]), 2)
         heads = functional.scaled_dot_product_attention(query, key, value)
         if mask is not None:
             heads = heads * mask[:, None, None]
         projected: Tensor = self.proj(heads.transpose(1, 2).flatten(2))
         return projected, (query, key, value, heads)
+
+    def _split(self, joined: Tensor, count: int) -> tuple[Tensor, ...]:
+        """float[batch, tokens, count * width] -> ``count`` of [batch, heads, tokens, head_dim]."""
+        apart = joined.reshape(*joined.shape[:2], count, self.heads, -1)
+        return apart.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class Mlp(nn.Module):
@@ -107,10 +124,14 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(spec.embed_dim, spec.norm_eps)
         self.mlp = Mlp(spec.embed_dim, block.mlp_dim)
 
-    def forward(self, stream: Tensor, mask: BlockMask | None = None) -> tuple[Tensor, BlockTrace]:
-        """float[batch, tokens, embed_dim] in and out."""
-        attended, (query, key, value, heads) = self.attn(self.norm1(stream), mask and mask.heads)
-        stream = stream + attended
+    def forward(
+        self, stream: Tensor, mask: BlockMask | None = None, asked: int | None = None
+    ) -> tuple[Tensor, BlockTrace]:
+        """float[batch, tokens, embed_dim] in; out, and in the trace, the first ``asked`` tokens."""
+        attended, (query, key, value, heads) = self.attn(
+            self.norm1(stream), mask and mask.heads, asked
+        )
+        stream = stream[:, :asked] + attended
         normed = self.norm2(stream)
         change, hidden = self.mlp(normed, mask and mask.neurons)
         return (normed if self.residual_norm else stream) + change, BlockTrace(
@@ -193,7 +214,10 @@ class SubVit(nn.Module):
         stream = self.embed(images)
         traces = {}
         for index, block in enumerate(self.blocks):
-            stream, trace = block(stream, masks and masks.get(index))
+            # After the last block nothing but the prefix tokens is read; CCT pools all of them.
+            unread = index == len(self.blocks) - 1 and index not in keep
+            asked = self.spec.prefix_tokens or None if unread else None
+            stream, trace = block(stream, masks and masks.get(index), asked)
             if index in keep:
                 traces[index] = trace
         return SubVitOutput(self.read(stream), traces)
