@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,27 +16,23 @@ from devit_iot.transport.mqtt import MqttTransport
 
 TOPICS = Topics("test")
 MAX_UNDER_WAY = 50
-_WAIT_S = 60.0
+WAIT_S = 60.0
 
 
-class Outside:
-    """Publishes images at QoS 1 and remembers labels and statuses.
+class Client(ABC):
+    """A client that hears labels and statuses; what it does with labels is up to its kind.
 
-    Attributes:
-        sent: request ids, in hex.
-        labels: request id -> its labels, in the order of coming.
-        seen: request id -> when its first label came, monotonic seconds.
+    Args:
+        url: of the broker.
+        session_s: for how long the broker keeps its session.
     """
 
-    def __init__(self, url: str) -> None:
-        self.sent: list[str] = []
-        self.labels: dict[str, list[Label]] = {}
-        self.seen: dict[str, float] = {}
+    def __init__(self, url: str, session_s: int) -> None:
         self.nodes: dict[str, NodeStatus] = {}
         self.aggregator: AggregatorStatus | None = None
         self._room = threading.Semaphore(MAX_UNDER_WAY)
         self._transport = MqttTransport(
-            BrokerConfig(url=url), client_id="outside", session=Session(3600, 1000)
+            BrokerConfig(url=url), client_id="outside", session=Session(session_s, 1000)
         )
         self._transport.subscribe(TOPICS.labels, self._on_label, qos=1)
         self._transport.subscribe(TOPICS.node_statuses, self._on_node)
@@ -46,23 +43,60 @@ class Outside:
         """Be connected inside the block."""
         ready = threading.Event()
         self._transport.start(on_ready=ready.set, on_refused=lambda _error: None)
-        assert ready.wait(_WAIT_S)
+        assert ready.wait(WAIT_S)
         try:
             yield
         finally:
             self._transport.stop()
 
+    @property
+    def online(self) -> set[str]:
+        """Names of the nodes that say they are online, and the aggregator."""
+        names = {name for name, status in list(self.nodes.items()) if status.state == "online"}
+        if self.aggregator is not None and self.aggregator.state == "online":
+            names.add("aggregator")
+        return names
+
+    def _take_turn(self) -> None:
+        """Wait while the broker has not taken over 50 earlier images of QoS 1."""
+        assert self._room.acquire(timeout=WAIT_S)
+
+    def _publish_in_turn(self, topic: str, payload: bytes) -> None:
+        """Publish an image at QoS 1, after its turn was taken."""
+        self._transport.publish(topic, payload, qos=1, on_stored=self._room.release)
+
+    @abstractmethod
+    def _on_label(self, message: Message) -> None:
+        """Take a label, perhaps a retained one."""
+
+    def _on_node(self, message: Message) -> None:
+        self.nodes[TOPICS.node_of(message.topic)] = NodeStatus.decode(message.payload)
+
+    def _on_aggregator(self, message: Message) -> None:
+        self.aggregator = AggregatorStatus.decode(message.payload)
+
+
+class Outside(Client):
+    """Publishes images and remembers every label.
+
+    Attributes:
+        sent: request ids, in hex.
+        labels: request id -> its labels, in the order of coming.
+        seen: request id -> when its first label came, monotonic seconds.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, 3600)
+        self.sent: list[str] = []
+        self.labels: dict[str, list[Label]] = {}
+        self.seen: dict[str, float] = {}
+
     def promise(self, camera: str, payload: bytes) -> None:
-        """Publish an image at QoS 1; wait while the broker has not taken over 50 earlier ones."""
-        assert self._room.acquire(timeout=_WAIT_S)
+        """Publish an image at QoS 1."""
+        self._take_turn()
         request_id = uuid.uuid4().hex
         self.sent.append(request_id)
-        self._transport.publish(
-            f"cameras/{camera}/image/{request_id}",
-            payload,
-            qos=1,
-            on_stored=self._room.release,
-        )
+        self._publish_in_turn(f"cameras/{camera}/image/{request_id}", payload)
 
     def show(self, camera: str, payload: bytes, request_id: str) -> None:
         """Publish an image at QoS 0, as most cameras do."""
@@ -78,14 +112,6 @@ class Outside:
         """Labels beyond the first of their request."""
         return sum(len(labels) - 1 for labels in self.labels.values())
 
-    @property
-    def online(self) -> set[str]:
-        """Names of the nodes that say they are online, and the aggregator."""
-        names = {name for name, status in list(self.nodes.items()) if status.state == "online"}
-        if self.aggregator is not None and self.aggregator.state == "online":
-            names.add("aggregator")
-        return names
-
     def parts_used(self) -> Counter[int]:
         """How many first labels rest on how many parts."""
         return Counter(len(labels[0].parts_used) for labels in self.labels.values())
@@ -95,9 +121,3 @@ class Outside:
             label = Label.decode(message.payload)
             self.seen.setdefault(label.request_id, time.monotonic())
             self.labels.setdefault(label.request_id, []).append(label)
-
-    def _on_node(self, message: Message) -> None:
-        self.nodes[TOPICS.node_of(message.topic)] = NodeStatus.decode(message.payload)
-
-    def _on_aggregator(self, message: Message) -> None:
-        self.aggregator = AggregatorStatus.decode(message.payload)

@@ -1,18 +1,14 @@
 """Two steady cameras, one of each delivery, and a viewer that times the labels."""
 
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import cycle
 from typing import NamedTuple
 
-from devit_iot.config import BrokerConfig
-from devit_iot.messages import AggregatorStatus, Label, NodeStatus
-from devit_iot.transport.base import Message, Session
-from devit_iot.transport.mqtt import MqttTransport
-from tests.chaos.clients import MAX_UNDER_WAY, TOPICS
+from devit_iot.messages import Label
+from devit_iot.transport.base import Message
+from tests.chaos.clients import WAIT_S, Client
 from tests.e2e.watching import IMAGES
 from tests.fleets import wait_until
 
@@ -31,7 +27,6 @@ topic = "every/{camera}/{request}"
 delivery = "every"
 """
 KINDS = ("latest", "every")
-_WAIT_S = 60.0
 _OPEN = 16
 _MOST_OPEN = 500
 """Images of ``every`` without a label: beyond it the cameras wait, on a machine that became slower.
@@ -45,7 +40,7 @@ class Age(NamedTuple):
     seconds: float
 
 
-class Traffic:
+class Traffic(Client):
     """Publishes the demo's images and remembers nothing of them but when they were answered.
 
     Attributes:
@@ -53,43 +48,24 @@ class Traffic:
         ages: of the first label of each image, by camera.
         again: labels beyond the first of their image.
         degraded: first labels that lack a part.
-        online: names of nodes that are, and the aggregator.
     """
 
     def __init__(self, url: str) -> None:
+        super().__init__(url, 60)
         self.sent = dict.fromkeys(KINDS, 0)
         self.ages: dict[str, list[Age]] = {kind: [] for kind in KINDS}
         self.again = 0
         self.degraded = 0
-        self.online: set[str] = set()
         self._payloads = cycle([image.payload for image in IMAGES])
         self._open: dict[str, tuple[str, float]] = {}
-        self._room = threading.Semaphore(MAX_UNDER_WAY)
-        self._transport = MqttTransport(
-            BrokerConfig(url=url), client_id="outside", session=Session(60, 1000)
-        )
-        self._transport.subscribe(TOPICS.labels, self._on_label, qos=1)
-        self._transport.subscribe(TOPICS.node_statuses, self._on_node)
-        self._transport.subscribe(TOPICS.aggregator_status("+"), self._on_aggregator)
-
-    @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Be connected inside the block."""
-        ready = threading.Event()
-        self._transport.start(on_ready=ready.set, on_refused=lambda _error: None)
-        assert ready.wait(_WAIT_S)
-        try:
-            yield
-        finally:
-            self._transport.stop()
 
     def capacity(self, count: int) -> float:
         """Images per second while 16 requests of ``every`` are always open."""
         begin = time.monotonic()
         for _ in range(count):
-            wait_until(lambda: len(self._open) < _OPEN, _WAIT_S)
+            wait_until(lambda: len(self._open) < _OPEN, WAIT_S)
             self._publish("every")
-        wait_until(lambda: not self._open, _WAIT_S)
+        wait_until(lambda: not self._open, WAIT_S)
         rate = count / (time.monotonic() - begin)
         self.sent = dict.fromkeys(KINDS, 0)
         self.ages = {kind: [] for kind in KINDS}
@@ -116,11 +92,10 @@ class Traffic:
         topic = f"{kind}/{kind}/{request_id}"
         self.sent[kind] += 1
         if kind == "every":
-            assert self._room.acquire(timeout=_WAIT_S)
+            self._take_turn()
         self._open[request_id] = (kind, time.monotonic())
         if kind == "every":
-            done = self._room.release
-            self._transport.publish(topic, next(self._payloads), qos=1, on_stored=done)
+            self._publish_in_turn(topic, next(self._payloads))
         else:
             self._transport.publish(topic, next(self._payloads))
 
@@ -135,17 +110,3 @@ class Traffic:
             self.degraded += label.degraded
         else:
             self.again += 1
-
-    def _on_node(self, message: Message) -> None:
-        status = NodeStatus.decode(message.payload)
-        self._note(status.node, online=status.state == "online")
-
-    def _on_aggregator(self, message: Message) -> None:
-        status = AggregatorStatus.decode(message.payload)
-        self._note("aggregator", online=status.state == "online")
-
-    def _note(self, name: str, *, online: bool) -> None:
-        if online:
-            self.online.add(name)
-        else:
-            self.online.discard(name)
