@@ -11,6 +11,7 @@ import click
 import numpy as np
 from msgspec.structs import replace
 
+from devit_iot.bundle import MAX_PARTS
 from devit_iot.cli.common import one_line_errors
 from devit_iot.decompose.stages import STAGES
 from devit_iot.engine.image import load_image
@@ -20,7 +21,16 @@ from devit_iot.spec import macs as count_macs
 if TYPE_CHECKING:
     from devit_iot.decompose.recipe import Recipe
 
-TRAIN_EXTRA = ("accelerate", "kornia", "matplotlib", "rich", "scipy", "sklearn", "torch")
+TRAIN_EXTRA = (
+    "accelerate",
+    "filelock",
+    "kornia",
+    "matplotlib",
+    "rich",
+    "scipy",
+    "sklearn",
+    "torch",
+)
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 
 
@@ -72,7 +82,7 @@ def _add_command(name: str) -> None:
     )
     @click.option("--data", help="Data set, in place of the recipe's.")
     @click.option("--checkpoint", help="What the teacher starts from, in place of the recipe's.")
-    @click.option("--parts", type=click.IntRange(1, 255), help="Number of parts.")
+    @click.option("--parts", type=click.IntRange(1, MAX_PARTS), help="Number of parts.")
     @click.option("--macs", help="Budgets: 0.3 of the teacher's, or 1.0G,500M,500M,250M.")
     @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
     @one_line_errors
@@ -128,6 +138,8 @@ def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cp
             cpu=cpu,
         ),
     )
+    if left is None:
+        return
     if left.is_file():
         click.echo(left.read_text("utf-8"))
         click.echo(f"bundle: {left.parent / 'bundle'}")

@@ -10,6 +10,7 @@ from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.images import bundle_labels, evenly, shown
 from devit_iot.cli.measure import Report, measure, run_fleet
 from devit_iot.cli.options import dtype_option, engine_option
+from devit_iot.decompose.evaluate import check_choices
 from devit_iot.decompose.sources import SPLITS, open_source
 from devit_iot.errors import DataError
 from devit_iot.services.local import LocalFleet
@@ -72,6 +73,8 @@ def evaluate(  # noqa: PLR0913 - one for each option
     parts = len(opened.manifest.parts)
     if lose is not None and lose >= parts:
         raise DataError(f"the bundle has {parts} parts; --lose takes 0 to {parts - 1}")
+    if lose is not None:
+        check_choices(parts, lose)
     source = open_source(data, Path(), split=split, strict=False)
     source = evenly(source, limit)
     labels = bundle_labels(opened.manifest.classes, source)

@@ -13,6 +13,9 @@ with warnings.catch_warnings():
     import kornia.augmentation as kornia
     from kornia.augmentation.auto import RandAugment
 
+_OPERATION_BATCH = 8
+"""Images that share a draw of RandAugment's operations: kornia draws them once per call."""
+
 
 class Augment(nn.Module):
     """uint8 images and labels -> normalised, changed images and labels.
@@ -35,6 +38,7 @@ class Augment(nn.Module):
         self.register_buffer("std", torch.tensor(normalisation.std).view(3, 1, 1))
         self._image_size = image_size
         self._changes = nn.ModuleList(_changes(config, image_size))
+        self._operations = RandAugment(n=2, m=config.rand_augment) if config.rand_augment else None
         self._erasing = kornia.RandomErasing(p=config.erasing) if config.erasing else None
         self._mixes = _mixes(config) if mix else []
 
@@ -53,6 +57,9 @@ class Augment(nn.Module):
         changed = images.float() / 255
         for change in self._changes:
             changed = change(changed)
+        if self._operations is not None:
+            few = changed.split(_OPERATION_BATCH)
+            changed = torch.cat([self._operations(images) for images in few])
         changed = (changed - self.mean) / self.std
         if self._erasing is not None:
             changed = self._erasing(changed)
@@ -94,8 +101,6 @@ def _changes(config: AugmentConfig, image_size: int) -> list[nn.Module]:
         )
     if config.flip:
         changes.append(kornia.RandomHorizontalFlip(p=config.flip))
-    if config.rand_augment:
-        changes.append(RandAugment(n=2, m=config.rand_augment))
     return changes
 
 

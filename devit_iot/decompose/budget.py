@@ -13,6 +13,9 @@ TOLERANCE = 0.02
 """A draft may cost this share of the target less than the target, or one group of neurons less if
 that is more, but never more than the target."""
 
+MULTIPLE = 8
+"""Neurons are counted in groups of this size, for the kernels' sake."""
+
 Counts = NDArray[np.int64]
 Densities = NDArray[np.float64]
 
@@ -38,7 +41,7 @@ class Budget:
         neuron_cost: multiply-accumulates of one neuron.
     """
 
-    def __init__(self, spec: SubVitSpec, ratio: float, multiple: int) -> None:
+    def __init__(self, spec: SubVitSpec, ratio: float, multiple: int = MULTIPLE) -> None:
         self.spec = spec
         self.target = int(ratio * macs(spec))
         self._multiple = multiple
@@ -58,6 +61,12 @@ class Budget:
         return (
             self._fixed + self.head_cost * int(heads.sum()) + self.neuron_cost * int(neurons.sum())
         )
+
+    @property
+    def least(self) -> int:
+        """Multiply-accumulates with one head and one group of neurons in every block."""
+        nothing = np.zeros(len(self.spec.blocks))
+        return self.cost(*self.whole(nothing, nothing))
 
     def whole(self, heads: Densities, neurons: Densities) -> Draft:
         """Densities -> counts: rounded, at least one head and one group, at most all."""

@@ -27,6 +27,7 @@ class TrainingData(NamedTuple):
         labels: int64[count].
         fit: rows to train on.
         held_out: rows that no weight is trained on.
+        fingerprint: of the images' names and classes, hex.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +35,7 @@ class TrainingData(NamedTuple):
     labels: NDArray[np.int64]
     fit: NDArray[np.int64]
     held_out: NDArray[np.int64]
+    fingerprint: str = ""
 
 
 class Context(NamedTuple):

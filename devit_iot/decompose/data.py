@@ -1,5 +1,6 @@
 """Labelled images: read one by one, decoded at once, or split."""
 
+import hashlib
 import io
 import os
 import zipfile
@@ -18,6 +19,8 @@ from devit_iot.image_message import IMAGE_SUFFIXES
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 64
+TEST_SHARE = 0.2
+"""Of the images of a set without splits."""
 _HEADER_BYTES = 12
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
 SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
@@ -214,6 +217,34 @@ def hold_out(
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         held_out[members[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def split_by_name(source: ImageSource) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split an image set that has no splits: about a fifth of each class is for the test.
+
+    The image's name alone decides, so images that come or go later move no other; but each class
+    has at least one image on both sides.
+
+    Returns:
+        Indices to train on and to test on, each int64, ascending.
+
+    Raises:
+        DataError: a class has a single image.
+    """
+    drawn = np.array(
+        [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) for name in source.names]
+    )
+    test = drawn < TEST_SHARE * 2**32
+    for label in np.unique(source.labels):
+        members = np.flatnonzero(source.labels == label)
+        if len(members) == 1:
+            raise DataError(
+                f"class '{source.classes[label]}' of {source.origin} has one image, too few to "
+                "train and to test; add images or remove it"
+            )
+        ranked = members[np.argsort(drawn[members])]
+        test[ranked[0]], test[ranked[-1]] = True, False
+    return np.flatnonzero(~test), np.flatnonzero(test)
 
 
 def read_image_folder(path: Path) -> Iterator[Sample]:

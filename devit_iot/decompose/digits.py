@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from devit_iot.decompose.data import ImageSource, Sample
 from devit_iot.errors import DataError
@@ -25,7 +24,16 @@ def read_digits(*, held_out: bool) -> Iterator[Sample]:
     """The training images, or the 360 held-out ones, as PNG files of 32 x 32 grey pixels.
 
     The split is stratified, and fixed: it does not depend on a recipe's seed.
+
+    Raises:
+        DataError: scikit-learn is not installed.
     """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError(
+            "'digits' needs scikit-learn; pip install 'devit-iot[train]', or name other images"
+        ) from error
     data = load_digits()
     chosen = _held_out(data.target)
     for index in np.flatnonzero(chosen if held_out else ~chosen):

@@ -72,11 +72,7 @@ class Fused:
             DataError: there are more than ``MAX_COMBINATIONS`` of them.
         """
         parts = len(self._changes)
-        if math.comb(parts, count) > MAX_COMBINATIONS:
-            raise DataError(
-                f"{count} of {parts} parts can be lost in {math.comb(parts, count)} ways; at most "
-                f"{MAX_COMBINATIONS} are tried, choose another number"
-            )
+        check_choices(parts, count)
         found = {lost: self.top1(lost) for lost in combinations(range(parts), count)}
         worst = min(found, key=found.__getitem__)
         return LostParts(count, sum(found.values()) / len(found), found[worst], worst)
@@ -85,6 +81,15 @@ class Fused:
         """The numbers of lost parts, from 0 to all but one, that :meth:`lose` accepts."""
         parts = len(self._changes)
         return [count for count in range(parts) if math.comb(parts, count) <= MAX_COMBINATIONS]
+
+
+def check_choices(parts: int, count: int) -> None:
+    """Raise DataError if ``count`` of ``parts`` can be lost in too many ways to try them all."""
+    if math.comb(parts, count) > MAX_COMBINATIONS:
+        raise DataError(
+            f"{count} of {parts} parts can be lost in {math.comb(parts, count)} ways; at most "
+            f"{MAX_COMBINATIONS} are tried, choose another number"
+        )
 
 
 def calibration_error(

@@ -24,7 +24,7 @@ from devit_iot.decompose.models import SubVit
 from devit_iot.decompose.partition import Groups
 from devit_iot.decompose.results import ModelResult, PartResult, Results
 from devit_iot.decompose.run import Trained
-from devit_iot.decompose.teach import TEACHER
+from devit_iot.decompose.teach import TEACHER, TEMPLATE
 from devit_iot.messages import feature_bytes
 
 MEAN_IMAGES = 5000
@@ -102,6 +102,11 @@ def _measure(
         ),
         bundle_bytes=sum(file.stat().st_size for file in bundle.path.iterdir()),
         feature_bytes=tuple(feature_bytes(part.spec.feature_dim) for part in trained.parts),
+        template=(
+            None
+            if run.recipe.student is None
+            else run.shared.load(f"{TEMPLATE}-result", ModelResult)
+        ),
     )
 
 

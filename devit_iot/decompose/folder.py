@@ -1,11 +1,14 @@
 """The run folder: what the stages leave to each other. Files appear whole or not at all."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,11 +30,27 @@ class RunFolder:
         """A folder inside."""
         return RunFolder(self.path / name)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes' runs out of the folder inside the block.
+
+        Raises:
+            ConfigError: another run is in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / "lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise ConfigError(
+                f"another run works in {self.path}; let it end, or choose another folder"
+            ) from error
+
     def claim(self, content: object) -> None:
         """Tie the folder to what decides its content.
 
         Raises:
-            ConfigError: it holds the results of another recipe.
+            ConfigError: it holds the results of something else.
         """
         path = self.path / "recipe.json"
         encoded = msgspec.json.format(msgspec.json.encode(content))
@@ -39,8 +58,8 @@ class RunFolder:
             self._write(path, encoded)
         elif path.read_bytes() != encoded:
             raise ConfigError(
-                f"{self.path} holds the run of another recipe, or of an earlier version of this "
-                "one; choose another folder, or remove it"
+                f"{self.path} holds the run of another recipe or of other images, or of an earlier "
+                "version of them; choose another folder, or remove it"
             )
 
     def state(self, name: str) -> Path:
@@ -80,7 +99,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         save_file({key: value.contiguous() for key, value in tensors.items()}, partial, metadata)
-        partial.replace(path)
+        replace_whole(partial, path)
         self.state(name).unlink(missing_ok=True)
 
     def load_tensors(self, name: str) -> dict[str, Tensor]:
@@ -126,4 +145,11 @@ class RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_bytes(content)
-        partial.replace(path)
+        replace_whole(partial, path)
+
+
+def replace_whole(partial: Path, path: Path) -> None:
+    """Give a written file its name; after a power cut there is the old file or the new one."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,14 +1,17 @@
 """The training and test images of a recipe, ready for batches."""
 
 import functools
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from devit_iot.bundle import MAX_NAME_LENGTH
 from devit_iot.decompose.batches import Pixels
 from devit_iot.decompose.context import TrainingData
 from devit_iot.decompose.data import (
@@ -23,6 +26,7 @@ from devit_iot.decompose.progress import Progress
 from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.sources import check_same_classes, open_source
 from devit_iot.errors import DataError
+from devit_iot.text import is_plain
 
 MAX_DEVICE_BYTES = 8 * 2**30
 DECODERS = 8
@@ -81,13 +85,20 @@ def read_images(
         The training images; and the test images, all of them as ``fit``, none held out.
 
     Raises:
-        DataError: see :func:`devit_iot.decompose.sources.open_source`; or fewer classes than parts.
+        DataError: see :func:`devit_iot.decompose.sources.open_source`; or fewer classes than parts,
+            or a class whose name no bundle takes.
     """
     sources = {
         split: open_source(recipe.data.source, base, split=split) for split in ("train", "test")
     }
     train, test = sources["train"], sources["test"]
     check_same_classes(train, test)
+    for name in train.classes:
+        if not is_plain(name, MAX_NAME_LENGTH):
+            raise DataError(
+                f"class {name[:MAX_NAME_LENGTH]!r} of {train.origin} has a name over "
+                f"{MAX_NAME_LENGTH} characters, or with some that cannot be printed; rename it"
+            )
     if len(train.classes) < recipe.partition.parts:
         raise DataError(
             f"{train.origin} has {len(train.classes)} classes, too few for "
@@ -105,6 +116,14 @@ def read_images(
             pixels[split] = Decoded(decoded.images, device)
     nothing = np.empty(0, np.int64)
     return (
-        TrainingData(train.classes, pixels["train"], train.labels, fit, held_out),
+        TrainingData(
+            train.classes, pixels["train"], train.labels, fit, held_out, _fingerprint(train)
+        ),
         TrainingData(test.classes, pixels["test"], test.labels, np.arange(len(test)), nothing),
     )
+
+
+def _fingerprint(source: ImageSource) -> str:
+    """Hex SHA-256 of which images there are, and of which class."""
+    listed = msgspec.json.encode((source.classes, source.names))
+    return hashlib.sha256(listed + source.labels.astype("<i8").tobytes()).hexdigest()

@@ -1,5 +1,6 @@
 """A run from its recipe to its report: builds what all stages need, and calls them."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,14 +38,15 @@ class Launch(NamedTuple):
     cpu: bool = False
 
 
-def launch(recipe: Recipe, stage: str, how: Launch) -> Path:
+def launch(recipe: Recipe, stage: str, how: Launch) -> Path | None:
     """Run ``recipe`` up to ``stage``, each stage from where it stopped.
 
     Returns:
-        The report, if ``stage`` is the last one; else the folder of the parts.
+        The report, if ``stage`` is the last one; else the folder of the parts. None in all but the
+        main process.
 
     Raises:
-        ConfigError: the folder holds the run of another recipe.
+        ConfigError: another run is in the folder, or it holds what another recipe left.
         DataError: images, a checkpoint or an earlier result cannot be used.
         TrainingError: a training diverged.
     """
@@ -56,13 +58,19 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path:
     accelerator = Accelerator(cpu=cpu, mixed_precision=precision)
     shared = RunFolder(how.folder)
     own = shared.sub(f"parts-{recipe.partition.parts}")
-    console = Console(stderr=True, quiet=not accelerator.is_main_process)
-    with show_progress(console) as progress:
+    main = accelerator.is_main_process
+    console = Console(stderr=True, quiet=not main)
+    with ExitStack() as stack:
+        progress = stack.enter_context(show_progress(console))
         images, test = read_images(recipe, how.base, how.decode, progress, accelerator.device)
+        if main:
+            stack.enter_context(shared.locked())
         run = Context(recipe, how.base, shared, own, images, accelerator, progress)
         claim(run)
         trained = train(run, stage)
-        if trained is None or stage != REPORT_STAGE or not accelerator.is_main_process:
+        if not main:
+            return None
+        if trained is None or stage != REPORT_STAGE:
             return own.path
         provenance = {"command": how.command, "torch": str(torch.__version__)}
         results = finish(run, trained, test, provenance)

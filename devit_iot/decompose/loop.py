@@ -4,17 +4,19 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from devit_iot.decompose.batches import Batches
+from devit_iot.decompose.folder import replace_whole
 from devit_iot.decompose.recipe import StageConfig
-from devit_iot.errors import TrainingError
+from devit_iot.errors import DataError, TrainingError
 
 MAX_GRADIENT_NORM = 1.0
 _FIRST_RATE = 1e-3
@@ -66,6 +68,7 @@ def fit(
 
     Raises:
         TrainingError: a loss became NaN or infinite; the last good epoch is kept.
+        DataError: the state of an earlier attempt is damaged.
     """
     config = stage.config
     model.to(accelerator.device)
@@ -114,14 +117,20 @@ def fit(
         if accelerator.is_main_process:
             _store(stage.state, pieces, history, time.monotonic() - started)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    accelerator.free_memory()  # it would keep every network that it ever prepared
     if average is not None:
         model.load_state_dict(average.module.state_dict())
     model.eval()
     return Trained(tuple(history), time.monotonic() - started)
 
 
-def _ema(decay: float) -> Callable[..., None]:
-    average: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+def _ema(decay: float) -> Callable[[Any, Any, Tensor], None]:
+    """An average that forgets its first weights early, however short the stage is."""
+
+    def average(averages: Any, weights: Any, count: Tensor) -> None:  # noqa: ANN401 - torch's
+        warm = min(decay, (1 + count.item()) / (10 + count.item()))
+        get_ema_multi_avg_fn(warm)(averages, weights, count)  # type: ignore[no-untyped-call]
+
     return average
 
 
@@ -136,10 +145,12 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _schedule(optimiser: torch.optim.Optimizer, config: StageConfig, steps: int) -> SequentialLR:
+def _schedule(optimiser: torch.optim.Optimizer, config: StageConfig, steps: int) -> LRScheduler:
     """Linear warm-up, then half a cosine down to zero (Loshchilov and Hutter 2017, eq. 5)."""
     warmup = min(round(config.warmup_epochs * steps), config.epochs * steps - 1)
-    warm = LinearLR(optimiser, _FIRST_RATE, 1.0, max(1, warmup))
+    if warmup == 0:
+        return CosineAnnealingLR(optimiser, config.epochs * steps)
+    warm = LinearLR(optimiser, _FIRST_RATE, 1.0, warmup)
     decay = CosineAnnealingLR(optimiser, max(1, config.epochs * steps - warmup))
     return SequentialLR(optimiser, [warm, decay], [warmup])
 
@@ -155,7 +166,7 @@ def _store(
     content = {name: piece.state_dict() for name, piece in pieces.items()}
     partial = path.with_suffix(".partial")
     torch.save({**content, "history": history, "seconds": seconds}, partial)
-    partial.replace(path)
+    replace_whole(partial, path)
 
 
 def _resume(
@@ -163,7 +174,10 @@ def _resume(
 ) -> tuple[list[dict[str, float]], float]:
     if not path.exists():
         return [], 0.0
-    content = torch.load(path, map_location=accelerator.device, weights_only=True)
-    for name, piece in pieces.items():
-        piece.load_state_dict(content[name])
-    return content["history"], content["seconds"]
+    try:
+        content = torch.load(path, map_location=accelerator.device, weights_only=True)
+        for name, piece in pieces.items():
+            piece.load_state_dict(content[name])
+        return content["history"], content["seconds"]
+    except (OSError, EOFError, RuntimeError, LookupError, ValueError, UnpicklingError) as error:
+        raise DataError(f"{path} is damaged; remove it, and its stage starts again") from error

@@ -24,6 +24,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     blocks: tuple[BlockPolicy | None, ...]
 
+    @classmethod
+    def whole(cls, spec: SubVitSpec) -> "Policy":
+        """Everything stays."""
+        return cls(
+            tuple(BlockPolicy(tuple(range(b.heads)), tuple(range(b.mlp_dim))) for b in spec.blocks)
+        )
+
     def shrink(self, spec: SubVitSpec) -> SubVitSpec:
         """The shape that is left of ``spec``.
 

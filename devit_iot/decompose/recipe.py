@@ -7,13 +7,17 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from devit_iot.bundle import MAX_PARTS
 from devit_iot.config import check_keys
+from devit_iot.decompose.budget import Budget
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.errors import ConfigError, SpecError
 from devit_iot.spec import SubVitSpec, macs
 from devit_iot.storage import Storage
 
 MAX_DEPTH = 1000
+MAX_SEED = 10**8
+"""Seeds of stages and epochs are made of it, and must fit into 64 bits."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -21,6 +25,9 @@ PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEED)]
+PartCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)]
+Magnitude = Annotated[int, msgspec.Meta(ge=0, lt=30)]
 Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
@@ -51,7 +58,7 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rotate_deg: rotation in plus or minus, degrees.
         scale: relative change of size, plus or minus.
         shift: translation, fraction of the side, plus or minus.
-        rand_augment: magnitude of two random operations (Cubuk et al. 2020), of 30.
+        rand_augment: magnitude of two random operations (Cubuk et al. 2020), below 30.
         erasing: probability of a blank rectangle (Zhong et al. 2020).
         mixup: probability that a batch's images are blended in pairs (Zhang et al. 2018).
         cutmix: probability that they lend each other a rectangle (Yun et al. 2019); of the two, a
@@ -65,7 +72,7 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotate_deg: NonNegativeFloat = 0.0
     scale: Probability = 0.0
     shift: Probability = 0.0
-    rand_augment: NonNegative = 0
+    rand_augment: Magnitude = 0
     erasing: Probability = 0.0
     mixup: Share = 0.0
     cutmix: Share = 0.0
@@ -120,7 +127,7 @@ class TeacherConfig(NetworkConfig, frozen=True, forbid_unknown_fields=True):
 class PartitionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which part specialises in which classes: ``by`` the seed, or similarity to the teacher."""
 
-    parts: Positive
+    parts: PartCount
     by: Literal["seed", "similarity"] = "seed"
 
 
@@ -129,6 +136,7 @@ class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         macs: largest share of the teacher's multiply-accumulates, one for all parts or one each.
+            A part whose template costs no more stays whole.
         search: how the policy is found.
         candidates: policies evaluated.
         images: of the part's classes that rank heads and neurons, and held-out ones that evaluate.
@@ -191,7 +199,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
-    seed: int
+    seed: Seed
     data: DataConfig
     teacher: TeacherConfig
     partition: PartitionConfig
@@ -218,11 +226,30 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         inputs = {(n.model.image_size, n.model.resize_size) for n in (self.teacher, template)}
         if len(inputs) > 1:
             raise ConfigError("teacher and student must have the same image_size and resize_size")
+        if any(self.distill.relations) and self.teacher.model.tokens != template.model.tokens:
+            raise ConfigError(
+                f"the teacher has {self.teacher.model.tokens} tokens and the student "
+                f"{template.model.tokens}, but distill.relations compares them one by one; give "
+                "them the same patches and prefix_tokens, or distill.relations = [0, 0, 0]"
+            )
+        if self.augment.mixup + self.augment.cutmix > 1:
+            raise ConfigError(
+                "augment.mixup and augment.cutmix are shares of the batches and exceed 1 together"
+            )
         if len(self.shrink.macs) not in {1, self.partition.parts}:
             raise ConfigError(
                 f"shrink.macs has {len(self.shrink.macs)} budgets for {self.partition.parts} parts;"
                 " give one for all, or one for each"
             )
+        for share in self.shrink.macs:
+            target = share * macs(self.teacher.model)
+            least = Budget(template.model, target / macs(template.model)).least
+            if target < least:
+                raise ConfigError(
+                    f"shrink.macs: {share:.3g} of the teacher's multiply-accumulates are "
+                    f"{target / 1e6:.3g} million, but a part costs at least "
+                    f"{least / 1e6:.3g} million; give more, or a smaller template"
+                )
 
 
 def load_recipe(name: str) -> tuple[Recipe, Path]:

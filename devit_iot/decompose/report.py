@@ -11,7 +11,8 @@ REPORT = "report.md"
 _LONGEST_TITLE = 80
 _TEST = """\
 Top-5 of the fleet is {top5}. Test images entered no choice: neither weights, nor shapes, nor the
-temperature."""
+temperature. All figures are of the float32 networks; `devit evaluate` measures a bundle as it is
+stored and computed."""
 _NETWORKS = """\
 Held-out top-1 is on training images that were set aside: of all classes for teacher and fleet, of
 its own group's classes for each part. MACs of the fleet are those of all parts together. All
@@ -106,6 +107,8 @@ def _sections(results: Results, pictures: dict[str, str]) -> list[str]:
 
 def _seconds(results: Results) -> float:
     models = [results.teacher, results.fleet]
+    if results.template is not None:
+        models.append(results.template)
     for part in results.parts:
         models += [part.teacher, part.shrunk, part.distilled]
     return sum(model.seconds for model in models)

@@ -37,6 +37,8 @@ def networks(results: Results) -> str:
         ]
 
     rows = [row("**teacher**", results.teacher, percent(results.teacher_test_top1))]
+    if results.template is not None:
+        rows.append(row("template of the parts", results.template))
     for index, part in enumerate(results.parts):
         rows += [
             row(f"part {index}: teacher", part.teacher),

@@ -65,6 +65,7 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         calibration_error: of the test images' confidence, with temperature 1 and as published.
         bundle_bytes: size of the bundle's files.
         feature_bytes: on the wire, per part and image, header and float16 values.
+        template: what the parts were cut from, where that was not the teacher.
     """
 
     name: str
@@ -83,3 +84,4 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration_error: tuple[float, float]
     bundle_bytes: int
     feature_bytes: tuple[int, ...]
+    template: ModelResult | None = None

@@ -30,10 +30,10 @@ class Trained(NamedTuple):
 
 
 def claim(run: Context) -> None:
-    """Tie the run's folders to its recipe.
+    """Tie the run's folders to its recipe and images.
 
     Raises:
-        ConfigError: they hold the results of another one.
+        ConfigError: they hold the results of others.
     """
     recipe = run.recipe
     if not run.accelerator.is_main_process:
@@ -44,6 +44,7 @@ def claim(run: Context) -> None:
             "threads": recipe.threads,
             "precision": recipe.precision,
             "data": recipe.data,
+            "images": run.data.fingerprint,
             "augment": recipe.augment,
             "teacher": msgspec.structs.replace(recipe.teacher, part=None),
             "student": recipe.student,

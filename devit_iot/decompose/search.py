@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.decompose.budget import Budget, Draft
+from devit_iot.decompose.budget import MULTIPLE, Budget, Draft
 from devit_iot.decompose.importance import BlockImportance
 from devit_iot.decompose.policy import BlockPolicy, Policy
 from devit_iot.errors import SpecError
@@ -43,7 +43,7 @@ def search(
     method: Method = "evolution",
     evaluations: int = 100,
     seed: int = 0,
-    multiple: int = 8,
+    multiple: int = MULTIPLE,
 ) -> Found:
     """Find how many heads and neurons each block keeps; which ones, ``importance`` says.
 
@@ -65,7 +65,7 @@ def search(
         method: see above.
         evaluations: candidates to try.
         seed: same seed, same candidates for the same losses.
-        multiple: neurons stay in groups of this size, for the kernels' sake.
+        multiple: neurons stay in groups of this size.
 
     Raises:
         SpecError: no candidate fits the budget.

@@ -1,11 +1,13 @@
 """Rank, search a policy within a budget, and cut: a part's student (METHOD, stage 2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.decompose.compensate import compensate, measure
+from devit_iot.decompose.compensate import BlockMoments, compensate, measure
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.heldout import HeldOut
 from devit_iot.decompose.importance import rank
@@ -29,33 +31,46 @@ def shrink_part(run: Context, task: SubTask, template: Classifier) -> Classifier
     """
     name = f"shrunk-{task.part}"
     if run.lacks(run.folder, name):
-        config = run.recipe.shrink
         images = _images(run, run.data.fit, task)
-        importance, moments = rank(template, images), measure(template, images)
-        held_out = _images(run, run.data.held_out, task)
-        loss = HeldOut(template, held_out, moments=moments)
-        tried = 0
-
-        def counted(policy: Policy) -> float:
-            nonlocal tried
-            tried += 1
-            run.progress(name, tried, config.candidates)
-            return loss(policy)
-
-        found = search(
-            template.spec,
-            importance,
-            counted,
-            ratio=run.recipe.macs_budget(task.part) / macs(template.spec),
-            method=config.search,
-            evaluations=config.candidates,
-            seed=run.recipe.seed + task.part,
-        )
+        moments = measure(template, images)
+        policy = _policy(run, task, template, images, moments)
         if run.accelerator.is_main_process:
-            run.folder.store(f"policy-{task.part}", found.policy)
-        student = compensate(template, found.policy, moments)
+            run.folder.store(f"policy-{task.part}", policy)
+        student = compensate(template, policy, moments)
         store_result(run, run.folder, name, student, task, Trained())
     return run.folder.load_model(name, run.device)
+
+
+def _policy(
+    run: Context,
+    task: SubTask,
+    template: Classifier,
+    images: Tensor,
+    moments: Sequence[BlockMoments],
+) -> Policy:
+    """The best policy within the part's budget; nothing is cut from what fits as it is."""
+    config = run.recipe.shrink
+    ratio = run.recipe.macs_budget(task.part) / macs(template.spec)
+    if ratio >= 1:
+        return Policy.whole(template.spec)
+    loss = HeldOut(template, _images(run, run.data.held_out, task), moments=moments)
+    tried = 0
+
+    def counted(policy: Policy) -> float:
+        nonlocal tried
+        tried += 1
+        run.progress(f"shrunk-{task.part}", tried, config.candidates)
+        return loss(policy)
+
+    return search(
+        template.spec,
+        rank(template, images),
+        counted,
+        ratio=ratio,
+        method=config.search,
+        evaluations=config.candidates,
+        seed=run.recipe.seed + task.part,
+    ).policy
 
 
 def _images(run: Context, rows: NDArray[np.int64], task: SubTask) -> Tensor:

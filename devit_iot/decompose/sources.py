@@ -2,7 +2,8 @@
 
     ImageFolder     ``class/file.ext``: a folder, a zip, or a plain tar
     with splits     a folder or archive of such trees, named ``train`` and ``test`` (or ``val``,
-                    ``valid``, ``validation``); in a folder also ``train.tar``, ``test.zip``, ...
+                    ``valid``, ``validation``); in a folder also ``train.tar``, ``test.zip``, ...;
+                    without, a training keeps about a fifth of each class for the test
     CIFAR           the official archives of CIFAR-10 and CIFAR-100, packed or extracted
     mosaics         see :mod:`devit_iot.decompose.mosaics`
     ``digits``      the handwritten digits of scikit-learn
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from devit_iot.decompose.cifar import cifar_source, is_cifar
-from devit_iot.decompose.data import SUFFIXES, ImageSource, image_names
+from devit_iot.decompose.data import SUFFIXES, ImageSource, image_names, split_by_name
 from devit_iot.decompose.mosaics import is_mosaics, mosaic_source
 from devit_iot.decompose.tree import Tree, open_tree
 from devit_iot.errors import DataError
@@ -32,9 +33,10 @@ def open_source(source: str, base: Path, *, split: str, strict: bool = True) -> 
     Args:
         source: ``digits``, or a path.
         base: folder that a relative path starts from.
-        split: ``train`` or ``test``. A data set without splits is used whole.
+        split: ``train`` or ``test``.
         strict: demand at least two classes, each with an image, and that both splits have the
-            same classes: what a training needs.
+            same classes: what a training needs. It splits a tree without splits by
+            :func:`devit_iot.decompose.data.split_by_name`; otherwise that is used whole.
 
     Raises:
         DataError: no such data set or split, no image, damaged or truncated files, labels that do
@@ -76,7 +78,11 @@ def check_same_classes(train: ImageSource, test: ImageSource) -> None:
 def _open_folders(tree: Tree, split: str, *, strict: bool) -> ImageSource:
     trees = {name: found for name in SPLITS if (found := _split_tree(tree, name)) is not None}
     if not trees:
-        return _folder_source(tree, tree.path, strict=strict)
+        whole = _folder_source(tree, tree.path, strict=strict)
+        if not strict:
+            return whole
+        _check(whole, split)
+        return whole.subset(split_by_name(whole)[list(SPLITS).index(split)])
     if split not in trees:
         raise DataError(
             f"{tree.path} has no {split} split; add a folder '{SPLITS[split][0]}', or name another "

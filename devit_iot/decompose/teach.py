@@ -15,6 +15,7 @@ from devit_iot.decompose.recipe import NetworkConfig
 from devit_iot.decompose.results import ModelResult
 from devit_iot.decompose.subtask import SubTask, whole_task
 from devit_iot.decompose.weights import load_checkpoint
+from devit_iot.errors import DataError
 from devit_iot.spec import macs
 
 TEACHER = "teacher"
@@ -51,7 +52,12 @@ def _train_network(run: Context, name: str, config: NetworkConfig, index: int) -
         torch.manual_seed(run.recipe.seed + index)
         model = Classifier(config.model, len(run.data.classes))
         if config.checkpoint:
-            load_checkpoint(model, run.base / config.checkpoint)
+            path = run.base / config.checkpoint
+            if not load_checkpoint(model, path) and config.train is None:
+                raise DataError(
+                    f"{path} has no classifier of {model.classes} classes for the {name}, and the "
+                    f"recipe does not train it: give it a [train], or other images"
+                )
         model.to(run.device)
         trained = Trained()
         if config.train is not None:

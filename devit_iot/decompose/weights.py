@@ -19,13 +19,16 @@ EXTRAS = ("pre_logits.", "fc_norm.", "attn_mask")
 """Prefixes of tensors that some checkpoints carry and no classifier here uses."""
 
 
-def load_checkpoint(model: Classifier, path: Path) -> None:
+def load_checkpoint(model: Classifier, path: Path) -> bool:
     """Copy the checkpoint ``path`` into ``model``.
 
     Names are timm's, DeiT's or Compact-Transformers'. The patch embedding is resampled to another
     patch size by :func:`resample_patches`, the position embedding to another grid bicubically. A
     checkpoint without distillation token lends its class token. The classifier's rows are taken
     only if their number fits.
+
+    Returns:
+        Whether every head was in the checkpoint; one that was not is as it was.
 
     Raises:
         DataError: the file cannot be read, or a tensor is missing, unknown or of another shape; the
@@ -38,6 +41,7 @@ def load_checkpoint(model: Classifier, path: Path) -> None:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     model.load_state_dict({**model.state_dict(), **taken})
+    return all(f"heads.{name}" in taken for name in model.heads.state_dict())
 
 
 def resample_patches(kernel: Tensor, size: int) -> Tensor:

@@ -16,8 +16,12 @@ SLACK = 1e-6
 
 
 def cost(logits: Tensor, labels: Tensor, temperature: float) -> float:
+    """Binary cross-entropy towards Platt's targets."""
     confidence, best = functional.softmax(logits.double() / temperature, dim=1).max(dim=1)
-    return functional.binary_cross_entropy(confidence, (best == labels).double()).item()
+    right = best == labels
+    hits, misses = int(right.sum()), int((~right).sum())
+    wanted = torch.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2)).double()
+    return functional.binary_cross_entropy(confidence, wanted).item()
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0, 2.7, 12.0])
@@ -31,8 +35,9 @@ def test_the_temperature_of_sampled_labels_is_recovered(temperature: float) -> N
 @settings(deadline=None, max_examples=50)
 @given(right=st.integers(51, 99), margin=st.floats(1, 10))
 def test_one_margin_gets_the_confidence_that_it_deserves(right: int, margin: float) -> None:
-    """With two classes and one margin the minimum is where confidence equals accuracy."""
-    wanted = margin / math.log(right / (100 - right))
+    """With two classes and one margin the minimum is where confidence equals Platt's accuracy."""
+    accuracy = (right * (right + 1) / (right + 2) + (100 - right) / (102 - right)) / 100
+    wanted = margin / math.log(accuracy / (1 - accuracy))
     logits = torch.tensor([[margin, 0.0]], dtype=torch.float64).expand(100, 2)
     labels = (torch.arange(100) >= right).long()
     found = fit_temperature(logits, labels)
@@ -62,6 +67,13 @@ def test_the_order_of_the_classes_stays() -> None:
     logits = torch.randn(50, 5, generator=torch.Generator().manual_seed(2))
     labels = logits.argmax(dim=1)
     temperature = fit_temperature(logits, labels)
-    assert temperature == pytest.approx(math.exp(-3), rel=1e-3)  # all right: as sure as may be
     assert torch.equal((logits / temperature).argmax(dim=1), labels)
-    assert fit_temperature(-logits, labels) == pytest.approx(math.exp(3), rel=1e-3)
+
+
+def test_a_few_images_that_are_all_right_make_nothing_certain() -> None:
+    best = torch.arange(50) % 5
+    logits = 3 * functional.one_hot(best, 5).double()
+    published = (logits / fit_temperature(logits, best)).softmax(dim=1).amax(dim=1)
+    torch.testing.assert_close(published, torch.full((50,), 51 / 52).double(), rtol=0, atol=1e-3)
+    none_right = fit_temperature(logits, (best + 1) % 5)
+    assert none_right == pytest.approx(math.exp(3), rel=1e-3)

@@ -1,11 +1,13 @@
 """The training loop: resumption, divergence, averages, schedules."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from msgspec import structs
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,9 +15,9 @@ from devit_iot.decompose.augment import Augment
 from devit_iot.decompose.batches import Batches
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.images import Decoded
-from devit_iot.decompose.loop import Losses, Stage, Trained, fit
+from devit_iot.decompose.loop import Losses, Stage, Trained, _schedule, fit
 from devit_iot.decompose.recipe import AugmentConfig, StageConfig
-from devit_iot.errors import TrainingError
+from devit_iot.errors import DataError, TrainingError
 
 CONFIG = StageConfig(epochs=4, learning_rate=0.02, batch=16, warmup_epochs=1.0, ema=0.8)
 
@@ -98,6 +100,39 @@ def test_the_average_is_what_remains(tmp_path: Path) -> None:
     assert not torch.allclose(plain.linear.weight, averaged.linear.weight, atol=1e-4)
     torch.testing.assert_close(plain.linear.weight, barely.linear.weight)
     assert not averaged.training
+
+
+def test_the_average_of_a_short_stage_forgets_its_start(tmp_path: Path) -> None:
+    config = StageConfig(epochs=8, learning_rate=0.02, batch=16, ema=0.9999)
+    averaged, _ = train(tmp_path / "a", config)
+    plain, _ = train(tmp_path / "b", structs.replace(config, ema=0.0))
+    torch.manual_seed(3)
+    start = Network().linear.weight
+    left = (averaged.linear.weight - plain.linear.weight).norm()
+    assert left < 0.5 * (start - plain.linear.weight).norm()
+
+
+def test_without_warm_up_the_first_step_has_the_whole_rate() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([parameter], lr=1.0)
+    schedule = _schedule(optimiser, StageConfig(epochs=2, learning_rate=1.0, warmup_epochs=0), 4)
+    rates = []
+    for _ in range(8):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([(1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", None], ids=["empty", "cut", "another"])
+def test_a_damaged_state_is_named(tmp_path: Path, content: bytes | None) -> None:
+    state = tmp_path / "x.state"
+    if content is None:
+        torch.save({"history": []}, state)
+    else:
+        state.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.state is damaged; remove it"):
+        train(state)
 
 
 def test_a_lost_loss_stops_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_the_large_recipes_run_on_stand_in_images(name: str, tmp_path: Path) -> 
     decode = functools.partial(load_image, spec=spec)
     how = Launch(tmp_path, tmp_path / "run", decode, "test", cpu=True)
     report = launch(recipe, "run", how)
+    assert report is not None
     bundle = Bundle(report.parent / "bundle")
     bundle.verify()
     assert len(bundle.manifest.parts) == 2
@@ -109,6 +110,12 @@ def test_the_large_recipes_run_on_stand_in_images(name: str, tmp_path: Path) -> 
         ("depth = 4", "depth = 0", "depth must be 1"),
         ("[teacher.train]", "[teacher.part]", "neither a checkpoint nor"),
         ("seed = 42", "seed = ", "Invalid value"),
+        ("seed = 42", "seed = -1", "seed"),
+        ("seed = 42", "seed = 100000000", "seed"),
+        ("macs = [0.3]", "macs = [0.01]", "a part costs at least"),
+        ("parts = 4", "parts = 256", "parts"),
+        ("[augment]", "[augment]\nmixup = 0.8\ncutmix = 0.5", "exceed 1 together"),
+        ("[augment]", "[augment]\nrand_augment = 30", "rand_augment"),
     ],
 )
 def test_mistakes_name_the_file_and_the_key(
@@ -121,6 +128,16 @@ def test_mistakes_name_the_file_and_the_key(
     with pytest.raises(ConfigError, match=message) as caught:
         load_recipe(str(path))
     assert str(path) in str(caught.value)
+
+
+def test_relations_need_tokens_that_pair_up() -> None:
+    recipe, _ = load_recipe("flowers-deit")
+    model = replace(recipe.teacher.model, prefix_tokens=1)
+    student = NetworkConfig(model, recipe.teacher.train)
+    with pytest.raises(ConfigError, match="teacher has 51 tokens and the student 50"):
+        replace(recipe, student=student).validate()
+    unrelated = replace(recipe.distill, relations=(0.0, 0.0, 0.0))
+    replace(recipe, student=student, distill=unrelated).validate()
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

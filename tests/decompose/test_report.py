@@ -146,6 +146,19 @@ def test_the_tables_say_the_numbers_of_the_results(tmp_path: Path) -> None:
         assert len({line.count("|") for line in block.splitlines()}) == 1
 
 
+def test_a_template_of_the_parts_is_a_network_of_the_run(tmp_path: Path) -> None:
+    template = ModelResult(macs(TEACHER) // 4, 22_000_000, 0.9, (), 86_400)
+    results = msgspec.structs.replace(example(), template=template)
+    with_it = write_report(tmp_path / "with", results)
+    without = write_report(tmp_path / "without", example())
+    rows = [line for line in with_it.read_text().splitlines() if "template of the parts" in line]
+    assert len(rows) == 1
+    assert "1 d" in rows[0]
+    assert "template" not in without.read_text()
+    totals = [path.read_text().partition("trainings took ")[2][:6] for path in (with_it, without)]
+    assert totals[0] != totals[1]
+
+
 @pytest.mark.parametrize(
     ("parts", "classes", "tried"), [(1, 3, None), (2, 2, None), (16, 16, 5), (3, 1000, None)]
 )

@@ -1,5 +1,6 @@
 """Whole runs on small data: every stage, kills and resumptions, and what must fail early."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from safetensors.torch import save_file
 
 from devit_iot.bundle import Bundle
 from devit_iot.cli.decompose import decompose
@@ -23,6 +25,7 @@ from devit_iot.engine.base import load_engine
 from devit_iot.spec import macs
 
 PER_CLASS = 30
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 RECIPE = """
 name = "small"
 seed = 42
@@ -95,6 +98,24 @@ def run(base: Path, stage: str = "run", *options: str, folder: str = "run") -> R
     return CliRunner().invoke(decompose, arguments)
 
 
+def kill_at(state: Path, command: list[str]) -> None:
+    """SIGKILL a run and all of its processes while ``state`` is there."""
+    with subprocess.Popen(
+        command,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 300
+        while not state.exists():
+            assert process.poll() is None, f"it ended before {state}"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+
 def failure(result: Result) -> str:
     """The one line that a person sees."""
     assert result.exit_code == 1, result.output
@@ -143,24 +164,38 @@ def test_killed_in_the_middle_of_stages_it_resumes_to_the_same_fleet(base: Path)
         *(sys.executable, "-m", "devit_iot.cli.devit", "decompose", "run"),
         *(str(base / "small.toml"), "--folder", str(base / "killed"), "--cpu"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for pattern in ("teacher.state", "parts-2/distilled-1.state", "parts-2/ensemble.state"):
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 300
-        while not (base / "killed" / pattern).exists():
-            assert process.poll() is None, f"it ended before {pattern}"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    for state in ("teacher.state", "parts-2/distilled-1.state", "parts-2/ensemble.state"):
+        kill_at(base / "killed" / state, command)
         assert not (base / "killed/parts-2/bundle").exists()
     assert run(base, folder="killed").exit_code == 0
     assert run(base, folder="whole").exit_code == 0
     killed, whole = (Bundle(base / name / "parts-2/bundle") for name in ("killed", "whole"))
     assert killed.fingerprint == whole.fingerprint
     assert not list((base / "killed").rglob("*.state"))
+
+
+def test_two_processes_train_one_fleet(base: Path) -> None:
+    """By torchrun, killed in the last stage and resumed: each thing is said and written once."""
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "devit_iot.cli.devit", "decompose", "run", str(base / "small.toml")),
+        *("--folder", str(base / "pair"), "--cpu"),
+    ]
+    kill_at(base / "pair/parts-2/ensemble.state", command)
+    teacher = (base / "pair/teacher.safetensors").stat().st_mtime_ns
+    done = subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("run: done") == 1
+    assert done.stderr.count("ensemble  100 %") == 1
+    assert (base / "pair/teacher.safetensors").stat().st_mtime_ns == teacher
+    Bundle(base / "pair/parts-2/bundle").verify()
+    measured = CliRunner().invoke(
+        evaluate,
+        [str(base / "pair/parts-2/bundle"), "--data", str(base / "images"), "--json"],
+    )
+    assert json.loads(measured.stdout)["top1"] > 0.5  # of four classes
 
 
 def test_another_number_of_parts_shares_the_teacher(base: Path) -> None:
@@ -184,6 +219,44 @@ def test_a_folder_belongs_to_one_recipe(base: Path) -> None:
     assert run(base, "partition").exit_code == 0
     (base / "small.toml").write_text(RECIPE.replace("seed = 42", "seed = 43"))
     assert "holds the run of another recipe" in failure(run(base, "partition"))
+
+
+def test_a_folder_belongs_to_its_images(base: Path) -> None:
+    assert run(base, "partition").exit_code == 0
+    samples = [s for s in read_digits(held_out=False) if s.class_name in "0123"]
+    write_image_zip(base / "images/train.zip", samples[1 : 4 * PER_CLASS])
+    assert "or of other images" in failure(run(base, "partition"))
+
+
+def test_a_folder_takes_one_run_at_a_time(base: Path) -> None:
+    with RunFolder(base / "run").locked():
+        assert "another run works in" in failure(run(base, "partition"))
+    assert run(base, "partition").exit_code == 0
+
+
+def test_nothing_is_cut_from_what_fits_as_it_is(base: Path) -> None:
+    assert run(base, "shrink", "--macs", "1.0,0.4").exit_code == 0
+    folder, cpu = RunFolder(base / "run/parts-2"), torch.device("cpu")
+    teacher = RunFolder(base / "run").load_model("teacher", cpu)
+    whole, cut = (folder.load_model(f"shrunk-{part}", cpu) for part in range(2))
+    assert whole.spec == teacher.spec
+    assert macs(cut.spec) < macs(teacher.spec)
+
+
+def test_a_teacher_that_is_not_trained_brings_its_classifier(base: Path) -> None:
+    assert run(base, "partition").exit_code == 0
+    trained = RunFolder(base / "run").load_model("teacher", torch.device("cpu"))
+    body = {name: value.contiguous() for name, value in trained.vit.state_dict().items()}
+    save_file(body, base / "body.safetensors")
+    begin, end = RECIPE.index("[teacher.train]"), RECIPE.index("[teacher.part]")
+    (base / "small.toml").write_text(RECIPE[:begin] + RECIPE[end:])
+    options = ("--checkpoint", str(base / "body.safetensors"))
+    said = failure(run(base, "partition", *options, folder="untrained"))
+    assert "has no classifier of 4 classes for the teacher" in said
+    (head,) = trained.heads
+    whole = body | {f"head.{name}": value for name, value in head.state_dict().items()}
+    save_file(whole, base / "body.safetensors")
+    assert run(base, "partition", *options, folder="untrained").exit_code == 0
 
 
 @pytest.mark.parametrize(
