@@ -93,6 +93,14 @@ class Topics(msgspec.Struct, frozen=True):
         """The client id of one browser tab; ``tab`` is 8 random hex digits."""
         return f"devit-{self.fleet}-dashboard-{tab}"
 
+    def command_client_id(self, command: str, run: str) -> str:
+        """The client id of one run of a command; ``run`` is 8 random hex digits."""
+        return f"devit-{self.fleet}-{command}-{run}"
+
+    def doctor_client_id(self, node: str, run: str) -> str:
+        """Likewise of ``devit doctor``, which comes in as the user of ``node``."""
+        return self.command_client_id(f"doctor-{node}", run)
+
     @staticmethod
     def node_of(topic: str) -> str:
         """The node's name in a feature or node status topic.

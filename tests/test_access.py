@@ -24,7 +24,7 @@ from devit_iot.access import (
 from devit_iot.cli.broker import acl
 from devit_iot.errors import ConfigError
 from devit_iot.presets import PRESETS
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS
+from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics
 
 FOLDER = Path(__file__).parent.parent / "broker"
 SHIPPED = {"mosquitto": "acl", "emqx": "emqx/acl.conf", "rabbitmq": "rabbitmq/definitions.json"}
@@ -237,6 +237,26 @@ def test_a_rabbitmq_user_has_its_own_queues_only(right: str) -> None:
     assert resource(access, "dashboard", right, queue.format("dashboard-0123abcd"))
     assert not resource(access, "dashboard", right, queue.format("dashboard-../node-pi-1"))
     assert resource(access, "camera", right, "amq.topic") == (right == "write")
+
+
+@pytest.mark.parametrize("right", ["configure", "read", "write"])
+def test_commands_have_queues_at_rabbitmq_and_nobody_else_has_them(right: str) -> None:
+    topics = Topics("home")
+    access = access_list("home", members(["pi-1", "x-pi-1"]), ["in/{camera}"])
+    client_ids = {
+        topics.command_client_id("top", "0123abcd"): "viewer",
+        topics.command_client_id("labels", "0123abcd"): "viewer",
+        topics.command_client_id("homeassistant", "0123abcd"): "homeassistant",
+        topics.doctor_client_id("pi-1", "0123abcd"): "pi-1",
+        topics.doctor_client_id("x-pi-1", "0123abcd"): "x-pi-1",
+        "viewer": "viewer",
+        "homeassistant": "homeassistant",
+    }
+    for client_id, owner in client_ids.items():
+        queue = f"mqtt-subscription-{client_id}qos1"
+        assert [user for user in access if resource(access, user, right, queue)] == [owner]
+        for other in (f"{queue}0", f"x{queue}", f"mqtt-subscription-{client_id}0qos1"):
+            assert not any(resource(access, user, right, other) for user in access)
 
 
 def test_rabbitmq_takes_no_dots() -> None:

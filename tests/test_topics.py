@@ -169,6 +169,8 @@ def test_the_topic_tree() -> None:
     assert topics.aggregator_status(1) == "devit/v1/home/aggregators/1/status"
     assert topics.node_client_id("pi-1") == "devit-home-node-pi-1"
     assert topics.aggregator_client_id(1) == "devit-home-aggregator-1"
+    assert topics.command_client_id("top", "0123abcd") == "devit-home-top-0123abcd"
+    assert topics.doctor_client_id("pi-1", "0123abcd") == "devit-home-doctor-pi-1-0123abcd"
     assert topics.node_of(topics.feature(3, "pi-1")) == "pi-1"
     assert topics.node_of(topics.node_status("pi-1")) == "pi-1"
 

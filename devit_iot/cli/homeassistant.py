@@ -10,7 +10,7 @@ from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
 from devit_iot.config import read_password
 from devit_iot.services.forget import Forgetting
-from devit_iot.topics import DiscoveryTopics
+from devit_iot.topics import DiscoveryTopics, Topics
 from devit_iot.transport.mqtt import MqttTransport
 
 
@@ -35,7 +35,7 @@ def remove(config_file: Path | None, **values: object) -> None:
     set_up_logging(config.log.format, "error")
     transport = MqttTransport(
         config.broker,
-        client_id=f"devit-homeassistant-{secrets.token_hex(4)}",
+        client_id=Topics(config.fleet).command_client_id("homeassistant", secrets.token_hex(4)),
         password=read_password(config.broker, os.environ),
     )
     topics = DiscoveryTopics(config.homeassistant.prefix)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from devit_iot.config import Config, read_password
 from devit_iot.services.watch import Watch
+from devit_iot.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
 
@@ -20,7 +21,7 @@ def watch(
     """Look on as ``config`` says, under a client id of our own that has ``name`` in it."""
     transport = MqttTransport(
         config.broker,
-        client_id=f"devit-{name}-{secrets.token_hex(4)}",
+        client_id=Topics(config.fleet).command_client_id(name, secrets.token_hex(4)),
         password=read_password(config.broker, os.environ),
     )
     return Watch(transport, filters, on_message, on_ready)

@@ -102,7 +102,7 @@ def _user(broker: BrokerConfig) -> str:
 
 
 def _probe(config: Config, password: str | None, wait_s: float) -> Probe:
-    client_id = f"devit-{config.fleet}-doctor-{secrets.token_hex(4)}"
+    client_id = Topics(config.fleet).doctor_client_id(config.node_name, secrets.token_hex(4))
     return Probe(config.broker, client_id=client_id, password=password, wait_s=wait_s)
 
 
