@@ -78,7 +78,9 @@ def _add_command(name: str) -> None:
     @decompose.command(name, help=STAGES[name])
     @click.argument("recipe")
     @click.option(
-        "--folder", type=click.Path(path_type=Path), help="Run folder.  [default: runs/RECIPE]"
+        "--folder",
+        type=click.Path(path_type=Path),
+        help="Run folder.  [default: runs/NAME, the recipe's name]",
     )
     @click.option("--data", help="Data set, in place of the recipe's.")
     @click.option("--checkpoint", help="What the teacher starts from, in place of the recipe's.")
@@ -103,7 +105,7 @@ for _name in STAGES:
     default="test",
     show_default=True,
     type=click.Choice(["train", "test"]),
-    help="Of data that has splits.",
+    help="Without splits, 'test' is what a training would keep for the test.",
 )
 @click.option("--per-class", type=click.IntRange(1), help="Only so many images of each class.")
 @one_line_errors

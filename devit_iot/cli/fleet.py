@@ -135,8 +135,8 @@ def revoke(*, name: str, path: Path) -> None:
 def _next_steps(opened: "FleetFolder", name: str) -> str:
     client = opened.client(name)
     program = {"node": "devit-node start", "aggregator": "devit-aggregate"}.get(client.role)
-    start = f"then `{program} --config {name}/devit.toml --bundle BUNDLE`" if program else ""
-    return f"Paste this line on the board, {start}. The broker needs {_lists(opened)}."
+    start = f", then `{program} --config {name}/devit.toml --bundle BUNDLE`" if program else ""
+    return f"Paste this line on the board{start}. The broker needs {_lists(opened)}."
 
 
 def _lists(opened: "FleetFolder") -> str:
