@@ -58,7 +58,7 @@ class Augment(nn.Module):
         for change in self._changes:
             changed = change(changed)
         if self._operations is not None:
-            few = changed.split(_OPERATION_BATCH)
+            few = torch.split(changed, _OPERATION_BATCH)
             changed = torch.cat([self._operations(images) for images in few])
         changed = (changed - self.mean) / self.std
         if self._erasing is not None:

@@ -82,7 +82,7 @@ def fit(
     pieces: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
     if average is not None:
         pieces["average"] = average
-    history, earlier = _resume(stage.state, pieces, accelerator)
+    history, earlier = _resume(stage.state, pieces)
     started = time.monotonic() - earlier
     wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
     model.train()
@@ -124,11 +124,11 @@ def fit(
     return Trained(tuple(history), time.monotonic() - started)
 
 
-def _ema(decay: float) -> Callable[[Any, Any, Tensor], None]:
+def _ema(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
     """An average that forgets its first weights early, however short the stage is."""
 
-    def average(averages: Any, weights: Any, count: Tensor) -> None:  # noqa: ANN401 - torch's
-        warm = min(decay, (1 + count.item()) / (10 + count.item()))
+    def average(averages: Any, weights: Any, count: Tensor | int) -> None:  # noqa: ANN401 - torch's
+        warm = min(decay, (1 + int(count)) / (10 + int(count)))
         get_ema_multi_avg_fn(warm)(averages, weights, count)  # type: ignore[no-untyped-call]
 
     return average
@@ -169,13 +169,11 @@ def _store(
     replace_whole(partial, path)
 
 
-def _resume(
-    path: Path, pieces: Mapping[str, Any], accelerator: Accelerator
-) -> tuple[list[dict[str, float]], float]:
+def _resume(path: Path, pieces: Mapping[str, Any]) -> tuple[list[dict[str, float]], float]:
     if not path.exists():
         return [], 0.0
     try:
-        content = torch.load(path, map_location=accelerator.device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
         for name, piece in pieces.items():
             piece.load_state_dict(content[name])
         return content["history"], content["seconds"]
