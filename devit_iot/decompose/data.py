@@ -231,9 +231,8 @@ def split_by_name(source: ImageSource) -> tuple[NDArray[np.int64], NDArray[np.in
     Raises:
         DataError: a class has a single image.
     """
-    drawn = np.array(
-        [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) for name in source.names]
-    )
+    encoded = [name.encode("utf-8", "surrogateescape") for name in source.names]
+    drawn = np.array([int.from_bytes(hashlib.sha256(n).digest()[:4]) for n in encoded])
     test = drawn < TEST_SHARE * 2**32
     for label in np.unique(source.labels):
         members = np.flatnonzero(source.labels == label)

@@ -5,7 +5,6 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -125,5 +124,5 @@ def read_images(
 
 def _fingerprint(source: ImageSource) -> str:
     """Hex SHA-256 of which images there are, and of which class."""
-    listed = msgspec.json.encode((source.classes, source.names))
+    listed = "\0".join((*source.classes, *source.names)).encode("utf-8", "surrogateescape")
     return hashlib.sha256(listed + source.labels.astype("<i8").tobytes()).hexdigest()
