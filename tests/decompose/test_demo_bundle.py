@@ -28,7 +28,7 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="module")
 def shipped(bundle: Bundle) -> ImageSet:
     spec = bundle.manifest.parts[0].spec
-    source = open_source(str(DEMO / "images.zip"), Path(), split="test")
+    source = open_source(str(DEMO / "images.zip"), Path(), split="test", strict=False)
     return decode_source(source, lambda payload: load_image(payload, spec))
 
 
