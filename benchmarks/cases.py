@@ -10,7 +10,7 @@ import numpy as np
 from devit_iot import spec as shapes
 from devit_iot.bench.models import random_array, random_image, random_tensors
 from devit_iot.bundle import Bundle, PartData, write_bundle
-from devit_iot.decompose.budget import Budget
+from devit_iot.decompose.budget import MULTIPLE, Budget
 from devit_iot.decompose.fold import F32
 from devit_iot.decompose.recipe import Recipe, load_recipe
 from devit_iot.decompose.reference import with_golden
@@ -20,8 +20,6 @@ from devit_iot.errors import ConfigError
 from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec, macs
 
 CLASSES = {"imagenet": 1000, "cars": 196, "cifar100": 100, "flowers102": 102, "digits": 10}
-NEURONS = 8
-"""Neurons of a part come in groups of this size."""
 
 
 class Case(NamedTuple):
@@ -88,7 +86,7 @@ def part_spec(recipe: Recipe, part: int) -> SubVitSpec:
         ConfigError: no such share comes close to the budget.
     """
     template = (recipe.student or recipe.teacher).model
-    budget = Budget(template, recipe.macs_budget(part) / macs(template), NEURONS)
+    budget = Budget(template, recipe.macs_budget(part) / macs(template))
     even = np.ones(len(template.blocks))
     draft = budget.fit(even, even)
     if draft is None:
@@ -110,7 +108,7 @@ def stand_in_fleet(path: Path, feature_dims: tuple[int, ...], classes: int) -> B
     for index, dim in enumerate(feature_dims):
         spec = SubVitSpec(
             image_size=8, resize_size=8, patch_size=8, embed_dim=dim, head_dim=4, prefix_tokens=1,
-            blocks=(BlockSpec(1, NEURONS),),
+            blocks=(BlockSpec(1, MULTIPLE),),
         )  # fmt: skip
         tensors = with_golden(spec, random_tensors(spec, index), random_image(spec))
         parts.append(PartData(spec, tuple(range(index, classes, len(feature_dims))), tensors))

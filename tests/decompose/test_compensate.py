@@ -71,9 +71,7 @@ def test_the_refit_is_ridge_regression() -> None:
 @torch.no_grad()
 def test_what_stays_whole_stays_the_same() -> None:
     model, images, moments = setting()
-    whole = Policy(
-        tuple(BlockPolicy(tuple(range(b.heads)), tuple(range(b.mlp_dim))) for b in SPEC.blocks)
-    )
+    whole = Policy.whole(SPEC)
     before, after = model(images).logits, compensate(model, whole, moments)(images).logits
     torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
 

@@ -1,41 +1,19 @@
 """After the last block only the published tokens are computed."""
 
-import msgspec
 import pytest
 import torch
-from torch import Tensor, nn
 
-from devit_iot.decompose.models import Classifier
-from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.spec import SubVitSpec
+from tests.decompose.shapes import CCT, DEIT, VIT, random_images, random_model
 
-VIT = SubVitSpec(
-    image_size=32,
-    resize_size=32,
-    patch_size=8,
-    embed_dim=24,
-    head_dim=8,
-    prefix_tokens=1,
-    blocks=(BlockSpec(3, 20), BlockSpec(2, 16)),
-)
-DEIT = msgspec.structs.replace(VIT, prefix_tokens=2)
-CCT = msgspec.structs.replace(
-    VIT, patch_size=0, prefix_tokens=0, tokenizer=(ConvSpec(24, 3, 2, 1),), residual_norm=True
-)
-
-
-def model_and_images(spec: SubVitSpec) -> tuple[Classifier, Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    model = Classifier(spec, 5).double()
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3, generator=generator)
-    return model, torch.randn(3, 3, 32, 32, dtype=torch.float64, generator=generator)
+LAST = len(VIT.blocks) - 1
 
 
 @pytest.mark.parametrize("spec", [VIT, DEIT, CCT], ids=["vit", "deit", "cct"])
 def test_a_last_block_that_computes_less_changes_nothing(spec: SubVitSpec) -> None:
-    model, images = model_and_images(spec)
+    model, images = random_model(spec), random_images()
     results = []
-    for keep in ((), (1,)):  # a trace that is asked for holds every token
+    for keep in ((), (LAST,)):  # a trace that is asked for holds every token
         model.zero_grad(set_to_none=True)
         output = model(images, keep=keep)
         output.logits.square().sum().backward()
@@ -50,15 +28,15 @@ def test_a_last_block_that_computes_less_changes_nothing(spec: SubVitSpec) -> No
     ("spec", "last"), [(VIT, 1), (DEIT, 2), (CCT, CCT.tokens)], ids=["vit", "deit", "cct"]
 )
 def test_tokens_of_the_last_block(spec: SubVitSpec, last: int) -> None:
-    model, images = model_and_images(spec)
+    model, images = random_model(spec), random_images()
     seen: list[int] = []
     for block in model.vit.blocks:
         block.get_submodule("mlp.fc1").register_forward_hook(
             lambda _module, _inputs, output: seen.append(output.shape[1])
         )
     model(images)
-    assert seen == [spec.tokens, last]
+    assert seen == [*[spec.tokens] * LAST, last]
     seen.clear()
-    trace = model(images, keep={1}).traces[1]
-    assert seen == [spec.tokens, spec.tokens]
+    trace = model(images, keep={LAST}).traces[LAST]
+    assert seen == [spec.tokens] * (LAST + 1)
     assert trace.query.shape[2] == trace.hidden.shape[1] == spec.tokens

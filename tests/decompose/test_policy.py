@@ -10,7 +10,7 @@ from devit_iot.decompose.budget import Budget
 from devit_iot.decompose.heldout import HeldOut
 from devit_iot.decompose.importance import BlockImportance
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.policy import BlockPolicy, Policy
+from devit_iot.decompose.policy import Policy
 from devit_iot.decompose.search import METHODS, Method, search
 from devit_iot.errors import SpecError
 from devit_iot.spec import BlockSpec, SubVitSpec, macs
@@ -155,9 +155,7 @@ def test_the_loss_on_held_out_images() -> None:
         nn.init.normal_(parameter, std=0.3)
     images = torch.randn(7, 3, 16, 16)
     held_out = HeldOut(model, images, micro_batch=3)
-    whole = Policy(
-        tuple(BlockPolicy(tuple(range(b.heads)), tuple(range(b.mlp_dim))) for b in TINY.blocks)
-    )
+    whole = Policy.whole(TINY)
     assert held_out(whole) == pytest.approx(0, abs=1e-6)
     importance = random_importance(TINY)
     policy = search(TINY, importance, held_out, ratio=0.5, method="random", evaluations=5).policy

@@ -3,31 +3,14 @@
 import msgspec
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.policy import BlockPolicy, Policy
 from devit_iot.decompose.slicing import slice_classifier
 from devit_iot.errors import SpecError
-from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec, macs
+from devit_iot.spec import BlockSpec, SubVitSpec, macs
+from tests.decompose.shapes import CCT, DEIT, VIT, random_images, random_model
 
-VIT = SubVitSpec(
-    image_size=32,
-    resize_size=32,
-    patch_size=8,
-    embed_dim=24,
-    head_dim=8,
-    prefix_tokens=1,
-    blocks=(BlockSpec(3, 20), BlockSpec(2, 16), BlockSpec(4, 12)),
-)
-DEIT = msgspec.structs.replace(VIT, prefix_tokens=2)
-CCT = msgspec.structs.replace(
-    VIT,
-    patch_size=0,
-    prefix_tokens=0,
-    tokenizer=(ConvSpec(6, 3, 1, 1), ConvSpec(24, 3, 1, 1)),
-    residual_norm=True,
-)
 POLICY = Policy(
     (
         BlockPolicy((0, 2), (1, 3, 4, 10, 19)),
@@ -36,18 +19,6 @@ POLICY = Policy(
     )
 )
 SHORT = Policy((POLICY.blocks[0], None, POLICY.blocks[2]))
-
-
-def random_model(spec: SubVitSpec, dtype: torch.dtype = torch.float64) -> Classifier:
-    generator = torch.Generator().manual_seed(7)
-    model = Classifier(spec, 5).to(dtype).eval()
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3, generator=generator)
-    return model
-
-
-def random_images(dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(3, 3, 32, 32, dtype=dtype, generator=torch.Generator().manual_seed(8))
 
 
 def relative(got: Tensor, wanted: Tensor) -> float:
