@@ -22,7 +22,9 @@ from devit_iot.tensor_file import TensorFile, write_tensors
 from devit_iot.text import is_plain
 
 FORMAT = "devit-bundle"
-VERSION = 2
+VERSION = 3
+"""Of bundles whose parts have views. All others are written as version 2, as they always were."""
+VERSION_WITHOUT_VIEWS = 2
 MANIFEST = "manifest.json"
 MAX_PARTS = 255
 MAX_CLASSES = 65535
@@ -223,7 +225,7 @@ def write_bundle(
     fusion_spec = FusionSpec(len(classes), tuple(part.spec.feature_dim for part in parts))
     manifest = Manifest(
         FORMAT,
-        VERSION,
+        _version(part.spec for part in parts),
         name,
         "",
         tuple(classes),
@@ -271,12 +273,19 @@ def _check_signature(folder: Path, manifest: bytes, trust: str) -> None:
 def _decode_manifest(path: Path, text: bytes) -> Manifest:
     try:
         head = msgspec.json.decode(text, type=dict[str, object])
-        if head.get("format") != FORMAT or head.get("version") != VERSION:
+        versions = (VERSION_WITHOUT_VIEWS, VERSION)
+        if head.get("format") != FORMAT or head.get("version") not in versions:
             raise BundleError(
                 f"{path} is {head.get('format')} version {head.get('version')}, this release reads "
-                f"{FORMAT} version {VERSION}; export the bundle with a matching release"
+                f"{FORMAT} version {versions[0]} and {versions[1]}; export the bundle with a "
+                "matching release"
             )
         manifest = msgspec.json.decode(text, type=Manifest)
+        if manifest.version != _version(part.spec for part in manifest.parts):
+            raise BundleError(
+                f"{path}: version {VERSION} is for bundles with views, {VERSION_WITHOUT_VIEWS} for "
+                "all others; export the bundle again"
+            )
         _validate(manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SpecError) as error:
         raise BundleError(f"{path} does not parse: {error}") from error
@@ -308,6 +317,12 @@ def _validate(manifest: Manifest) -> None:
             "the manifest's fingerprint does not match its content; it was edited or damaged: "
             "copy the bundle again"
         )
+
+
+def _version(specs: Iterable[SubVitSpec]) -> int:
+    """The lowest version that says all that there is to say."""
+    views = any(spec.seen != shapes.WHOLE for spec in specs)
+    return VERSION if views else VERSION_WITHOUT_VIEWS
 
 
 def _fingerprint(manifest: Manifest) -> str:

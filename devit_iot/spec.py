@@ -13,6 +13,8 @@ CHANNELS = 3
 MAX_HEAD_DIM = 256
 MAX_TOKENS = 16384
 MAX_MAP = 2**26
+MIN_VIEW = 1 / 16
+"""Smallest share of the squared image's side that a part may look at."""
 POOL_SIZE, POOL_STRIDE, POOL_PADDING = 3, 2, 1
 
 
@@ -44,6 +46,39 @@ class ConvSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (self.convolved(side) + 2 * POOL_PADDING - POOL_SIZE) // POOL_STRIDE + 1
 
 
+class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rectangle of the squared image that a part sees; all are shares of its side, 0 to 1.
+
+    Attributes:
+        x: left edge.
+        y: upper edge.
+        width: from the left edge to the right one.
+        height: from the upper edge to the lower one.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+
+    @property
+    def zoom(self) -> float:
+        """How much finer than the whole image's the pixels of this view are, in its finer axis."""
+        return 1 / min(self.width, self.height)
+
+    def rules(self) -> Iterator[tuple[bool, str]]:
+        """What must hold, and what is wrong where it does not."""
+        edges = ((self.x, self.width), (self.y, self.height))
+        # A sum of shares may be over 1 by a rounding error.
+        inside = all(start >= 0 and start + size <= 1 + 1e-9 for start, size in edges)
+        yield inside, "the view is not inside the image"
+        large = min(self.width, self.height) >= MIN_VIEW
+        yield large, f"the view's sides are less than {MIN_VIEW} of the image's"
+
+
+WHOLE = View()
+
+
 class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Vision Transformer without its classifier.
 
@@ -63,6 +98,8 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tokenizer: a CCT's convolutions, first to last; the last has ``embed_dim`` channels.
         residual_norm: the second layer norm of each block, scale and shift included, replaces the
             residual stream (Compact Transformers) instead of feeding the MLP alone.
+        view: the rectangle of the squared image, the centre crop, that is resized to the square
+            input; left out, and then absent from every file, for the whole of it.
 
     Raises:
         SpecError: from :meth:`validate`, when no network has this shape.
@@ -78,6 +115,12 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     norm_eps: float = 1e-6
     tokenizer: tuple[ConvSpec, ...] = ()
     residual_norm: bool = False
+    view: View | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def seen(self) -> View:
+        """The view; the whole image where there is none."""
+        return WHOLE if self.view is msgspec.UNSET else self.view
 
     @property
     def grids(self) -> tuple[int, ...]:
@@ -123,6 +166,8 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 all(block.heads >= 1 and block.mlp_dim >= 1 for block in self.blocks),
                 "a block has no head or no neuron",
             ),
+            *self.seen.rules(),
+            (self.view != WHOLE, "a view of the whole image is to be left out"),
         )
         for holds, problem in rules:
             if not holds:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ImageError
-from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.spec import WHOLE, BlockSpec, SubVitSpec, View
 
 SPEC = SubVitSpec(
     image_size=32,
@@ -57,15 +58,17 @@ def refused(payload: bytes, **limits: int) -> str:
     return caught.value.reason
 
 
-def reference(payload: bytes) -> NDArray[np.uint8]:
-    """Everything decoded, all columns resized, then all rows, then the middle."""
+def reference(payload: bytes, view: View = WHOLE) -> NDArray[np.uint8]:
+    """Everything decoded, all columns resized, then all rows, then the view of the middle."""
     image = Image.open(io.BytesIO(payload)).convert("RGB")
-    short = min(image.size)
+    short, crop = min(image.size), SPEC.image_size
     width, height = (round(side * SPEC.resize_size / short) for side in image.size)
+    left = round(((width - crop) // 2 + view.x * crop) / view.width)
+    top = round(((height - crop) // 2 + view.y * crop) / view.height)
+    width, height = round(width / view.width), round(height / view.height)
     narrow = image.resize((width, image.height), Image.Resampling.BICUBIC)
     resized = np.asarray(narrow.resize((width, height), Image.Resampling.BICUBIC))
-    top, left = (height - SPEC.image_size) // 2, (width - SPEC.image_size) // 2
-    return resized[top : top + SPEC.image_size, left : left + SPEC.image_size]
+    return resized[top : top + crop, left : left + crop]
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -77,6 +80,44 @@ def test_equals_the_full_pipeline(file_format: str, size: tuple[int, int]) -> No
     np.testing.assert_array_equal(load(payload), reference(payload))
 
 
+VIEWS = [
+    View(0.0, 0.0, 0.5, 0.5),
+    View(0.25, 0.25, 0.75, 0.75),
+    View(0.0, 0.5, 1.0, 0.5),
+    View(0.3, 0.1, 0.625, 0.8),
+    View(0.9375, 0.0, 0.0625, 0.0625),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (37, 37), (151, 480), (640, 480), (9, 7)])
+def test_a_view_equals_the_full_pipeline(size: tuple[int, int], view: View) -> None:
+    payload = encoded(noise(*size), "PNG")
+    found = load_image(payload, replace(SPEC, view=view))
+    np.testing.assert_array_equal(found, reference(payload, view))
+
+
+def test_a_view_shows_its_part_of_the_picture() -> None:
+    """Red, green, blue and white quarters: each corner's view is of one colour."""
+    colours = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+    payload = encoded(Image.fromarray(colours).resize((128, 128), Image.Resampling.NEAREST), "PNG")
+    spec = replace(SPEC, resize_size=SPEC.image_size)
+    for row in range(2):
+        for column in range(2):
+            view = View(0.5 * column, 0.5 * row, 0.45, 0.45)
+            found = load_image(payload, replace(spec, view=view))
+            assert (found[4:-4, 4:-4] == colours[row, column]).all()
+
+
+def test_a_jpeg_is_reduced_less_for_a_close_view() -> None:
+    """The view's pixels come from twice as many in the file, as the whole image's do."""
+    payload = encoded(noise(1600, 1600), "JPEG", quality=95)
+    close = replace(SPEC, view=View(0.4, 0.4, 0.1, 0.1))
+    found = load_image(payload, close).astype(int)
+    wanted = reference(payload, close.seen).astype(int)
+    assert np.abs(found - wanted).mean() < 2
+
+
 @pytest.mark.parametrize("size", [(640, 480), (151, 480), (1920, 1080)])
 def test_large_lossless_images_equal_the_full_pipeline(size: tuple[int, int]) -> None:
     payload = encoded(noise(*size), "PNG", compress_level=1)
@@ -86,6 +127,13 @@ def test_large_lossless_images_equal_the_full_pipeline(size: tuple[int, int]) ->
 @pytest.fixture
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("devit_iot.engine.image._core", None)
+
+
+@pytest.mark.usefixtures("without_kernels")
+def test_without_our_kernels_a_view_is_the_same() -> None:
+    payload, view = encoded(noise(151, 480), "PNG"), View(0.3, 0.1, 0.625, 0.8)
+    found = load_image(payload, replace(SPEC, view=view))
+    np.testing.assert_array_equal(found, reference(payload, view))
 
 
 @pytest.mark.usefixtures("without_kernels")

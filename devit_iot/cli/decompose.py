@@ -19,7 +19,8 @@ from devit_iot.errors import ConfigError, DevitError
 from devit_iot.spec import macs as count_macs
 
 if TYPE_CHECKING:
-    from devit_iot.decompose.recipe import Recipe
+    from devit_iot.decompose.recipe import Method, Recipe
+    from devit_iot.decompose.views import Layout
 
 TRAIN_EXTRA = (
     "accelerate",
@@ -41,6 +42,8 @@ class Overrides(NamedTuple):
     checkpoint: str | None
     parts: int | None
     macs: str | None
+    method: "Method | None"
+    views: "Layout | None"
 
     def apply(self, recipe: "Recipe") -> "Recipe":
         """The recipe to run.
@@ -59,6 +62,10 @@ class Overrides(NamedTuple):
             teacher = count_macs(recipe.teacher.model)
             budgets = tuple(_budget(text, teacher) for text in self.macs.split(","))
             recipe = replace(recipe, shrink=replace(recipe.shrink, macs=budgets))
+        if self.method is not None:
+            recipe = replace(recipe, method=self.method)
+        if self.views is not None:
+            recipe = replace(recipe, partition=replace(recipe.partition, views=self.views))
         recipe.validate()
         return recipe
 
@@ -86,6 +93,8 @@ def _add_command(name: str) -> None:
     @click.option("--checkpoint", help="What the teacher starts from, in place of the recipe's.")
     @click.option("--parts", type=click.IntRange(1, MAX_PARTS), help="Number of parts.")
     @click.option("--macs", help="Budgets: 0.3 of the teacher's, or 1.0G,500M,500M,250M.")
+    @click.option("--method", type=click.Choice(["joint", "dekd"]), help="How the parts learn.")
+    @click.option("--views", type=click.Choice(["whole", "grid"]), help="What the parts see.")
     @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
     @one_line_errors
     def command(recipe: str, folder: Path | None, *, cpu: bool, **overrides: Any) -> None:  # noqa: ANN401 - click's
@@ -128,14 +137,15 @@ def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cp
 
     recipe, base = load_recipe(name)
     recipe = overrides.apply(recipe)
-    spec = recipe.teacher.model
+    spec, side = recipe.teacher.model, round(recipe.teacher.model.resize_size * recipe.zoom)
+    squared = replace(spec, image_size=side, resize_size=side)
     left = launch(
         recipe,
         stage,
         Launch(
             base=base,
             folder=folder or Path("runs") / recipe.name,
-            decode=functools.partial(load_image, spec=replace(spec, image_size=spec.resize_size)),
+            decode=functools.partial(load_image, spec=squared),
             command=shlex.join(["devit", *sys.argv[1:]]),
             cpu=cpu,
         ),

@@ -64,26 +64,43 @@ class Budget:
 
     @property
     def least(self) -> int:
-        """Multiply-accumulates with one head and one group of neurons in every block."""
-        nothing = np.zeros(len(self.spec.blocks))
-        return self.cost(*self.whole(nothing, nothing))
+        """Multiply-accumulates with one head and one group of neurons in as few blocks as can be.
+
+        With ``residual_norm`` no block can go; otherwise one is enough.
+        """
+        return self._smallest(len(self.spec.blocks) if self.spec.residual_norm else 1)
+
+    @property
+    def depth(self) -> int:
+        """The largest number of blocks that fit, with one head and one group of neurons each."""
+        depths = range(len(self.spec.blocks), 1, -1)
+        return next((d for d in depths if self._smallest(d) <= self.target), 1)
+
+    def _smallest(self, depth: int) -> int:
+        return self._fixed + depth * (self.head_cost + self._multiple * self.neuron_cost)
 
     def whole(self, heads: Densities, neurons: Densities) -> Draft:
-        """Densities -> counts: rounded, at least one head and one group, at most all."""
+        """Densities -> counts: rounded, at least one head and one group, at most all.
+
+        A block whose density of heads is 0 is dropped.
+        """
+        kept = heads > 0
+        counts = np.clip(np.rint(heads * self._heads), 1, self._heads).astype(np.int64)
         return Draft(
-            np.clip(np.rint(heads * self._heads), 1, self._heads).astype(np.int64),
-            self._grouped(neurons * self._neurons),
+            np.where(kept, counts, 0), np.where(kept, self._grouped(neurons * self._neurons), 0)
         )
 
     def fit(self, heads: Densities, neurons: Densities) -> Draft | None:
         """Scale all densities, float64[depth], by one factor so that they just fit.
+
+        Blocks whose density of heads is 0 are dropped, and stay so.
 
         Returns:
             The counts, or None if no factor comes within the tolerance.
         """
         scale = _largest(
             lambda s: self.cost(*self.whole(s * heads, s * neurons)) <= self.target,
-            1 / min(heads.min(), neurons.min()),
+            1 / min(heads[heads > 0].min(), neurons[heads > 0].min()),
         )
         draft = self.whole(scale * heads, scale * neurons)
         return self.refit(draft.heads, neurons * self._neurons)

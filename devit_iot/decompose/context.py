@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -65,6 +66,11 @@ class Context(NamedTuple):
         device: torch.device = self.accelerator.device
         return device
 
+    @property
+    def side(self) -> int:
+        """Side of the squared images that networks look at, pixels."""
+        return round(self.recipe.teacher.model.image_size * self.recipe.zoom)
+
     def lacks(self, folder: RunFolder, name: str) -> bool:
         """Whether ``name`` is still to be computed: the same answer in every process."""
         missing = not folder.has(name)
@@ -81,10 +87,11 @@ class Context(NamedTuple):
     ) -> Batches:
         """Batches of ``rows``; augmented where they are shuffled."""
         recipe = self.recipe
+        padding = round(recipe.augment.pad_crop * recipe.zoom)
         augment = Augment(
-            recipe.augment,
+            msgspec.structs.replace(recipe.augment, pad_crop=padding),
             recipe.data.normalisation,
-            recipe.teacher.model.image_size,
+            self.side,
             mix=mix,
         )
         return Batches(

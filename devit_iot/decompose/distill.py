@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from devit_iot.decompose.answers import ask, taught_batches
+from devit_iot.decompose.batches import Batch, Epochs
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.loop import Loss, Losses, fit
 from devit_iot.decompose.losses import cross_entropy, imitation, relations, soft_targets
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.recipe import DistillConfig, EnsembleConfig, Recipe
+from devit_iot.decompose.recipe import DistillConfig, ImitationConfig
 from devit_iot.decompose.subtask import SubTask
 from devit_iot.decompose.teach import store_result
 
@@ -16,45 +18,63 @@ FIRST_STAGE = 1000
 
 
 def distill_part(
-    run: Context, task: SubTask, student: Classifier, teacher: Classifier
+    run: Context, task: SubTask, student: Classifier, teacher: Classifier, config: DistillConfig
 ) -> Classifier:
     """Train one part on the images of its task, or take the one that is stored.
+
+    Args:
+        run: the run.
+        task: of the part.
+        student: cut out for it.
+        teacher: of all classes, or the part's own where the recipe fine-tunes one.
+        config: of the stage.
 
     Raises:
         TrainingError: the training diverged.
     """
     name = f"distilled-{task.part}"
     if run.lacks(run.folder, name):
-        config = run.recipe.distill.train
         rows, labels = task.taught(run.data), task.labels(run.data)
-        batches = run.batches(rows, labels, batch=config.batch, mix=True)
-        stage = run.stage(name, config, FIRST_STAGE + task.part, run.folder)
-        loss = distillation(run.recipe, student, teacher)
+        if any(config.relations) or run.recipe.teacher.part is not None:
+            batches: Epochs = run.batches(rows, labels, batch=config.train.batch, mix=True)
+        else:
+            batches = taught_batches(run, teacher, rows, labels, config.train)
+        stage = run.stage(name, config.train, FIRST_STAGE + task.part, run.folder)
+        loss = distillation(config, student, teacher, task, run.recipe.augment.smoothing)
         trained = fit(student, batches, loss, stage, run.accelerator)
         store_result(run, run.folder, name, student, task, trained)
     return run.folder.load_model(name, run.device)
 
 
-def distillation(recipe: Recipe, student: Classifier, teacher: Classifier) -> Loss:
+def distillation(
+    config: DistillConfig,
+    student: Classifier,
+    teacher: Classifier,
+    task: SubTask,
+    smoothing: float = 0.0,
+) -> Loss:
     """METHOD's stage 3: labels, the teacher's classes, and its middle block's Q, K, V relations.
 
     A DeiT's class token learns the labels and its distillation token the teacher's classes; a
     network with one token learns both with it.
     """
-    config = recipe.distill
     middle = len(student.spec.blocks) // 2
     theirs = len(teacher.spec.blocks) // 2
     related = any(config.relations)
+    scope = list(task.scope) if teacher.classes > len(task.scope) else slice(None)
 
-    def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
+    def loss(model: nn.Module, batch: Batch) -> Losses:
+        if not related:
+            answer = ask(teacher, batch).logits[:, scope]
+            logits = model(batch.images).logits
+            return label_and_imitation(logits, batch.labels, answer, config, smoothing)
         with torch.no_grad():
-            taught = teacher(images, keep={theirs} if related else ())
-        output = model(images, keep={middle} if related else ())
-        smoothing = recipe.augment.smoothing
-        terms = label_and_imitation(output.logits, labels, taught.logits, config, smoothing)
-        if related:
-            pair = (output.traces[middle], taught.traces[theirs])
-            terms["relations"] = relations(*pair, config.relations)
+            taught = teacher(batch.images, keep={theirs})
+        output = model(batch.images, keep={middle})
+        answer = taught.logits.mean(dim=1)[:, scope]
+        terms = label_and_imitation(output.logits, batch.labels, answer, config, smoothing)
+        pair = (output.traces[middle], taught.traces[theirs])
+        terms["relations"] = relations(*pair, config.relations)
         return terms
 
     return loss
@@ -64,22 +84,23 @@ def label_and_imitation(
     logits: Tensor,
     labels: Tensor,
     teacher: Tensor,
-    config: DistillConfig | EnsembleConfig,
+    config: ImitationConfig,
     smoothing: float,
+    weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """METHOD's (1 - a) CE(first token, label) + a imitation(last token, teacher).
 
     Args:
         logits: float[batch, k, classes].
         labels: see :func:`devit_iot.decompose.losses.soft_targets`; smoothing likewise.
-        teacher: logits of its heads, float[batch, k, classes]; their mean is what it answers.
+        teacher: its class scores, float[batch, classes].
         config: METHOD's alpha (``imitation``), and the temperature of the teacher's classes.
         smoothing: of the labels.
+        weights: of the labels' classes, float[classes]; None for equal ones.
     """
     share = config.imitation
     targets = soft_targets(labels, logits.shape[2], smoothing)
-    terms = {"label": (1 - share) * cross_entropy(logits[:, 0], targets)}
+    terms = {"label": (1 - share) * cross_entropy(logits[:, 0], targets, weights)}
     if share:
-        answer = teacher.mean(dim=1)
-        terms["imitation"] = share * imitation(logits[:, -1], answer, config.temperature)
+        terms["imitation"] = share * imitation(logits[:, -1], teacher, config.temperature)
     return terms

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from devit_iot.decompose.answers import ask, taught_batches
+from devit_iot.decompose.batches import Batch
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.distill import label_and_imitation
 from devit_iot.decompose.fleet import Fleet, FusionHead
-from devit_iot.decompose.loop import Loss, Losses, fit
+from devit_iot.decompose.loop import Loss, Losses, Stage, fit
 from devit_iot.decompose.losses import token_distance
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.recipe import Recipe
-from devit_iot.decompose.results import ModelResult
+from devit_iot.decompose.recipe import EnsembleConfig
+from devit_iot.decompose.results import Milestone, ModelResult
 from devit_iot.decompose.teach import parameters
 from devit_iot.spec import SubVitSpec, macs
 
@@ -21,35 +23,71 @@ LAST_STAGE = 2000
 """Seed of this stage; it follows those of all others."""
 
 
-def train_ensemble(run: Context, parts: Sequence[Classifier], teacher: Classifier) -> Fleet:
+def train_ensemble(
+    run: Context, parts: Sequence[Classifier], teacher: Classifier, config: EnsembleConfig
+) -> Fleet:
     """Train the fleet, or take the one that is stored.
 
     Args:
         run: the run.
         parts: after their sub-task distillation; their heads are not used any more.
         teacher: of all classes.
+        config: of the stage.
 
     Raises:
         TrainingError: the training diverged.
     """
     torch.manual_seed(run.recipe.seed + LAST_STAGE)
     fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
+    loss = ensemble_loss(config, teacher, run.recipe.augment.smoothing)
+    stage = run.stage(ENSEMBLE, config.train, LAST_STAGE, run.folder)
+    return train_fleet(run, fleet, teacher, loss, stage, tokens=config.token > 0)
+
+
+def train_fleet(
+    run: Context, fleet: Fleet, teacher: Classifier, loss: Loss, stage: Stage, *, tokens: bool
+) -> Fleet:
+    """Train all parts and the fusion together, or take the fleet that is stored.
+
+    Args:
+        run: the run.
+        fleet: before the training.
+        teacher: of all classes.
+        loss: to minimise.
+        stage: hyper-parameters.
+        tokens: whether ``loss`` needs the teacher's tokens.
+
+    Raises:
+        TrainingError: the training diverged.
+    """
     if run.lacks(run.folder, ENSEMBLE):
-        config = run.recipe.ensemble.train
-        batches = run.batches(run.data.fit, run.data.labels, batch=config.batch, mix=True)
-        stage = run.stage(ENSEMBLE, config, LAST_STAGE, run.folder)
-        trained = fit(fleet, batches, ensemble_loss(run.recipe, teacher), stage, run.accelerator)
-        scores = run.predict(lambda images: fleet(images).logits.mean(dim=1), run.data.held_out)
-        labels = torch.from_numpy(run.data.labels[run.data.held_out])
-        top1 = float((scores.argmax(dim=1) == labels).float().mean())
+        data, config = run.data, stage.config
+        batches = taught_batches(run, teacher, data.fit, data.labels, config, tokens=tokens)
+        stage = stage._replace(measure=lambda: held_out_top1(run, fleet))
+        trained = fit(fleet, batches, loss, stage, run.accelerator)
+        top1 = held_out_top1(run, fleet)
         if run.accelerator.is_main_process:
-            cost = sum(macs(part.spec) for part in parts)
-            result = ModelResult(cost, parameters(fleet), top1, trained.history, trained.seconds)
+            cost = sum(macs(part.spec) for part in fleet.vits)
+            result = ModelResult(
+                cost,
+                parameters(fleet),
+                top1,
+                trained.history,
+                trained.seconds,
+                tuple(Milestone(*found) for found in trained.milestones),
+            )
             run.folder.store(f"{ENSEMBLE}-result", result)
             run.folder.store_tensors(ENSEMBLE, fleet.state_dict())
         run.accelerator.wait_for_everyone()
     fleet.load_state_dict(run.folder.load_tensors(ENSEMBLE))
     return fleet.to(run.device).eval()
+
+
+def held_out_top1(run: Context, fleet: Fleet) -> float:
+    """Share of the held-out images whose class the whole fleet tells."""
+    scores = run.predict(lambda images: fleet(images).logits.mean(dim=1), run.data.held_out)
+    labels = torch.from_numpy(run.data.labels[run.data.held_out])
+    return float((scores.argmax(dim=1) == labels).float().mean())
 
 
 def fusion_head(specs: Sequence[SubVitSpec], teacher: Classifier) -> FusionHead:
@@ -71,18 +109,15 @@ def fusion_head(specs: Sequence[SubVitSpec], teacher: Classifier) -> FusionHead:
     return head
 
 
-def ensemble_loss(recipe: Recipe, teacher: Classifier) -> Loss:
+def ensemble_loss(config: EnsembleConfig, teacher: Classifier, smoothing: float) -> Loss:
     """METHOD's stage 4: MSE(h, teacher token), labels, and the teacher's classes."""
-    config = recipe.ensemble
 
-    def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
-        with torch.no_grad():
-            taught = teacher(images)
-        output = model(images, config.part_dropout)
-        smoothing = recipe.augment.smoothing
-        terms = label_and_imitation(output.logits, labels, taught.logits, config, smoothing)
-        if config.token:
-            terms["token"] = config.token * token_distance(output.hidden, taught.tokens)
+    def loss(model: nn.Module, batch: Batch) -> Losses:
+        answers = ask(teacher, batch, tokens=config.token > 0)
+        output = model(batch.images, config.part_dropout)
+        terms = label_and_imitation(output.logits, batch.labels, answers.logits, config, smoothing)
+        if answers.tokens is not None:
+            terms["token"] = config.token * token_distance(output.hidden, answers.tokens)
         return terms
 
     return loss

@@ -27,7 +27,7 @@ def draw_accuracy(results: Results) -> Drawing:
     figure = new_figure(7.0, 4.4)
     axes = figure.subplots()
     parts = len(results.parts)
-    each = [part.distilled.macs for part in results.parts]
+    each = [part.macs for part in results.parts]
     largest, total = max(each), sum(each)
     top1 = 100 * results.test_top1
     teacher = (results.teacher.macs, 100 * results.teacher_test_top1)

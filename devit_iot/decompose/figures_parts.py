@@ -25,7 +25,7 @@ def draw_policy(results: Results) -> Drawing:
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for index, part in enumerate(results.parts):
         _draw_shape(panels[index], part.spec, results.teacher_spec)
-        cost = share(part.distilled.macs, results.teacher.macs)
+        cost = share(part.macs, results.teacher.macs)
         panels[index].set_title(f"part {index}: {cost} of the MACs")
     for axes in panels[parts:]:
         axes.set_visible(False)
@@ -80,7 +80,8 @@ def stages(results: Results) -> dict[str, list[History]]:
     """The histories of each stage that has any, in the order of the training."""
 
     def of_parts(name: str) -> list[History]:
-        return [getattr(part, name).history for part in results.parts]
+        models = [getattr(part, name) for part in results.parts]
+        return [model.history for model in models if model is not None]
 
     found = {
         "teacher": [results.teacher.history],

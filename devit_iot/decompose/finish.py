@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from devit_iot.bundle import Bundle, write_bundle
+from devit_iot.decompose.answers import answers_result
 from devit_iot.decompose.calibrate import fit_temperature
 from devit_iot.decompose.context import Context, TrainingData
 from devit_iot.decompose.ensemble import ENSEMBLE
@@ -25,6 +27,7 @@ from devit_iot.decompose.partition import Groups
 from devit_iot.decompose.results import ModelResult, PartResult, Results
 from devit_iot.decompose.run import Trained
 from devit_iot.decompose.teach import TEACHER, TEMPLATE
+from devit_iot.decompose.views import look
 from devit_iot.messages import feature_bytes
 
 MEAN_IMAGES = 5000
@@ -84,9 +87,11 @@ def _measure(
             PartResult(
                 group,
                 trained.parts[index].spec,
-                load(f"part-teacher-{index}-result", ModelResult),
                 load(f"shrunk-{index}-result", ModelResult),
-                load(f"distilled-{index}-result", ModelResult),
+                fused.top1([other for other in range(len(trained.parts)) if other != index]),
+                fused.top1([index]),
+                _maybe(run.folder, f"part-teacher-{index}-result"),
+                _maybe(run.folder, f"distilled-{index}-result"),
             )
             for index, group in enumerate(trained.groups)
         ),
@@ -107,7 +112,13 @@ def _measure(
             if run.recipe.student is None
             else run.shared.load(f"{TEMPLATE}-result", ModelResult)
         ),
+        method=run.recipe.method,
+        answers=answers_result(run.shared),
     )
+
+
+def _maybe(folder: RunFolder, name: str) -> ModelResult | None:
+    return folder.load(name, ModelResult) if folder.has(name) else None
 
 
 def _tokens(run: Context, part: SubVit, rows: NDArray[np.int64]) -> Tensor:
@@ -115,11 +126,13 @@ def _tokens(run: Context, part: SubVit, rows: NDArray[np.int64]) -> Tensor:
 
 
 def _golden(run: Context) -> NDArray[np.uint8]:
-    """The centre of a training image, as a device would see it."""
-    pixels = run.data.pixels.take(run.data.fit[:1])[0].cpu().numpy()
-    size = run.recipe.teacher.model.image_size
-    low = (len(pixels) - size) // 2
-    return np.ascontiguousarray(pixels[low : low + size, low : low + size])
+    """A training image, as a device would see the whole of it."""
+    pixels = run.data.pixels.take(run.data.fit[:1])[0].cpu()
+    low = (len(pixels) - run.side) // 2
+    square = pixels[low : low + run.side, low : low + run.side].permute(2, 0, 1)[None]
+    whole = msgspec.structs.replace(run.recipe.teacher.model, view=msgspec.UNSET)
+    seen = look(square.float(), whole).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(seen[0].permute(1, 2, 0).numpy())
 
 
 def _teacher_bundle(

@@ -37,6 +37,24 @@ class FusionHead(nn.Module):
         logits = [classify(h) for classify, h in zip(self.classify, hidden, strict=True)]
         return torch.stack(logits, dim=1), torch.stack(hidden, dim=1)
 
+    def individual(self, tokens: Sequence[Tensor]) -> Tensor:
+        """What each part answers alone: its contribution, as many times as there are parts.
+
+        The mean over the parts is what :meth:`forward` gives.
+
+        Args:
+            tokens: see :meth:`forward`.
+
+        Returns:
+            float[parts, batch, k, classes].
+        """
+        alone = []
+        for part, token in enumerate(tokens):
+            silent = [torch.zeros_like(other) for other in tokens]
+            silent[part] = len(tokens) * token
+            alone.append(self(silent)[0])
+        return torch.stack(alone)
+
     def class_maps(self) -> tuple[list[F64], F64]:
         """The same as one matrix per part: float64[classes, feature_dim_i], and the bias."""
         state = {name: value.double().cpu().numpy() for name, value in self.state_dict().items()}
@@ -54,11 +72,19 @@ class FusionHead(nn.Module):
 
 
 class FleetOutput(NamedTuple):
-    """Logits, float[batch, k, classes]; h, float[batch, k, hidden]; each part's tokens."""
+    """What a forward pass gives.
+
+    Attributes:
+        logits: float[batch, k, classes].
+        hidden: h, float[batch, k, hidden].
+        tokens: of each part.
+        individual: see :meth:`FusionHead.individual`; empty unless it was asked for.
+    """
 
     logits: Tensor
     hidden: Tensor
     tokens: tuple[Tensor, ...]
+    individual: Tensor
 
 
 class Fleet(nn.Module):
@@ -69,16 +95,25 @@ class Fleet(nn.Module):
         self.parts = nn.ModuleList(parts)
         self.head = head
 
-    def forward(self, images: Tensor, part_dropout: float = 0.0) -> FleetOutput:
-        """Run every part on the same images, and fuse.
+    @property
+    def vits(self) -> tuple[SubVit, ...]:
+        """The parts."""
+        return tuple(part for part in self.parts if isinstance(part, SubVit))
+
+    def forward(
+        self, images: Tensor, part_dropout: float = 0.0, *, individual: bool = False
+    ) -> FleetOutput:
+        """Run every part on the same images, each on its view of them, and fuse.
 
         Args:
-            images: normalised pixels, float[batch, 3, image_size, image_size].
+            images: the squared image, normalised pixels, float[batch, 3, side, side].
             part_dropout: probability that an image loses a given part.
+            individual: whether to give each part's own answer too.
         """
         tokens = tuple(part(images).tokens for part in self.parts)
         logits, hidden = self.head(drop_parts(tokens, part_dropout) if part_dropout else tokens)
-        return FleetOutput(logits, hidden, tokens)
+        alone = self.head.individual(tokens) if individual else logits.new_empty(0)
+        return FleetOutput(logits, hidden, tokens, alone)
 
 
 def drop_parts(tokens: Sequence[Tensor], probability: float) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """The run folder: what the stages leave to each other. Files appear whole or not at all."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -96,11 +96,21 @@ class RunFolder:
     ) -> None:
         """Store ``tensors``; the unfinished state of the stage ``name`` is of no use any more."""
         path = self.path / f"{name}.safetensors"
-        self.path.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        save_file({key: value.contiguous() for key, value in tensors.items()}, partial, metadata)
-        replace_whole(partial, path)
+        contiguous = {key: value.contiguous() for key, value in tensors.items()}
+        write_whole(path, lambda partial: save_file(contiguous, partial, metadata))
         self.state(name).unlink(missing_ok=True)
+
+    def metadata(self, name: str) -> dict[str, str]:
+        """The metadata of what :meth:`store_tensors` stored.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        try:
+            with safe_open(self.path / f"{name}.safetensors", framework="pt") as file:
+                return file.metadata() or {}
+        except (OSError, SafetensorError) as error:
+            raise self._unusable(name, error) from error
 
     def load_tensors(self, name: str) -> dict[str, Tensor]:
         """What :meth:`store_tensors` stored.
@@ -142,14 +152,27 @@ class RunFolder:
         )
 
     def _write(self, path: Path, content: bytes) -> None:
+        write_whole(path, lambda partial: partial.write_bytes(content))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name, then give it its own.
+
+    After a power cut there is the old file or the new one.
+
+    Raises:
+        DataError: the disk is full, or cannot be written to; the old file is still there.
+    """
+    partial = path.with_suffix(".partial")
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(content)
-        replace_whole(partial, path)
-
-
-def replace_whole(partial: Path, path: Path) -> None:
-    """Give a written file its name; after a power cut there is the old file or the new one."""
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+        write(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError, RuntimeError) as error:  # the latter is torch.save's
+        partial.unlink(missing_ok=True)
+        raise DataError(
+            f"{path} cannot be written ({error}); make room on the disk or mend its permissions, "
+            "then run the same command again: it goes on from here"
+        ) from error

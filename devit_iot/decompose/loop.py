@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from devit_iot.decompose.batches import Batches
-from devit_iot.decompose.folder import replace_whole
+from devit_iot.decompose.batches import Batch, Epochs
+from devit_iot.decompose.folder import write_whole
 from devit_iot.decompose.recipe import StageConfig
 from devit_iot.errors import DataError, TrainingError
 
@@ -24,8 +24,8 @@ _FIRST_RATE = 1e-3
 
 Losses = Mapping[str, Tensor]
 """Scalar terms by name; their sum is minimised."""
-Loss = Callable[[nn.Module, Tensor, Tensor], Losses]
-"""The network as it is trained (perhaps wrapped), images, labels -> losses."""
+Loss = Callable[[nn.Module, Batch], Losses]
+"""The network as it is trained (perhaps wrapped), and a batch -> losses."""
 
 
 class Stage(NamedTuple):
@@ -36,23 +36,33 @@ class Stage(NamedTuple):
         seed: of the order and of all that is random; each epoch derives its own from it.
         state: file that holds the unfinished stage; removed by whoever has stored the result.
         on_step: called after each step: steps done, steps in all, mean losses of the epoch so far.
+        measure: gives the accuracy of the network as it is; called each time that the training has
+            become twice as long.
     """
 
     config: StageConfig
     seed: int
     state: Path
     on_step: Callable[[int, int, dict[str, float]], None]
+    measure: Callable[[], float] | None = None
 
 
 class Trained(NamedTuple):
-    """The mean losses of each epoch, and the seconds that all epochs took together."""
+    """How a training went.
+
+    Attributes:
+        history: the mean losses of each epoch.
+        seconds: that all epochs took together.
+        milestones: epochs, seconds, and what was measured then.
+    """
 
     history: tuple[dict[str, float], ...] = ()
     seconds: float = 0.0
+    milestones: tuple[tuple[int, float, float], ...] = ()
 
 
 def fit(
-    model: nn.Module, batches: Batches, loss: Loss, stage: Stage, accelerator: Accelerator
+    model: nn.Module, batches: Epochs, loss: Loss, stage: Stage, accelerator: Accelerator
 ) -> Trained:
     """Train ``model`` in place.
 
@@ -82,17 +92,17 @@ def fit(
     pieces: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
     if average is not None:
         pieces["average"] = average
-    history, earlier = _resume(stage.state, pieces)
+    history, milestones, earlier = _resume(stage.state, pieces)
     started = time.monotonic() - earlier
     wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
     model.train()
     for epoch in range(len(history), config.epochs):
         torch.manual_seed(_mix(stage.seed, epoch, accelerator.process_index))
         sums: dict[str, float] = {}
-        shuffled = batches.epoch(_mix(stage.seed, epoch, 0))
-        for step, (images, labels) in enumerate(shuffled, start=1):
+        shuffled = batches.epoch(epoch, _mix(stage.seed, epoch, 0))
+        for step, batch in enumerate(shuffled, start=1):
             with accelerator.autocast():
-                terms = loss(wrapped, images, labels)
+                terms = loss(wrapped, batch)
             stacked = torch.stack(list(terms.values()))
             total = stacked.sum()
             values = [total.item(), *stacked.tolist()]
@@ -114,14 +124,19 @@ def fit(
             means = {name: value / step for name, value in sums.items()}
             stage.on_step(epoch * len(batches) + step, config.epochs * len(batches), means)
         history.append(means)
+        done = len(history)
+        if stage.measure is not None and done & (done - 1) == 0 and done < config.epochs:
+            model.eval()
+            milestones.append((done, time.monotonic() - started, stage.measure()))
+            model.train()
         if accelerator.is_main_process:
-            _store(stage.state, pieces, history, time.monotonic() - started)
+            _store(stage.state, pieces, history, milestones, time.monotonic() - started)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     accelerator.free_memory()  # it would keep every network that it ever prepared
     if average is not None:
         model.load_state_dict(average.module.state_dict())
     model.eval()
-    return Trained(tuple(history), time.monotonic() - started)
+    return Trained(tuple(history), time.monotonic() - started, tuple(milestones))
 
 
 def _ema(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
@@ -161,21 +176,26 @@ def _mix(seed: int, epoch: int, process: int) -> int:
 
 
 def _store(
-    path: Path, pieces: Mapping[str, Any], history: list[dict[str, float]], seconds: float
+    path: Path,
+    pieces: Mapping[str, Any],
+    history: list[dict[str, float]],
+    milestones: list[tuple[int, float, float]],
+    seconds: float,
 ) -> None:
     content = {name: piece.state_dict() for name, piece in pieces.items()}
-    partial = path.with_suffix(".partial")
-    torch.save({**content, "history": history, "seconds": seconds}, partial)
-    replace_whole(partial, path)
+    content |= {"history": history, "milestones": milestones, "seconds": seconds}
+    write_whole(path, lambda partial: torch.save(content, partial))
 
 
-def _resume(path: Path, pieces: Mapping[str, Any]) -> tuple[list[dict[str, float]], float]:
+def _resume(
+    path: Path, pieces: Mapping[str, Any]
+) -> tuple[list[dict[str, float]], list[tuple[int, float, float]], float]:
     if not path.exists():
-        return [], 0.0
+        return [], [], 0.0
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         for name, piece in pieces.items():
             piece.load_state_dict(content[name])
-        return content["history"], content["seconds"]
+        return content["history"], content["milestones"], content["seconds"]
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, UnpicklingError) as error:
         raise DataError(f"{path} is damaged; remove it, and its stage starts again") from error

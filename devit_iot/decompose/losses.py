@@ -7,14 +7,18 @@ from torch.nn import functional
 from devit_iot.decompose.models import BlockTrace
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy against class probabilities.
 
     Args:
         logits: float[batch, classes].
         targets: float[batch, classes], rows that sum to one.
+        weights: of the classes, float[classes]; the loss is the weighted mean.
     """
-    return functional.cross_entropy(logits.float(), targets)
+    if weights is None:
+        return functional.cross_entropy(logits.float(), targets)
+    weighted = targets * weights
+    return -(weighted * functional.log_softmax(logits.float(), dim=1)).sum() / weighted.sum()
 
 
 def imitation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from devit_iot.decompose.views import look
 from devit_iot.spec import (
     CHANNELS,
     POOL_PADDING,
@@ -15,6 +16,9 @@ from devit_iot.spec import (
     BlockSpec,
     SubVitSpec,
 )
+
+MAX_SEPARATE_TOKENS = 128
+"""Up to so many tokens, attention that is trained on a CPU is computed in separate operations."""
 
 
 class BlockTrace(NamedTuple):
@@ -52,6 +56,27 @@ class SubVitOutput(NamedTuple):
     traces: dict[int, BlockTrace]
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(Q K^T / sqrt(head_dim)) V (Vaswani et al. 2017, eq. 1).
+
+    On a CPU, torch's fused kernel takes several times as long backwards as three separate
+    operations do, for the few tokens of small images.
+
+    Args:
+        query: float[batch, heads, asked, head_dim].
+        key: float[batch, heads, tokens, head_dim].
+        value: as large as ``key``.
+
+    Returns:
+        float[batch, heads, asked, head_dim].
+    """
+    learning = torch.is_grad_enabled() and query.device.type == "cpu"
+    if not learning or key.shape[2] > MAX_SEPARATE_TOKENS:
+        return functional.scaled_dot_product_attention(query, key, value)
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    return functional.softmax(scores.float(), dim=-1).to(value.dtype) @ value
+
+
 class Attention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017, eq. 1)."""
 
@@ -81,7 +106,7 @@ class Attention(nn.Module):
             few = functional.linear(tokens[:, :asked], weight[:width], bias[:width])
             (query,) = self._split(few, 1)
             key, value = self._split(functional.linear(tokens, weight[width:], bias[width:]), 2)
-        heads = functional.scaled_dot_product_attention(query, key, value)
+        heads = attend(query, key, value)
         if mask is not None:
             heads = heads * mask[:, None, None]
         projected: Tensor = self.proj(heads.transpose(1, 2).flatten(2))
@@ -207,7 +232,8 @@ class SubVit(nn.Module):
         """Run the network.
 
         Args:
-            images: normalised pixels, float[batch, 3, image_size, image_size].
+            images: the squared image, normalised pixels, float[batch, 3, side, side]; the network
+                looks at its view of it (:func:`devit_iot.decompose.views.look`).
             keep: the blocks whose traces are returned.
             masks: heads and neurons to silence, by block.
         """
@@ -223,7 +249,8 @@ class SubVit(nn.Module):
         return SubVitOutput(self.read(stream), traces)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Pixels -> what the first block takes, float[batch, tokens, embed_dim]."""
+        """The squared image -> what the first block takes, float[batch, tokens, embed_dim]."""
+        images = look(images, self.spec)
         if self.spec.tokenizer:
             embedded: Tensor = self.tokenizer(images)
             return embedded + self.pos_embed

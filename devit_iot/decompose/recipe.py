@@ -11,8 +11,9 @@ from devit_iot.bundle import MAX_PARTS
 from devit_iot.config import check_keys
 from devit_iot.decompose.budget import Budget
 from devit_iot.decompose.fold import Normalisation
+from devit_iot.decompose.views import Rectangle, views, zoom
 from devit_iot.errors import ConfigError, SpecError
-from devit_iot.spec import SubVitSpec, macs
+from devit_iot.spec import SubVitSpec, View, macs
 from devit_iot.storage import Storage
 
 MAX_DEPTH = 1000
@@ -28,6 +29,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEED)]
 PartCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)]
 Magnitude = Annotated[int, msgspec.Meta(ge=0, lt=30)]
+Method = Literal["joint", "dekd"]
 Fraction = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
@@ -119,16 +121,28 @@ class TeacherConfig(NetworkConfig, frozen=True, forbid_unknown_fields=True):
     Attributes:
         part: fine-tuning on each part's classes (METHOD, stage 1); left out, the teacher itself
             teaches every part.
+        passes: changes of every image for which its answers are stored, see
+            :mod:`devit_iot.decompose.answers`; 0 asks it anew in every step.
     """
 
     part: StageConfig | None = None
+    passes: NonNegative = 0
 
 
 class PartitionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which part specialises in which classes: ``by`` the seed, or similarity to the teacher."""
+    """What each part is there for.
+
+    Attributes:
+        parts: number of them.
+        by: what decides in which classes a part specialises: the seed, or similarity to the
+            teacher.
+        views: what a part sees, see :mod:`devit_iot.decompose.views`: the ``whole`` image, one
+            place of a ``grid``, or rectangles ``[x, y, width, height]``, one for each part.
+    """
 
     parts: PartCount
     by: Literal["seed", "similarity"] = "seed"
+    views: Literal["whole", "grid"] | tuple[Rectangle, ...] = "whole"
 
 
 class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,40 +162,58 @@ class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: Positive = 256
 
 
-class DistillConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sub-task distillation (METHOD, stage 3).
+class ImitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A stage that learns from labels and from the teacher.
 
     Attributes:
         train: hyper-parameters.
         imitation: METHOD's alpha: share of the teacher's classes against the labels.
         temperature: of the teacher's classes; 0 takes its best one as a label, as METHOD does.
+    """
+
+    train: StageConfig
+    imitation: Probability = 0.5
+    temperature: NonNegativeFloat = 0.0
+
+
+class DistillConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
+    """Sub-task distillation (METHOD, stage 3).
+
+    Attributes:
         relations: weights of the relation losses of Q, K and V in the middle block.
         others: share of the other groups' images that each part sees too. METHOD has 0: then a part
             knows its own classes only; otherwise it is taught all of them.
     """
 
-    train: StageConfig
-    imitation: Probability = 0.5
-    temperature: NonNegativeFloat = 0.0
     relations: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (0.2, 0.1, 0.3)
     others: Share = 0.0
 
 
-class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Joint training of the parts and the fusion (METHOD, stage 4).
+class EnsembleConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
+    """Training of all parts and the fusion together (METHOD, stage 4).
 
     Attributes:
-        train: hyper-parameters.
-        imitation: METHOD's alpha.
-        temperature: as in :class:`DistillConfig`.
         token: weight of the distance between h and the teacher's token.
         part_dropout: probability that an image loses a given part.
     """
 
-    train: StageConfig
-    imitation: Probability = 0.5
-    temperature: NonNegativeFloat = 0.0
     token: NonNegativeFloat = 1.0
+    part_dropout: Probability = 0.1
+
+
+class JointConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
+    """Joint decomposition: all parts learn together from the first step.
+
+    Attributes:
+        individual: lambda, the share of each part's own answer in the loss.
+        own: by how much more the classes of a part's group weigh in its own answer's labels.
+        token: weight of the distance between h and the teacher's token.
+        part_dropout: probability that an image loses a given part.
+    """
+
+    individual: Share = 0.2
+    own: NonNegativeFloat = 0.0
+    token: NonNegativeFloat = 0.0
     part_dropout: Probability = 0.1
 
 
@@ -194,6 +226,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             template of DeiT-Small's shape).
         seed: decides the partition, the order of the images, their augmentation, first weights.
         threads: of the CPU; part of the recipe, for sums depend on it. 0 leaves them all to torch.
+        method: ``joint``, in which all parts learn together; or ``dekd``, METHOD's order of
+            stages. Each needs its own tables.
         precision: of the forward passes of training; weights are always float32.
         storage: dtype of the matrices in the bundle.
     """
@@ -204,13 +238,24 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     teacher: TeacherConfig
     partition: PartitionConfig
     shrink: ShrinkConfig
-    distill: DistillConfig
-    ensemble: EnsembleConfig
+    method: Method = "joint"
+    joint: JointConfig | None = None
+    distill: DistillConfig | None = None
+    ensemble: EnsembleConfig | None = None
     student: NetworkConfig | None = None
     augment: AugmentConfig = AugmentConfig()
     threads: NonNegative = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     storage: Storage = "float32"
+
+    @property
+    def zoom(self) -> float:
+        """How many times larger than the teacher's input the squared images are."""
+        return zoom(self.partition.views)
+
+    def views(self) -> tuple[View, ...]:
+        """What each part sees."""
+        return views(self.partition.views, self.partition.parts)
 
     def macs_budget(self, part: int) -> float:
         """The multiply-accumulates that ``part`` may cost."""
@@ -218,6 +263,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def validate(self) -> None:
         """Raise ConfigError or SpecError unless the recipe can be run."""
+        self._validate_method()
+        self._validate_views()
         template = self.student or self.teacher
         for name, network in (("teacher", self.teacher), ("student", template)):
             network.model.validate()
@@ -226,7 +273,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         inputs = {(n.model.image_size, n.model.resize_size) for n in (self.teacher, template)}
         if len(inputs) > 1:
             raise ConfigError("teacher and student must have the same image_size and resize_size")
-        if any(self.distill.relations) and self.teacher.model.tokens != template.model.tokens:
+        compares = self.distill is not None and any(self.distill.relations)
+        if compares and self.teacher.model.tokens != template.model.tokens:
             raise ConfigError(
                 f"the teacher has {self.teacher.model.tokens} tokens and the student "
                 f"{template.model.tokens}, but distill.relations compares them one by one; give "
@@ -250,6 +298,27 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{target / 1e6:.3g} million, but a part costs at least "
                     f"{least / 1e6:.3g} million; give more, or a smaller template"
                 )
+
+    def _validate_method(self) -> None:
+        tables = {"joint": ("joint",), "dekd": ("distill", "ensemble")}[self.method]
+        for table in tables:
+            if getattr(self, table) is None:
+                raise ConfigError(
+                    f"method '{self.method}' needs a [{table}.train]; add it, or choose another "
+                    "method"
+                )
+
+    def _validate_views(self) -> None:
+        seen = self.views()
+        if len(seen) != self.partition.parts:
+            raise ConfigError(
+                f"partition.views has {len(seen)} rectangles for {self.partition.parts} parts; "
+                "give one for each, or 'grid'"
+            )
+        for index, view in enumerate(seen):
+            for holds, problem in view.rules():
+                if not holds:
+                    raise ConfigError(f"partition.views of part {index}: {problem}: {view}")
 
 
 def load_recipe(name: str) -> tuple[Recipe, Path]:

@@ -49,7 +49,7 @@ def write_report(folder: Path, results: Results) -> Path:
 def headline(results: Results) -> str:
     """The run in a few sentences; every number is one of ``results`` or follows from two."""
     many = len(results.parts)
-    largest = max(part.distilled.macs for part in results.parts)
+    largest = max(part.macs for part in results.parts)
     whole, teacher = results.test_top1, results.teacher_test_top1
     parts = "part" if many == 1 else "parts"
     said = (
@@ -110,8 +110,9 @@ def _seconds(results: Results) -> float:
     if results.template is not None:
         models.append(results.template)
     for part in results.parts:
-        models += [part.teacher, part.shrunk, part.distilled]
-    return sum(model.seconds for model in models)
+        models += [m for m in (part.teacher, part.shrunk, part.distilled) if m is not None]
+    asked = 0.0 if results.answers is None else results.answers.seconds
+    return asked + sum(model.seconds for model in models)
 
 
 def _dropped_layers(results: Results) -> list[str]:

@@ -40,11 +40,8 @@ def networks(results: Results) -> str:
     if results.template is not None:
         rows.append(row("template of the parts", results.template))
     for index, part in enumerate(results.parts):
-        rows += [
-            row(f"part {index}: teacher", part.teacher),
-            row(f"part {index}: after the cut", part.shrunk),
-            row(f"part {index}: student", part.distilled),
-        ]
+        steps = {"teacher": part.teacher, "after the cut": part.shrunk, "student": part.distilled}
+        rows += [row(f"part {index}: {name}", m) for name, m in steps.items() if m is not None]
     rows.append(row("**fleet**", results.fleet, percent(results.test_top1)))
     header = (
         "network", "MACs", "of teacher", "parameters", "held-out top-1", "test top-1", "training",

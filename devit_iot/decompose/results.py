@@ -9,6 +9,14 @@ History = tuple[dict[str, float], ...]
 """Mean losses of each epoch, by name; "loss" is their sum."""
 
 
+class Milestone(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a training had reached when it had become twice as long: held-out top-1, fraction."""
+
+    epochs: int
+    seconds: float
+    held_out_top1: float
+
+
 class ModelResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One network after its training.
 
@@ -18,6 +26,7 @@ class ModelResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         held_out_top1: on held-out training images of its classes, fraction.
         history: of its training; empty if there was none.
         seconds: that the training took.
+        milestones: what it had reached on the way.
     """
 
     macs: int
@@ -25,6 +34,15 @@ class ModelResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held_out_top1: float
     history: History = ()
     seconds: float = 0.0
+    milestones: tuple[Milestone, ...] = ()
+
+
+class AnswersResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The stored answers of the teacher: files, bytes, and the seconds that asking took."""
+
+    passes: int
+    size: int
+    seconds: float
 
 
 class PartResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,16 +51,25 @@ class PartResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         classes: of its group.
         spec: the shape that shrinking left.
-        teacher: the part teacher on the group's classes.
-        shrunk: the student right after the cut, before it learned again.
-        distilled: the student after its distillation.
+        shrunk: right after the cut, before it learned again.
+        alone: test top-1 of a fleet that lost all other parts.
+        without: test top-1 of a fleet that lost this part.
+        teacher: the part teacher on the group's classes; only with method ``dekd``.
+        distilled: the student after its distillation; only with method ``dekd``.
     """
 
     classes: tuple[int, ...]
     spec: SubVitSpec
-    teacher: ModelResult
     shrunk: ModelResult
-    distilled: ModelResult
+    alone: float
+    without: float
+    teacher: ModelResult | None = None
+    distilled: ModelResult | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image."""
+        return self.shrunk.macs
 
 
 class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +93,8 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bundle_bytes: size of the bundle's files.
         feature_bytes: on the wire, per part and image, header and float16 values.
         template: what the parts were cut from, where that was not the teacher.
+        method: how the parts learned.
+        answers: what asking the teacher once cost; None if it was asked in every step.
     """
 
     name: str
@@ -85,3 +114,5 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_bytes: int
     feature_bytes: tuple[int, ...]
     template: ModelResult | None = None
+    method: str = "joint"
+    answers: AnswersResult | None = None

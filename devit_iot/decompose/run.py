@@ -10,6 +10,7 @@ from devit_iot.decompose.distill import distill_part
 from devit_iot.decompose.ensemble import train_ensemble
 from devit_iot.decompose.fleet import Fleet
 from devit_iot.decompose.fold import F64
+from devit_iot.decompose.joint import train_joint
 from devit_iot.decompose.models import Classifier, SubVit
 from devit_iot.decompose.partition import Groups, partition, partition_by_similarity
 from devit_iot.decompose.shrink import shrink_part
@@ -46,7 +47,8 @@ def claim(run: Context) -> None:
             "data": recipe.data,
             "images": run.data.fingerprint,
             "augment": recipe.augment,
-            "teacher": msgspec.structs.replace(recipe.teacher, part=None),
+            "side": run.side,
+            "teacher": msgspec.structs.replace(recipe.teacher, part=None, passes=0),
             "student": recipe.student,
         }
     )
@@ -63,8 +65,35 @@ def train(run: Context, until: str = "ensemble") -> Trained | None:
     teacher = train_teacher(run)
     groups = choose_groups(run, teacher)
     template = train_template(run, teacher) if reaches(until, "shrink") else teacher
+    recipe = run.recipe
+    if recipe.method == "joint":
+        fleet = _train_joint(run, until, groups, teacher, template)
+    else:
+        fleet = _train_dekd(run, until, groups, teacher, template)
+    return None if fleet is None else Trained(teacher, groups, fleet.vits, fleet)
+
+
+def _train_joint(
+    run: Context, until: str, groups: Groups, teacher: Classifier, template: Classifier
+) -> Fleet | None:
+    config = run.recipe.joint
+    tasks = [task._replace(scope=tuple(range(teacher.classes))) for task in sub_tasks(groups, 0.0)]
+    if config is None or not reaches(until, "shrink"):
+        return None
+    parts = [shrink_part(run, task, template) for task in tasks]
+    if not reaches(until, "ensemble"):
+        return None
+    return train_joint(run, tasks, parts, teacher, config)
+
+
+def _train_dekd(
+    run: Context, until: str, groups: Groups, teacher: Classifier, template: Classifier
+) -> Fleet | None:
+    distill, ensemble = run.recipe.distill, run.recipe.ensemble
+    if distill is None or ensemble is None:
+        return None
     parts = []
-    for task in sub_tasks(groups, run.recipe.distill.others):
+    for task in sub_tasks(groups, distill.others):
         part_teacher = train_part_teacher(run, task, teacher)
         if not reaches(until, "shrink"):
             continue
@@ -72,11 +101,11 @@ def train(run: Context, until: str = "ensemble") -> Trained | None:
         student = shrink_part(run, task, source)
         if not reaches(until, "distill"):
             continue
-        parts.append(distill_part(run, task, student, part_teacher))
+        tutor = teacher if run.recipe.teacher.part is None else part_teacher
+        parts.append(distill_part(run, task, student, tutor, distill))
     if not reaches(until, "ensemble"):
         return None
-    fleet = train_ensemble(run, parts, teacher)
-    return Trained(teacher, groups, tuple(part.vit for part in parts), fleet)
+    return train_ensemble(run, parts, teacher, ensemble)
 
 
 def choose_groups(run: Context, teacher: Classifier) -> Groups:

@@ -21,6 +21,9 @@ SPARSITY = 0.5
 """Random sparsities are drawn from U(0, 0.5), as in DeViT (Xu et al. 2023)."""
 START = 0.2
 """Share of the evaluations that evolution spends on random candidates."""
+STRIDES = (1, 2, 3, 4)
+"""Evolution begins with every block, every second, third and fourth one; the first is always kept,
+since it is the one that a network can do without least."""
 PARENTS = 5
 PATIENCE = 100
 """Drafts in a row that fit no budget or repeat an earlier one before the search gives up."""
@@ -52,10 +55,11 @@ def search(
     one head and ``multiple`` neurons per kept block.
 
     ``random`` draws the sparsities of all layers from U(0, 0.5) and brings the densities to the
-    budget by one common factor (DeViT, Xu et al. 2023). ``evolution`` begins with equal densities,
-    with the neurons and heads of the highest share of their layer's importance per
-    multiply-accumulate, and with random candidates; then it mutates one of the five best at a
-    time: it moves compute between layers, or drops a block or takes it back.
+    budget by one common factor (DeViT, Xu et al. 2023); blocks that a small budget has no room for
+    are dropped at random. ``evolution`` begins with equal densities in all blocks and in every
+    second, third and fourth one, with the neurons and heads of the highest share of their layer's
+    importance per multiply-accumulate, and with random candidates; then it mutates one of the five
+    best at a time: it moves compute between layers, or drops a block or takes it back.
 
     Args:
         spec: the shape of the network to shrink.
@@ -102,6 +106,7 @@ def _random(budget: Budget, rng: np.random.Generator) -> Drafts:
     depth = len(budget.spec.blocks)
     while True:
         heads, neurons = 1 - rng.uniform(0, SPARSITY, (2, depth))
+        heads[rng.permutation(depth)[budget.depth :]] = 0
         yield budget.fit(heads, neurons)
 
 
@@ -112,9 +117,13 @@ def _evolution(
     trials: list[Trial],
     start: int,
 ) -> Drafts:
-    ones = np.ones(len(budget.spec.blocks))
-    yield budget.fit(ones, ones)
-    yield budget.fit(*_shares(budget, importance))
+    depth = len(budget.spec.blocks)
+    for step in (1,) if budget.spec.residual_norm else STRIDES:
+        kept = (np.arange(depth) % step == 0).astype(np.float64)
+        if kept.sum() <= budget.depth:
+            yield budget.fit(kept, np.ones(depth))
+    if budget.depth == depth:
+        yield budget.fit(*_shares(budget, importance))
     drafts = _random(budget, rng)
     for _ in range(start):
         yield next(drafts)

@@ -4,8 +4,9 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from devit_iot.decompose.batches import Batch
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.loop import Loss, Losses, Trained, fit
@@ -110,9 +111,9 @@ def held_out_top1(run: Context, model: Classifier, task: SubTask) -> float:
 def _supervised(run: Context) -> Loss:
     smoothing = run.recipe.augment.smoothing
 
-    def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
-        logits = model(images).logits
-        targets = soft_targets(labels, logits.shape[2], smoothing)
+    def loss(model: nn.Module, batch: Batch) -> Losses:
+        logits = model(batch.images).logits
+        targets = soft_targets(batch.labels, logits.shape[2], smoothing)
         terms = [cross_entropy(logits[:, k], targets) for k in range(logits.shape[1])]
         return {"label": torch.stack(terms).mean()}
 

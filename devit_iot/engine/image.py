@@ -1,6 +1,7 @@
 """Image bytes -> the uint8 RGB square that a sub-ViT takes. The only place that decodes."""
 
 import io
+import math
 import resource
 import threading
 import warnings
@@ -51,6 +52,9 @@ def load_image(
 ) -> NDArray[np.uint8]:
     """Decode, resize the short side to ``spec.resize_size`` (bicubic), crop the centre.
 
+    With a view, both sides are enlarged so that the view of the crop is as large as the crop, and
+    the view is cut out instead. Every pixel of it comes from the file's own pixels, resized once.
+
     A JPEG at least twice as large as needed is decoded at a reduced DCT scale, still twice as
     large as needed: the bicubic resize that follows keeps the result antialiased. Of that resize
     only the crop is computed. The bytes are those of Pillow's bicubic resize of all columns, then
@@ -96,16 +100,13 @@ def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np
         raise ImageError(
             "too_large", f"image of {width}x{height} pixels is over the limit of {max_pixels}"
         )
-    resize, crop = spec.resize_size, spec.image_size
-    drafted = image.draft("RGB", (2 * resize, 2 * resize))
+    needed = 2 * math.ceil(spec.resize_size * spec.seen.zoom)
+    drafted = image.draft("RGB", (needed, needed))
     if image.format == WebPImagePlugin.WebPImageFile.format:
         with _memory_limit(decoding_bytes(width * height)):
             image.load()
     rgb, extent = _without_ends(_rgb(image), drafted[1][2:] if drafted else image.size)
-    # The long side is rounded to the nearest pixel, the crop's offset down.
-    scale = resize / min(extent)
-    width, height = (max(resize, round(side * scale)) for side in extent)
-    window = _Window(extent, (width, height), ((width - crop) // 2, (height - crop) // 2), crop)
+    window = _window(extent, spec)
     pixels = _pixels(rgb)
     return _resized_by_pillow(rgb, window) if pixels is None else _resized(pixels, window)
 
@@ -141,6 +142,20 @@ class _Window(NamedTuple):
     full: tuple[int, int]
     offset: tuple[int, int]
     side: int
+
+
+def _window(extent: tuple[float, float], spec: SubVitSpec) -> _Window:
+    """Where the part looks: its view of the centre crop."""
+    crop, view = spec.image_size, spec.seen
+    scale = spec.resize_size / min(extent)
+    full, offset = [], []
+    for side, start, share in zip(extent, (view.x, view.y), (view.width, view.height), strict=True):
+        # The long side is rounded to the nearest pixel, the crop's offset down.
+        resized = max(spec.resize_size, round(side * scale))
+        full.append(round(resized / share))
+        left = round(((resized - crop) // 2 + start * crop) / share)
+        offset.append(min(left, full[-1] - crop))
+    return _Window(extent, (full[0], full[1]), (offset[0], offset[1]), crop)
 
 
 def _pixels(rgb: Image.Image) -> NDArray[np.uint8] | None:

@@ -60,11 +60,12 @@ class LocalFleet:
             ImageError: it does not decode.
         """
         squares = {
-            (spec.resize_size, spec.image_size): load_image(payload, spec) for spec in self._specs
+            (spec.resize_size, spec.image_size, spec.seen): load_image(payload, spec)
+            for spec in self._specs
         }
         features = []
         for spec, engine in zip(self._specs, self._engines, strict=True):
-            square = squares[spec.resize_size, spec.image_size]
+            square = squares[spec.resize_size, spec.image_size, spec.seen]
             begin = time.perf_counter()
             values = engine.features(square)
             features.append(PartFeature(values, time.perf_counter() - begin))

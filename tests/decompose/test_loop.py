@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from devit_iot.decompose.augment import Augment
-from devit_iot.decompose.batches import Batches
+from devit_iot.decompose.batches import Batch, Batches
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.images import Decoded
 from devit_iot.decompose.loop import Losses, Stage, Trained, _schedule, fit
@@ -55,8 +55,8 @@ def batches() -> Batches:
     )
 
 
-def cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
-    return {"label": functional.cross_entropy(model(images), labels)}
+def cross_entropy(model: nn.Module, batch: Batch) -> Losses:
+    return {"label": functional.cross_entropy(model(batch.images), batch.labels)}
 
 
 def train(
@@ -141,10 +141,10 @@ def test_a_lost_loss_stops_and_keeps_the_last_good_epoch(tmp_path: Path) -> None
     model = Network()
     steps = 0
 
-    def loss(model: nn.Module, images: Tensor, labels: Tensor) -> Losses:
+    def loss(model: nn.Module, batch: Batch) -> Losses:
         nonlocal steps
         steps += 1
-        terms = cross_entropy(model, images, labels)
+        terms = cross_entropy(model, batch)
         return {"label": terms["label"] * (float("nan") if steps == 7 else 1.0)}
 
     stage = Stage(CONFIG, 7, state, lambda *_: None)

@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from PIL import Image
 
 from devit_iot.bundle import Bundle
 from devit_iot.decompose.launch import Launch, launch
-from devit_iot.decompose.recipe import NetworkConfig, Recipe, StageConfig, load_recipe
+from devit_iot.decompose.recipe import (
+    ImitationConfig,
+    NetworkConfig,
+    Recipe,
+    StageConfig,
+    load_recipe,
+)
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ConfigError
 from devit_iot.spec import BlockSpec, SubVitSpec, macs
@@ -59,10 +66,16 @@ def shortened(stage: StageConfig | None) -> StageConfig:
     return replace(stage, epochs=1, batch=8, warmup_epochs=0.5)
 
 
+T = TypeVar("T", bound=ImitationConfig)
+
+
 def stand_in(recipe: Recipe) -> Recipe:
     def network(config: NetworkConfig) -> NetworkConfig:
         short = {"model": tiny(config.model), "train": shortened(config.train), "checkpoint": ""}
         return replace(config, **short)
+
+    def stage(config: T | None) -> T | None:
+        return config and replace(config, train=shortened(config.train))
 
     return replace(
         recipe,
@@ -71,8 +84,9 @@ def stand_in(recipe: Recipe) -> Recipe:
         student=recipe.student and network(recipe.student),
         partition=replace(recipe.partition, parts=2),
         shrink=replace(recipe.shrink, macs=(0.6,), candidates=3, images=8),
-        distill=replace(recipe.distill, train=shortened(recipe.distill.train)),
-        ensemble=replace(recipe.ensemble, train=shortened(recipe.ensemble.train)),
+        joint=stage(recipe.joint),
+        distill=stage(recipe.distill),
+        ensemble=stage(recipe.ensemble),
     )
 
 
@@ -136,6 +150,7 @@ def test_relations_need_tokens_that_pair_up() -> None:
     student = NetworkConfig(model, recipe.teacher.train)
     with pytest.raises(ConfigError, match="teacher has 51 tokens and the student 50"):
         replace(recipe, student=student).validate()
+    assert recipe.distill is not None
     unrelated = replace(recipe.distill, relations=(0.0, 0.0, 0.0))
     replace(recipe, student=student, distill=unrelated).validate()
 

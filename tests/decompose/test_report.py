@@ -52,8 +52,10 @@ def example(parts: int = 4, classes: int = 100, tried: int | None = None) -> Res
             PartResult(
                 tuple(range(part, classes, parts)),
                 spec,
-                ModelResult(macs(TEACHER), 21_600_000, 0.97, history(10, "label"), 900.0),
                 ModelResult(macs(spec), 3_400_000, 0.31),
+                0.5 + part / 100,
+                0.88 - part / 100,
+                ModelResult(macs(TEACHER), 21_600_000, 0.97, history(10, "label"), 900.0),
                 ModelResult(
                     macs(spec), 3_400_000, 0.951,
                     history(20, *TERMS, scale=1 + part / 5), 1800.5,
@@ -109,7 +111,7 @@ def test_a_report_shows_its_pictures_and_leaves_nothing_half_written(tmp_path: P
 
 def test_the_headline_says_the_numbers_of_the_results() -> None:
     results = example()
-    largest = max(part.distilled.macs for part in results.parts)
+    largest = max(part.macs for part in results.parts)
     said = re.findall(r"\d+(?:\.\d+)?", headline(results))
     one = results.lost[1]
     assert said == [
@@ -127,7 +129,7 @@ def test_the_headline_says_the_numbers_of_the_results() -> None:
 def test_the_tables_say_the_numbers_of_the_results(tmp_path: Path) -> None:
     results = example()
     text = write_report(tmp_path, results).read_text(encoding="utf-8")
-    macs_of = count(results.parts[2].distilled.macs)
+    macs_of = count(results.parts[2].macs)
     row = next(line for line in text.splitlines() if line.startswith("| part 2: student"))
     assert [cell.strip() for cell in row.split("|")][2] == macs_of
     for part in ("95.10 %", "31.00 %", "3.40 M", "30 min", "2 h 5 min"):
@@ -181,10 +183,7 @@ def test_nothing_trained_everything_tied_layers_gone_no_image_of_a_group(tmp_pat
         results,
         teacher=bare(results.teacher),
         fleet=bare(results.fleet),
-        parts=tuple(
-            PartResult(p.classes, short, bare(p.teacher), bare(p.shrunk), bare(p.teacher))
-            for p in results.parts
-        ),
+        parts=tuple(PartResult(p.classes, short, bare(p.shrunk), 1.0, 1.0) for p in results.parts),
         lost=tuple(LostParts(k, 1.0, 1.0) for k in range(2)),
         test_top1=1.0,
         teacher_test_top1=1.0,

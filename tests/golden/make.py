@@ -1,8 +1,8 @@
 """What the golden files hold, and how they were made: `python -m tests.golden.make`.
 
-They are the wire format of version 1 and the disk format of version 2. A test that finds them
-changed means that boards in the field cannot be read any more: raise the version, do not make the
-files again.
+They are the wire format of version 1 and the disk formats of versions 2 and 3. A test that finds
+them changed means that boards in the field cannot be read any more: raise the version, do not make
+the files again.
 """
 
 from pathlib import Path
@@ -18,6 +18,7 @@ from devit_iot.spec import (
     FusionSpec,
     SubVitSpec,
     TensorSpec,
+    View,
     fusion_tensors,
     golden_tensors,
     tensors,
@@ -27,6 +28,7 @@ from devit_iot.storage import Array, Storage, as_stored
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
 BUNDLE_FINGERPRINT = "e313a4ffd4ebdddb"
+VIEWS_FINGERPRINT = "371de594905bd47f"
 
 FEATURE = Feature(
     request_id=bytes(range(16)),
@@ -181,7 +183,23 @@ def write_tiny(path: Path, seed: int = 0) -> Bundle:
     )
 
 
+def write_views(path: Path) -> Bundle:
+    """Two parts in version 3: one that sees a corner, one that sees everything."""
+    rng = np.random.default_rng(3)
+    corner = msgspec.structs.replace(tiny_spec(1), view=View(0.0, 0.25, 0.625, 0.75))
+    parts = [random_part(corner, (0,), rng), random_part(tiny_spec(1), (1, 2), rng)]
+    return write_bundle(
+        path,
+        name="views",
+        classes=("ant", "bee", "cat"),
+        parts=parts,
+        fusion=random_fusion(FusionSpec(3, (4, 4)), rng),
+        provenance={"made by": "tests/golden/make.py"},
+    )
+
+
 if __name__ == "__main__":
     for file_name, message in MESSAGES.items():
         (GOLDEN / file_name).write_bytes(message.encode())
     write_tiny(GOLDEN / "bundle")
+    write_views(GOLDEN / "bundle-3")
