@@ -44,6 +44,7 @@ class Overrides(NamedTuple):
     macs: str | None
     method: "Method | None"
     views: "Layout | None"
+    time: str | None
 
     def apply(self, recipe: "Recipe") -> "Recipe":
         """The recipe to run.
@@ -66,6 +67,8 @@ class Overrides(NamedTuple):
             recipe = replace(recipe, method=self.method)
         if self.views is not None:
             recipe = replace(recipe, partition=replace(recipe.partition, views=self.views))
+        if self.time is not None:
+            recipe = replace(recipe, time=self.time)
         recipe.validate()
         return recipe
 
@@ -95,6 +98,7 @@ def _add_command(name: str) -> None:
     @click.option("--macs", help="Budgets: 0.3 of the teacher's, or 1.0G,500M,500M,250M.")
     @click.option("--method", type=click.Choice(["joint", "dekd"]), help="How the parts learn.")
     @click.option("--views", type=click.Choice(["whole", "grid"]), help="What the parts see.")
+    @click.option("--time", help="That the whole run may take, such as 3h or 8m.")
     @click.option("--cpu", is_flag=True, help="Leave GPUs alone.")
     @one_line_errors
     def command(recipe: str, folder: Path | None, *, cpu: bool, **overrides: Any) -> None:  # noqa: ANN401 - click's

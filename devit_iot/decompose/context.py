@@ -13,10 +13,10 @@ from torch import Tensor
 
 from devit_iot.decompose.augment import Augment
 from devit_iot.decompose.batches import Batches, Pixels
+from devit_iot.decompose.clock import Clock
 from devit_iot.decompose.folder import RunFolder
-from devit_iot.decompose.loop import Stage
 from devit_iot.decompose.progress import Progress
-from devit_iot.decompose.recipe import Recipe, StageConfig
+from devit_iot.decompose.recipe import Recipe
 
 
 class TrainingData(NamedTuple):
@@ -50,6 +50,8 @@ class Context(NamedTuple):
         data: the training images.
         accelerator: device, precision, processes.
         progress: told about every step.
+        clock: counts the run's seconds.
+        test_images: number of them.
     """
 
     recipe: Recipe
@@ -59,6 +61,8 @@ class Context(NamedTuple):
     data: TrainingData
     accelerator: Accelerator
     progress: Progress
+    clock: Clock
+    test_images: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -103,14 +107,6 @@ class Context(NamedTuple):
             device=self.device,
             share=(self.accelerator.process_index, self.accelerator.num_processes),
         )
-
-    def stage(self, name: str, config: StageConfig, index: int, folder: RunFolder) -> Stage:
-        """The stage ``name``, whose randomness is its own by ``index``."""
-
-        def on_step(done: int, steps: int, losses: dict[str, float]) -> None:
-            self.progress(name, done, steps, losses)
-
-        return Stage(config, self.recipe.seed * 100 + index, folder.state(name), on_step)
 
     @torch.inference_mode()
     def predict(self, forward: Callable[[Tensor], Tensor], rows: NDArray[np.int64]) -> Tensor:

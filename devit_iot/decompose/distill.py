@@ -9,7 +9,9 @@ from devit_iot.decompose.context import Context
 from devit_iot.decompose.loop import Loss, Losses, fit
 from devit_iot.decompose.losses import cross_entropy, imitation, relations, soft_targets
 from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.plan import begin
 from devit_iot.decompose.recipe import DistillConfig, ImitationConfig
+from devit_iot.decompose.stages import distilled
 from devit_iot.decompose.subtask import SubTask
 from devit_iot.decompose.teach import store_result
 
@@ -32,14 +34,14 @@ def distill_part(
     Raises:
         TrainingError: the training diverged.
     """
-    name = f"distilled-{task.part}"
+    name = distilled(task.part)
     if run.lacks(run.folder, name):
         rows, labels = task.taught(run.data), task.labels(run.data)
         if any(config.relations) or run.recipe.teacher.part is not None:
             batches: Epochs = run.batches(rows, labels, batch=config.train.batch, mix=True)
         else:
             batches = taught_batches(run, teacher, rows, labels, config.train)
-        stage = run.stage(name, config.train, FIRST_STAGE + task.part, run.folder)
+        stage = begin(run, name, config.train, FIRST_STAGE + task.part, run.folder)
         loss = distillation(config, student, teacher, task, run.recipe.augment.smoothing)
         trained = fit(student, batches, loss, stage, run.accelerator)
         store_result(run, run.folder, name, student, task, trained)

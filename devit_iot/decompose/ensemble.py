@@ -13,12 +13,13 @@ from devit_iot.decompose.fleet import Fleet, FusionHead
 from devit_iot.decompose.loop import Loss, Losses, Stage, fit
 from devit_iot.decompose.losses import token_distance
 from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.plan import begin
 from devit_iot.decompose.recipe import EnsembleConfig
 from devit_iot.decompose.results import Milestone, ModelResult
+from devit_iot.decompose.stages import ENSEMBLE
 from devit_iot.decompose.teach import parameters
 from devit_iot.spec import SubVitSpec, macs
 
-ENSEMBLE = "ensemble"
 LAST_STAGE = 2000
 """Seed of this stage; it follows those of all others."""
 
@@ -40,7 +41,7 @@ def train_ensemble(
     torch.manual_seed(run.recipe.seed + LAST_STAGE)
     fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
     loss = ensemble_loss(config, teacher, run.recipe.augment.smoothing)
-    stage = run.stage(ENSEMBLE, config.train, LAST_STAGE, run.folder)
+    stage = begin(run, ENSEMBLE, config.train, LAST_STAGE, run.folder)
     return train_fleet(run, fleet, teacher, loss, stage, tokens=config.token > 0)
 
 

@@ -12,7 +12,6 @@ from devit_iot.bundle import Bundle, write_bundle
 from devit_iot.decompose.answers import answers_result
 from devit_iot.decompose.calibrate import fit_temperature
 from devit_iot.decompose.context import Context, TrainingData
-from devit_iot.decompose.ensemble import ENSEMBLE
 from devit_iot.decompose.evaluate import Fused, calibration_error
 from devit_iot.decompose.export import (
     Exported,
@@ -24,14 +23,13 @@ from devit_iot.decompose.export import (
 from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.models import SubVit
 from devit_iot.decompose.partition import Groups
+from devit_iot.decompose.plan import MEAN_IMAGES
 from devit_iot.decompose.results import ModelResult, PartResult, Results
 from devit_iot.decompose.run import Trained
-from devit_iot.decompose.teach import TEACHER, TEMPLATE
+from devit_iot.decompose.stages import ENSEMBLE, TEACHER, TEMPLATE, distilled, part_teacher, shrunk
 from devit_iot.decompose.views import look
 from devit_iot.messages import feature_bytes
 
-MEAN_IMAGES = 5000
-"""Training images over which mean contributions are taken, at most."""
 RESULTS = "results"
 
 
@@ -87,11 +85,11 @@ def _measure(
             PartResult(
                 group,
                 trained.parts[index].spec,
-                load(f"shrunk-{index}-result", ModelResult),
+                load(f"{shrunk(index)}-result", ModelResult),
                 fused.top1([other for other in range(len(trained.parts)) if other != index]),
                 fused.top1([index]),
-                _maybe(run.folder, f"part-teacher-{index}-result"),
-                _maybe(run.folder, f"distilled-{index}-result"),
+                _maybe(run.folder, f"{part_teacher(index)}-result"),
+                _maybe(run.folder, f"{distilled(index)}-result"),
             )
             for index, group in enumerate(trained.groups)
         ),

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
+from devit_iot.decompose.clock import Clock, parse_duration, process_age_s
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.data import Decode
 from devit_iot.decompose.finish import finish
@@ -65,7 +66,10 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path | None:
         images, test = read_images(recipe, how.base, how.decode, progress, accelerator.device)
         if main:
             stack.enter_context(shared.locked())
-        run = Context(recipe, how.base, shared, own, images, accelerator, progress)
+        limit_s = parse_duration(recipe.time) if recipe.time else None
+        clock = Clock(own, limit_s, process_age_s())
+        tests = len(test.labels)
+        run = Context(recipe, how.base, shared, own, images, accelerator, progress, clock, tests)
         claim(run)
         trained = train(run, stage)
         if not main:

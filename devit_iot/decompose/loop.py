@@ -10,17 +10,20 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from devit_iot.decompose.batches import Batch, Epochs
+from devit_iot.decompose.clock import Clock
 from devit_iot.decompose.folder import write_whole
 from devit_iot.decompose.recipe import StageConfig
+from devit_iot.decompose.schedule import ByEpochs, ByTime, Pace, learning_rate
 from devit_iot.errors import DataError, TrainingError
 
 MAX_GRADIENT_NORM = 1.0
-_FIRST_RATE = 1e-3
-"""The warm-up's first learning rate, as a share of the peak."""
+STORE_S = 60.0
+"""A stage that ends by the clock is stored so often, not only after its epochs."""
+_PARTS_OF_STAGE = 1000
+"""What such a stage's progress is counted in."""
 
 Losses = Mapping[str, Tensor]
 """Scalar terms by name; their sum is minimised."""
@@ -38,6 +41,8 @@ class Stage(NamedTuple):
         on_step: called after each step: steps done, steps in all, mean losses of the epoch so far.
         measure: gives the accuracy of the network as it is; called each time that the training has
             become twice as long.
+        clock: of the run.
+        end: by the clock, seconds; None for a stage of ``config.epochs``.
     """
 
     config: StageConfig
@@ -45,6 +50,8 @@ class Stage(NamedTuple):
     state: Path
     on_step: Callable[[int, int, dict[str, float]], None]
     measure: Callable[[], float] | None = None
+    clock: Clock | None = None
+    end: float | None = None
 
 
 class Trained(NamedTuple):
@@ -67,7 +74,8 @@ def fit(
     """Train ``model`` in place.
 
     An epoch depends on the weights, the optimiser and its own seed alone: a run that was killed and
-    resumed gives the same weights as one that was not.
+    resumed gives the same weights as one that was not. A stage that ends by the clock keeps its
+    time instead.
 
     Args:
         model: its parameters that need a gradient are trained.
@@ -78,65 +86,127 @@ def fit(
 
     Raises:
         TrainingError: a loss became NaN or infinite; the last good epoch is kept.
-        DataError: the state of an earlier attempt is damaged.
+        DataError: the state of an earlier attempt is damaged, or cannot be written.
     """
-    config = stage.config
-    model.to(accelerator.device)
-    optimiser = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.learning_rate)
-    schedule = _schedule(optimiser, config, len(batches))
-    average = (
-        AveragedModel(model, multi_avg_fn=_ema(config.ema), use_buffers=True)
-        if config.ema
-        else None
-    )
-    pieces: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    if average is not None:
-        pieces["average"] = average
-    history, milestones, earlier = _resume(stage.state, pieces)
-    started = time.monotonic() - earlier
-    wrapped = accelerator.prepare(model) if accelerator.num_processes > 1 else model
-    model.train()
-    for epoch in range(len(history), config.epochs):
+    training = _Training(model, stage, accelerator)
+    pace = _pace(stage, training.record, len(batches))
+    history: list[dict[str, float]] = training.record["history"]
+    steps = len(history) * len(batches)
+    progress = pace.progress(steps) if history else 0.0
+    while progress < 1:
+        epoch = len(history)
         torch.manual_seed(_mix(stage.seed, epoch, accelerator.process_index))
         sums: dict[str, float] = {}
         shuffled = batches.epoch(epoch, _mix(stage.seed, epoch, 0))
         for step, batch in enumerate(shuffled, start=1):
-            with accelerator.autocast():
-                terms = loss(wrapped, batch)
-            stacked = torch.stack(list(terms.values()))
-            total = stacked.sum()
-            values = [total.item(), *stacked.tolist()]
-            for name, value in zip(("loss", *terms), values, strict=True):
+            for name, value in training.step(batch, loss, progress).items():
                 sums[name] = sums.get(name, 0.0) + value
-            if not math.isfinite(values[0]):
-                raise TrainingError(
-                    f"the loss became {values[0]} in epoch {epoch + 1}; lower learning_rate or "
-                    f"raise warmup_epochs in the recipe. The state after epoch {epoch} is kept in "
-                    f"{stage.state}"
-                )
-            optimiser.zero_grad()
-            accelerator.backward(total)
-            accelerator.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
-            optimiser.step()
-            schedule.step()
-            if average is not None:
-                average.update_parameters(model)
             means = {name: value / step for name, value in sums.items()}
-            stage.on_step(epoch * len(batches) + step, config.epochs * len(batches), means)
+            steps += 1
+            progress = pace.progress(steps)
+            _tell(stage, pace, progress, steps, means)
+            if progress >= 1:
+                break
+            if stage.end is not None:
+                training.store(every_s=STORE_S)
         history.append(means)
-        done = len(history)
-        if stage.measure is not None and done & (done - 1) == 0 and done < config.epochs:
-            model.eval()
-            milestones.append((done, time.monotonic() - started, stage.measure()))
-            model.train()
-        if accelerator.is_main_process:
-            _store(stage.state, pieces, history, milestones, time.monotonic() - started)
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-    accelerator.free_memory()  # it would keep every network that it ever prepared
-    if average is not None:
-        model.load_state_dict(average.module.state_dict())
-    model.eval()
-    return Trained(tuple(history), time.monotonic() - started, tuple(milestones))
+        training.finish_epoch(measure=progress < 1)
+    return training.finish()
+
+
+class _Training:
+    """A network in training, and what a resumption of it needs."""
+
+    def __init__(self, model: nn.Module, stage: Stage, accelerator: Accelerator) -> None:
+        config = stage.config
+        model.to(accelerator.device)
+        groups = _groups(model, config.weight_decay)
+        self._model = model
+        self._stage = stage
+        self._accelerator = accelerator
+        self._optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        self._average = (
+            AveragedModel(model, multi_avg_fn=_ema(config.ema), use_buffers=True)
+            if config.ema
+            else None
+        )
+        self._pieces: dict[str, Any] = {"model": model, "optimiser": self._optimiser}
+        if self._average is not None:
+            self._pieces["average"] = self._average
+        self.record = _resume(stage.state, self._pieces)
+        self._started = time.monotonic() - self.record["seconds"]
+        self._stored = time.monotonic()
+        alone = accelerator.num_processes == 1
+        self._wrapped = model if alone else accelerator.prepare(model)
+        model.train()
+
+    def step(self, batch: Batch, loss: Loss, progress: float) -> dict[str, float]:
+        """Learn from a batch; its losses."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self._stage.config, progress)
+        with self._accelerator.autocast():
+            terms = loss(self._wrapped, batch)
+        stacked = torch.stack(list(terms.values()))
+        total = stacked.sum()
+        values = [total.item(), *stacked.tolist()]
+        if not math.isfinite(values[0]):
+            epoch = len(self.record["history"])
+            raise TrainingError(
+                f"the loss became {values[0]} in epoch {epoch + 1}; lower learning_rate or "
+                f"raise warmup_epochs in the recipe. The state after epoch {epoch} is kept in "
+                f"{self._stage.state}"
+            )
+        self._optimiser.zero_grad()
+        self._accelerator.backward(total)
+        self._accelerator.clip_grad_norm_(self._model.parameters(), MAX_GRADIENT_NORM)
+        self._optimiser.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+        return dict(zip(("loss", *terms), values, strict=True))
+
+    def finish_epoch(self, *, measure: bool) -> None:
+        """Note what was reached, each time that twice as many epochs are done; store."""
+        done = len(self.record["history"])
+        if measure and self._stage.measure is not None and done & (done - 1) == 0:
+            self._model.eval()
+            seconds = time.monotonic() - self._started
+            self.record["milestones"].append((done, seconds, self._stage.measure()))
+            self._model.train()
+        self.store()
+
+    def store(self, every_s: float = 0.0) -> None:
+        """Keep what a resumption needs, unless it was kept ``every_s`` ago or later."""
+        now = time.monotonic()
+        if now - self._stored < every_s or not self._accelerator.is_main_process:
+            return
+        self.record["seconds"] = now - self._started
+        content = {name: piece.state_dict() for name, piece in self._pieces.items()} | self.record
+        write_whole(self._stage.state, lambda partial: torch.save(content, partial))
+        self._stored = time.monotonic()
+
+    def finish(self) -> Trained:
+        """Leave the network as it is to be used."""
+        self._accelerator.unwrap_model(self._wrapped, keep_fp32_wrapper=False)
+        self._accelerator.free_memory()  # it would keep every network that it ever prepared
+        if self._average is not None:
+            self._model.load_state_dict(self._average.module.state_dict())
+        self._model.eval()
+        seconds = time.monotonic() - self._started
+        return Trained(tuple(self.record["history"]), seconds, tuple(self.record["milestones"]))
+
+
+def _pace(stage: Stage, record: dict[str, Any], steps: int) -> Pace:
+    if stage.end is None or stage.clock is None:
+        return ByEpochs(stage.config.epochs * steps)
+    begun = record.setdefault("begun", stage.clock.now())
+    return ByTime(stage.clock, begun, stage.end)
+
+
+def _tell(stage: Stage, pace: Pace, progress: float, steps: int, means: dict[str, float]) -> None:
+    if isinstance(pace, ByEpochs):
+        stage.on_step(steps, pace.total, means)
+    else:
+        stage.on_step(round(min(progress, 1.0) * _PARTS_OF_STAGE), _PARTS_OF_STAGE, means)
 
 
 def _ema(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
@@ -160,42 +230,19 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _schedule(optimiser: torch.optim.Optimizer, config: StageConfig, steps: int) -> LRScheduler:
-    """Linear warm-up, then half a cosine down to zero (Loshchilov and Hutter 2017, eq. 5)."""
-    warmup = min(round(config.warmup_epochs * steps), config.epochs * steps - 1)
-    if warmup == 0:
-        return CosineAnnealingLR(optimiser, config.epochs * steps)
-    warm = LinearLR(optimiser, _FIRST_RATE, 1.0, warmup)
-    decay = CosineAnnealingLR(optimiser, max(1, config.epochs * steps - warmup))
-    return SequentialLR(optimiser, [warm, decay], [warmup])
-
-
 def _mix(seed: int, epoch: int, process: int) -> int:
     """One seed of three numbers, different for all small ones."""
     return (seed * 1_000_003 + epoch) * 1009 + process
 
 
-def _store(
-    path: Path,
-    pieces: Mapping[str, Any],
-    history: list[dict[str, float]],
-    milestones: list[tuple[int, float, float]],
-    seconds: float,
-) -> None:
-    content = {name: piece.state_dict() for name, piece in pieces.items()}
-    content |= {"history": history, "milestones": milestones, "seconds": seconds}
-    write_whole(path, lambda partial: torch.save(content, partial))
-
-
-def _resume(
-    path: Path, pieces: Mapping[str, Any]
-) -> tuple[list[dict[str, float]], list[tuple[int, float, float]], float]:
+def _resume(path: Path, pieces: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the state of an earlier attempt; its history, milestones and seconds."""
     if not path.exists():
-        return [], [], 0.0
+        return {"history": [], "milestones": [], "seconds": 0.0}
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         for name, piece in pieces.items():
-            piece.load_state_dict(content[name])
-        return content["history"], content["milestones"], content["seconds"]
+            piece.load_state_dict(content.pop(name))
+        return {name: content[name] for name in ("history", "milestones", "seconds")} | content
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, UnpicklingError) as error:
         raise DataError(f"{path} is damaged; remove it, and its stage starts again") from error

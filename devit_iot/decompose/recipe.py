@@ -10,6 +10,7 @@ import msgspec
 from devit_iot.bundle import MAX_PARTS
 from devit_iot.config import check_keys
 from devit_iot.decompose.budget import Budget
+from devit_iot.decompose.clock import parse_duration
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.views import Rectangle, views, zoom
 from devit_iot.errors import ConfigError, SpecError
@@ -228,6 +229,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         threads: of the CPU; part of the recipe, for sums depend on it. 0 leaves them all to torch.
         method: ``joint``, in which all parts learn together; or ``dekd``, METHOD's order of
             stages. Each needs its own tables.
+        time: that the whole run may take, such as ``3h``: epochs then say only how the stages
+            share it. Empty for a run of so many epochs.
         precision: of the forward passes of training; weights are always float32.
         storage: dtype of the matrices in the bundle.
     """
@@ -245,6 +248,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     student: NetworkConfig | None = None
     augment: AugmentConfig = AugmentConfig()
     threads: NonNegative = 0
+    time: str = ""
     precision: Literal["fp32", "bf16"] = "fp32"
     storage: Storage = "float32"
 
@@ -264,6 +268,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def validate(self) -> None:
         """Raise ConfigError or SpecError unless the recipe can be run."""
         self._validate_method()
+        if self.time:
+            parse_duration(self.time)
         self._validate_views()
         template = self.student or self.teacher
         for name, network in (("teacher", self.teacher), ("student", template)):

@@ -52,7 +52,8 @@ def claim(run: Context) -> None:
             "student": recipe.student,
         }
     )
-    run.folder.claim(recipe)
+    # More time may be given to a run that was begun with less.
+    run.folder.claim(msgspec.structs.replace(recipe, time=""))
 
 
 def train(run: Context, until: str = "ensemble") -> Trained | None:

@@ -16,6 +16,7 @@ from devit_iot.decompose.loop import Trained
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.policy import Policy
 from devit_iot.decompose.search import search
+from devit_iot.decompose.stages import shrunk
 from devit_iot.decompose.subtask import SubTask
 from devit_iot.decompose.teach import store_result
 from devit_iot.spec import WHOLE, View, macs
@@ -35,7 +36,7 @@ def shrink_part(run: Context, task: SubTask, template: Classifier) -> Classifier
     Raises:
         SpecError: nothing within the budget.
     """
-    name = f"shrunk-{task.part}"
+    name = shrunk(task.part)
     if run.lacks(run.folder, name):
         looking = _looking(template, run.recipe.views()[task.part])
         images = _images(run, run.data.fit, task)
@@ -76,7 +77,7 @@ def _policy(
     def counted(policy: Policy) -> float:
         nonlocal tried
         tried += 1
-        run.progress(f"shrunk-{task.part}", tried, config.candidates)
+        run.progress(shrunk(task.part), tried, config.candidates)
         return loss(policy)
 
     importance = rank(template, images)

@@ -12,6 +12,24 @@ STAGES = {
 REPORT_STAGE = "run"
 """It trains nothing, but measures and writes what the others trained."""
 
+TEACHER, TEMPLATE, ENSEMBLE = "teacher", "template", "ensemble"
+"""Under these names a run folder keeps the teacher, what parts are cut from, and the fleet."""
+
+
+def part_teacher(part: int) -> str:
+    """The name of a part's own teacher."""
+    return f"part-teacher-{part}"
+
+
+def shrunk(part: int) -> str:
+    """The name of a part as it was cut."""
+    return f"shrunk-{part}"
+
+
+def distilled(part: int) -> str:
+    """The name of a part after its sub-task distillation."""
+    return f"distilled-{part}"
+
 
 def reaches(until: str, stage: str) -> bool:
     """Whether a run that ends with stage ``until`` includes ``stage``."""

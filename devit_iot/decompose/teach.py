@@ -12,15 +12,15 @@ from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.loop import Loss, Losses, Trained, fit
 from devit_iot.decompose.losses import cross_entropy, soft_targets
 from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.plan import begin
 from devit_iot.decompose.recipe import NetworkConfig
 from devit_iot.decompose.results import ModelResult
+from devit_iot.decompose.stages import TEACHER, TEMPLATE, part_teacher
 from devit_iot.decompose.subtask import SubTask, whole_task
 from devit_iot.decompose.weights import load_checkpoint
 from devit_iot.errors import DataError
 from devit_iot.spec import macs
 
-TEACHER = "teacher"
-TEMPLATE = "template"
 # Numbers of stages, from which their seeds follow; those of parts count up from theirs.
 TEACHER_STAGE = 0
 PART_TEACHER_STAGE = 1
@@ -63,7 +63,7 @@ def _train_network(run: Context, name: str, config: NetworkConfig, index: int) -
         trained = Trained()
         if config.train is not None:
             batches = run.batches(run.data.fit, run.data.labels, batch=config.train.batch, mix=True)
-            stage = run.stage(name, config.train, index, run.shared)
+            stage = begin(run, name, config.train, index, run.shared)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
         task = whole_task(len(run.data.classes))
         store_result(run, run.shared, name, model.eval(), task, trained)
@@ -76,7 +76,7 @@ def train_part_teacher(run: Context, task: SubTask, teacher: Classifier) -> Clas
     Raises:
         TrainingError: the training diverged.
     """
-    name = f"part-teacher-{task.part}"
+    name = part_teacher(task.part)
     config = run.recipe.teacher.part
     if run.lacks(run.folder, name):
         model = restrict(teacher, task.scope)
@@ -84,7 +84,7 @@ def train_part_teacher(run: Context, task: SubTask, teacher: Classifier) -> Clas
         if config is not None:
             rows, labels = task.taught(run.data), task.labels(run.data)
             batches = run.batches(rows, labels, batch=config.batch, mix=True)
-            stage = run.stage(name, config, PART_TEACHER_STAGE + task.part, run.folder)
+            stage = begin(run, name, config, PART_TEACHER_STAGE + task.part, run.folder)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
         store_result(run, run.folder, name, model, task, trained)
     return run.folder.load_model(name, run.device)

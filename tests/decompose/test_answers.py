@@ -3,47 +3,22 @@
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from msgspec.structs import replace
 
 from devit_iot.decompose.answers import FOLDER, answers_result, taught_batches
 from devit_iot.decompose.batches import Batch, Epochs
-from devit_iot.decompose.context import Context, TrainingData
+from devit_iot.decompose.context import Context
 from devit_iot.decompose.folder import RunFolder, write_whole
-from devit_iot.decompose.images import Decoded
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.recipe import AugmentConfig, Recipe, StageConfig, load_recipe
+from devit_iot.decompose.recipe import AugmentConfig, StageConfig
 from devit_iot.errors import DataError
+from tests.decompose.contexts import PASSES, context, recipe
 from tests.decompose.shapes import VIT, random_model
 
-COUNT, CLASSES, PASSES = 37, 5, 3
 STAGE = StageConfig(epochs=4, learning_rate=1e-3, batch=8)
-AUGMENT = AugmentConfig(pad_crop=2, flip=0.5, rotate_deg=10.0, mixup=0.5)
-
-
-def recipe(**changes: Any) -> Recipe:  # noqa: ANN401 - any field
-    shipped, _ = load_recipe("digits")
-    teacher = replace(shipped.teacher, model=VIT, passes=PASSES)
-    return replace(shipped, teacher=teacher, augment=AUGMENT, **changes)
-
-
-def context(path: Path, made: Recipe | None = None, fingerprint: str = "f") -> Context:
-    rng = np.random.default_rng(1)
-    pixels = Decoded(rng.integers(0, 256, (COUNT, 32, 32, 3), np.uint8), torch.device("cpu"))
-    labels = rng.integers(0, CLASSES, COUNT)
-    names = tuple("abcde")
-    rows = np.arange(COUNT)
-    data = TrainingData(names, pixels, labels, rows[5:], rows[:5], fingerprint)
-    folder = RunFolder(path)
-    return Context(
-        made or recipe(), path, folder, folder.sub("parts"), data, Accelerator(cpu=True),
-        lambda *_: None,
-    )  # fmt: skip
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from devit_iot.decompose.augment import Augment
 from devit_iot.decompose.batches import Batch, Batches
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.images import Decoded
-from devit_iot.decompose.loop import Losses, Stage, Trained, _schedule, fit
+from devit_iot.decompose.loop import Losses, Stage, Trained, fit
 from devit_iot.decompose.recipe import AugmentConfig, StageConfig
+from devit_iot.decompose.schedule import learning_rate
 from devit_iot.errors import DataError, TrainingError
 
 CONFIG = StageConfig(epochs=4, learning_rate=0.02, batch=16, warmup_epochs=1.0, ema=0.8)
@@ -113,15 +114,19 @@ def test_the_average_of_a_short_stage_forgets_its_start(tmp_path: Path) -> None:
 
 
 def test_without_warm_up_the_first_step_has_the_whole_rate() -> None:
-    parameter = nn.Parameter(torch.zeros(1))
-    optimiser = torch.optim.SGD([parameter], lr=1.0)
-    schedule = _schedule(optimiser, StageConfig(epochs=2, learning_rate=1.0, warmup_epochs=0), 4)
-    rates = []
-    for _ in range(8):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        schedule.step()
-    assert rates == pytest.approx([(1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
+    config = StageConfig(epochs=2, learning_rate=3.0, warmup_epochs=0)
+    rates = [learning_rate(config, k / 8) for k in range(8)]
+    assert rates == pytest.approx([3 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
+
+
+def test_the_rate_rises_in_the_warm_up_and_then_falls_to_zero() -> None:
+    config = StageConfig(epochs=10, learning_rate=3.0, warmup_epochs=1)
+    assert learning_rate(config, 0.0) == pytest.approx(3e-3)
+    assert learning_rate(config, 0.05) == pytest.approx(1.5)
+    assert learning_rate(config, 0.1) == pytest.approx(3.0)
+    assert learning_rate(config, 0.55) == pytest.approx(1.5)
+    assert learning_rate(config, 1.0) == pytest.approx(0.0)
+    assert learning_rate(config, 1.1) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", None], ids=["empty", "cut", "another"])
