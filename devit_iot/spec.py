@@ -61,6 +61,13 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     width: float = 1.0
     height: float = 1.0
 
+    def __str__(self) -> str:
+        """For people: how large a share of the image it is, and where."""
+        if self == View():
+            return "whole"
+        size = f"{100 * self.width:.0f} x {100 * self.height:.0f} %"
+        return f"{size} at {100 * self.x:.0f}, {100 * self.y:.0f} %"
+
     @property
     def zoom(self) -> float:
         """How much finer than the whole image's the pixels of this view are, in its finer axis."""

@@ -178,11 +178,12 @@ def _table(opened: Bundle) -> str:
     manifest = opened.manifest
     lines = [
         f"{manifest.name}, fingerprint {manifest.fingerprint}, {len(manifest.classes)} classes",
-        "part       kB     MMACs  input  dim  blocks  classes",
+        "part       kB     MMACs  input  dim  blocks  view                  classes",
     ]
     lines += [
         f"{index:4d} {part.weights.size / 1000:8.0f} {macs(part.spec) / 1e6:9.2f} "
         f"{part.spec.image_size:6d} {part.spec.embed_dim:4d} {len(part.spec.blocks):7d}  "
+        f"{part.spec.seen!s:20s}  "
         f"{_class_names(manifest.classes, part.classes)}"
         for index, part in enumerate(manifest.parts)
     ]

@@ -135,6 +135,30 @@ def images(source: str, output: Path, split: str, per_class: int | None) -> None
     click.echo(f"{sum(map(len, rows))} images: {output}")
 
 
+@decompose.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@one_line_errors
+def curve(runs: tuple[Path, ...], output: Path) -> None:
+    """Draw accuracy over the number of boards, of all fleets in the folders RUNS.
+
+    The runs have one teacher; each budget gets a line.
+    """
+    _require_train_extra()
+    from devit_iot.decompose.figures import write_picture
+    from devit_iot.decompose.figures_boards import draw_boards
+    from devit_iot.decompose.results import fleets_of
+
+    fleets = [fleet for run in runs for fleet in fleets_of(run)]
+    said = write_picture(output, lambda: draw_boards(fleets))
+    if said is None:
+        raise ConfigError(
+            f"{len(fleets)} fleets in {', '.join(map(str, runs))}: a curve needs two or more; run "
+            "'devit decompose run' with other --parts first"
+        )
+    click.echo(f"{output}: {said}")
+
+
 def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cpu: bool) -> None:
     from devit_iot.decompose.launch import Launch, launch
     from devit_iot.decompose.recipe import load_recipe

@@ -1,15 +1,18 @@
 """The pictures of a report; only the modules called figures import matplotlib."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 
+from devit_iot.decompose.figures_boards import draw_boards
 from devit_iot.decompose.figures_fleet import draw_accuracy, draw_confusion, draw_lost
 from devit_iot.decompose.figures_parts import draw_losses, draw_policy
-from devit_iot.decompose.figures_style import STYLE
+from devit_iot.decompose.figures_style import STYLE, Drawing
 from devit_iot.decompose.results import Results
 
-ACCURACY, POLICY, LOST, CONFUSION, LOSSES = (
+BOARDS, ACCURACY, POLICY, LOST, CONFUSION, LOSSES = (
+    "boards.png",
     "accuracy_macs.png",
     "policy.png",
     "lost_parts.png",
@@ -18,27 +21,43 @@ ACCURACY, POLICY, LOST, CONFUSION, LOSSES = (
 )
 
 
-def write_pictures(folder: Path, results: Results) -> dict[str, str]:
-    """Write every picture that ``results`` has numbers for, each whole or not at all.
+def write_pictures(
+    folder: Path, results: Results, others: Sequence[Results] = ()
+) -> dict[str, str]:
+    """Write every picture that there are numbers for, each whole or not at all.
+
+    Args:
+        folder: that they go to.
+        results: of the run.
+        others: fleets of the same teacher.
 
     Returns:
-        Alternative text by file name; no "losses.png" if nothing was trained.
+        Alternative text by file name; no "losses.png" if nothing was trained, no "boards.png"
+        without others.
     """
-    draw = {
-        ACCURACY: draw_accuracy,
-        POLICY: draw_policy,
-        LOST: draw_lost,
-        CONFUSION: draw_confusion,
-        LOSSES: draw_losses,
+    draw: dict[str, Callable[[], Drawing | None]] = {
+        BOARDS: lambda: draw_boards([results, *others]),
+        ACCURACY: lambda: draw_accuracy(results),
+        POLICY: lambda: draw_policy(results),
+        LOST: lambda: draw_lost(results),
+        CONFUSION: lambda: draw_confusion(results),
+        LOSSES: lambda: draw_losses(results),
     }
-    written = {}
-    for name, function in draw.items():
-        with mpl.rc_context(dict(STYLE)):
-            drawing = function(results)
-            if drawing is None:
-                continue
-            partial = (folder / name).with_suffix(".partial")
-            drawing.figure.savefig(partial, format="png")
-        partial.replace(folder / name)
-        written[name] = drawing.alt
-    return written
+    written = {name: write_picture(folder / name, function) for name, function in draw.items()}
+    return {name: alt for name, alt in written.items() if alt is not None}
+
+
+def write_picture(path: Path, draw: Callable[[], Drawing | None]) -> str | None:
+    """Write one picture, whole or not at all.
+
+    Returns:
+        Its alternative text; None if there was nothing to draw.
+    """
+    with mpl.rc_context(dict(STYLE)):
+        drawing = draw()
+        if drawing is None:
+            return None
+        partial = path.with_suffix(".partial")
+        drawing.figure.savefig(partial, format="png")
+    partial.replace(path)
+    return drawing.alt

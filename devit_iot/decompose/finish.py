@@ -24,13 +24,11 @@ from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.models import SubVit
 from devit_iot.decompose.partition import Groups
 from devit_iot.decompose.plan import MEAN_IMAGES
-from devit_iot.decompose.results import ModelResult, PartResult, Results
+from devit_iot.decompose.results import RESULTS, ModelResult, PartResult, Results
 from devit_iot.decompose.run import Trained
 from devit_iot.decompose.stages import ENSEMBLE, TEACHER, TEMPLATE, distilled, part_teacher, shrunk
 from devit_iot.decompose.views import look
 from devit_iot.messages import feature_bytes
-
-RESULTS = "results"
 
 
 def finish(

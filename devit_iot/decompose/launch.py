@@ -17,6 +17,7 @@ from devit_iot.decompose.images import read_images
 from devit_iot.decompose.progress import show_progress
 from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.report import write_report
+from devit_iot.decompose.results import fleets_of
 from devit_iot.decompose.run import claim, train
 from devit_iot.decompose.stages import REPORT_STAGE
 
@@ -78,4 +79,5 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path | None:
             return own.path
         provenance = {"command": how.command, "torch": str(torch.__version__)}
         results = finish(run, trained, test, provenance)
-    return write_report(own.path, results)
+    others = [fleet for fleet in fleets_of(shared.path) if len(fleet.parts) != len(results.parts)]
+    return write_report(own.path, results, others)

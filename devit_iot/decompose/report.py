@@ -1,5 +1,6 @@
 """What a person reads after a training: report.md and its pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from devit_iot.decompose import figures, report_tables
@@ -18,7 +19,9 @@ Held-out top-1 is on training images that were set aside: of all classes for tea
 its own group's classes for each part. MACs of the fleet are those of all parts together. All
 trainings took {total}."""
 _SIZES = """\
-A feature is what one part sends for one image, {features} from all parts together. The bundle has
+The view is what a part sees of the squared image. "Alone" is the test top-1 when all other parts
+are lost, "without it" when only this part is: what losing its view of the image costs. A feature
+is what one part sends for one image, {features} from all parts together. The bundle has
 {bundle}."""
 _CHOICES = """\
 Over all choices of that many parts; numbers with too many choices to try are left out."""
@@ -27,18 +30,30 @@ The logits are divided by the temperature {temperature:.3f}, fitted on held-out 
 calibration error on the test images is {after}; without the temperature it would be {before}."""
 
 
-def write_report(folder: Path, results: Results) -> Path:
+_METHODS = {
+    "joint": "All parts learned together, from the first step.",
+    "dekd": "Each part learned its own classes first; then all parts learned together.",
+}
+_ANSWERS = """\
+The teacher was asked once for each of {passes} files of answers, {size} together, in {time}."""
+_MILESTONES = """\
+What each doubling of the training's time bought so far; before the last line the learning rate was
+still high, so that a training planned to end there would have reached more:"""
+
+
+def write_report(folder: Path, results: Results, others: Sequence[Results] = ()) -> Path:
     """Write ``report.md`` and the pictures that it shows; earlier ones are replaced.
 
     Args:
         folder: made if it is missing.
         results: of a finished run.
+        others: of other fleets of the same teacher, for the picture of accuracy over boards.
 
     Returns:
         The path of ``report.md``, which is written last and whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = figures.write_pictures(folder, results)
+    pictures = figures.write_pictures(folder, results, others)
     path = folder / REPORT
     partial = path.with_suffix(".partial")
     partial.write_text("\n\n".join(_sections(results, pictures)) + "\n", encoding="utf-8")
@@ -75,6 +90,7 @@ def _sections(results: Results, pictures: dict[str, str]) -> list[str]:
     return [
         f"# {escape(shorten(results.name, _LONGEST_TITLE))}",
         headline(results),
+        *([picture(figures.BOARDS)] if figures.BOARDS in pictures else []),
         picture(figures.ACCURACY),
         _TEST.format(top5=percent(results.test_top5)),
         "## Networks",
@@ -101,8 +117,21 @@ def _sections(results: Results, pictures: dict[str, str]) -> list[str]:
             after=percent(results.calibration_error[1]),
         ),
         "## Training",
+        *_training(results),
         picture(figures.LOSSES) if trained else "No training has a history.",
     ]
+
+
+def _training(results: Results) -> list[str]:
+    said = [_METHODS[results.method]]
+    asked = results.answers
+    if asked is not None:
+        said[0] += " " + _ANSWERS.format(
+            passes=asked.passes, size=size(asked.size), time=duration(asked.seconds)
+        )
+    if results.fleet.milestones:
+        said += [_MILESTONES, report_tables.milestones(results)]
+    return said
 
 
 def _seconds(results: Results) -> float:

@@ -78,12 +78,29 @@ def confusion(results: Results) -> str:
 
 
 def parts(results: Results) -> str:
-    """The classes of each part and the bytes of its feature; long names and lists are cut."""
+    """What each part is for, sees and is worth; long names and lists of classes are cut."""
     rows = []
     for index, (part, feature) in enumerate(zip(results.parts, results.feature_bytes, strict=True)):
         names = [escape(shorten(results.classes[label], LONGEST_NAME)) for label in part.classes]
         listed = ", ".join(names[:MOST_NAMES])
         if len(names) > MOST_NAMES:
             listed += f" and {len(names) - MOST_NAMES} more"
-        rows.append([f"part {index}", listed, str(len(names)), size(feature)])
-    return table(("", "classes", "number", "feature"), rows, left=2)
+        rows.append(
+            [
+                *(f"part {index}", listed, str(part.spec.seen), str(len(names)), size(feature)),
+                *(percent(part.alone), percent(part.without)),
+            ]
+        )
+    header = ("", "classes", "view", "number", "feature", "alone", "without it")
+    return table(header, rows, left=3)
+
+
+def milestones(results: Results) -> str:
+    """What each doubling of the joint training bought."""
+    fleet = results.fleet
+    rows = [
+        [str(point.epochs), duration(point.seconds), percent(point.held_out_top1)]
+        for point in fleet.milestones
+    ]
+    rows.append([str(len(fleet.history)), duration(fleet.seconds), percent(fleet.held_out_top1)])
+    return table(("epochs", "time", "held-out top-1"), rows, left=0)

@@ -1,9 +1,15 @@
 """What a run measured: the content of results.json, from which the report is made."""
 
+from pathlib import Path
+
 import msgspec
 
 from devit_iot.decompose.evaluate import LostParts
+from devit_iot.decompose.folder import RunFolder
 from devit_iot.spec import SubVitSpec
+
+RESULTS = "results"
+"""The name of the file in a run folder."""
 
 History = tuple[dict[str, float], ...]
 """Mean losses of each epoch, by name; "loss" is their sum."""
@@ -116,3 +122,14 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     template: ModelResult | None = None
     method: str = "joint"
     answers: AnswersResult | None = None
+
+
+def fleets_of(run: Path) -> list[Results]:
+    """The results of all fleets in the run folder ``run``, by their number of parts.
+
+    Raises:
+        DataError: results of another version, or damaged ones.
+    """
+    folders = [RunFolder(path.parent) for path in run.glob(f"parts-*/{RESULTS}.json")]
+    found = [folder.load(RESULTS, Results) for folder in folders]
+    return sorted(found, key=lambda results: len(results.parts))

@@ -8,11 +8,27 @@ import pytest
 from PIL import Image
 
 from devit_iot.decompose.evaluate import LostParts
-from devit_iot.decompose.figures import ACCURACY, CONFUSION, LOSSES, LOST, POLICY
+from devit_iot.decompose.figures import (
+    ACCURACY,
+    BOARDS,
+    CONFUSION,
+    LOSSES,
+    LOST,
+    POLICY,
+    write_picture,
+)
+from devit_iot.decompose.figures_boards import budget, draw_boards
 from devit_iot.decompose.report import headline, write_report
 from devit_iot.decompose.report_units import count, difference, duration, percent, shorten, size
-from devit_iot.decompose.results import History, ModelResult, PartResult, Results
-from devit_iot.spec import BlockSpec, SubVitSpec, macs
+from devit_iot.decompose.results import (
+    AnswersResult,
+    History,
+    Milestone,
+    ModelResult,
+    PartResult,
+    Results,
+)
+from devit_iot.spec import BlockSpec, SubVitSpec, View, macs
 
 TERMS = ("label", "imitation", "relations", "hsic")
 PICTURES = {ACCURACY, POLICY, LOST, CONFUSION, LOSSES}
@@ -226,3 +242,72 @@ def test_units() -> None:
     assert difference(-0.00004) == "no point lost or won"
     assert percent(math.nan) == "-"
     assert shorten(" a\n b ", 9) == "a b"
+
+
+def fleet_of(boards: int, top1: float, share: float = 0.3) -> Results:
+    """A fleet whose parts cost ``share`` of the teacher each."""
+    results = example()
+    part = results.parts[0]
+    cut = ModelResult(round(share * results.teacher.macs), 1, 0.1)
+    return msgspec.structs.replace(
+        results,
+        parts=(msgspec.structs.replace(part, shrunk=cut),) * boards,
+        test_top1=top1,
+        lost=tuple(LostParts(k, top1 - k / 100, top1 - k / 50) for k in range(boards)),
+    )
+
+
+def test_the_curve_has_a_line_for_each_budget(tmp_path: Path) -> None:
+    fleets = [fleet_of(4, 0.75), fleet_of(1, 0.7), fleet_of(8, 0.71, 0.1), fleet_of(1, 0.6, 0.1)]
+    alt = write_picture(tmp_path / "boards.png", lambda: draw_boards(fleets))
+    assert alt is not None
+    assert "30 % of the teacher each: 1 board 70.00 %, 4 boards 75.00 %" in alt
+    assert "10 % of the teacher each: 1 board 60.00 %, 8 boards 71.00 %" in alt
+    assert "teacher has 93.12 %" in alt
+    check_pictures(tmp_path, {"boards.png"})
+
+
+def test_one_fleet_makes_no_curve() -> None:
+    assert draw_boards([fleet_of(4, 0.75)]) is None
+
+
+def test_unequal_budgets_are_named_one_by_one() -> None:
+    results = fleet_of(2, 0.7)
+    small = ModelResult(round(0.1 * results.teacher.macs), 1, 0.1)
+    parts = (results.parts[0], msgspec.structs.replace(results.parts[1], shrunk=small))
+    assert budget(msgspec.structs.replace(results, parts=parts)) == "30, 10 %"
+    assert budget(results) == "30 %"
+
+
+def test_the_report_shows_the_other_fleets_of_the_run(tmp_path: Path) -> None:
+    text = write_report(tmp_path, example(), [fleet_of(1, 0.7)]).read_text(encoding="utf-8")
+    assert f"({BOARDS})" in text
+    check_pictures(tmp_path, PICTURES | {BOARDS})
+
+
+def test_the_training_section_says_what_time_and_answers_bought(tmp_path: Path) -> None:
+    results = example()
+    fleet = msgspec.structs.replace(
+        results.fleet, milestones=(Milestone(1, 60.0, 0.4321), Milestone(2, 120.0, 0.5678))
+    )
+    asked = AnswersResult(8, 12_300_000, 300.0)
+    results = msgspec.structs.replace(results, fleet=fleet, answers=asked)
+    text = write_report(tmp_path, results).read_text(encoding="utf-8")
+    for said in ("8 files of answers, 12.3 MB together, in 5 min", "43.21 %", "56.78 %"):
+        assert said in text, said
+    assert "All parts learned together, from the first step" in text
+    paper = msgspec.structs.replace(results, method="dekd")
+    text = write_report(tmp_path, paper).read_text(encoding="utf-8")
+    assert "Each part learned its own classes first" in text
+
+
+def test_the_parts_table_says_what_each_sees_and_is_worth(tmp_path: Path) -> None:
+    results = example()
+    looking = msgspec.structs.replace(TEACHER, view=View(0.25, 0.0, 0.75, 0.75))
+    part = msgspec.structs.replace(results.parts[1], spec=looking)
+    parts = (results.parts[0], part, *results.parts[2:])
+    text = write_report(tmp_path, msgspec.structs.replace(results, parts=parts)).read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| part 1 |"))
+    assert "| 75 x 75 % at 25, 0 % |" in row
+    assert row.endswith("| 51.00 % | 87.00 % |")
+    assert "| whole |" in next(line for line in text.splitlines() if line.startswith("| part 0 |"))

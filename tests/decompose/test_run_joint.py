@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from devit_iot.bundle import Bundle
+from devit_iot.cli.decompose import decompose
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.decompose.answers import FOLDER
 from devit_iot.decompose.folder import RunFolder
@@ -45,6 +46,21 @@ def test_a_run_gives_parts_with_views_that_serve(base: Path) -> None:
     one = next(lost for lost in results.lost if lost.count == 1)
     assert one.mean == pytest.approx(sum(part.without for part in results.parts) / 2)
     assert one.mean == pytest.approx(sum(part.alone for part in results.parts) / 2)
+
+
+def test_fleets_of_one_folder_make_a_curve(base: Path) -> None:
+    assert run(base).exit_code == 0
+    picture = base / "curve.png"
+    arguments = ["curve", str(base / "run"), "--output", str(picture)]
+    one = CliRunner().invoke(decompose, arguments)
+    assert "1 fleets in" in failure(one)
+    assert not picture.exists()
+    assert run(base, "run", "--parts", "1", "--macs", "0.5").exit_code == 0
+    assert "boards.png" in (base / "run/parts-1/report.md").read_text()
+    two = CliRunner().invoke(decompose, arguments)
+    assert two.exit_code == 0, two.output
+    assert "1 board " in two.output
+    assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_killed_in_the_middle_it_resumes_to_the_same_fleet(base: Path) -> None:

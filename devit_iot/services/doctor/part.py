@@ -13,9 +13,14 @@ from devit_iot.engine.base import load_engine
 from devit_iot.errors import BundleError, ConfigError, EngineError
 from devit_iot.services.build import check_memory
 from devit_iot.services.doctor.finding import Finding, bad, bad_error, look, ok
+from devit_iot.spec import WHOLE, View
 
 _TIMED_S = 1.0
 _LEAST, _MOST = 3, 200
+
+
+def _seen(view: View) -> str:
+    return "the whole image" if view == WHOLE else f"{view} of it"
 
 
 def check_part(config: Config) -> Iterator[Finding]:
@@ -40,7 +45,7 @@ def check_part(config: Config) -> Iterator[Finding]:
     yield ok(
         "bundle",
         f"{manifest.name}, fingerprint {manifest.fingerprint}, part {config.node.part} of "
-        f"{parts} is whole; {signed}",
+        f"{parts} is whole and sees {_seen(entry.spec.seen)}; {signed}",
     )
     try:
         check_memory(config, entry)
