@@ -70,3 +70,19 @@ def test_ways_to_decode_an_image_are_compared() -> None:
     # Pillow 13 may take the rows first, which moves a byte by one here and there.
     assert ours["error_max"] <= 1
     assert all(0 < way["error_mean"] < 4 and way["ms"] > 0 for way in others)
+
+
+def test_training_loops_take_turns() -> None:
+    done = run("training.py", "--steps", "2", "--rounds", "1", "--batch", "8")
+    assert done.returncode == 0, done.stderr
+    rows = [
+        line.split() for line in done.stdout.splitlines() if " torch" in line or "devit" in line
+    ]
+    named = {(row[0], row[1]) for row in rows if row[0] in {"teacher", "4"}}
+    assert named == {
+        ("teacher", "devit"),
+        ("teacher", "plain"),
+        ("teacher", "torch"),
+        ("4", "parts"),
+    }
+    assert "FMA peak of a core" in done.stdout

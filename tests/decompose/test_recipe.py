@@ -79,6 +79,7 @@ def stand_in(recipe: Recipe) -> Recipe:
 
     return replace(
         recipe,
+        time="",
         data=replace(recipe.data, source="images", held_out=0.25),
         teacher=replace(network(recipe.teacher), part=shortened(recipe.teacher.part)),
         student=recipe.student and network(recipe.student),
