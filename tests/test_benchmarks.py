@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.decompose.small_run import JOINT
 from tests.fleets import make_bundle
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -86,3 +87,26 @@ def test_training_loops_take_turns() -> None:
         ("4", "parts"),
     }
     assert "FMA peak of a core" in done.stdout
+
+
+def test_the_study_compares_ways_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(JOINT.replace('"images"', '"digits"'))
+    arguments = (
+        *("decomposition_study.py", recipe, "--folder", tmp_path / "study", "--epochs", "1"),
+        *("--images", "40", "--parts", "1", "2", "--budgets", "0.5"),
+    )
+    first = run(*arguments)
+    assert first.returncode == 0, first.stderr
+    rows = [line.split("|")[1:-1] for line in first.stdout.splitlines()[2:]]
+    assert len(rows) == len({(name, views) for name, views, *_ in rows}) == 16
+    for name, _, one, two in rows:
+        shares = [float(cell) for cell in two.split("/")]
+        assert len(shares) == 3
+        assert all(0 <= share <= 100 for share in shares), name
+        assert (one.strip() == "") == ("= 0.1" in name or "= 0.2" in name or "0.5" in name
+                                       or "first" in name or "= 1)" in name)  # fmt: skip
+    again = run(*arguments)
+    assert again.stdout == first.stdout
+    assert "ensemble" not in again.stderr  # nothing was trained a second time
+    assert (tmp_path / "study/study.md").read_text() == first.stdout
