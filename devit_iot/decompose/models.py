@@ -18,7 +18,8 @@ from devit_iot.spec import (
 )
 
 MAX_SEPARATE_TOKENS = 128
-"""Up to so many tokens, attention that is trained on a CPU is computed in separate operations."""
+"""Up to so many tokens, attention that is trained in halves on a CPU is computed in separate
+operations."""
 
 
 class BlockTrace(NamedTuple):
@@ -59,8 +60,8 @@ class SubVitOutput(NamedTuple):
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(Q K^T / sqrt(head_dim)) V (Vaswani et al. 2017, eq. 1).
 
-    On a CPU, torch's fused kernel takes several times as long backwards as three separate
-    operations do, for the few tokens of small images.
+    On a CPU and in halves, torch's fused kernel takes several times as long backwards as three
+    separate operations do, for the few tokens of small images.
 
     Args:
         query: float[batch, heads, asked, head_dim].
@@ -70,8 +71,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         float[batch, heads, asked, head_dim].
     """
-    learning = torch.is_grad_enabled() and query.device.type == "cpu"
-    if not learning or key.shape[2] > MAX_SEPARATE_TOKENS:
+    halves = query.device.type == "cpu" and query.dtype in {torch.bfloat16, torch.float16}
+    if not (halves and torch.is_grad_enabled()) or key.shape[2] > MAX_SEPARATE_TOKENS:
         return functional.scaled_dot_product_attention(query, key, value)
     scores = (query * query.shape[-1] ** -0.5) @ key.mT
     return functional.softmax(scores.float(), dim=-1).to(value.dtype) @ value

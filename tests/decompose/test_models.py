@@ -1,8 +1,11 @@
-"""After the last block only the published tokens are computed."""
+"""Attention in halves, and what the last block leaves out."""
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
+from devit_iot.decompose.models import MAX_SEPARATE_TOKENS, attend
 from devit_iot.spec import SubVitSpec
 from tests.decompose.shapes import CCT, DEIT, VIT, random_images, random_model
 
@@ -40,3 +43,32 @@ def test_tokens_of_the_last_block(spec: SubVitSpec, last: int) -> None:
     trace = model(images, keep={LAST}).traces[LAST]
     assert seen == [spec.tokens] * (LAST + 1)
     assert trace.query.shape[2] == trace.hidden.shape[1] == spec.tokens
+
+
+@pytest.mark.parametrize("tokens", [1, 26, MAX_SEPARATE_TOKENS, MAX_SEPARATE_TOKENS + 1])
+@pytest.mark.parametrize("asked", [None, 1])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_attention_and_its_gradients_are_those_of_float64(
+    tokens: int, asked: int | None, dtype: torch.dtype
+) -> None:
+    """Against softmax(Q K^T / sqrt(d)) V: 2e-2 of the largest number in bfloat16, 1e-5 else."""
+    generator = torch.Generator().manual_seed(tokens)
+    shapes = [(2, 3, asked or tokens, 8), (2, 3, tokens, 8), (2, 3, tokens, 8)]
+    exact = [torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in shapes]
+    exact = [value.to(dtype).double() for value in exact]
+
+    def gradients(inputs: list[Tensor]) -> list[Tensor]:
+        leaves = [value.clone().requires_grad_() for value in inputs]
+        if leaves[0].dtype == dtype and inputs is not exact:
+            output = attend(*leaves)
+        else:
+            scores = leaves[0] @ leaves[1].mT / 8**0.5
+            output = functional.softmax(scores, dim=-1) @ leaves[2]
+        output.double().square().sum().backward()
+        return [output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    found = gradients([value.to(dtype) for value in exact])
+    for ours, wanted in zip(found, gradients(exact), strict=True):
+        assert ours.dtype == dtype
+        tolerance = (2e-2 if dtype == torch.bfloat16 else 1e-5) * float(wanted.abs().max())
+        torch.testing.assert_close(ours.double(), wanted, rtol=0, atol=tolerance)
