@@ -237,6 +237,7 @@ def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None
         spec.SubVitSpec,
         spec.BlockSpec,
         spec.ConvSpec,
+        spec.View,
         tflite_file.TfliteManifest,
     ],
     ids=lambda kind: kind.__name__,
@@ -284,7 +285,9 @@ def test_the_documented_tensors_are_those_of_spec_py() -> None:
     } == {tensor.name: tensor.shape for tensor in fusion}
 
 
-@pytest.mark.parametrize("folder", ["devit_iot/demo/bundle", "tests/golden/bundle"])
+@pytest.mark.parametrize(
+    "folder", ["devit_iot/demo/bundle", "tests/golden/bundle", "tests/golden/bundle-3"]
+)
 def test_the_fingerprint_is_the_documented_hash(folder: str) -> None:
     manifest = bundle.Bundle(ROOT / folder).manifest
     parts = ",".join(
@@ -293,7 +296,8 @@ def test_the_fingerprint_is_the_documented_hash(folder: str) -> None:
     )
     classes = ",".join(f'"{name}"' for name in manifest.classes)
     fusion = manifest.fusion.sha256
-    text = f'{{"classes":[{classes}],"fusion":"{fusion}","parts":[{parts}],"version":2}}'
+    version = manifest.version
+    text = f'{{"classes":[{classes}],"fusion":"{fusion}","parts":[{parts}],"version":{version}}}'
     assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == manifest.fingerprint
 
 
@@ -312,8 +316,15 @@ def spec_text(shape: spec.SubVitSpec) -> str:
     return (
         f'{{{sizes}"blocks":{structs(shape.blocks)},"norm_eps":{EPS_TEXT[shape.norm_eps]},'
         f'"tokenizer":{structs(shape.tokenizer)},'
-        f'"residual_norm":{str(shape.residual_norm).lower()}}}'
+        f'"residual_norm":{str(shape.residual_norm).lower()}{view_text(shape)}}}'
     )
+
+
+def view_text(shape: spec.SubVitSpec) -> str:
+    """Nothing for the whole image; Python writes these numbers as JSON does."""
+    if shape.seen == spec.WHOLE:
+        return ""
+    return f',"view":{structs((shape.seen,))[1:-1]}'
 
 
 def structs(items: tuple[msgspec.Struct, ...]) -> str:
@@ -386,10 +397,12 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"most {spec.MAX_MAP}. Tokens",
         f"`{bundle._FILE_NAME.pattern}`",
         f"`{bundle.FORMAT}`",
-        f"Fleet bundle, version {bundle.VERSION}",
+        f"Fleet bundle, versions {bundle.VERSION_WITHOUT_VIEWS} and {bundle.VERSION}",
+        f"at least 1/{1 / spec.MIN_VIEW:g};",
         f"`{tflite_file.FORMAT}`",
         f"| `version` | integer | {tflite_file.VERSION} |",
-        f"| `version` | integer | {bundle.VERSION} |",
+        f"| `version` | integer | {bundle.VERSION} if any part has a `view`, otherwise "
+        f"{bundle.VERSION_WITHOUT_VIEWS} |",
         f"at most {GOLDEN_TOLERANCE['float32']:.0e}".replace("e-03", "e-3") + " of",
         f"at most {GOLDEN_TOLERANCE['float16']} of",
         f"at most {GOLDEN_TOLERANCE['int8']} of",

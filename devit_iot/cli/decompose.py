@@ -137,7 +137,12 @@ def images(source: str, output: Path, split: str, per_class: int | None) -> None
 
 @decompose.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The picture, a PNG file.",
+)
 @one_line_errors
 def curve(runs: tuple[Path, ...], output: Path) -> None:
     """Draw accuracy over the number of boards, of all fleets in the folders RUNS.
