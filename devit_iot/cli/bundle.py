@@ -11,8 +11,10 @@ from devit_iot.bundle import MANIFEST, Bundle
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.cli.quantize import quantize
-from devit_iot.decompose.fold import Normalisation
-from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint
+from devit_iot.decompose.beside import check_normalisation
+from devit_iot.decompose.checkpoint import Weights
+from devit_iot.decompose.class_names import read_class_names
+from devit_iot.decompose.importer import ImportOptions, import_checkpoint
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.tflite_file import tflite_path
 from devit_iot.errors import ConfigError, DataError, EngineError
@@ -33,57 +35,67 @@ bundle.add_command(quantize)
 
 
 @bundle.command("import")
-@click.argument("weights", type=EXISTING_FILE)
-@click.option("--classes", required=True, type=EXISTING_FILE, help="Class names, one per line.")
+@click.argument("weights", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--classes",
+    type=EXISTING_FILE,
+    help="Class names, one per line or a JSON list; default: those beside the weights.",
+)
 @click.option("--output", required=True, type=FOLDER, help="Bundle folder to create.")
 @click.option("--name", help="Name of the bundle; default: the weights' file name.")
-@click.option("--head-dim", default=64, show_default=True, help="Width of one attention head.")
-@click.option("--resize", type=int, help="Short side before the crop; default: 8/7 of the input.")
+@click.option("--heads", type=click.IntRange(1), help="Attention heads of each block.")
+@click.option("--head-dim", type=click.IntRange(1), help="Width of one head, in place of --heads.")
+@click.option("--resize", type=click.IntRange(1), help="Short side before the crop, pixels.")
 @click.option(
     "--image-size", type=click.IntRange(1), help="Of a CCT, where its positions fit several sizes."
 )
 @click.option(
     "--mean",
     type=(float, float, float),
-    default=IMAGENET.mean,
-    show_default=True,
     help="Taken from the pixels, red, green and blue, each from 0 to 1.",
 )
+@click.option("--std", type=(float, float, float), help="What they are then divided by.")
 @click.option(
-    "--std",
-    type=(float, float, float),
-    default=IMAGENET.std,
+    "--weights",
+    "which",
+    type=click.Choice(["ema", "raw"]),
+    default="ema",
     show_default=True,
-    help="What they are then divided by.",
+    help="Which set of weights, where a file holds the last ones and their average.",
 )
 @one_line_errors
 def import_(  # noqa: PLR0913 - one for each option
     *,
     weights: Path,
-    classes: Path,
+    classes: Path | None,
     output: Path,
     name: str | None,
-    head_dim: int,
+    heads: int | None,
+    head_dim: int | None,
     resize: int | None,
     image_size: int | None,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    mean: tuple[float, float, float] | None,
+    std: tuple[float, float, float] | None,
+    which: Weights,
 ) -> None:
     """Turn WEIGHTS, a ViT, DeiT or CCT checkpoint, into a bundle of one part.
+
+    WEIGHTS is a file, or a folder of Hugging Face's or timm's library. What its config.json says
+    is taken; options win. What nothing says is assumed, and printed.
 
     \b
         devit bundle import deit_tiny_patch16_224.safetensors \\
             --classes imagenet.txt --output bundles/deit-tiny
     """
-    try:
-        names = classes.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{classes} is not a text file of class names: {error}") from error
-    if head_dim < 1 or min(std) <= 0:
-        raise DataError("--head-dim and --std must be positive")
-    options = ImportOptions(head_dim, resize, Normalisation(mean, std), image_size)
+    if (mean is None) != (std is None):
+        raise DataError("give both --mean and --std, or none of them")
+    given = None if mean is None else check_normalisation(mean, std, "--mean, --std")
+    options = ImportOptions(head_dim, resize, given, image_size, heads, which)
+    names = None if classes is None else read_class_names(classes)
     made = import_checkpoint(weights, names, output, name=name or weights.stem, options=options)
-    click.echo(_table(made))
+    for note in made.notes:
+        click.echo(shown(note))
+    click.echo(_table(made.bundle))
 
 
 @bundle.command()

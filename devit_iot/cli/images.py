@@ -2,12 +2,14 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
+from devit_iot.decompose.class_names import tidy
 from devit_iot.decompose.data import ImageSource
 from devit_iot.errors import DataError
 
@@ -28,8 +30,15 @@ def bundle_labels(classes: tuple[str, ...], source: ImageSource) -> NDArray[np.i
     Raises:
         DataError: the source has a class that the bundle has not.
     """
-    used = {source.classes[label] for label in np.unique(source.labels)}
-    index = {name: number for number, name in enumerate(classes)}
+    folders = [tidy(name) for name in source.classes]
+    used = {folders[label] for label in np.unique(source.labels)}
+    index = {tidy(name): number for number, name in enumerate(classes)}
+    often = {name for name, count in Counter(map(tidy, classes)).items() if count > 1}
+    if used & often:
+        raise DataError(
+            f"'{min(used & often)}' of {source.origin} names several classes of the bundle; name "
+            "folders by class index"
+        )
     if not used <= index.keys():
         by_number = {str(number): number for number in range(len(classes))}
         if not used <= by_number.keys():
@@ -40,7 +49,7 @@ def bundle_labels(classes: tuple[str, ...], source: ImageSource) -> NDArray[np.i
                 "class index"
             )
         index = by_number
-    own = np.array([index.get(name, -1) for name in source.classes], np.int64)
+    own = np.array([index.get(name, -1) for name in folders], np.int64)
     return own[source.labels]
 
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.decompose.checkpoint import read_checkpoint
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.names import internal_names
+from devit_iot.decompose.network import read_network
 from devit_iot.errors import DataError
 from devit_iot.spec import SubVitSpec
 
@@ -22,10 +21,10 @@ EXTRAS = ("pre_logits.", "fc_norm.", "attn_mask")
 def load_checkpoint(model: Classifier, path: Path) -> bool:
     """Copy the checkpoint ``path`` into ``model``.
 
-    Names are timm's, DeiT's or Compact-Transformers'. The patch embedding is resampled to another
-    patch size by :func:`resample_patches`, the position embedding to another grid bicubically. A
-    checkpoint without distillation token lends its class token. The classifier's rows are taken
-    only if their number fits.
+    See :func:`devit_iot.decompose.network.read_network` for what is taken. The patch embedding is
+    resampled to another patch size by :func:`resample_patches`, the position embedding to another
+    grid bicubically. A checkpoint without distillation token lends its class token. The
+    classifier's rows are taken only if their number fits.
 
     Returns:
         Whether every head was in the checkpoint; one that was not is as it was.
@@ -34,8 +33,15 @@ def load_checkpoint(model: Classifier, path: Path) -> bool:
         DataError: the file cannot be read, or a tensor is missing, unknown or of another shape; the
             model is left as it was.
     """
-    named = internal_names(read_checkpoint(path))
-    stored = {name: torch.from_numpy(value).float() for name, value in named.items()}
+    network = read_network(path)
+    told = network.beside.heads
+    inner = model.spec.blocks[0].heads * model.spec.head_dim
+    if told is not None and told * model.spec.head_dim != inner:
+        raise DataError(
+            f"{path}: the file beside it says {told} attention heads, the recipe's model has "
+            f"{model.spec.blocks[0].heads} of {model.spec.head_dim}: mend heads and head_dim"
+        )
+    stored = {name: torch.from_numpy(value).float() for name, value in network.tensors.items()}
     try:
         taken = _fit(model, stored)
     except DataError as error:

@@ -64,7 +64,7 @@ def test_attention_and_its_gradients_are_those_of_float64(
         else:
             scores = leaves[0] @ leaves[1].mT / 8**0.5
             output = functional.softmax(scores, dim=-1) @ leaves[2]
-        output.double().square().sum().backward()
+        torch.autograd.backward(output.double().square().sum())
         return [output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 
     found = gradients([value.to(dtype) for value in exact])
