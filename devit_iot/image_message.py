@@ -11,7 +11,7 @@ import msgspec
 
 from devit_iot.errors import ImageError
 
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})
 """Of the image files that a fleet takes."""
 
 _BASE64_TEXT = frozenset(

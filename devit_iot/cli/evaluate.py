@@ -76,6 +76,8 @@ def evaluate(  # noqa: PLR0913 - one for each option
     if lose is not None:
         check_choices(parts, lose)
     source = open_source(data, Path(), split=split, strict=False)
+    if source.left_out:
+        click.echo(source.left_out, err=True)
     source = evenly(source, limit)
     labels = bundle_labels(opened.manifest.classes, source)
     fleet = LocalFleet(opened, engine=engine, threads=threads, dtype=dtype)

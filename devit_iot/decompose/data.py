@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from devit_iot.decompose.tree import Tree, open_tree
 from devit_iot.errors import DataError, ImageError
 from devit_iot.image_message import IMAGE_SUFFIXES
+from devit_iot.other_image import OTHER_SUFFIXES, is_other, to_png
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 64
@@ -23,7 +25,10 @@ TEST_SHARE = 0.2
 """Of the images of a set without splits."""
 _HEADER_BYTES = 12
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
-SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
+SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES | OTHER_SUFFIXES))
+_TEXT = frozenset({".csv", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})
+"""Notes and labels that lie among pictures, and that nobody takes for one."""
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
 """One encoded image -> uint8[size, size, 3]: the very function that serves, given from above."""
@@ -69,8 +74,9 @@ class ImageSource:
     Attributes:
         origin: the path or name of the data set, for messages.
         classes: names, by label.
-        names: ``folder/file.ext`` of every image, unique.
+        names: ``folder/.../file.ext`` of every image, unique.
         labels: int64[count], from 0 to ``len(classes) - 1``.
+        left_out: files that are no pictures, for people; empty if there are none.
 
     Raises:
         DataError: when made, if the labels do not fit the names and classes.
@@ -81,6 +87,7 @@ class ImageSource:
     names: tuple[str, ...] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
     reader: Reader = field(repr=False)
+    left_out: str = ""
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.names):
@@ -115,6 +122,7 @@ class ImageSource:
             tuple(self.names[index] for index in chosen),
             self.labels[indices],
             lambda index, count: self.reader(chosen[index], count),
+            self.left_out,
         )
 
 
@@ -254,19 +262,54 @@ def read_image_folder(path: Path) -> Iterator[Sample]:
     """
     tree = open_tree(path)
     for name in image_names(tree):
-        yield Sample(name, tree.read(name))
+        yield Sample(name, read_picture(tree, name))
 
 
 def image_names(tree: Tree) -> list[str]:
-    """The ``class/file.ext`` names of ``tree``; DataError if there is none."""
+    """The ``class/.../file.ext`` names of ``tree``; DataError if there is none.
+
+    A picture's class is the first folder, however deep in it the picture lies.
+    """
     found = [
         name
         for name in tree.names
-        if name.count("/") == 1 and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        if "/" in name and Path(name).suffix.lower() in IMAGE_SUFFIXES | OTHER_SUFFIXES
     ]
     if not found:
         raise DataError(f"{tree.path} holds no class/image file ({SUFFIXES})")
     return found
+
+
+def left_out(tree: Tree) -> str:
+    """What in class folders is no picture that is read, for people; empty if there is nothing."""
+    suffixes = Counter(
+        Path(name).suffix.lower() or "without a suffix"
+        for name in tree.names
+        if "/" in name and Path(name).suffix.lower() not in IMAGE_SUFFIXES | OTHER_SUFFIXES | _TEXT
+        and Path(name).name.lower() not in _LITTER
+    )  # fmt: skip
+    if not suffixes:
+        return ""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+    return (
+        f"{tree.path}: {sum(suffixes.values())} files were left out ({kinds}); pictures are read "
+        f"from {SUFFIXES}"
+    )
+
+
+def read_picture(tree: Tree, name: str, count: int = -1) -> bytes:
+    """The first ``count`` bytes of a picture, all of it for -1; what nodes do not take as a PNG.
+
+    Raises:
+        DataError: the file is gone, too large, or cannot be converted.
+    """
+    if not is_other(name):
+        return tree.read(name, count)
+    try:
+        converted = to_png(tree.read(name))
+    except ImageError as error:
+        raise DataError(f"{name}: {error}; repair or remove the file") from error
+    return converted if count < 0 else converted[:count]
 
 
 def write_image_zip(path: Path, samples: Iterable[Sample]) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,9 +77,22 @@ class Lazy:
 
 
 def read_images(
-    recipe: Recipe, base: Path, decode: Decode, progress: Progress, device: torch.device
+    recipe: Recipe,
+    base: Path,
+    decode: Decode,
+    progress: Progress,
+    device: torch.device,
+    warn: Callable[[str], object] = lambda _: None,
 ) -> tuple[TrainingData, TrainingData]:
     """Open both splits of the recipe's data; decode them, unless the recipe says ``lazy``.
+
+    Args:
+        recipe: gives the data, and how it is split.
+        base: folder that the data's relative path starts from.
+        decode: image bytes -> pixels.
+        progress: told about every image.
+        device: that trains.
+        warn: told, in a sentence, about files that are no pictures.
 
     Returns:
         The training images; and the test images, all of them as ``fit``, none held out.
@@ -91,6 +105,9 @@ def read_images(
         split: open_source(recipe.data.source, base, split=split) for split in ("train", "test")
     }
     train, test = sources["train"], sources["test"]
+    for source in {found.left_out: found for found in sources.values()}.values():
+        if source.left_out:
+            warn(source.left_out)
     check_same_classes(train, test)
     for name in train.classes:
         if not is_plain(name, MAX_NAME_LENGTH):

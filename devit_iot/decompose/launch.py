@@ -64,7 +64,10 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path | None:
     console = Console(stderr=True, quiet=not main)
     with ExitStack() as stack:
         progress = stack.enter_context(show_progress(console))
-        images, test = read_images(recipe, how.base, how.decode, progress, accelerator.device)
+        images, test = read_images(
+            recipe, how.base, how.decode, progress, accelerator.device,
+            lambda text: console.print(text, highlight=False, soft_wrap=True),
+        )  # fmt: skip
         if main:
             stack.enter_context(shared.locked())
         limit_s = parse_duration(recipe.time) if recipe.time else None

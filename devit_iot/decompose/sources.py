@@ -17,7 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from devit_iot.decompose.cifar import cifar_source, is_cifar
-from devit_iot.decompose.data import SUFFIXES, ImageSource, image_names, split_by_name
+from devit_iot.decompose.class_names import read_class_names
+from devit_iot.decompose.data import (
+    SUFFIXES,
+    ImageSource,
+    image_names,
+    left_out,
+    read_picture,
+    split_by_name,
+)
 from devit_iot.decompose.mosaics import is_mosaics, mosaic_source
 from devit_iot.decompose.tree import Tree, open_tree
 from devit_iot.errors import DataError
@@ -126,14 +134,15 @@ def _folder_source(tree: Tree, path: Path, *, strict: bool) -> ImageSource:
         _class_names(folders, path.parent / _NAMES_FILE),
         names,
         np.array([label[name.split("/", 1)[0]] for name in names], np.int64),
-        lambda index, count: tree.read(names[index], count),
+        lambda index, count: read_picture(tree, names[index], count),
+        left_out(tree),
     )
 
 
 def _class_names(folders: list[str], file: Path) -> tuple[str, ...]:
     if not file.is_file() or not all(folder.isdecimal() for folder in folders):
         return tuple(folders)
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = read_class_names(file)
     for folder in folders:
         if not 1 <= int(folder) <= len(lines):
             raise DataError(

@@ -11,7 +11,8 @@ from pathlib import Path
 from devit_iot.errors import DataError
 
 MAX_FILE_BYTES = 64 * 2**20
-_DEPTH = 3  # split/class/file
+_DEPTH = 12
+"""Of folders; pictures may lie deeper in their class folder than at its top."""
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _DAMAGED = (
     OSError,
@@ -82,7 +83,7 @@ class Tree:
 
 
 def open_tree(path: Path) -> Tree:
-    """List a folder (three levels deep), a zip or a tar; one folder around all of it is skipped.
+    """List a folder, a zip or a tar; one folder around all of it is skipped.
 
     Raises:
         DataError: no such path, neither of these, or a truncated archive.

@@ -1,13 +1,18 @@
 """Images to publish: from files, folders, videos, streams, webcams and still images of a URL."""
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from devit_iot.errors import DataError
+from devit_iot.errors import DataError, ImageError
 from devit_iot.image_message import IMAGE_SUFFIXES
+from devit_iot.other_image import OTHER_SUFFIXES, is_other, to_png
 
+log = logging.getLogger(__name__)
+
+_READ = IMAGE_SUFFIXES | OTHER_SUFFIXES
 _WEBCAM = re.compile(r"(?:/dev/video)?(\d+)")
 
 
@@ -87,13 +92,13 @@ def open_source(source: str, *, repeat: bool = False, form: Form = Form()) -> Sh
         return Live(int(webcam[1]), f"webcam {webcam[1]}", form)
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _READ)
         if not files:
-            raise DataError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            raise DataError(f"{path} holds no image ({', '.join(sorted(_READ))})")
         return Finite(_files(files, repeat=repeat, form=form))
     if not path.is_file():
         raise DataError(f"{path} does not exist")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in _READ:
         return Finite(_files([path], repeat=repeat, form=form))
     from devit_iot.services.video import frames_of
 
@@ -110,13 +115,34 @@ def _at_url(url: str, form: Form) -> Shots:
 
 
 def _files(files: list[Path], *, repeat: bool, form: Form) -> Iterator[Shot]:
-    while True:
-        for file in files:
-            content = file.read_bytes()
-            if form.size is not None:
-                from devit_iot.services.video import shrunk
+    """The files in turn; one that cannot be read costs itself alone, unless there is no other.
 
-                content = shrunk(content, form)
+    Raises:
+        DataError: none of the files can be read.
+    """
+    while True:
+        sent, said = 0, ""
+        for file in files:
+            try:
+                content = _content(file, form)
+            except (OSError, ImageError) as error:
+                said = f"{file} cannot be read ({error})"
+                log.warning("%s: left out", said)
+                continue
+            sent += 1
             yield Shot(str(file), content)
+        if not sent:
+            raise DataError(f"{said}; repair or remove it")
         if not repeat:
             return
+
+
+def _content(file: Path, form: Form) -> bytes:
+    content = file.read_bytes()
+    if is_other(file.name):
+        content = to_png(content)
+    if form.size is not None:
+        from devit_iot.services.video import shrunk
+
+        content = shrunk(content, form)
+    return content

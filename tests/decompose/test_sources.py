@@ -201,7 +201,7 @@ def test_the_digits_and_their_old_names() -> None:
 def empty_class(root: Path) -> None:
     plant(root, "ant/1.png", "bee/1.png")
     (root / "cow").mkdir()
-    (root / "cow" / "1.bmp").write_bytes(b"BM")
+    (root / "cow" / "1.heic").write_bytes(b"x")
 
 
 def other_classes(root: Path) -> None:

@@ -1,0 +1,106 @@
+"""No picture of a class folder vanishes: it is read, or named among what was left out."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from devit_iot.decompose.data import read_image_folder
+from devit_iot.decompose.sources import open_source
+from devit_iot.engine.image import load_image
+from devit_iot.errors import DataError, ImageError
+from devit_iot.other_image import to_png
+from tests.decompose.spellings import SPEC
+
+KINDS = {
+    "jpg": "JPEG", "JPG": "JPEG", "jpeg": "JPEG", "jfif": "JPEG", "jpe": "JPEG", "png": "PNG",
+    "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF", "TIF": "TIFF",
+}  # fmt: skip
+
+
+def picture(seed: int, mode: str = "RGB") -> Image.Image:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (5, 5, 3), np.uint8)
+    return Image.fromarray(coarse).resize((40, 40)).convert(mode)
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two classes with a picture of every kind; half of them lie deeper."""
+    for label, name in enumerate(("cat", "dog")):
+        for index, (suffix, kind) in enumerate(KINDS.items()):
+            folder = tmp_path / "tree" / name / ("2024/may" if index % 2 else "")
+            folder.mkdir(parents=True, exist_ok=True)
+            payload = encoded(picture(index + 100 * label), kind)
+            (folder / f"{index}.{suffix}").write_bytes(payload)
+    return tmp_path / "tree"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pictures_of_all_kinds_and_depths_are_read(tree: Path, packed: bool) -> None:  # noqa: FBT001
+    source = tree
+    if packed:
+        source = tree.with_suffix(".zip")
+        with zipfile.ZipFile(source, "w") as archive:
+            for file in tree.rglob("*.*"):
+                archive.write(file, file.relative_to(tree))
+    found = open_source(str(source), Path(), split="test", strict=False)
+    assert found.classes == ("cat", "dog")
+    assert np.bincount(found.labels).tolist() == [len(KINDS)] * 2
+    assert found.left_out == ""
+    assert len(list(read_image_folder(source))) == 2 * len(KINDS)
+    for index in range(len(found)):
+        sample = found.sample(index)
+        number = int(Path(sample.name).stem) + 100 * (sample.class_name == "dog")
+        pixels = load_image(sample.payload, SPEC).astype(int)
+        wanted = load_image(encoded(picture(number), "PNG"), SPEC).astype(int)
+        lossy = Path(sample.name).suffix.lower() in {".jpg", ".jpeg", ".jfif", ".jpe", ".webp"}
+        exact = 0 if not lossy and not sample.name.endswith("gif") else 12
+        assert np.abs(pixels - wanted).mean() <= exact, sample.name
+
+
+def test_what_is_no_picture_is_counted_and_named(tree: Path) -> None:
+    (tree / "cat/1.heic").write_bytes(b"x")
+    (tree / "cat/2.HEIC").write_bytes(b"x")
+    (tree / "dog/clip.mp4").write_bytes(b"x")
+    (tree / "dog/notes.txt").write_bytes(b"x")
+    (tree / "dog/Thumbs.db").write_bytes(b"x")
+    (tree / "dog/.DS_Store").write_bytes(b"x")
+    said = open_source(str(tree), Path(), split="test", strict=False).left_out
+    assert "3 files were left out (2 .heic, 1 .mp4)" in said
+    assert ".tiff" in said
+
+
+def test_a_damaged_picture_of_another_kind_is_named(tree: Path) -> None:
+    (tree / "cat/0.bmp").write_bytes(b"BM no bitmap")
+    found = open_source(str(tree), Path(), split="test", strict=False)
+    with pytest.raises(DataError, match=r"cat/0\.bmp: .*repair or remove the file"):
+        found.sample(found.names.index("cat/0.bmp"))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P", "CMYK", "I;16"])
+def test_conversion_keeps_the_pixels(mode: str) -> None:
+    image = picture(1, "L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image, np.uint16) << 8)
+    converted = Image.open(io.BytesIO(to_png(encoded(image, "TIFF"))))
+    assert converted.format == "PNG"
+    if mode == "I;16":
+        np.testing.assert_array_equal(np.asarray(converted), np.asarray(image))
+    else:
+        np.testing.assert_array_equal(converted.convert("RGB"), image.convert("RGB"))
+
+
+@pytest.mark.parametrize("payload", [b"", b"BM", b"GIF89a", encoded(picture(1), "PNG")])
+def test_what_is_none_of_these_kinds_is_refused(payload: bytes) -> None:
+    with pytest.raises(ImageError):
+        to_png(payload)
