@@ -30,7 +30,8 @@ SEARCH = 4
 """A candidate of the search costs so many forward passes: it is cut and refitted first."""
 PICTURES_S = 5.0
 """For the report and the bundles."""
-_PROBE_IMAGES = 32
+_PROBE_IMAGES, _PROBE_MACS = 32, 4e9
+"""The speed is measured on at most so many images, fewer of large networks."""
 
 
 def begin(run: Context, name: str, config: StageConfig, index: int, folder: RunFolder) -> Stage:
@@ -126,10 +127,11 @@ def forward_speed(run: Context) -> float:
     """Multiply-accumulates of a forward pass that this process does in a second, measured."""
     spec = msgspec.structs.replace(run.recipe.teacher.model, view=msgspec.UNSET)
     model = Classifier(spec, len(run.data.classes)).to(run.device).eval()
-    images = torch.zeros(_PROBE_IMAGES, 3, spec.image_size, spec.image_size, device=run.device)
+    count = max(1, min(_PROBE_IMAGES, round(_PROBE_MACS / macs(spec))))
+    images = torch.zeros(count, 3, spec.image_size, spec.image_size, device=run.device)
     best = math.inf
     for _ in range(3):
         started = time.monotonic()
         model(images).logits.cpu()
         best = min(best, time.monotonic() - started)
-    return _PROBE_IMAGES * macs(spec) / best
+    return count * macs(spec) / best
