@@ -4,6 +4,7 @@
 atheris, guided by coverage.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,8 +15,18 @@ import numpy as np
 
 from devit_iot import bundle, signature, spec
 from devit_iot.bundle import Bundle, Manifest
+from devit_iot.decompose.beside import read_beside
+from devit_iot.decompose.class_names import distinct, read_class_names
+from devit_iot.decompose.network import read_network
 from devit_iot.engine.image import load_image
-from devit_iot.errors import BundleError, ConfigError, ImageError, MessageError, SpecError
+from devit_iot.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    ImageError,
+    MessageError,
+    SpecError,
+)
 from devit_iot.homeassistant import is_ours
 from devit_iot.image_message import unwrap_image
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
@@ -204,8 +215,48 @@ KEY = signature.new_key()
 SIGNED = b"a manifest"
 SIGNATURE, TRUST = signature.sign(KEY, SIGNED)
 
+
+TIMM_CONFIG = b"""{"architecture": "vit", "model_args": {"num_heads": 3}, "pretrained_cfg":
+{"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1], "input_size": [3, 8, 8], "crop_pct": 0.9}}"""
+HUGGING_FACE_CONFIG = b"""{"model_type": "vit", "num_attention_heads": 3, "id2label": {"0": "a"}}
+
+{"image_mean": [0.5, 0.5, 0.5], "image_std": [1, 1, 1], "size": {"height": 8}}"""
+
+
+def beside(data: bytes) -> None:
+    """The config.json and preprocessor_config.json of a checkpoint's folder."""
+    folder = _FOLDER / "beside"
+    folder.mkdir(exist_ok=True)
+    config, _, processor = data.partition(b"\n\n")
+    (folder / "config.json").write_bytes(config)
+    (folder / "preprocessor_config.json").write_bytes(processor or config)
+    with contextlib.suppress(DataError):
+        found = read_beside(folder / "model.safetensors")
+        assert found.heads is None or found.heads > 0
+        assert all("\n" not in shown(note) for note in found.notes)
+
+
+def class_names(data: bytes) -> None:
+    """A file of class names."""
+    path = _FOLDER / "names.txt"
+    path.write_bytes(data)
+    with contextlib.suppress(DataError):
+        names = read_class_names(path)
+        assert len(distinct(names)) == len(names)
+
+
+def checkpoint(data: bytes) -> None:
+    """A file that is given as weights; torch's own format has torch's own tests."""
+    if data.startswith((b"PK", b"\x80")):
+        return
+    path = _FOLDER / "weights"
+    path.write_bytes(data)
+    with contextlib.suppress(DataError):
+        read_network(path)
+
+
 TARGETS: Mapping[str, Target] = {
-    "feature": Target(feature, 15, _golden("feature.bin")),
+    "feature": Target(feature, 13, _golden("feature.bin")),
     "label": Target(lambda data: json_message(Label, data), 10, _golden("label.json")),
     "node_status": Target(
         lambda data: json_message(NodeStatus, data),
@@ -230,10 +281,13 @@ TARGETS: Mapping[str, Target] = {
         10,
         (b'{"image": "AAAA", "n": [1, {}]}', b"data:image/png;base64,AAAA", b"A-_/ \nAA=="),
     ),
-    "image": Target(image, 20, tuple(_images())),
-    "topic": Target(topic, 10, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),
+    "image": Target(image, 17, tuple(_images())),
+    "topic": Target(topic, 8, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),
     "manifest": Target(manifest, 4, _golden("bundle/manifest.json")),
     "tensor_file": Target(tensor_file, 5, _golden("bundle/fusion.safetensors")),
+    "beside": Target(beside, 3, (TIMM_CONFIG, HUGGING_FACE_CONFIG)),
+    "class_names": Target(class_names, 2, (b"a\nb\n", b'["a", "a"]', b"\xef\xbb\xbfa\r\n")),
+    "checkpoint": Target(checkpoint, 2, (*_golden("bundle/fusion.safetensors"), b"<html>")),
     "signature": Target(
         signed, 3, (SIGNATURE + SIGNED, SIGNATURE + KEY, SIGNATURE + TRUST.encode())
     ),
