@@ -10,11 +10,11 @@ from devit_iot.decompose.batches import Batch
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.distill import label_and_imitation
 from devit_iot.decompose.fleet import Fleet, FusionHead
-from devit_iot.decompose.loop import Loss, Losses, Stage, fit
+from devit_iot.decompose.loop import Loss, Losses, fit
 from devit_iot.decompose.losses import token_distance
 from devit_iot.decompose.models import Classifier
 from devit_iot.decompose.plan import begin
-from devit_iot.decompose.recipe import EnsembleConfig
+from devit_iot.decompose.recipe import EnsembleConfig, StageConfig
 from devit_iot.decompose.results import Milestone, ModelResult
 from devit_iot.decompose.stages import ENSEMBLE
 from devit_iot.decompose.teach import parameters
@@ -38,31 +38,37 @@ def train_ensemble(
     Raises:
         TrainingError: the training diverged.
     """
-    torch.manual_seed(run.recipe.seed + LAST_STAGE)
-    fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
     loss = ensemble_loss(config, teacher, run.recipe.augment.smoothing)
-    stage = begin(run, ENSEMBLE, config.train, LAST_STAGE, run.folder)
-    return train_fleet(run, fleet, teacher, loss, stage, tokens=config.token > 0)
+    return train_fleet(run, parts, teacher, loss, config.train, tokens=config.token > 0)
 
 
 def train_fleet(
-    run: Context, fleet: Fleet, teacher: Classifier, loss: Loss, stage: Stage, *, tokens: bool
+    run: Context,
+    parts: Sequence[Classifier],
+    teacher: Classifier,
+    loss: Loss,
+    config: StageConfig,
+    *,
+    tokens: bool,
 ) -> Fleet:
     """Train all parts and the fusion together, or take the fleet that is stored.
 
     Args:
         run: the run.
-        fleet: before the training.
+        parts: before this training; their heads are not used any more.
         teacher: of all classes.
         loss: to minimise.
-        stage: hyper-parameters.
+        config: hyper-parameters.
         tokens: whether ``loss`` needs the teacher's tokens.
 
     Raises:
         TrainingError: the training diverged.
     """
+    torch.manual_seed(run.recipe.seed + LAST_STAGE)
+    fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
     if run.lacks(run.folder, ENSEMBLE):
-        data, config = run.data, stage.config
+        data = run.data
+        stage = begin(run, ENSEMBLE, config, LAST_STAGE, run.folder)
         batches = taught_batches(run, teacher, data.fit, data.labels, config, tokens=tokens)
         stage = stage._replace(measure=lambda: held_out_top1(run, fleet))
         trained = fit(fleet, batches, loss, stage, run.accelerator)

@@ -15,14 +15,12 @@ from devit_iot.decompose.answers import ask
 from devit_iot.decompose.batches import Batch
 from devit_iot.decompose.context import Context
 from devit_iot.decompose.distill import label_and_imitation
-from devit_iot.decompose.ensemble import LAST_STAGE, fusion_head, train_fleet
+from devit_iot.decompose.ensemble import train_fleet
 from devit_iot.decompose.fleet import Fleet
 from devit_iot.decompose.loop import Loss, Losses
 from devit_iot.decompose.losses import token_distance
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.plan import begin
 from devit_iot.decompose.recipe import JointConfig
-from devit_iot.decompose.stages import ENSEMBLE
 from devit_iot.decompose.subtask import SubTask
 
 
@@ -45,11 +43,8 @@ def train_joint(
     Raises:
         TrainingError: the training diverged.
     """
-    torch.manual_seed(run.recipe.seed + LAST_STAGE)
-    fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
     loss = joint_loss(config, tasks, teacher, run.recipe.augment.smoothing)
-    stage = begin(run, ENSEMBLE, config.train, LAST_STAGE, run.folder)
-    return train_fleet(run, fleet, teacher, loss, stage, tokens=config.token > 0)
+    return train_fleet(run, parts, teacher, loss, config.train, tokens=config.token > 0)
 
 
 def joint_loss(
