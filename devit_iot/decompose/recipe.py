@@ -228,7 +228,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seed: decides the partition, the order of the images, their augmentation, first weights.
         threads: of the CPU; part of the recipe, for sums depend on it. 0 leaves them all to torch.
         method: ``joint``, in which all parts learn together; or ``dekd``, METHOD's order of
-            stages. Each needs its own tables.
+            stages, and what recipes without a ``[joint]`` mean. Each needs its own tables.
         time: that the whole run may take, such as ``3h``: epochs then say only how the stages
             share it. Empty for a run of so many epochs.
         precision: of the forward passes of training; weights are always float32.
@@ -341,6 +341,8 @@ def load_recipe(name: str) -> tuple[Recipe, Path]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
         _repeat_blocks(table)
+        if "joint" not in table:  # written before there was another method
+            table.setdefault("method", "dekd")
         check_keys(table, Recipe, "", str(path))
         recipe = msgspec.convert(table, Recipe)
         recipe.validate()

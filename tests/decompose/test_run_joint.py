@@ -12,6 +12,7 @@ from devit_iot.cli.decompose import decompose
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.decompose.answers import FOLDER
 from devit_iot.decompose.folder import RunFolder
+from devit_iot.decompose.recipe import load_recipe
 from devit_iot.decompose.results import ModelResult, Results
 from devit_iot.decompose.views import views
 from devit_iot.engine.base import load_engine
@@ -122,6 +123,14 @@ def test_mistakes_in_the_recipe(base: Path, old: str, new: str, message: str) ->
     assert old in text
     (base / "small.toml").write_text(text.replace(old, new, 1))
     assert message in failure(run(base))
+
+
+def test_a_recipe_without_a_joint_table_means_the_papers_order(base: Path) -> None:
+    text = (base / "small.toml").read_text()
+    begin, end = text.index("[joint]"), text.index("[distill.train]")
+    old = (text[:begin] + text[end:]).replace('method = "joint"\n', "")
+    (base / "small.toml").write_text(old)
+    assert load_recipe(str(base / "small.toml"))[0].method == "dekd"
 
 
 @pytest.mark.parametrize(("method", "table"), [("joint", "joint"), ("dekd", "distill")])
