@@ -3,47 +3,31 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from devit_iot import bundle as bundle_module
-from devit_iot.bundle import Bundle, Manifest
+from devit_iot.bundle import Bundle
 from devit_iot.errors import BundleError
-from devit_iot.spec import WHOLE, View, golden_tensors, tensors
+from devit_iot.spec import golden_tensors, tensors
 from devit_iot.storage import Array
+from tests.bundle_edit import Edit, edit
 from tests.golden.make import (
     BUNDLE_FINGERPRINT,
     FILES,
     GOLDEN,
-    VIEWS_FINGERPRINT,
     tiny_cct,
     tiny_spec,
     write_tiny,
-    write_views,
 )
-
-Edit = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     return Path(shutil.copytree(GOLDEN / "bundle", tmp_path / "bundle"))
-
-
-def edit(path: Path, change: Edit, *, seal: bool = False) -> None:
-    """Change the manifest; with ``seal`` its fingerprint too, as a hostile owner would."""
-    fields = json.loads((path / "manifest.json").read_text())
-    change(fields)
-    if seal:
-        manifest = msgspec.convert(fields, Manifest)
-        fields["fingerprint"] = bundle_module._fingerprint(manifest)
-    (path / "manifest.json").write_text(json.dumps(fields))
 
 
 def replace_file(path: Path, name: str, data: bytes) -> None:
@@ -77,54 +61,6 @@ def test_the_golden_bundle_still_opens() -> None:
     header = int.from_bytes(raw[:8], "little")
     begin, end = json.loads(raw[8 : 8 + header])["bias"]["data_offsets"]
     assert raw[8 + header + begin : 8 + header + end] == bias.astype("<f4").tobytes()
-
-
-def test_the_golden_bundle_with_views_still_opens(tmp_path: Path) -> None:
-    golden = Bundle(GOLDEN / "bundle-3")
-    golden.verify()
-    assert golden.manifest.version == 3
-    assert golden.fingerprint.hex() == VIEWS_FINGERPRINT
-    assert golden.part(0).spec.view == View(0.0, 0.25, 0.625, 0.75)
-    assert golden.part(1).spec.seen == WHOLE
-    write_views(tmp_path / "again")
-    for file in (GOLDEN / "bundle-3").iterdir():
-        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
-
-
-def test_without_views_nothing_of_version_3_is_written(tmp_path: Path) -> None:
-    write_tiny(tmp_path / "tiny")
-    text = (tmp_path / "tiny/manifest.json").read_text()
-    assert text == (GOLDEN / "bundle/manifest.json").read_text()
-    assert "view" not in text
-
-
-def test_the_view_is_part_of_the_fingerprint(tmp_path: Path) -> None:
-    path = Path(shutil.copytree(GOLDEN / "bundle-3", tmp_path / "bundle"))
-    edit(path, lambda fields: fields["parts"][0]["spec"]["view"].update(x=0.125))
-    with pytest.raises(BundleError, match="fingerprint does not match"):
-        Bundle(path)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda fields: fields.update(version=2), "version 3 is for bundles with views"),
-        (lambda fields: fields["parts"][0]["spec"].pop("view"), "version 3 is for bundles"),
-        (lambda fields: fields["parts"][0]["spec"]["view"].update(x=0.5), "not inside the image"),
-        (lambda fields: fields["parts"][0]["spec"]["view"].update(height=0.01), "less than 0.0625"),
-        (
-            lambda fields: fields["parts"][0]["spec"].update(
-                view={"x": 0.0, "y": 0.0, "width": 1.0, "height": 1.0}
-            ),
-            "version 3 is for bundles with views",
-        ),
-    ],
-)
-def test_impossible_views_are_refused(tmp_path: Path, change: Edit, message: str) -> None:
-    path = Path(shutil.copytree(GOLDEN / "bundle-3", tmp_path / "bundle"))
-    edit(path, change, seal=True)
-    with pytest.raises(BundleError, match=message):
-        Bundle(path)
 
 
 def test_the_same_content_has_the_same_fingerprint(tmp_path: Path) -> None:

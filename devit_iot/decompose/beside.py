@@ -61,9 +61,8 @@ def check_normalisation(mean: Any, std: Any, origin: str) -> Normalisation:  # n
         DataError: they are not three numbers each, or of pixels from 0 to 255.
     """
     for name, values in (("mean", mean), ("deviation", std)):
-        if not (isinstance(values, list | tuple) and len(values) == 3):  # noqa: PLR2004 - RGB
-            raise DataError(f"{origin}: the {name} must be three numbers, got {values!r}")
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        three = isinstance(values, list | tuple) and len(values) == 3  # noqa: PLR2004 - RGB
+        if not (three and all(type(value) in {int, float} for value in values)):
             raise DataError(f"{origin}: the {name} must be three numbers, got {values!r}")
         if not all(abs(value) <= _MAX_CHANNEL for value in values):
             raise DataError(

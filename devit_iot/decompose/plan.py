@@ -10,7 +10,7 @@ from devit_iot.decompose.context import Context
 from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.loop import Stage
 from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.recipe import StageConfig
+from devit_iot.decompose.recipe import Recipe, StageConfig
 from devit_iot.decompose.stages import (
     ENSEMBLE,
     TEACHER,
@@ -70,8 +70,7 @@ def trainings_left(run: Context) -> dict[str, float]:
     The unit is one multiply-accumulate of a forward pass.
     """
     recipe, images = run.recipe, len(run.data.fit)
-    teacher = macs(recipe.teacher.model)
-    budgets = [min(recipe.macs_budget(part), teacher) for part in range(recipe.partition.parts)]
+    teacher, budgets = _costs(recipe)
     found: dict[str, float] = {}
 
     def add(name: str, train: StageConfig | None, cost: float, share: float = 1.0) -> None:
@@ -110,8 +109,7 @@ def other_work_s(run: Context) -> float:
     Images that are decoded when they are needed are taken to be ready.
     """
     recipe = run.recipe
-    teacher = macs(recipe.teacher.model)
-    budgets = [min(recipe.macs_budget(part), teacher) for part in range(recipe.partition.parts)]
+    teacher, budgets = _costs(recipe)
     shrink, cost = recipe.shrink, 0.0
     for part, budget in enumerate(budgets):
         if not run.folder.has(shrunk(part)) and budget < teacher:
@@ -120,6 +118,13 @@ def other_work_s(run: Context) -> float:
     cost += (means + run.test_images) * (sum(budgets) + teacher)
     cost += 2 * len(run.data.held_out) * sum(budgets)
     return cost / forward_speed(run) + PICTURES_S
+
+
+def _costs(recipe: Recipe) -> tuple[int, list[float]]:
+    """Multiply-accumulates of the teacher, and at most of each part."""
+    teacher = macs(recipe.teacher.model)
+    parts = range(recipe.partition.parts)
+    return teacher, [min(recipe.macs_budget(part), teacher) for part in parts]
 
 
 @torch.inference_mode()

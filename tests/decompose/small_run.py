@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -100,6 +101,18 @@ def prepare(base: Path, recipe: str = RECIPE) -> None:
 def run(base: Path, stage: str = "run", *options: str, folder: str = "run") -> Result:
     arguments = [stage, str(base / "small.toml"), "--folder", str(base / folder), "--cpu", *options]
     return CliRunner().invoke(decompose, arguments)
+
+
+def command(base: Path, folder: str, *launcher: str) -> list[str]:
+    """The same run as a program, with torchrun's options in ``launcher`` of several processes."""
+    torchrun = ("-m", "torch.distributed.run", "--standalone", *launcher) if launcher else ()
+    return [
+        *(sys.executable, *torchrun, "-m", "devit_iot.cli.devit", "decompose", "run"),
+        *(str(base / "small.toml"), "--folder", str(base / folder), "--cpu"),
+    ]
+
+
+TWO_PROCESSES = ("--nproc-per-node", "2")
 
 
 def kill_at(state: Path, command: list[str]) -> None:

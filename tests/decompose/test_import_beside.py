@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
@@ -15,10 +16,12 @@ from devit_iot.cli.bundle import bundle as command
 from devit_iot.decompose.class_names import distinct, read_class_names
 from devit_iot.decompose.heads import PUBLISHED, head_dim
 from devit_iot.decompose.importer import IMAGENET
+from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.weights import load_checkpoint
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DataError
-from tests.decompose.spellings import CLASSES, State, hugging_face, timm
+from tests.decompose.spellings import CLASSES, SPEC, State, hugging_face, timm
 
 NAMES = tuple("abcde")
 TIMM: dict[str, Any] = {
@@ -316,3 +319,25 @@ def test_a_bad_names_file_leaves_nothing_behind(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     refusal(theirs, "--classes", str(tmp_path / "names.txt"))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("heads", "fits"), [(3, True), (6, False), (2, False)])
+def test_heads_beside_the_weights_must_be_the_recipes(
+    tmp_path: Path,
+    heads: int,
+    fits: bool,  # noqa: FBT001
+) -> None:
+    """The same matrices cut into other heads are another network."""
+    config = {"architecture": "mine", "model_args": {"num_heads": heads}}
+    path = folder(tmp_path / "timm", timm(), config=config) / "model.safetensors"
+    model = Classifier(SPEC, CLASSES)
+    if fits:
+        assert load_checkpoint(model, path)
+        return
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    said = f"says {heads} attention heads, the recipe's model has 3 of 8"
+    with pytest.raises(DataError, match=said) as caught:
+        load_checkpoint(model, path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,17 @@ from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.results import ModelResult
 from devit_iot.engine.base import load_engine
 from devit_iot.spec import macs
-from tests.decompose.small_run import ENVIRONMENT, PER_CLASS, RECIPE, failure, kill_at, prepare, run
+from tests.decompose.small_run import (
+    ENVIRONMENT,
+    PER_CLASS,
+    RECIPE,
+    TWO_PROCESSES,
+    command,
+    failure,
+    kill_at,
+    prepare,
+    run,
+)
 
 
 @pytest.fixture
@@ -64,12 +73,9 @@ def test_stages_one_by_one_equal_a_whole_run(base: Path) -> None:
 
 def test_killed_in_the_middle_of_stages_it_resumes_to_the_same_fleet(base: Path) -> None:
     """SIGKILL while a stage has an unfinished state, three times at different stages."""
-    command = [
-        *(sys.executable, "-m", "devit_iot.cli.devit", "decompose", "run"),
-        *(str(base / "small.toml"), "--folder", str(base / "killed"), "--cpu"),
-    ]
+    program = command(base, "killed")
     for state in ("teacher.state", "parts-2/distilled-1.state", "parts-2/ensemble.state"):
-        kill_at(base / "killed" / state, command)
+        kill_at(base / "killed" / state, program)
         assert not (base / "killed/parts-2/bundle").exists()
     assert run(base, folder="killed").exit_code == 0
     assert run(base, folder="whole").exit_code == 0
@@ -80,15 +86,11 @@ def test_killed_in_the_middle_of_stages_it_resumes_to_the_same_fleet(base: Path)
 
 def test_two_processes_train_one_fleet(base: Path) -> None:
     """By torchrun, killed in the last stage and resumed: each thing is said and written once."""
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "devit_iot.cli.devit", "decompose", "run", str(base / "small.toml")),
-        *("--folder", str(base / "pair"), "--cpu"),
-    ]
-    kill_at(base / "pair/parts-2/ensemble.state", command)
+    program = command(base, "pair", *TWO_PROCESSES)
+    kill_at(base / "pair/parts-2/ensemble.state", program)
     teacher = (base / "pair/teacher.safetensors").stat().st_mtime_ns
     done = subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+        program, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: done") == 1

@@ -1,7 +1,6 @@
 """Whole runs of joint decomposition: kills, processes, views, and the command line."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,16 @@ from devit_iot.decompose.results import ModelResult, Results
 from devit_iot.decompose.views import views
 from devit_iot.engine.base import load_engine
 from devit_iot.spec import WHOLE
-from tests.decompose.small_run import ENVIRONMENT, JOINT, failure, kill_at, prepare, run
+from tests.decompose.small_run import (
+    ENVIRONMENT,
+    JOINT,
+    TWO_PROCESSES,
+    command,
+    failure,
+    kill_at,
+    prepare,
+    run,
+)
 
 
 @pytest.fixture
@@ -65,12 +73,9 @@ def test_fleets_of_one_folder_make_a_curve(base: Path) -> None:
 
 
 def test_killed_in_the_middle_it_resumes_to_the_same_fleet(base: Path) -> None:
-    command = [
-        *(sys.executable, "-m", "devit_iot.cli.devit", "decompose", "run"),
-        *(str(base / "small.toml"), "--folder", str(base / "killed"), "--cpu"),
-    ]
+    program = command(base, "killed")
     for state in ("teacher.state", f"{FOLDER}", "parts-2/ensemble.state"):
-        kill_at(base / "killed" / state, command)
+        kill_at(base / "killed" / state, program)
         assert not (base / "killed/parts-2/bundle").exists()
     assert run(base, folder="killed").exit_code == 0
     assert run(base, folder="whole").exit_code == 0
@@ -81,14 +86,10 @@ def test_killed_in_the_middle_it_resumes_to_the_same_fleet(base: Path) -> None:
 
 
 def test_two_processes_train_one_fleet(base: Path) -> None:
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "devit_iot.cli.devit", "decompose", "run", str(base / "small.toml")),
-        *("--folder", str(base / "pair"), "--cpu"),
-    ]
-    kill_at(base / "pair/parts-2/ensemble.state", command)
+    program = command(base, "pair", *TWO_PROCESSES)
+    kill_at(base / "pair/parts-2/ensemble.state", program)
     done = subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+        program, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: done") == 1
