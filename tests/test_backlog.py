@@ -80,6 +80,6 @@ def test_what_goes_with_its_connection_is_counted(
     with again:
         again.recv(1000)
         again.sendall(CONNACK)
-        wait_until(lambda: transport._acknowledged)
+        wait_until(lambda: transport.connected)
         transport.publish("image", b"")
         assert transport.unsent == 1

@@ -244,12 +244,14 @@ class Aggregator:
             return
         label = self._label(request)
         done = partial(self._promises.release, request.request_id) if request.promised else None
+        give_up = partial(self._give_up, request)
         topic = self._topics.label(request.camera)
         try:
-            self._transport.publish(topic, label.encode(), qos=1, retain=True, on_stored=done)
+            self._transport.publish(
+                topic, label.encode(), qos=1, retain=True, on_stored=done, on_given_up=give_up
+            )
         except InputError as error:
-            self._tally.refuse(error, f"label of camera {request.camera!r}")
-            self._promises.release(request.request_id)
+            give_up(error)
             return
         self._tally.count("labels")
         for stage, milliseconds in label.latency_ms.items():
@@ -266,6 +268,10 @@ class Aggregator:
             len(label.parts_used),
             label.parts,
         )
+
+    def _give_up(self, request: Request, error: InputError) -> None:
+        self._tally.refuse(error, f"label of camera {request.camera!r}")
+        self._promises.release(request.request_id)
 
     def _label(self, request: Request) -> Label:
         begin = time.monotonic()

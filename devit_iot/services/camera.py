@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from devit_iot.config import Delivery
-from devit_iot.errors import BrokerError
+from devit_iot.errors import BrokerError, MessageError
 from devit_iot.services.shots import Shot
 from devit_iot.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
@@ -97,7 +97,13 @@ class Camera:
             topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
             self._on_published(shot, topic)
             if self._every:
-                self._transport.publish(topic, shot.payload, qos=1, on_stored=self._on_stored)
+                self._transport.publish(
+                    topic,
+                    shot.payload,
+                    qos=1,
+                    on_stored=self._on_stored,
+                    on_given_up=self._on_given_up,
+                )
             else:
                 self._transport.publish(topic, shot.payload)
             published += 1
@@ -126,6 +132,10 @@ class Camera:
 
     def _on_stored(self) -> None:
         self._acknowledged += 1
+        self._room.release()
+
+    def _on_given_up(self, error: MessageError) -> None:
+        logger.warning("%s; it is left out: a smaller --size may help", error)
         self._room.release()
 
     def _account(self, published: int) -> None:

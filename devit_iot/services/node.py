@@ -223,8 +223,7 @@ class Node:
         try:
             self._publish(frame, self._compute(frame).encode())
         except InputError as error:  # costs this request only
-            self._tally.refuse(error, f"image of camera {frame.camera!r}")
-            self._promises.release(frame.request_id)
+            self._give_up(frame, error)
         except Exception:
             logger.exception("request %s lost", frame.request_id.hex())
             self._tally.count("lost")
@@ -234,10 +233,15 @@ class Node:
         topic = self._topics.feature(frame.request_id[0] % self._shards, self._identity.node)
         if frame.promised:
             done = partial(self._promises.release, frame.request_id)
-            self._transport.publish(topic, payload, qos=1, on_stored=done)
+            give_up = partial(self._give_up, frame)
+            self._transport.publish(topic, payload, qos=1, on_stored=done, on_given_up=give_up)
         else:
             self._transport.publish(topic, payload)
         self._tally.count("published")
+
+    def _give_up(self, frame: Frame, error: InputError) -> None:
+        self._tally.refuse(error, f"image of camera {frame.camera!r}")
+        self._promises.release(frame.request_id)
 
     def _compute(self, frame: Frame) -> Feature:
         begin = time.monotonic()

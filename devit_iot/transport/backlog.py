@@ -41,6 +41,14 @@ class Backlog:
             self._bytes += size
             return lost
 
+    def lost(self) -> int:
+        """The connection ended: how many messages are lost with it."""
+        with self._lock:
+            lost = sum(info.rc != _SUCCESS or not info.is_published() for info, _ in self._waiting)
+            self._waiting.clear()
+            self._bytes = 0
+            return lost
+
     def _prune(self) -> int:
         lost = 0
         while self._waiting:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from devit_iot.errors import BrokerError
+from devit_iot.errors import BrokerError, MessageError
 
 
 class Receipt(NamedTuple):
@@ -61,17 +61,26 @@ class Transport(Protocol):
     """A connection to one broker that heals itself. Safe to use from several threads.
 
     Attributes:
-        unsent: publishes that were dropped because the broker was away or the link too slow, and
-            the queue full.
-        refused: QoS 1 messages that the broker refused, for instance by its access list.
-        problem: what the broker refuses on this connection, in words; empty if nothing.
         connected: whether there is a connection now, with every subscription granted.
     """
 
-    unsent: int
-    refused: int
-    problem: str
     connected: bool
+
+    @property
+    def unsent(self) -> int:
+        """How many publishes were dropped.
+
+        The broker was away or the link too slow, and the queue full; or the message was given up,
+        and nobody asked to be told.
+        """
+
+    @property
+    def refused(self) -> int:
+        """How many QoS 1 messages the broker refused, for instance by its access list."""
+
+    @property
+    def problem(self) -> str:
+        """What the broker refuses on this connection, in words; empty if nothing."""
 
     @property
     def settled(self) -> bool:
@@ -118,6 +127,7 @@ class Transport(Protocol):
         qos: int = 0,
         retain: bool = False,
         on_stored: Callable[[], None] | None = None,
+        on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         """Send a message, or queue it (QoS 1) or drop it (QoS 0) while the broker is away.
 
@@ -132,9 +142,13 @@ class Transport(Protocol):
                 the message over; must not publish. Such a message is queued without limit, so the
                 caller bounds how many it has under way; and it is sent again if the connection is
                 lost soon after.
+            on_given_up: QoS 1 only: called once, instead of ``on_stored``, when the message will
+                not be sent again: a later connection turned out to take less than an earlier one,
+                or the broker hung up each time when it got the message. Must not publish.
 
         Raises:
-            MessageError: larger than the broker takes.
+            MessageError: the broker does not take such a message: it is larger than the broker's
+                limit, or retained, or must not be lost, where the broker cannot do that.
         """
 
     def acknowledge(self, message: Message) -> None:

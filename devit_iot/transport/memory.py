@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from paho.mqtt.client import topic_matches_sub
 
-from devit_iot.errors import BrokerError
+from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport.base import Handler, Message, Receipt, Will
 from devit_iot.transport.subscriptions import Subscription
 
@@ -108,8 +108,10 @@ class MemoryTransport:
         qos: int = 0,
         retain: bool = False,
         on_stored: Callable[[], None] | None = None,
+        on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
-        """See the protocol."""
+        """See the protocol; nothing is ever given up."""
+        del on_given_up
         self._broker.publish(topic, payload, retain=retain, qos=qos)
         if on_stored is not None:
             self._broker.store(on_stored)

@@ -1,11 +1,9 @@
 """MQTT by paho: version 5, or 3.1.1 where the broker knows no better. The only user of paho."""
 
 import logging
-import random
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 from paho.mqtt import client as paho
@@ -17,22 +15,22 @@ from devit_iot.config import BrokerConfig
 from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport import refusals, versions
 from devit_iot.transport.address import parse_url
-from devit_iot.transport.backlog import Backlog
+from devit_iot.transport.backoff import Backoff
 from devit_iot.transport.base import NO_SESSION, Handler, Message, Receipt, Session, Will
-from devit_iot.transport.outbox import Answer, Outbox, Outgoing
+from devit_iot.transport.limits import Limits
+from devit_iot.transport.link import Link
+from devit_iot.transport.outgoing import Outgoing
+from devit_iot.transport.publisher import Publisher
 from devit_iot.transport.subscriptions import Subscription, Subscriptions
 from devit_iot.transport.tls import client_context, explain
 
 logger = logging.getLogger(__name__)
 
-_MAX_BACKOFF_S = 30.0
 _GOODBYE_S = 2.0
 _MAX_PATIENCE_S = 30.0
 # CONNECTs without an answer before the other version is tried, by whether this one was accepted
 # once: on a link that loses packets an answer may take seconds.
 _UNANSWERED = {False: 2, True: 3}
-_PACKET_BYTES = 16  # of a PUBLISH, at most, beside topic and payload
-_PAUSE_S = 1.0
 _SUCCESS = MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
@@ -59,9 +57,6 @@ class MqttTransport:
         will: Will | None = None,
         session: Session = NO_SESSION,
     ) -> None:
-        self.unsent = 0
-        self.refused = 0
-        self.problem = ""
         self.connected = False
         self._config = config
         self._host, self._port, tls = parse_url(config.url)
@@ -77,27 +72,34 @@ class MqttTransport:
         self._stopping = threading.Event()
         self._patience_s = 1.0  # for the answer to CONNECT; doubled each time
         self._unanswered = 0  # CONNECTs since the last answer
-        self._acknowledged = False  # the broker answered CONNACK on this connection
         self._ready = False  # ever
-        self._connection = 0  # counts them: receipts of earlier ones are void
+        self._link = Link()
         self._redelivering = False
-        self._max_packet: int | None = None
-        self._outbox = Outbox(config.settle_s)
-        self._backlog = Backlog()
-        self._again: deque[Outgoing] = deque()  # what the broker may have forgotten
-        self._again_at = 0.0
-        # Two locks, since paho calls on_publish, and so acknowledge(), with a lock of its own that
-        # publishing needs too.
-        self._sending = threading.Lock()
+        self._publisher = Publisher(self._client, config.settle_s, config.queue)
+        self._backoff = Backoff()
         self._acknowledging = threading.Lock()
         self._on_ready: Callable[[], None] = lambda: None
         self._on_refused: Callable[[BrokerError], None] = lambda _error: None
 
     @property
+    def unsent(self) -> int:
+        """See the protocol."""
+        return self._publisher.unsent
+
+    @property
+    def refused(self) -> int:
+        """See the protocol."""
+        return self._publisher.refused
+
+    @property
+    def problem(self) -> str:
+        """See the protocol."""
+        return self._publisher.problem
+
+    @property
     def settled(self) -> bool:
         """See the protocol."""
-        with self._sending:
-            return not self._again and self._outbox.settled
+        return self._publisher.outbox.settled
 
     def subscribe(
         self,
@@ -110,7 +112,6 @@ class MqttTransport:
     ) -> None:
         """See the protocol."""
         self._subscriptions.add(Subscription(topic_filter, handler, qos, keep, required))
-        self._client.message_callback_add(topic_filter, self._adapted(handler, keep=keep))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
@@ -128,27 +129,17 @@ class MqttTransport:
         qos: int = 0,
         retain: bool = False,
         on_stored: Callable[[], None] | None = None,
+        on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         """See the protocol."""
-        size = len(topic.encode()) + len(payload) + _PACKET_BYTES
-        if self._max_packet is not None and size > self._max_packet:
-            raise MessageError(
-                "packet_size",
-                f"message of {len(payload)} bytes on {topic[:100]!r}; the broker takes packets of "
-                f"{self._max_packet} at most",
-            )
-        if qos == 0:
-            self.unsent += self._backlog.publish(self._client, topic, payload, retain=retain)
-        elif on_stored is None and len(self._outbox) >= self._config.queue:
-            self.unsent += 1
-        else:
-            self._send(Outgoing(topic, payload, retain, on_stored))
+        given_up = on_given_up or self._publisher.give_up
+        self._publisher.publish(Outgoing(topic, payload, retain, on_stored, given_up), qos)
 
     def acknowledge(self, message: Message) -> None:
         """See the protocol."""
         with self._acknowledging:
             receipt = message.receipt
-            if receipt is not None and receipt.connection == self._connection:
+            if receipt is not None and receipt.connection == self._link.number:
                 self._client.ack(receipt.number, 1)
 
     def redeliver(self) -> None:
@@ -159,21 +150,11 @@ class MqttTransport:
     def stop(self) -> None:
         """See the protocol."""
         self._stopping.set()
-        if self._acknowledged:
-            self._outbox.wait_empty(_GOODBYE_S)
+        if self._link.acknowledged:
+            self._publisher.outbox.wait_empty(_GOODBYE_S)
         self._client.disconnect()
         if self._thread.is_alive():
             self._thread.join(_GOODBYE_S)
-
-    def _send(self, message: Outgoing) -> None:
-        """Publish at QoS 1, also while the broker is away."""
-        with self._sending:
-            self._outbox.sending()
-            info = self._client.publish(message.topic, message.payload, 1, message.retain)
-            taken = info.rc in {_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN}
-            unheard = self._outbox.sent(info.mid if taken else None, message)
-        self._repeat(unheard)
-        self.unsent += not taken
 
     def _new_client(self) -> paho.Client:
         client = versions.new_client(self._protocol, self._client_id, self._session)
@@ -191,22 +172,17 @@ class MqttTransport:
         return client
 
     def _run(self) -> None:
-        failures = 0
         while not self._stopping.is_set():
-            self._acknowledged = False
-            self._redelivering = False
             problem = self._connect_and_serve()
+            served_s = self._link.served_s
             self.connected = False
-            if self._stopping.is_set():
-                return
             if self._redelivering:
+                self._publisher.close()
                 continue
-            with self._sending:
-                self._again += self._outbox.lost()
-            failures = 1 if self._acknowledged else failures + 1
-            logger.warning("broker %s %s", self._config.url, problem)
-            delay = min(_MAX_BACKOFF_S, 0.25 * 2 ** min(failures, 10))
-            self._stopping.wait(delay * random.uniform(0.5, 1.0))
+            self._publisher.lose(hung_up=self._link.hung_up, farewell=self._link.farewell)
+            if not self._stopping.is_set():
+                logger.warning("broker %s %s", self._config.url, problem)
+                self._stopping.wait(self._backoff.pause_s(served_s))
 
     def _connect_and_serve(self) -> str:
         """Connect, serve until the connection is lost, and say why it was."""
@@ -215,7 +191,7 @@ class MqttTransport:
             if self._stopping.is_set():  # stop() came before there was anything to disconnect
                 self._client.disconnect()
             silent = self._serve()
-            if self._tls is not None and not self._acknowledged:
+            if self._tls is not None and not self._link.acknowledged:
                 self._tls.raise_alert()
         except ssl.SSLError as error:
             problem, mend = explain(error, self._config)
@@ -223,63 +199,44 @@ class MqttTransport:
                 self._refuse(problem, mend)
             return problem
         except (OSError, ValueError) as error:
+            self._publisher.outbox.unreachable()
             return f"is unreachable ({error}); trying again"
         except Exception:  # a packet that paho cannot parse must not end the service
             logger.exception("the broker sent something that does not parse")
             return "sent something that does not parse; connecting again"
-        if self._acknowledged or self._stopping.is_set():
-            return "is gone; connecting again"
+        if self._link.acknowledged or self._stopping.is_set():
+            return f"is gone{self._link.farewell}; connecting again"
         self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
         self._unanswered += 1
         if (self._ready or silent) and self._unanswered < _UNANSWERED[self._ready]:
             return "does not answer; connecting again"
         before = versions.NAMES[self._protocol]
-        self._change_protocol()
+        self._protocol = versions.OTHER[self._protocol]
         return f"does not accept MQTT {before}; trying {versions.NAMES[self._protocol]}"
 
     def _connect(self) -> None:
-        with self._acknowledging:  # paho drops what is queued for the last connection after this
-            self._connection += 1
+        self._redelivering = False
+        with self._acknowledging:
+            self._link = Link(self._link.number + 1)
+            # paho would send again by itself, without regard to what the broker takes at once.
+            self._client = self._new_client()
+        self._publisher.begin(self._client)
         # paho notices a dead link after two of its intervals, checked once a second; our promise is
         # 1.5 keepalives.
         interval = max(1, int(0.75 * self._config.keepalive_s - 0.5))
         options = versions.connect_options(self._protocol, self._session)
         self._client.connect(self._host, self._port, interval, **options)
 
-    def _change_protocol(self) -> None:
-        """Go on with the other version, and all that the broker does not have yet."""
-        with self._sending:
-            self._protocol = versions.OTHER[self._protocol]
-            self._client = self._new_client()
-            self._backlog = Backlog()
-            waiting = self._outbox.take_all()
-        for message in waiting:
-            self._send(message)
-
     def _serve(self) -> bool:
         """Handle packets until the connection ends; whether since CONNECT was not answered."""
         give_up = time.monotonic() + self._patience_s
         silent = False
-        while self._client.loop(1.0 if self._acknowledged else 0.1) == _SUCCESS:
-            if not self._acknowledged and time.monotonic() > give_up:
+        while self._client.loop(1.0 if self._link.acknowledged else 0.1) == _SUCCESS:
+            if not self._link.acknowledged and time.monotonic() > give_up:
                 silent = True
                 self._client.disconnect()
-            if self._again and time.monotonic() > self._again_at and self._subscriptions.answered:
-                self._send_again()
+            self._publisher.send_queued()
         return silent
-
-    def _repeat(self, message: Outgoing | None) -> None:
-        """Send a message again in a second: somebody who should hear it is not back yet."""
-        if message is not None:
-            self.problem = f"nobody listens on {message.topic}"
-            self._again_at = time.monotonic() + _PAUSE_S
-            self._again.append(message)
-
-    def _send_again(self) -> None:
-        self.problem = ""
-        for _ in range(len(self._again)):
-            self._send(self._again[0])
-            self._again.popleft()
 
     def _refuse(self, problem: str, mend: str) -> None:
         """End for good, unless it worked before: then the broker is being changed, so go on."""
@@ -300,16 +257,16 @@ class MqttTransport:
             name = reason.getName()
             mend = refusals.FOR_GOOD.get(name)
             if mend is not None:
-                self._acknowledged = True
-                self._refuse(f"refused us: {name.lower()}", mend)
+                self._link.acknowledged = True
+                other = getattr(properties, "ServerReference", "")
+                self._refuse(f"refused us: {name.lower()}{other and f' ({other})'}", mend)
             elif name != "Unsupported protocol version":
-                self._acknowledged = True
+                self._link.acknowledged = True
                 logger.warning("broker %s refused us: %s", self._config.url, name.lower())
             return
-        self._acknowledged = True
+        self._link.acknowledged = True
         self._unanswered = 0
-        self.problem = ""
-        self._max_packet = getattr(properties, "MaximumPacketSize", None)
+        self._link.limits = Limits.of(properties)
         self._subscriptions.ask(client)
         if self._subscriptions.answered:
             self._is_ready()
@@ -336,9 +293,10 @@ class MqttTransport:
             self._is_ready()
 
     def _is_ready(self) -> None:
+        self._link.ready_at = time.monotonic()
         self._ready = self.connected = True
         logger.info("connected to %s, MQTT %s", self._config.url, versions.NAMES[self._protocol])
-        self._send_again()
+        self._publisher.ready(self._link.limits)
         self._on_ready()
 
     def _on_publish(
@@ -350,15 +308,7 @@ class MqttTransport:
         properties: Properties | None,
     ) -> None:
         del client, userdata, properties
-        answer: Answer = "unheard" if reason.value == refusals.UNHEARD else "stored"
-        if reason.is_failure:
-            answer = "refused"
-            self.refused += 1
-            problem = f"the broker refuses what we publish: {reason.getName().lower()}"
-            if problem != self.problem:
-                logger.error("%s; check its access list", problem)
-            self.problem = problem
-        self._repeat(self._outbox.acknowledged(mid, answer))
+        self._publisher.acknowledged(mid, reason)
 
     def _on_stray(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         """Take what a session still holds for a filter of an earlier configuration."""
@@ -370,7 +320,7 @@ class MqttTransport:
         self, handler: Handler, *, keep: bool
     ) -> Callable[[paho.Client, object, paho.MQTTMessage], None]:
         def on_message(client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
-            receipt = Receipt(self._connection, message.mid) if keep and message.qos else None
+            receipt = Receipt(self._link.number, message.mid) if keep and message.qos else None
             done = receipt is None
             try:
                 handler(
@@ -392,6 +342,7 @@ class MqttTransport:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        del client, userdata, flags, properties
+        del client, userdata, properties
+        self._link.ended(flags, reason)
         if reason.getName() == "Session taken over":
             logger.error("another client connected as '%s': names must differ", self._client_id)

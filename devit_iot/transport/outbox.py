@@ -1,161 +1,174 @@
-"""QoS 1 messages on their way to the broker, and those that it may forget again. Pure of MQTT.
+"""QoS 1 messages on their way to the broker: queued, in flight, and settling. Pure of MQTT."""
 
-A broker acknowledges a message when it has it in memory. If it is killed before it writes that to
-its disk, the message is gone although it was acknowledged. So messages that must not be lost stay
-here for ``settle_s`` seconds more, and go out again if the connection is lost within that time.
-"""
-
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
-logger = logging.getLogger(__name__)
+from devit_iot.transport.limits import WINDOW
+from devit_iot.transport.outgoing import Outgoing
+from devit_iot.transport.settling import Settling
+from devit_iot.transport.suspects import Suspects
 
-MAX_SETTLING_BYTES = 64 * 2**20
-
-
-class Outgoing(NamedTuple):
-    """A QoS 1 message; with ``on_stored`` it must not be lost."""
-
-    topic: str
-    payload: bytes
-    retain: bool
-    on_stored: Callable[[], None] | None
-
-
+UNHEARD_PAUSE_S = 1.0
 Answer = Literal["stored", "refused", "unheard"]
 """``unheard``: nobody subscribes to the topic, so the broker took nothing over (MQTT 5 says so)."""
 
 
 class Outbox:
-    """What is sent and not acknowledged, and what is acknowledged and not settled.
+    """Hands out the messages in order, never more at once than the broker takes.
 
     The acknowledgement may come, on the network thread, before the publishing thread knows the
-    message's number: :meth:`sending` and :meth:`sent` bracket the publishing for that.
+    message's number: :meth:`take` and :meth:`sent` bracket the publishing for that.
 
     Args:
         settle_s: how long an acknowledgement is not trusted yet.
         clock: monotonic seconds.
-
-    Attributes:
-        unsettled: messages that will not be sent again because more than 64 MiB were settling.
     """
 
     def __init__(self, settle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.unsettled = 0
-        self._settle_s = settle_s
         self._clock = clock
         self._changed = threading.Condition()
-        self._sending = 0
+        self._window = WINDOW
+        self._queue: deque[Outgoing] = deque()
+        self._taken = 0
         self._early: dict[int, Answer] = {}
-        self._waiting: dict[int, Outgoing] = {}
-        self._settling: deque[tuple[float, Outgoing]] = deque()
-        self._settling_bytes = 0
+        self._in_flight: dict[int, Outgoing] = {}
+        self._settling = Settling(settle_s, clock)
+        self._unheard: deque[Outgoing] = deque()
+        self._unheard_until = 0.0
+        self._suspects = Suspects()
 
     def __len__(self) -> int:
-        """How many wait for their acknowledgement."""
-        return len(self._waiting) + self._sending
+        """How many are queued or wait for their acknowledgement."""
+        return len(self._queue) + len(self._in_flight) + self._taken
 
     @property
     def settled(self) -> bool:
         """Whether all is acknowledged, and every acknowledgement can be trusted by now."""
         with self._changed:
-            self._settle()
-            return not (len(self) or self._settling)
+            return not (len(self) or self._unheard or len(self._settling))
 
-    def sending(self) -> None:
-        """Announce one :meth:`sent`."""
+    @property
+    def unheard(self) -> str:
+        """The topic of a message that nobody heard and that goes out again; empty if none."""
+        return self._unheard[0].topic if self._unheard else ""
+
+    def put(self, message: Outgoing) -> None:
+        """Queue a message behind all others."""
         with self._changed:
-            self._sending += 1
+            self._queue.append(message)
 
-    def sent(self, number: int | None, message: Outgoing) -> Outgoing | None:
-        """The message has that number now; None: it could not be sent after all.
-
-        Returns:
-            The message if it must be sent again: see :meth:`acknowledged`.
-        """
+    def connected(self, window: int) -> None:
+        """A connection is ready, and the broker takes ``window`` messages at once."""
         with self._changed:
-            self._sending -= 1
+            self._window = window
+            self._unheard_until = self._clock()
+
+    def take(self) -> Outgoing | None:
+        """The next message to send, followed by one :meth:`sent`; None: nothing may go now."""
+        with self._changed:
+            if self._unheard and self._clock() >= self._unheard_until:
+                self._queue.extendleft(reversed(self._unheard))
+                self._unheard.clear()
+            if not self._queue or self._taken + len(self._in_flight) >= self._room():
+                return None
+            self._taken += 1
+            return self._queue.popleft()
+
+    def sent(self, number: int | None, message: Outgoing) -> None:
+        """The message has that number now; None: it could not be sent, and is the next again."""
+        with self._changed:
+            self._taken -= 1
             early = None if number is None else self._early.pop(number, None)
-            if number is not None and early is None:
-                self._waiting[number] = message
-            if not self._sending:
+            if number is None:
+                self._queue.appendleft(message)
+            elif early is None:
+                self._in_flight[number] = message
+            if not self._taken:
                 self._early.clear()
-            self._changed.notify_all()
-        return None if early is None else self._close(message, early)
+        if early is not None:
+            self._close(message, early)
 
-    def acknowledged(self, number: int, answer: Answer = "stored") -> Outgoing | None:
-        """The broker answered to the message of that number, if it is one of ours.
+    def drop(self) -> None:
+        """The message of the last :meth:`take` is not sent at all."""
+        with self._changed:
+            self._taken -= 1
+            self._changed.notify_all()
+
+    def acknowledged(self, number: int, answer: Answer = "stored") -> None:
+        """The broker answered to the message of that number, if it is one of ours."""
+        with self._changed:
+            message = self._in_flight.pop(number, None)
+            if message is None and self._taken:
+                self._early[number] = answer
+        if message is not None:
+            self._close(message, answer)
+
+    def lost(self, *, hung_up: bool) -> Outgoing | None:
+        """The connection ended: what the broker may not have is queued again, oldest first.
+
+        Args:
+            hung_up: whether the broker ended the connection, and was reachable before that.
 
         Returns:
-            The message if it must be sent again: nobody heard it, and it must not be lost. One
-            that the broker retains is not lost, and one that it refused it would refuse again.
+            A message that is given up: the broker hung up each time when it got it.
         """
         with self._changed:
-            message = self._waiting.pop(number, None)
-            if message is None and self._sending:
-                self._early[number] = answer
+            in_flight = self._in_flight.values()
+            given_up = self._suspects.hung_up(in_flight) if hung_up else None
+            self._queue_again(given_up)
+            settling = [m._replace(on_stored=_told) for m in self._settling.take_all()]
+            self._queue.extendleft(reversed(settling))
             self._changed.notify_all()
-        return None if message is None else self._close(message, answer)
+            return given_up
 
-    def lost(self) -> list[Outgoing]:
-        """What a broker that was killed now may have forgotten, oldest first.
-
-        They are no longer settling: whoever sends them again adds them again. Their senders were
-        told the first time.
-        """
+    def closed(self) -> None:
+        """We ended the connection: the broker has all that it acknowledged, and no more."""
         with self._changed:
-            self._settle()
-            again = [message._replace(on_stored=_told) for _, message in self._settling]
-            self._settling.clear()
-            self._settling_bytes = 0
-            return again
+            self._queue_again()
 
-    def take_all(self) -> list[Outgoing]:
-        """Remove what waits for its acknowledgement: its numbers mean nothing any more."""
+    def unreachable(self) -> None:
+        """There was no connection: the broker itself is gone, so no message is to blame."""
         with self._changed:
-            messages = list(self._waiting.values())
-            self._waiting.clear()
-            return messages
+            self._suspects.acquit_all()
 
     def wait_empty(self, timeout_s: float) -> None:
         """Return when nothing waits for its acknowledgement, or after ``timeout_s``."""
         with self._changed:
             self._changed.wait_for(lambda: not len(self), timeout_s)
 
-    def _close(self, message: Outgoing, answer: Answer) -> Outgoing | None:
-        if message.on_stored is None or answer == "refused":
-            return None
-        if answer == "unheard" and not message.retain:
-            return message
+    def _room(self) -> int:
+        """How many messages may be in flight with the next one, and it among them."""
+        one_alone = [self._queue[0], *self._in_flight.values()]
+        return 1 if any(message in self._suspects for message in one_alone) else self._window
+
+    def _queue_again(self, given_up: Outgoing | None = None) -> None:
+        again = [message for message in self._in_flight.values() if message is not given_up]
+        self._queue.extendleft(reversed(again))
+        self._in_flight.clear()
+        self._early.clear()
+
+    def _close(self, message: Outgoing, answer: Answer) -> None:
+        """Tell the sender if the broker has the message.
+
+        A message that nobody heard and that must not be lost goes out again. One that the broker
+        retains is not lost, and one that it refused it would refuse again.
+        """
         with self._changed:
-            self._settling.append((self._clock(), message))
-            self._settling_bytes += len(message.payload)
-            self._settle()
-            while self._settling_bytes > MAX_SETTLING_BYTES:
-                self._forget_oldest()
-                if not self.unsettled:
-                    logger.warning(
-                        "more than 64 MiB were acknowledged in the last %g s: a broker that is "
-                        "killed now may lose some of it",
-                        self._settle_s,
-                    )
-                self.unsettled += 1
-        message.on_stored()
-        return None
-
-    def _settle(self) -> None:
-        settled = self._clock() - self._settle_s
-        while self._settling and self._settling[0][0] < settled:
-            self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        _, message = self._settling.popleft()
-        self._settling_bytes -= len(message.payload)
+            self._suspects.acquit(message)
+            must_not_be_lost = message.on_stored is not None and answer != "refused"
+            repeated = must_not_be_lost and answer == "unheard" and not message.retain
+            if repeated:
+                self._unheard.append(message)
+                self._unheard_until = self._clock() + UNHEARD_PAUSE_S
+            elif must_not_be_lost:
+                self._settling.add(message)
+            self._changed.notify_all()
+        if message.on_stored is not None and must_not_be_lost and not repeated:
+            message.on_stored()
 
 
 def _told() -> None:
-    pass
+    """Stand in for an ``on_stored`` that was called before."""

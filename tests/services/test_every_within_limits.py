@@ -1,0 +1,65 @@
+"""Delivery `every` through a broker that takes few messages at once and answers late."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from devit_iot.bundle import Bundle
+from devit_iot.config import BrokerConfig, Config, ImagesConfig, NodeConfig
+from devit_iot.services.build import build_aggregator, build_node
+from devit_iot.services.camera import Camera
+from devit_iot.services.shots import Shot
+from devit_iot.topics import Topics
+from devit_iot.transport.mqtt import MqttTransport
+from tests.fleets import image_file, make_bundle, wait_until
+from tests.services.running import running
+from tests.stand_in_broker import Behaviour, StandInBroker
+
+IMAGES = 60
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "small", parts=2)
+
+
+def config(broker: StandInBroker, bundle: Path, part: int = 0) -> Config:
+    return Config(
+        fleet="limits",
+        bundle=str(bundle),
+        broker=BrokerConfig(url=broker.url),
+        images=(ImagesConfig("line/{camera}/{request}", delivery="every"),),
+        node=NodeConfig(name=f"n{part}", part=part, threads=1),
+    )
+
+
+@pytest.mark.parametrize("ack_delay_s", [0.005, 0.1])
+def test_every_image_gets_a_label(small: Bundle, ack_delay_s: float) -> None:
+    """The broker is restarted in the middle."""
+    behaviour = Behaviour(receive_maximum=10, ack_delay_s=ack_delay_s)
+    with StandInBroker(behaviour) as broker:
+        services = [build_node(config(broker, small.path, part), {}) for part in range(2)]
+        aggregator = build_aggregator(config(broker, small.path), {})
+        transport = MqttTransport(BrokerConfig(url=broker.url, settle_s=0.5), client_id="camera")
+        camera = Camera(
+            iter([Shot(str(seed), image_file(seed)) for seed in range(IMAGES)]),
+            transport,
+            topic="line/belt/{request}",
+            rate=float("inf"),
+            delivery="every",
+        )
+
+        topic = Topics("limits").label("belt")
+
+        def labelled() -> set[str]:
+            return {json.loads(body)["request_id"] for t, body in broker.received if t == topic}
+
+        with running(aggregator, *services):
+            wait_until(lambda: len(broker.online) == 3)
+            with running(camera):
+                wait_until(lambda: len(labelled()) > 5, 60)
+                broker.restart()
+                wait_until(lambda: len(labelled()) == IMAGES, 60)
+        assert broker.exceeded == 0
+        assert 1 < broker.largest <= 10
