@@ -26,6 +26,7 @@ class Behaviour:
         version: 5 or 4, which is MQTT 3.1.1.
         max_packet: ends the connection for a longer packet, without a word.
         hang_up: ends each connection right after CONNACK.
+        forgetful: keeps no retained message, though it does not say so.
     """
 
     receive_maximum: int = 0
@@ -35,6 +36,7 @@ class Behaviour:
     version: int = 5
     max_packet: int = 2**28
     hang_up: bool = False
+    forgetful: bool = False
 
 
 @dataclass
@@ -128,7 +130,7 @@ class StandInBroker:
 
     def take(self, topic: str, payload: bytes, *, retain: bool) -> None:
         self.received.append((topic, payload))
-        if retain:
+        if retain and not self.behaviour.forgetful:
             self._retained[topic] = payload
         for name, session in self._sessions.items():
             qos = max((q for f, q in session.filters.items() if matches(f, topic)), default=None)

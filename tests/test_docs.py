@@ -25,7 +25,7 @@ from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Tim
 from devit_iot.services import aggregator, announcer, deadline, inbox, presence, status
 from devit_iot.services import node as node_module
 from devit_iot.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
-from devit_iot.transport import outbox
+from devit_iot.transport import backoff, limits, settling, suspects
 from devit_iot.transport.base import NO_SESSION
 
 ROOT = Path(__file__).parent.parent
@@ -363,7 +363,10 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"`max_waiting_mb` ({NodeConfig().max_waiting_mb})",
         f"`broker.session_s` ({BrokerConfig().session_s} s)",
         f"`broker.settle_s` ({BrokerConfig().settle_s:g} s,",
-        f"at most {outbox.MAX_SETTLING_BYTES // 2**20} MiB",
+        f"after 0.25 to {backoff.MAX_PAUSE_S:g} s",
+        f"at most {limits.WINDOW} QoS 1 messages",
+        f"up {suspects.HANG_UPS} times in a row",
+        f"at most {settling.MAX_BYTES // 2**20} MiB",
         f"is {node_module.WINDOW} for nodes and {aggregator.WINDOW} for aggregators",
         f"in its first {presence.GRACE_S:g} s",
         f"at least every {status.HEARTBEAT_S:g} s",

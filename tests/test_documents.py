@@ -49,6 +49,10 @@ def test_the_research_page_repeats_what_the_results_say() -> None:
 
 REASONS = (
     "not authorized",
+    "retain not supported",
+    "qos not supported",
+    "use another server",
+    "receive maximum exceeded",
     "Connection refused",
     "Connection reset by peer",
     "Name or service not known",

@@ -4,6 +4,7 @@ Services use :class:`devit_iot.transport.mqtt.MqttTransport`, which tries for ev
 """
 
 import queue
+import socket
 import ssl
 import threading
 import time
@@ -20,7 +21,8 @@ from devit_iot.errors import BrokerError
 from devit_iot.messages import MAX_JSON_BYTES
 from devit_iot.transport import versions
 from devit_iot.transport.address import parse_url
-from devit_iot.transport.base import NO_SESSION, Message, Session
+from devit_iot.transport.base import NO_SESSION, Message, Session, Will
+from devit_iot.transport.limits import Limits
 from devit_iot.transport.refusals import FOR_GOOD
 from devit_iot.transport.tls import ClientContext, client_context, explain
 
@@ -48,8 +50,10 @@ class Probe:
         client_id: unique at the broker.
         password: for ``config.username``.
         wait_s: the longest time for each answer.
+        will: published by the broker, not retained, after :meth:`vanish`.
 
     Attributes:
+        limits: what the broker takes on this connection.
         version: of MQTT that the broker speaks with us, as people write it.
         foreign: whether the session was there before: it is a service's, nothing is to be done
             with it.
@@ -62,8 +66,15 @@ class Probe:
     """
 
     def __init__(
-        self, config: BrokerConfig, *, client_id: str, password: str | None, wait_s: float = 5.0
+        self,
+        config: BrokerConfig,
+        *,
+        client_id: str,
+        password: str | None,
+        wait_s: float = 5.0,
+        will: Will | None = None,
     ) -> None:
+        self.limits = Limits()
         self.version = ""
         self.foreign = False
         self.taken_over = False
@@ -75,6 +86,7 @@ class Probe:
         self._client_id = client_id
         self._password = password
         self._wait_s = wait_s
+        self._will = will
         self._thread: threading.Thread | None = None
         self._greeting: queue.Queue[ReasonCode | None] = queue.Queue()  # None: it hung up
         self._granted: queue.Queue[bool] = queue.Queue()
@@ -117,10 +129,10 @@ class Probe:
         self._client.unsubscribe(topic_filter)
         return granted
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0) -> str:
-        """Publish without retaining; return what the broker has against it (QoS 1), if anything."""
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> str:
+        """Publish; return what the broker has against it (QoS 1), if anything."""
         self._check()
-        sent = self._client.publish(topic, payload, qos).mid
+        sent = self._client.publish(topic, payload, qos, retain).mid
         try:
             while qos:
                 answered, refusal = self._stored.get(timeout=self._wait_s)
@@ -138,6 +150,14 @@ class Probe:
         except queue.Empty:
             self._check()
             return None
+
+    def vanish(self) -> None:
+        """Cut the connection without a goodbye."""
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            sock.shutdown(socket.SHUT_RDWR)
+        if self._thread is not None:
+            self._thread.join(self._wait_s)
 
     def _check(self) -> None:
         if self._lost:
@@ -185,6 +205,8 @@ class Probe:
         client.on_publish = self._on_publish
         client.on_message = self._on_message
         versions.sign_in(client, self._config, self._tls, self._password)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1)
         return client
 
     def _serve(self, client: paho.Client) -> None:
@@ -218,7 +240,8 @@ class Probe:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        del client, userdata, properties
+        del client, userdata
+        self.limits = Limits.of(properties)
         self.foreign = flags.session_present
         self._greeting.put(reason)
 

@@ -31,6 +31,7 @@ from tests.fleets import wait_until
 from tests.golden.make import NODE_STATUS_3
 from tests.mosquitto import PASSWD, Client, listens, needs_mosquitto, running_mosquitto
 from tests.services.test_doctor_board import found
+from tests.stand_in_broker import Behaviour, StandInBroker
 from tests.tls_server import TlsServer
 
 TOPICS = Topics("home")
@@ -75,9 +76,12 @@ def test_a_sound_broker(tmp_path: Path) -> None:
         findings = checked(config(port))
     assert not [finding for finding in findings.values() if finding.level == "bad"]
     assert list(findings) == [
-        "network", "tls", "login", "images", "delivery", "round trip", "shared subscriptions",
-        "websocket",
+        "network", "tls", "login", "limits", "images", "delivery", "round trip",
+        "shared subscriptions", "retained messages", "will", "websocket",
     ]  # fmt: skip
+    assert findings["limits"].text == "takes 20 messages at once, packets of any size"
+    assert findings["retained messages"].text.startswith("kept, and delivered")
+    assert findings["will"].text.startswith("published")
     assert "MQTT 5" in findings["login"].text
     assert findings["shared subscriptions"].text.startswith("delivered")
 
@@ -93,10 +97,12 @@ def test_a_running_node_is_not_disturbed(tmp_path: Path) -> None:
         ):
             node.publish(TOPIC, said, retain=True)
             onlooker.get()
-            assert checked(config(port))["delivery"].level == "ok"
+            findings = checked(config(port))
+            assert findings["delivery"].level == "ok"
+            assert findings["retained messages"].text.startswith("kept: the node's last status")
             assert node.connections == 1
             others = [onlooker.inbox.get() for _ in range(onlooker.inbox.qsize())]
-        assert {message.payload for message in others} == {said}
+        assert {message.payload.rstrip() for message in others} == {said}
         with Client(broker, TOPIC) as later:
             assert later.get() == (TOPIC, said)
 
@@ -156,8 +162,41 @@ def test_a_broker_that_lets_a_user_in_once(tmp_path: Path, passwords: Path) -> N
 def test_a_node_that_does_not_run_stays_offline(tmp_path: Path) -> None:
     with mosquitto(tmp_path, *ANYBODY) as port, Client(config(port).broker, TOPIC) as onlooker:
         assert checked(config(port))["delivery"].level == "ok"
-        _, payload = onlooker.get()
-    assert NodeStatus.decode(payload).state == "offline"
+        said = {onlooker.inbox.get().payload for _ in range(onlooker.inbox.qsize())}
+        with Client(config(port).broker, TOPIC) as later:
+            assert later.inbox.empty()  # nothing is left behind
+    assert {NodeStatus.decode(payload).state for payload in said if payload} == {"offline"}
+
+
+@needs_mosquitto
+def test_a_broker_without_retained_messages(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, *ANYBODY, "retain_available false") as port:
+        finding = checked(config(port))["retained messages"]
+    assert finding.level == "bad"
+    assert "retain_available true" in finding.mend
+
+
+@needs_mosquitto
+def test_the_limits_of_a_broker(tmp_path: Path) -> None:
+    settings = ("max_packet_size 20000", "max_inflight_messages 7")
+    with mosquitto(tmp_path, *ANYBODY, *settings) as port:
+        finding = checked(config(port))["limits"]
+    assert finding.level == "look"
+    assert "takes 7 messages at once, packets of 20000 B: a status may not fit" in finding.text
+
+
+def test_a_broker_that_lies_about_retained_messages_and_the_will() -> None:
+    """The stand-in keeps nothing for later subscribers, and knows no wills."""
+    with StandInBroker(Behaviour(forgetful=True)) as broker:
+        findings = checked(config(broker.port))
+    assert findings["delivery"].level == "ok"
+    assert findings["retained messages"].level == "bad"
+    assert findings["will"].level == "bad"
+
+
+def test_a_broker_of_qos_0() -> None:
+    with StandInBroker(Behaviour(properties=b"\x24\x00")) as broker:
+        assert checked(config(broker.port))["limits"].level == "bad"
 
 
 @needs_mosquitto

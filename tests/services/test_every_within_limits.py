@@ -7,9 +7,8 @@ import pytest
 
 from devit_iot.bundle import Bundle
 from devit_iot.config import BrokerConfig, Config, ImagesConfig, NodeConfig
+from devit_iot.errors import BrokerError
 from devit_iot.services.build import build_aggregator, build_node
-from devit_iot.services.camera import Camera
-from devit_iot.services.shots import Shot
 from devit_iot.topics import Topics
 from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import image_file, make_bundle, wait_until
@@ -41,15 +40,9 @@ def test_every_image_gets_a_label(small: Bundle, ack_delay_s: float) -> None:
     with StandInBroker(behaviour) as broker:
         services = [build_node(config(broker, small.path, part), {}) for part in range(2)]
         aggregator = build_aggregator(config(broker, small.path), {})
-        transport = MqttTransport(BrokerConfig(url=broker.url, settle_s=0.5), client_id="camera")
-        camera = Camera(
-            iter([Shot(str(seed), image_file(seed)) for seed in range(IMAGES)]),
-            transport,
-            topic="line/belt/{request}",
-            rate=float("inf"),
-            delivery="every",
-        )
+        transport = MqttTransport(BrokerConfig(url=broker.url), client_id="camera")
 
+        refused: list[BrokerError] = []
         topic = Topics("limits").label("belt")
 
         def labelled() -> set[str]:
@@ -57,9 +50,14 @@ def test_every_image_gets_a_label(small: Bundle, ack_delay_s: float) -> None:
 
         with running(aggregator, *services):
             wait_until(lambda: len(broker.online) == 3)
-            with running(camera):
-                wait_until(lambda: len(labelled()) > 5, 60)
-                broker.restart()
-                wait_until(lambda: len(labelled()) == IMAGES, 60)
+            transport.start(on_ready=lambda: None, on_refused=refused.append)
+            for seed in range(IMAGES):
+                request = f"line/belt/{seed:032x}"
+                transport.publish(request, image_file(seed), qos=1, on_stored=lambda: None)
+            wait_until(lambda: len(labelled()) > 5, 60)
+            broker.restart()
+            wait_until(lambda: len(labelled()) == IMAGES, 60)
+            transport.stop()
+        assert not refused
         assert broker.exceeded == 0
         assert 1 < broker.largest <= 10

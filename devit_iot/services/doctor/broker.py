@@ -5,16 +5,19 @@ import socket
 import statistics
 import time
 from collections.abc import Generator, Iterator, Mapping
+from functools import partial
 
 from devit_iot import __version__
 from devit_iot.config import BrokerConfig, Config, read_password
 from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.messages import NodeStatus
+from devit_iot.services.doctor.abilities import await_message, check_abilities, check_limits
 from devit_iot.services.doctor.finding import Finding, bad, bad_error, look, ok
 from devit_iot.services.doctor.tls import check_tls
 from devit_iot.services.doctor.websocket import check_websocket
 from devit_iot.topics import ImageFilter, Topics
 from devit_iot.transport.address import parse_url
+from devit_iot.transport.base import Will
 from devit_iot.transport.probe import Probe
 
 _BURSTS, _BURST = 40, 3
@@ -61,6 +64,7 @@ def _check_mqtt(config: Config, environment: Mapping[str, str], wait_s: float) -
     try:
         password = read_password(config.broker, environment)
         first, second = (_probe(config, password, wait_s) for _ in range(2))
+        connect = partial(_probe, config, password, wait_s)
     except ConfigError as error:
         yield bad_error("login", error, "give a file that holds the password")
         return
@@ -71,13 +75,17 @@ def _check_mqtt(config: Config, environment: Mapping[str, str], wait_s: float) -
                 yield _occupied()
                 return
             yield ok("login", f"let in {user}, MQTT {first.version}")
+            yield check_limits(first)
             yield from _check_images(config, first)
             topic = Topics(config.fleet).node_status(config.node_name)
-            status = yield from _check_echo(config, first, topic, wait_s)
-            if status is not None:
+            said = yield from _check_echo(config, first, topic, wait_s)
+            if said is not None:
+                status, kept = said
                 yield _check_round_trip(first, topic, status, wait_s)
                 with second:
                     yield _check_shared(first, second, topic, status, wait_s)
+                if not second.foreign:  # then it has taken the place of the first
+                    yield from check_abilities(first, connect, topic, status, wait_s, kept=kept)
     except BrokerError as error:
         if first.taken_over:
             yield _occupied()
@@ -101,9 +109,9 @@ def _user(broker: BrokerConfig) -> str:
     return "with our certificate" if broker.cert_file else "without a name"
 
 
-def _probe(config: Config, password: str | None, wait_s: float) -> Probe:
+def _probe(config: Config, password: str | None, wait_s: float, will: Will | None = None) -> Probe:
     client_id = Topics(config.fleet).doctor_client_id(config.node_name, secrets.token_hex(4))
-    return Probe(config.broker, client_id=client_id, password=password, wait_s=wait_s)
+    return Probe(config.broker, client_id=client_id, password=password, wait_s=wait_s, will=will)
 
 
 def _check_images(config: Config, probe: Probe) -> Iterator[Finding]:
@@ -118,23 +126,27 @@ def _check_images(config: Config, probe: Probe) -> Iterator[Finding]:
 
 def _check_echo(
     config: Config, probe: Probe, topic: str, wait_s: float
-) -> Generator[Finding, None, bytes | None]:
-    """Publish on our status topic; returns what, if it comes back."""
+) -> Generator[Finding, None, tuple[bytes, bool] | None]:
+    """Publish on our status topic; return what, and whether the broker had kept it before.
+
+    It returns None if nothing comes back.
+    """
     mend = _ACL.format(topic)
     if not probe.subscribe(topic):
         yield bad("delivery", f"the broker denies the subscription to {topic}", mend)
         return None
-    status = _said_before(probe, topic) or _silent(config).encode()
+    kept = _said_before(probe, topic)
+    status = kept or _silent(config).encode()
     refusal = probe.publish(topic, status, qos=1)
     if refusal:
         yield bad("delivery", f"the broker refuses what we publish on {topic}: {refusal}", mend)
         return None
-    if _await(probe, topic, status, wait_s) is None:
+    if await_message(probe, topic, status, wait_s) is None:
         text = f"the broker grants {topic} and delivers nothing there"
         yield bad("delivery", text, mend)
         return None
     yield ok("delivery", f"what we publish on {topic} comes back")
-    return status
+    return status, kept is not None
 
 
 def _said_before(probe: Probe, topic: str) -> bytes | None:
@@ -159,19 +171,6 @@ def _silent(config: Config) -> NodeStatus:
     )
 
 
-def _await(probe: Probe, topic: str, payload: bytes, wait_s: float) -> float | None:
-    """When ``payload`` came on ``topic``; None if it does not come in time."""
-    end = time.monotonic() + wait_s
-    while (left := end - time.monotonic()) > 0:
-        arrival = probe.get(left)
-        if arrival is not None and (arrival.message.topic, arrival.message.payload) == (
-            topic,
-            payload,
-        ):
-            return arrival.at
-    return None
-
-
 def _check_round_trip(probe: Probe, topic: str, payload: bytes, wait_s: float) -> Finding:
     """How long a message takes there and back, and whether close ones are held back."""
     trips, held = [], 0
@@ -179,7 +178,7 @@ def _check_round_trip(probe: Probe, topic: str, payload: bytes, wait_s: float) -
         begin = time.monotonic()
         for _ in range(_BURST):
             probe.publish(topic, payload)
-        arrivals = [_await(probe, topic, payload, wait_s) for _ in range(_BURST)]
+        arrivals = [await_message(probe, topic, payload, wait_s) for _ in range(_BURST)]
         came = [at for at in arrivals if at is not None]
         if len(came) < _BURST:
             mend = "look for a fault of the link: packets are lost"
@@ -204,7 +203,7 @@ def _check_shared(
         if not receiver.subscribe(f"$share/devit-doctor-{secrets.token_hex(4)}/{topic}"):
             return ok(check, "denied; nothing here needs them")
         sender.publish(topic, payload)
-        came = _await(receiver, topic, payload, wait_s) is not None
+        came = await_message(receiver, topic, payload, wait_s) is not None
     except BrokerError as error:
         return ok(check, f"not checked: {str(error).partition(';')[0]}; nothing here needs them")
     if not came:
