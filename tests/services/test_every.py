@@ -1,6 +1,7 @@
 """Delivery `every` over the in-process broker: what is acknowledged, and only then."""
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
 from devit_iot.config import ImagesConfig, NodeConfig
+from devit_iot.errors import MessageError
 from devit_iot.messages import Label, NodeStatus
 from devit_iot.services import aggregator as aggregator_module
 from devit_iot.services import status as status_module
@@ -312,3 +314,44 @@ def test_a_whole_fleet_keeps_its_promise(broker: MemoryBroker, bundle: Bundle) -
     found: list[Label] = labels(broker)
     assert not any(label.degraded for label in found)
     assert len({label.request_id for label in found}) == 10
+
+
+class GivesUp(MemoryTransport):
+    """Gives up what must not be lost, as if the broker hung up for it."""
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        on_stored: Callable[[], None] | None = None,
+        on_given_up: Callable[[MessageError], None] | None = None,
+    ) -> None:
+        if on_stored is None or on_given_up is None:
+            super().publish(topic, payload, qos=qos, retain=retain)
+        else:
+            on_given_up(MessageError("hangs_up", "the broker hangs up for it"))
+
+
+def test_a_feature_that_is_given_up_costs_its_image(broker: MemoryBroker, bundle: Bundle) -> None:
+    transport = GivesUp(broker)
+    with running(make_node(broker, bundle, 0, images=EVERY, transport=transport)):
+        wait_until(lambda: broker.retained)
+        broker.publish(TOPIC, image_file(1), qos=1)
+        wait_until(lambda: node_status(broker).refused == {"hangs_up": 1})
+        assert node_status(broker).unfinished == 0
+        assert not transport.unacknowledged
+
+
+def test_a_label_that_is_given_up_costs_its_features(broker: MemoryBroker, bundle: Bundle) -> None:
+    transport = GivesUp(broker)
+    with running(make_aggregator(broker, bundle, transport=transport)):
+        for part in range(PARTS):
+            announce(broker, bundle, part, "online")
+        for part in range(PARTS):
+            feature = make_feature(bundle, part)
+            broker.publish(TOPICS.feature(0, f"node-{part}"), feature.encode(), qos=1)
+        wait_until(lambda: aggregator_status(broker).refused == {"hangs_up": 1})
+        assert not transport.unacknowledged
