@@ -206,7 +206,7 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FusionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The shape of the fusion: a sum of one linear map per part (METHOD: folded A and W)."""
+    """The shape of the fusion: a sum of one linear map per part (docs/method.md, eq. 14)."""
 
     classes: int
     feature_dims: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The teacher asked once: its answers to fixed changes of every image, stored and used again.
+"""The teacher asked once (docs/method.md, section 7): its answers to fixed changes, stored.
 
 A teacher that answers the very images that a student sees need not be asked in every epoch, stage
 and run (Shen and Xing 2022, "A fast knowledge distillation framework for visual recognition").

@@ -14,6 +14,8 @@ LOG_BOUNDS = (-3.0, 3.0)
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The T by which ``logits / T`` says best how likely its best class is right.
 
+    See docs/method.md, eq. 17.
+
     It minimises the binary cross-entropy between the published confidence, the largest
     probability, and whether that class is the true one: a proper score of just that number. The
     multi-class cross-entropy (Guo et al. 2017, sec. 4.2) also weighs all other classes, and for

@@ -6,9 +6,9 @@ inputs K, its weight W and bias b:
 
     W' = (W S[:, K] + e W[:, K]) (S[K, K] + e I)^-1,   b' = b + W m - W' m[K]
 
-minimises E |W x + b - W' x[K] - b'|^2 + e |W' - W[:, K]|^2: ridge regression (Hastie et al. 2009,
-eq. 3.44) towards the old weight. As e grows it becomes the mean shift, W' = W[:, K]: the removed
-inputs are replaced by their means.
+minimises E |W x + b - W' x[K] - b'|^2 + e |W' - W[:, K]|^2 (docs/method.md, eq. 6): ridge
+regression (Hastie et al. 2009, eq. 3.44) towards the old weight. As e grows it becomes the mean
+shift, W' = W[:, K]: the removed inputs are replaced by their means.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Sub-task distillation: each part learns its classes from its teacher (METHOD, stage 3)."""
+"""Sub-task distillation: a part learns its classes from its teacher (docs/method.md, section 3)."""
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ def distillation(
     task: SubTask,
     smoothing: float = 0.0,
 ) -> Loss:
-    """METHOD's stage 3: labels, the teacher's classes, and its middle block's Q, K, V relations.
+    """Labels, the teacher's classes, and its middle block's relations (docs/method.md, eq. 7).
 
     A DeiT's class token learns the labels and its distillation token the teacher's classes; a
     network with one token learns both with it.
@@ -90,13 +90,13 @@ def label_and_imitation(
     smoothing: float,
     weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """METHOD's (1 - a) CE(first token, label) + a imitation(last token, teacher).
+    """(1 - a) CE(first token, label) + a I(last token, teacher): docs/method.md, eq. 13.
 
     Args:
         logits: float[batch, k, classes].
         labels: see :func:`devit_iot.decompose.losses.soft_targets`; smoothing likewise.
         teacher: its class scores, float[batch, classes].
-        config: METHOD's alpha (``imitation``), and the temperature of the teacher's classes.
+        config: the share ``imitation``, and the temperature of the teacher's classes.
         smoothing: of the labels.
         weights: of the labels' classes, float[classes]; None for equal ones.
     """

@@ -1,4 +1,4 @@
-"""Joint training of all parts and the fusion on the full data (METHOD, stage 4)."""
+"""Joint training of all parts and the fusion on the full data (docs/method.md, section 4)."""
 
 from collections.abc import Sequence
 
@@ -117,7 +117,7 @@ def fusion_head(specs: Sequence[SubVitSpec], teacher: Classifier) -> FusionHead:
 
 
 def ensemble_loss(config: EnsembleConfig, teacher: Classifier, smoothing: float) -> Loss:
-    """METHOD's stage 4: MSE(h, teacher token), labels, and the teacher's classes."""
+    """MSE(h, teacher token), labels, and the teacher's classes (docs/method.md, eq. 11)."""
 
     def loss(model: nn.Module, batch: Batch) -> Losses:
         answers = ask(teacher, batch, tokens=config.token > 0)

@@ -13,7 +13,7 @@ from devit_iot.spec import SubVitSpec
 
 
 class FusionHead(nn.Module):
-    """METHOD stage 4: z = concat_i(f_i); h = A z + c; logits = W h + b, averaged over the tokens.
+    """z = concat_i(f_i); h = A z + c; logits = W h + b, for each token (docs/method.md, eq. 10).
 
     Each published token (a DeiT has two) has its own A, c, W and b.
     """

@@ -100,7 +100,7 @@ def fold_fusion(
     their pooled sum: the weights of a sum that add up to 1 leave g and s what they are.
 
     Args:
-        maps: per part, W: float64[classes, feature_dim], METHOD's A and W multiplied.
+        maps: per part, W: float64[classes, feature_dim], W A_i of docs/method.md, eq. 14.
         norms: per part, g and s: ``norm.weight`` and ``norm.bias``, float64[embed_dim].
         bias: float64[classes].
         mean_features: per part, the mean of z over the training data.
@@ -167,7 +167,7 @@ def _fold_block(spec: SubVitSpec, index: int, weights: Mapping[str, F64]) -> dic
 
 
 def _fold_norm(norm: str, linear: str, weights: Mapping[str, F64]) -> tuple[F64, F64]:
-    """W (g * z + s) + b = (W g) z + (b + W s)."""
+    """W (g * z + s) + b = (W g) z + (b + W s): docs/method.md, eq. 16."""
     matrix = weights[linear + ".weight"]
     return (
         matrix * weights[norm + ".weight"],

@@ -13,7 +13,7 @@ from devit_iot.decompose.slicing import slice_classifier
 
 
 class HeldOut:
-    """How far a shrunk classifier's answers are from the whole one's.
+    """How far a shrunk classifier's answers are from the whole one's (docs/method.md, eq. 5).
 
         loss = mean over images of KL(softmax(whole) || softmax(shrunk))
 

@@ -1,13 +1,14 @@
 """The Hilbert-Schmidt independence criterion: how much two views of the same samples share.
 
-    HSIC(X, Y) = trace(K_x H K_y H) / (n - 1)^2,   H = I - 1/n     Gretton et al. 2005, eq. 9
+    HSIC(X, Y) = trace(K_x H K_y H) / (n - 1)^2,   H = I - 1/n     docs/method.md, eq. 1
 
 for n samples with Gram matrices K_x and K_y. X enters by the mean of five RBF kernels,
 
-    k(x, x') = 1/5 * sum_s exp(-|x - x'|^2 / (2 s^2)),             s in {1, 2, 4, 8, 16},
+    k(x, x') = 1/5 * sum_s exp(-|x - x'|^2 / (2 s^2)),             s in {1, 2, 4, 8, 16}
 
-after X is divided by its total deviation sqrt(mean_i |x_i - mean(x)|^2), so that the widths mean
-the same for activations of every size and dimension. What does not vary has an HSIC of zero.
+(docs/method.md, eq. 2), after X is divided by its total deviation sqrt(mean_i |x_i - mean(x)|^2),
+so that the widths mean the same for activations of every size and dimension. What does not vary has
+an HSIC of zero.
 """
 
 import math

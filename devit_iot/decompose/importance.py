@@ -49,7 +49,7 @@ def rank(
     chunk: int = 64,
     tokens: slice = slice(None),
 ) -> tuple[BlockImportance, ...]:
-    """Score all heads and neurons of all blocks (DeViT, Xu et al. 2023, section on shrinking).
+    """Score all heads and neurons of all blocks (docs/method.md, eq. 3 and eq. 4).
 
         neuron = 0.1 * minmax(HSIC(activation, output)) + 0.9 * minmax(sum |activation|)
         head_i = HSIC(head_i, output) - 0.1 * mean_{j != i} HSIC(head_i, head_j)

@@ -50,7 +50,7 @@ def train_joint(
 def joint_loss(
     config: JointConfig, tasks: Sequence[SubTask], teacher: Classifier, smoothing: float
 ) -> Loss:
-    """The loss of the fused answer and of each part's own.
+    """The loss of the fused answer and of each part's own (docs/method.md, eq. 12).
 
     A part's own answer is its contribution to the sum, times the number of parts. In its labels,
     classes of its group weigh ``1 + own``.

@@ -1,4 +1,4 @@
-"""The losses of METHOD's stages 1, 3 and 4. All are means over the batch, in float32."""
+"""The losses of docs/method.md, sections 3 to 5. All are means over the batch, in float32."""
 
 import torch
 from torch import Tensor
@@ -22,13 +22,13 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None
 
 
 def imitation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """How far the student's classes are from the teacher's.
+    """How far the student's classes are from the teacher's (docs/method.md, eq. 9).
 
     Args:
         logits: float[batch, classes].
         teacher: the teacher's logits, float[batch, classes].
         temperature: 0 takes the teacher's best class as the label (Touvron et al. 2021, eq. 3), as
-            METHOD does; otherwise Hinton et al. 2015: T^2 KL(teacher / T || student / T).
+            the paper does; otherwise Hinton et al. 2015: T^2 KL(teacher / T || student / T).
     """
     if temperature == 0:
         return functional.cross_entropy(logits.float(), teacher.argmax(dim=1))
@@ -39,7 +39,7 @@ def imitation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
-    """METHOD's feature matching: KL(softmax(X_t X_t^T / sqrt(d_t)) || the same of the student).
+    """KL(softmax(X_t X_t^T / sqrt(d_t)) || the same of the student): docs/method.md, eq. 8.
 
     It compares how tokens relate to each other, so widths and head counts need not agree. The KL is
     summed over the columns, averaged over the rows and the batch.
@@ -63,7 +63,7 @@ def relations(student: BlockTrace, teacher: BlockTrace, weights: tuple[float, ..
 
 
 def token_distance(hidden: Tensor, teacher: Tensor) -> Tensor:
-    """METHOD's MSE(h, teacher token), float[batch, k, dim] each.
+    """MSE(h, teacher token), float[batch, k, dim] each (docs/method.md, eq. 11).
 
     Where the numbers of tokens differ, every one of the student's meets the teacher's mean.
     """

@@ -1,4 +1,4 @@
-"""Which part specialises in which classes (METHOD, stage 1)."""
+"""Which part specialises in which classes (docs/method.md, section 1)."""
 
 import itertools
 import random

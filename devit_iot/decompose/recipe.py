@@ -120,8 +120,8 @@ class TeacherConfig(NetworkConfig, frozen=True, forbid_unknown_fields=True):
     """The large network.
 
     Attributes:
-        part: fine-tuning on each part's classes (METHOD, stage 1); left out, the teacher itself
-            teaches every part.
+        part: fine-tuning on each part's classes (docs/method.md, section 1); left out, the teacher
+            itself teaches every part.
         passes: changes of every image for which its answers are stored, see
             :mod:`devit_iot.decompose.answers`; 0 asks it anew in every step.
     """
@@ -168,8 +168,8 @@ class ImitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         train: hyper-parameters.
-        imitation: METHOD's alpha: share of the teacher's classes against the labels.
-        temperature: of the teacher's classes; 0 takes its best one as a label, as METHOD does.
+        imitation: share of the teacher's classes against the labels.
+        temperature: of the teacher's classes; 0 takes its best one as a label, as the paper does.
     """
 
     train: StageConfig
@@ -178,12 +178,12 @@ class ImitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DistillConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
-    """Sub-task distillation (METHOD, stage 3).
+    """Sub-task distillation (docs/method.md, section 3).
 
     Attributes:
         relations: weights of the relation losses of Q, K and V in the middle block.
-        others: share of the other groups' images that each part sees too. METHOD has 0: then a part
-            knows its own classes only; otherwise it is taught all of them.
+        others: share of the other groups' images that each part sees too. The paper has 0: then a
+            part knows its own classes only; otherwise it is taught all of them.
     """
 
     relations: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (0.2, 0.1, 0.3)
@@ -191,7 +191,7 @@ class DistillConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
 
 
 class EnsembleConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
-    """Training of all parts and the fusion together (METHOD, stage 4).
+    """Training of all parts and the fusion together (docs/method.md, section 4).
 
     Attributes:
         token: weight of the distance between h and the teacher's token.
@@ -203,7 +203,7 @@ class EnsembleConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
 
 
 class JointConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
-    """Joint decomposition: all parts learn together from the first step.
+    """Joint decomposition: all parts learn together (docs/method.md, section 5).
 
     Attributes:
         individual: lambda, the share of each part's own answer in the loss.
@@ -223,11 +223,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: of the bundle.
-        student: what the parts are cut from, where that is not the teacher itself (METHOD's
+        student: what the parts are cut from, where that is not the teacher itself (the paper's
             template of DeiT-Small's shape).
         seed: decides the partition, the order of the images, their augmentation, first weights.
         threads: of the CPU; part of the recipe, for sums depend on it. 0 leaves them all to torch.
-        method: ``joint``, in which all parts learn together; or ``dekd``, METHOD's order of
+        method: ``joint``, in which all parts learn together; or ``dekd``, the paper's order of
             stages, and what recipes without a ``[joint]`` mean. Each needs its own tables.
         time: that the whole run may take, such as ``3h``: epochs then say only how the stages
             share it. Empty for a run of so many epochs.

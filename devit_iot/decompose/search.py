@@ -18,7 +18,7 @@ Drafts = Iterator[Draft | None]
 Trial = tuple[float, Draft]
 
 SPARSITY = 0.5
-"""Random sparsities are drawn from U(0, 0.5), as in DeViT (Xu et al. 2023)."""
+"""Random sparsities are drawn from U(0, 0.5), as in the paper (docs/method.md, section 2)."""
 START = 0.2
 """Share of the evaluations that evolution spends on random candidates."""
 STRIDES = (1, 2, 3, 4)
@@ -55,8 +55,8 @@ def search(
     one head and ``multiple`` neurons per kept block.
 
     ``random`` draws the sparsities of all layers from U(0, 0.5) and brings the densities to the
-    budget by one common factor (DeViT, Xu et al. 2023); blocks that a small budget has no room for
-    are dropped at random. ``evolution`` begins with equal densities in all blocks and in every
+    budget by one common factor (docs/method.md, section 2); blocks that a small budget has no room
+    for are dropped at random. ``evolution`` begins with equal densities in all blocks and in every
     second, third and fourth one, with the neurons and heads of the highest share of their layer's
     importance per multiply-accumulate, and with random candidates; then it mutates one of the five
     best at a time: it moves compute between layers, or drops a block or takes it back.

@@ -1,4 +1,4 @@
-"""Rank, search a policy within a budget, and cut: a part's student (METHOD, stage 2)."""
+"""Rank, search a policy within a budget, and cut: a part's student (docs/method.md, section 2)."""
 
 from collections.abc import Sequence
 

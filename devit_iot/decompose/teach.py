@@ -1,4 +1,4 @@
-"""The teacher, and each part's own, fine-tuned on one group's images (METHOD, stage 1)."""
+"""The teacher, and each part's own, tuned on one group's images (docs/method.md, section 1)."""
 
 import copy
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""What each part sees of the squared image: all of it, or a rectangle that it looks at closely."""
+"""What each part sees of the squared image: all of it, or a rectangle of it.
+
+See docs/method.md, section 6.
+"""
 
 from collections.abc import Sequence
 from typing import Literal

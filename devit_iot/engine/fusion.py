@@ -1,4 +1,4 @@
-"""Parts' features -> class scores: a sum of one linear map per part, by METHOD's folding."""
+"""Parts' features -> class scores: a sum of one linear map per part (docs/method.md, eq. 14)."""
 
 from collections.abc import Mapping
 
@@ -24,6 +24,8 @@ class Fusion:
 
     def logits(self, features: Mapping[int, NDArray[np.float32]]) -> NDArray[np.float32]:
         """float32[classes]: ``bias + sum_i W_i f_i``, a missing part by its mean contribution.
+
+        See docs/method.md, eq. 15.
 
         Args:
             features: part index -> float32[feature_dim of that part].

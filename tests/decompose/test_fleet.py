@@ -90,7 +90,7 @@ def test_the_fleet_fuses_what_its_parts_publish() -> None:
         output = fleet(images)
         tokens = [part(images).tokens for part in fleet.parts]
         state = fleet.head.state_dict()
-        for k in range(2):  # METHOD: z = concat_i(f_i); h = A z + c; logits = W h + b
+        for k in range(2):  # docs/method.md, eq. 10
             joined = torch.cat([token[:, k] for token in tokens], dim=1)
             hidden = joined @ state[f"gather.{k}.weight"].T + state[f"gather.{k}.bias"]
             logits = hidden @ state[f"classify.{k}.weight"].T + state[f"classify.{k}.bias"]

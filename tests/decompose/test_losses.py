@@ -1,4 +1,4 @@
-"""Every loss against METHOD's formula, written out with loops in float64."""
+"""Every loss against its formula in docs/method.md, written out with loops in float64."""
 
 import math
 from collections.abc import Callable, Sequence
