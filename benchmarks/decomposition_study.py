@@ -12,7 +12,7 @@ the folder, so a study can be stopped at any time and goes on where it was.
 import argparse
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from devit_iot.decompose.fleet import Fleet
 from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.images import read_images
 from devit_iot.decompose.joint import train_joint
-from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.models import Classifier, SubVit
 from devit_iot.decompose.progress import Progress, show_progress
 from devit_iot.decompose.recipe import (
     DistillConfig,
@@ -234,7 +234,11 @@ def measure(run: Context, fleet: Fleet) -> tuple[float, float, float]:
     """Held-out top-1: fused, of parts alone on average, with one part lost on average."""
     rows = run.data.held_out
     labels = torch.from_numpy(run.data.labels[rows])
-    tokens = [run.predict(lambda x, part=part: part(x).tokens, rows) for part in fleet.vits]
+
+    def of(part: SubVit) -> Callable[[Tensor], Tensor]:
+        return lambda images: part(images).tokens
+
+    tokens = [run.predict(of(part), rows) for part in fleet.vits]
     means = [values.mean(dim=0, keepdim=True).expand_as(values) for values in tokens]
 
     def top1(there: Sequence[Tensor]) -> float:

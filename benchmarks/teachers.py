@@ -54,7 +54,7 @@ def load_teacher(case: Case, *, with_onnx: bool) -> Teacher:
     )
     scores = _scores(case)
     engine = NativeEngine(spec, tensors, threads=1, isa="")
-    runs = {"native": lambda: engine.features(image)}
+    runs: dict[str, Callable[[], F32]] = {"native": lambda: engine.features(image)}
     if with_onnx:
         runs["onnx"] = _onnx(case, tensors, image)
     errors = {}

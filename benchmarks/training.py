@@ -39,6 +39,7 @@ from devit_iot.decompose.losses import cross_entropy, soft_targets
 from devit_iot.decompose.models import Classifier, SubVit
 from devit_iot.decompose.recipe import Recipe, StageConfig, load_recipe
 from devit_iot.decompose.subtask import sub_tasks
+from devit_iot.decompose.views import look
 from devit_iot.spec import BlockSpec, SubVitSpec, macs
 
 CLASSES, PARTS, SHARE = 100, 4, 0.3
@@ -130,7 +131,7 @@ def plain(
                 optimiser.zero_grad()
                 with accelerator.autocast():
                     total = torch.stack(list(loss(model, batch).values())).sum()
-                total.backward()
+                total.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
                 total.item()
@@ -161,7 +162,7 @@ class TorchVit(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float[batch, 3, side, side] -> float[batch, classes]."""
-        patches = self.embed(models.look(images, self.spec)).flatten(2).transpose(1, 2)
+        patches = self.embed(look(images, self.spec)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], 1) + self.position
         logits: Tensor = self.head(self.blocks(tokens)[:, 0])
         return logits
@@ -177,7 +178,7 @@ class Resized(nn.Module):
 
     def forward(self, images: Tensor) -> Any:  # noqa: ANN401 - logits, or a struct of them
         """Whatever the library answers."""
-        return self.network(models.look(images, self.spec))
+        return self.network(look(images, self.spec))
 
 
 def others(spec: SubVitSpec) -> Iterator[tuple[str, nn.Module]]:
