@@ -10,12 +10,13 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo test test-browser test-homeassistant screenshots chaos soak fuzz sanitize wheels docs lint format \
+.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz sanitize wheels docs lint format \
   types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
 	@echo "make test [ARGS='-k mqtt']                    build and run every test"
+	@echo "make check                                    lint, types and the quick tests, in two minutes"
 	@echo "make test-homeassistant                       a fleet in a real Home Assistant, which it installs"
 	@echo "make test-browser                             the live page's tests, in Debian's Chromium"
 	@echo "make screenshots                              the live page's pictures in docs/"
@@ -25,8 +26,13 @@ help:
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
 	@echo "make wheels                                   a wheel for x86-64 and one for 64-bit Arm, in dist/"
 	@echo "make docs                                     these documents as a site, in build/site"
+	@echo "make tidy                                     clang-tidy on the C++ code"
+	@echo "make coverage [ARGS='tests/protocol']         which lines the tests reach; build/coverage/index.html"
 	@echo "make lint | format | types | build            what CI runs before the tests"
 	@echo "make clean                                    remove what the build made"
+
+check: lint types
+	$(BIN)/python -m pytest -q -m 'not slow' $(ARGS)
 
 demo: build/.demo
 	$(BIN)/devit demo $(ARGS)
@@ -73,6 +79,18 @@ wheels: build/.dev
 
 docs: build/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+tidy: build/.dev
+	$(PIP) install -q -e '.[lint]'
+	$(BIN)/cmake -S . -B build/tidy -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DSKBUILD_PROJECT_NAME=devit_iot \
+	  -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) >/dev/null
+	$(BIN)/run-clang-tidy.py -clang-tidy-binary $(BIN)/clang-tidy -p build/tidy -quiet '/csrc/'
+
+coverage: build/.dev
+	$(PIP) install -q -e '.[lint]'
+	$(BIN)/python -m pytest --cov=devit_iot --cov-report=html:build/coverage --cov-report=term $(ARGS)
 
 lint: build/.dev
 	$(BIN)/ruff check

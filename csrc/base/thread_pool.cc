@@ -58,7 +58,8 @@ ThreadPool::~ThreadPool() { stop(); }
 void ThreadPool::stop() {
   if (forked()) {  // there is nobody to join
     for (std::thread& worker : workers_) worker.detach();
-    static_cast<void>(crew_.release());
+    // The threads that used it stayed in the parent, so nobody may free it here.
+    static_cast<void>(crew_.release());  // NOLINT(bugprone-unused-return-value)
     return;
   }
   {

@@ -13,7 +13,8 @@ template <typename Element>
 constexpr std::size_t quantization_levels(std::size_t depth) {
   if (sizeof(Element) == 1) return 127;
   constexpr std::size_t kMost = 32767 - 128;
-  const std::size_t safe = 0x7fffffff / (128 * depth);
+  // The depth is at least 1: shape.cc refuses layers without inputs.
+  const std::size_t safe = 0x7fffffff / (128 * depth);  // NOLINT(clang-analyzer-core.DivideZero)
   return safe < kMost ? safe : kMost;
 }
 
