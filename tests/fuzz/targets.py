@@ -115,13 +115,14 @@ def image_message(data: bytes) -> None:
 
 
 def image(data: bytes) -> None:
-    try:
-        pixels = load_image(data, SPEC, max_pixels=MAX_PIXELS)
-    except ImageError as error:
-        _check_shown(error)
-    else:
-        assert pixels.shape == (8, 8, 3)
-        assert pixels.dtype == np.uint8
+    for take_incomplete in (False, True):
+        try:
+            pixels = load_image(data, SPEC, max_pixels=MAX_PIXELS, take_incomplete=take_incomplete)
+        except ImageError as error:
+            _check_shown(error)
+        else:
+            assert pixels.shape == (8, 8, 3)
+            assert pixels.dtype == np.uint8
 
 
 def topic(data: bytes) -> None:

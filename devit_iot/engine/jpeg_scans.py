@@ -1,0 +1,85 @@
+"""Whether a JPEG has all of its picture: scan data that end early decode to grey without a word.
+
+ITU-T T.81, annexes B and G.
+"""
+
+import re
+
+from devit_iot.engine.image_file import (
+    END,
+    END_OF_SCAN,
+    FRAMES,
+    PROGRESSIVE,
+    RESTARTS,
+    SCAN,
+    is_all,
+)
+from devit_iot.errors import ImageError
+
+END_OF_IMAGE = b"\xff\xd9"
+
+_HUNGER = b"\xff\x00" * 8
+"""What follows the scan instead of an end: a decoder reads ahead by eight bytes at most. They are
+ones, which no code is made of, so that few blocks can be decoded from them."""
+
+_END_WITHOUT_RESTARTS = re.compile(rb"\xff[^\x00\xff]")
+_COEFFICIENTS = 64
+
+
+def missing(what: str) -> ImageError:
+    """The refusal of a JPEG without some of its data."""
+    return ImageError(
+        "incomplete",
+        f'JPEG without all of its picture: {what}; images.incomplete = "take" would take it',
+    )
+
+
+def open_ended(file: bytes) -> bytes:
+    """A JPEG whose decoder asks for more bytes than there are if scan data are missing.
+
+    At an end of image that comes early a decoder fills the rest with grey. In a JPEG of one scan
+    the end is therefore taken away, also a forged one: whoever decodes all blocks needs none, and
+    who does not is left hungry. One or two blocks can be missing unnoticed.
+
+    In a JPEG of several scans each fills the whole picture, and early ends of all but the last one
+    mean that there are no later ones: so it must have scans for all bits of all components. An
+    early end of its last scan costs sharpness, or the colour of the lower part, and passes.
+
+    Args:
+        file: an essence (:func:`devit_iot.engine.image_file.essence`) of a JPEG, with or without
+            the end of the image.
+
+    Raises:
+        ImageError: ``incomplete``: a JPEG of several scans lacks some.
+    """
+    position, frame, has_restarts = 2, b"", False
+    bits: dict[int, list[int]] = {}
+    while file[position : position + 1] == b"\xff" and file[position + 1] != END:
+        code, begin = file[position + 1], position
+        position += 2 + int.from_bytes(file[position + 2 : position + 4], "big")
+        segment = file[begin:position]
+        if code in FRAMES:
+            frame = segment
+            bits = {component: [1] * _COEFFICIENTS for component in frame[10::3]}
+        elif code == RESTARTS:
+            has_restarts = segment[4:6] != bytes(2)
+        elif code == SCAN:
+            pattern = END_OF_SCAN if has_restarts else _END_WITHOUT_RESTARTS
+            end = pattern.search(file, position)
+            position = len(file) if end is None else end.start()
+            if is_all(frame, segment):
+                return file[:position] + _HUNGER
+            _cover(bits, segment, is_progressive=frame[1:2] == PROGRESSIVE)
+    if any(any(lacking) for lacking in bits.values()):
+        raise missing("scans are missing")
+    return file[:position] + END_OF_IMAGE
+
+
+def _cover(bits: dict[int, list[int]], scan: bytes, *, is_progressive: bool) -> None:
+    """Note which bit of which coefficients ``scan`` gives to its components."""
+    components = scan[5:-3:2]
+    first, last, shift = (scan[-3], scan[-2], scan[-1] & 15) if is_progressive else (0, 63, 0)
+    if first <= last < _COEFFICIENTS:
+        for component in components:
+            if component in bits:
+                bits[component][first : last + 1] = [shift] * (last + 1 - first)
