@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
-from devit_iot.engine.image_file import JPEG, essence
+from devit_iot.engine.image_file import essence
 from devit_iot.engine.jpeg_scans import END_OF_IMAGE, missing, open_ended
 from devit_iot.errors import ImageError
+from devit_iot.image_message import JPEG
 from devit_iot.spec import CHANNELS, SubVitSpec
 
 try:

@@ -10,16 +10,13 @@ JPEG: ITU-T T.81, annex B. PNG: www.w3.org/TR/png-3, section 5. WebP: RFC 9649, 
 import re
 
 from devit_iot.errors import ImageError
+from devit_iot.image_message import JPEG, PNG, is_webp
 
 MAX_PIECES = 10_000
 """Segments of a JPEG, chunks of a PNG or WebP. A PNG may have one for each row."""
 
 MAX_SCANS = 100
 """Of a JPEG, each of which may be a pass over all pixels; encoders make about ten."""
-
-JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_RIFF, _WEBP = b"RIFF", b"WEBP"
 
 # A marker is 0xFF and a code; before it any number of 0xFF may stand.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -49,9 +46,9 @@ def essence(payload: bytes) -> bytes:
     """
     if payload.startswith(JPEG):
         return _jpeg(payload)
-    if payload.startswith(_PNG):
+    if payload.startswith(PNG):
         return _png(payload)
-    if payload.startswith(_RIFF) and payload[8:12] == _WEBP:
+    if is_webp(payload):
         return _webp(payload)
     raise ImageError(
         "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
@@ -121,8 +118,8 @@ def _is_colour(code: int, name: bytes) -> bool:
 
 def _png(payload: bytes) -> bytes:
     """Header, palette and pixels."""
-    kept = [_PNG]
-    position, pieces = len(_PNG), 0
+    kept = [PNG]
+    position, pieces = len(PNG), 0
     while position < len(payload):
         pieces = _counted(pieces, "PNG", "chunks")
         begin = position
