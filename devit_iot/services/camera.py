@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from devit_iot.config import Delivery
-from devit_iot.errors import BrokerError
+from devit_iot.errors import BrokerError, DataError, MessageError
 from devit_iot.services.shots import Shot
 from devit_iot.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
@@ -19,6 +19,7 @@ WINDOW = 20
 """Images of ``every`` that are published before the camera waits for acknowledgements."""
 
 _CHECK_S = 0.1
+_ADVICE = "--size makes images smaller"
 
 
 class Camera:
@@ -55,6 +56,7 @@ class Camera:
         self._on_stop = on_stop
         self._room = threading.Semaphore(WINDOW)
         self._acknowledged = 0
+        self._too_large = 0
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
@@ -62,11 +64,13 @@ class Camera:
     def run(self) -> int:
         """Publish until the shots end or :meth:`stop`; return how many were published.
 
-        Of ``every`` it returns when the broker has all of them on its disk.
+        Of ``every`` it returns when the broker has all of them on its disk. An image that is larger
+        than the broker takes is left out and counted.
 
         Raises:
-            BrokerError: the broker refused us for good, or it did not acknowledge each image of
-                ``every``: it refused one, or :meth:`stop` came first.
+            BrokerError: the broker refused us for good, it did not acknowledge each image of
+                ``every``: it refused one, or :meth:`stop` came first; or all were too large.
+            DataError: the shots ended before the first one.
         """
         self._transport.start(on_ready=self._ready.set, on_refused=self._on_refused)
         published = 0
@@ -94,15 +98,26 @@ class Camera:
             shot = next(self._shots, None)
             if shot is None or not self._wait_room():
                 break
-            topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
-            self._on_published(shot, topic)
+            published += self._publish(shot)
+            due = max(due + self._interval_s, time.monotonic() - self._interval_s)
+        return published
+
+    def _publish(self, shot: Shot) -> bool:
+        """Publish it, unless it is larger than the broker takes."""
+        topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
+        self._on_published(shot, topic)
+        try:
             if self._every:
                 self._transport.publish(topic, shot.payload, qos=1, on_stored=self._on_stored)
             else:
                 self._transport.publish(topic, shot.payload)
-            published += 1
-            due = max(due + self._interval_s, time.monotonic() - self._interval_s)
-        return published
+        except MessageError as error:
+            logger.warning("%s: left out: %s; %s", shot.name, error, _ADVICE)
+            self._too_large += 1
+            if self._every:
+                self._room.release()
+            return False
+        return True
 
     def _wait_room(self) -> bool:
         """Wait while too many images are under way; False if there is nothing to wait for."""
@@ -129,6 +144,15 @@ class Camera:
         self._room.release()
 
     def _account(self, published: int) -> None:
+        images = published + self._too_large
+        large = f"{self._too_large} of {images} images were larger than the broker takes; {_ADVICE}"
+        if not images and not self._stopping.is_set():
+            raise DataError("there was no image to publish")
+        if self._too_large and (self._every or not published):
+            problem = f"; it acknowledged {self._acknowledged}" if self._every else ""
+            raise BrokerError(large + problem)
+        if self._too_large:
+            logger.warning("%s", large)
         if self._every:
             count = f"the broker acknowledged {self._acknowledged} of {published} images"
             if self._acknowledged < published:
