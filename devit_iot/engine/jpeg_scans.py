@@ -30,7 +30,7 @@ def missing(what: str) -> ImageError:
     """The refusal of a JPEG without some of its data."""
     return ImageError(
         "incomplete",
-        f'JPEG without all of its picture: {what}; images.incomplete = "take" would take it',
+        f'JPEG without all of its picture: {what}; nodes with images.incomplete = "take" take it',
     )
 
 

@@ -123,7 +123,7 @@ class Live:
 
     def _read(self, capture: Any) -> None:  # noqa: ANN401 - OpenCV has no types
         while not self._closed.is_set():
-            if not self._hand_over(capture):
+            if not self._hand_over(capture) and not self._closed.is_set():
                 capture.release()
                 logger.warning("%s is lost; opening it again", self._name)
                 capture = self._open_again()

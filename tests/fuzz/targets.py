@@ -280,7 +280,15 @@ TARGETS: Mapping[str, Target] = {
     "image_message": Target(
         image_message,
         10,
-        (b'{"image": "AAAA", "n": [1, {}]}', b"data:image/png;base64,AAAA", b"A-_/ \nAA=="),
+        (
+            b'{"image": "AAAA", "n": [1, {}]}',
+            b"data:image/png;base64,AAAA",
+            b"A-_/ \nAA==",
+            b'\xef\xbb\xbf{"n":[NaN,-inf], "image": "a.b", "data": "b\'/9j/\\n\'"}\0{',
+            b"b'/9j/AAA'",
+            b"DATA:;base64,%2F9j%2fAAA",
+            "/9j/AAA".encode("utf-16"),
+        ),
     ),
     "image": Target(image, 17, tuple(_images())),
     "topic": Target(topic, 8, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),
