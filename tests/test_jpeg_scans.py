@@ -133,6 +133,19 @@ def test_a_picture_that_is_higher_than_its_data_is_noticed() -> None:
     assert refused(bytes(file)) == "incomplete"
 
 
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_gap_between_restarts_is_noticed(mode: str, options: dict[str, int]) -> None:
+    """A decoder finds its way at the next restart, and shows grey or the wrong blocks."""
+    picture = noise(400, 300).convert(mode)
+    file = encoded(picture, "JPEG", restart_marker_blocks=9, **options)
+    load(file)
+    load(file[:-2] + b"\xff\xd0" + END)  # some chips write one more
+    third, ninth = file.index(b"\xff\xd2"), file.index(b"\xff\xd0", file.index(b"\xff\xd7"))
+    assert refused(file[:third] + file[ninth:]) == "incomplete"
+    load(file[:third] + file[ninth:], take_incomplete=True)
+
+
 def scans(file: bytes) -> list[int]:
     """Where the scans of a JPEG without thumbnails begin."""
     return [at for at in range(len(file)) if file.startswith(b"\xff\xda", at)]

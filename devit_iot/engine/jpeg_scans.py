@@ -23,7 +23,9 @@ _HUNGER = b"\xff\x00" * 8
 ones, which no code is made of, so that few blocks can be decoded from them."""
 
 _END_WITHOUT_RESTARTS = re.compile(rb"\xff[^\x00\xff]")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _COEFFICIENTS = 64
+_BLOCK = 8  # pixels of its side
 
 
 def missing(what: str) -> ImageError:
@@ -39,7 +41,8 @@ def open_ended(file: bytes) -> bytes:
 
     At an end of image that comes early a decoder fills the rest with grey. In a JPEG of one scan
     the end is therefore taken away, also a forged one: whoever decodes all blocks needs none, and
-    who does not is left hungry. One or two blocks can be missing unnoticed.
+    who does not is left hungry. One or two blocks can be missing unnoticed. At a restart marker a
+    decoder goes on after a gap, so those are counted.
 
     In a JPEG of several scans each fills the whole picture, and early ends of all but the last one
     mean that there are no later ones: so it must have scans for all bits of all components. An
@@ -50,9 +53,9 @@ def open_ended(file: bytes) -> bytes:
             the end of the image.
 
     Raises:
-        ImageError: ``incomplete``: a JPEG of several scans lacks some.
+        ImageError: ``incomplete``: scans or restart intervals are missing.
     """
-    position, frame, has_restarts = 2, b"", False
+    position, frame, interval = 2, b"", 0
     bits: dict[int, list[int]] = {}
     while file[position : position + 1] == b"\xff" and file[position + 1] != END:
         code, begin = file[position + 1], position
@@ -62,17 +65,29 @@ def open_ended(file: bytes) -> bytes:
             frame = segment
             bits = {component: [1] * _COEFFICIENTS for component in frame[10::3]}
         elif code == RESTARTS:
-            has_restarts = segment[4:6] != bytes(2)
+            interval = int.from_bytes(segment[4:6], "big")
         elif code == SCAN:
-            pattern = END_OF_SCAN if has_restarts else _END_WITHOUT_RESTARTS
+            pattern = END_OF_SCAN if interval else _END_WITHOUT_RESTARTS
             end = pattern.search(file, position)
-            position = len(file) if end is None else end.start()
+            data, position = position, len(file) if end is None else end.start()
             if is_all(frame, segment):
+                restarts = len(_RESTART.findall(file, data, position)) if interval else 0
+                if interval and restarts < _restarts(frame, interval):
+                    raise missing("it lacks restart intervals")
                 return file[:position] + _HUNGER
             _cover(bits, segment, is_progressive=frame[1:2] == PROGRESSIVE)
     if any(any(lacking) for lacking in bits.values()):
         raise missing("scans are missing")
     return file[:position] + END_OF_IMAGE
+
+
+def _restarts(frame: bytes, interval: int) -> int:
+    """Restart markers that a scan of all components has."""
+    height, width = (int.from_bytes(frame[at : at + 2], "big") for at in (5, 7))
+    sampling = frame[11::3] if frame[9] > 1 else b"\x11"  # of one component the blocks count
+    across = max(1, *(factors >> 4 for factors in sampling)) * _BLOCK
+    down = max(1, *(factors & 15 for factors in sampling)) * _BLOCK
+    return (-(-width // across) * -(-height // down) - 1) // interval
 
 
 def _cover(bits: dict[int, list[int]], scan: bytes, *, is_progressive: bool) -> None:
