@@ -4,17 +4,17 @@ Later layers win: built-in defaults, the board's file, the config file, DEVIT_* 
 Paths in a file count from the file's folder.
 """
 
-import difflib
 import itertools
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
 from devit_iot.errors import ConfigError
+from devit_iot.keys import check_keys
 from devit_iot.presets import preset_filters
 from devit_iot.signature import check_trust
 from devit_iot.topics import (
@@ -77,12 +77,15 @@ class ImagesConfig(msgspec.Struct, frozen=True):
         delivery: ``latest``: a node that falls behind drops older images of a camera. ``every``:
             each image that the camera publishes at QoS 1 gets its label, however long it takes.
         max_rate: images per second and camera; further ones are dropped. 0: no limit.
+        incomplete: ``refuse`` or ``take`` a JPEG whose data end early: the rest of its picture is
+            grey.
     """
 
     topic: str
     retained: bool = False
     delivery: Delivery = "latest"
     max_rate: float = 0.0
+    incomplete: Literal["refuse", "take"] = "refuse"
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
@@ -302,24 +305,6 @@ def _anchor(table: object, names: Sequence[str], folder: Path) -> None:
         for name in names:
             if isinstance(table.get(name), str) and table[name]:
                 table[name] = str(folder / table[name])
-
-
-def check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, source: str) -> None:
-    """Raise for the first key that ``kind`` does not have, naming the nearest that it has."""
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    for key, value in table.items():
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"{source}: unknown key '{at}{key}'; did you mean '{at}{near}'?")
-        nested = next((t for t in (fields[key], *get_args(fields[key])) if _is_struct(t)), None)
-        if nested is not None:
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, dict):
-                    check_keys(item, nested, f"{at}{key}.", source)
-
-
-def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - any annotation of a field
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:

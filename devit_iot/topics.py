@@ -14,7 +14,7 @@ import re
 import msgspec
 
 from devit_iot.errors import ConfigError, MessageError
-from devit_iot.text import is_camera
+from devit_iot.text import is_camera, shown
 
 PREFIX = "devit/v1"
 CAMERA_LEVEL = "{camera}"
@@ -28,6 +28,10 @@ DEFAULT_IMAGE_FILTERS = (
     "frigate/{camera}/{camera}/snapshot",
 )
 _WILD = {CAMERA_LEVEL, REQUEST_LEVEL, "+", "#"}
+_MAX_MQTT_BYTES = 65535
+_SIGNS = re.compile(r"[+#]")
+# Control characters, halves of UTF-16 letters and non-characters: brokers hang up for them.
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PREFIX = re.compile(r"(?=.{1,128}$)[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _REQUEST = re.compile(r"[0-9a-f]{32}")
@@ -41,6 +45,24 @@ def check_name(kind: str, name: str) -> str:
             "a letter or digit first"
         )
     return name
+
+
+def check_topic(topic: str) -> str:
+    """Return ``topic`` if images can be published to it, else raise ConfigError."""
+    for problem, is_so in (
+        ("is empty", not topic),
+        ("has a wildcard, + or #, which only subscriptions may have", _SIGNS.search(topic)),
+        (f"has {CAMERA_LEVEL}: write the camera's name", CAMERA_LEVEL in topic),
+        ("has characters that MQTT does not allow", _FORBIDDEN.search(topic)),
+        ("begins with $, which is the broker's own", topic.startswith("$")),
+        (
+            f"is longer than {_MAX_MQTT_BYTES} bytes",
+            len(topic.replace(REQUEST_LEVEL, "0" * 32).encode(errors="replace")) > _MAX_MQTT_BYTES,
+        ),
+    ):
+        if is_so:
+            raise ConfigError(f"topic '{shown(topic)}' {problem}; for instance cameras/door/image")
+    return topic
 
 
 class Topics(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """``devit camera``: publish images as a camera would."""
 
 import os
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,7 @@ from devit_iot.cli.options import CLIENT, configuration, settings
 from devit_iot.config import Delivery, read_password
 from devit_iot.services.camera import Camera
 from devit_iot.services.shots import Form, open_source
+from devit_iot.topics import check_topic
 from devit_iot.transport.mqtt import MqttTransport
 
 
@@ -41,7 +43,9 @@ from devit_iot.transport.mqtt import MqttTransport
 @click.option("--count", type=click.IntRange(1), help="Stop after this many images.")
 @click.option("--repeat", is_flag=True, help="Start again after the last file.")
 @click.option(
-    "--size", type=click.IntRange(1), help="Make images smaller whose longer side has more pixels."
+    "--size",
+    type=click.IntRange(1),
+    help="Make images smaller whose longer side has more pixels, for instance to fit the broker.",
 )
 @click.option(
     "--quality",
@@ -49,6 +53,11 @@ from devit_iot.transport.mqtt import MqttTransport
     show_default=True,
     type=click.IntRange(1, 100),
     help="JPEG quality of video frames, and of images made smaller.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Take any certificate of an https camera, for instance a self-signed one.",
 )
 @one_line_errors
 def camera(  # noqa: PLR0913 - one for each option
@@ -62,12 +71,13 @@ def camera(  # noqa: PLR0913 - one for each option
     repeat: bool,
     size: int | None,
     quality: int,
+    insecure: bool,
     **values: object,
 ) -> None:
     """Publish SOURCE: an image, a folder, a video file, a URL, or a webcam.
 
     A webcam is a number or /dev/videoN; a URL is a stream (rtsp, http) or a still image that is
-    read anew each time. Both are opened again when they are lost.
+    read anew each time. Both are opened again when they are lost. Passwords in a URL are not shown.
 
     \b
         devit camera photos/ --topic cameras/door/image --rate 1
@@ -76,6 +86,7 @@ def camera(  # noqa: PLR0913 - one for each option
         devit camera http://esp32.local/capture --topic cameras/shed/image --rate 0.2
         devit camera photos/ --topic inspection/line-1/{request} --delivery every
     """
+    check_topic(topic)
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)
     transport = MqttTransport(
@@ -83,14 +94,15 @@ def camera(  # noqa: PLR0913 - one for each option
         client_id=f"devit-camera-{os.getpid()}",
         password=read_password(config.broker, os.environ),
     )
-    shots = open_source(source, repeat=repeat, form=Form(size, quality))
-    serve(
-        Camera(
-            islice(shots, count),
-            transport,
-            topic=topic,
-            rate=rate,
-            delivery=delivery,
-            on_stop=shots.close,
+    shots = open_source(source, repeat=repeat, form=Form(size, quality), insecure=insecure)
+    with closing(shots):
+        serve(
+            Camera(
+                islice(shots, count),
+                transport,
+                topic=topic,
+                rate=rate,
+                delivery=delivery,
+                on_stop=shots.close,
+            )
         )
-    )

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from devit_iot.bundle import MAX_PARTS
-from devit_iot.config import check_keys
 from devit_iot.decompose.budget import Budget
 from devit_iot.decompose.clock import parse_duration
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.decompose.views import Rectangle, views, zoom
 from devit_iot.errors import ConfigError, SpecError
+from devit_iot.keys import check_keys
 from devit_iot.spec import SubVitSpec, View, macs
 from devit_iot.storage import Storage
 

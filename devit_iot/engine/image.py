@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from devit_iot.engine.image_file import essence
+from devit_iot.engine.jpeg_scans import END_OF_IMAGE, missing, open_ended
 from devit_iot.errors import ImageError
+from devit_iot.image_message import JPEG
 from devit_iot.spec import CHANNELS, SubVitSpec
 
 try:
@@ -48,7 +50,11 @@ def decoding_bytes(pixels: int) -> int:
 
 
 def load_image(
-    payload: bytes, spec: SubVitSpec, *, max_pixels: int = DEFAULT_MAX_PIXELS
+    payload: bytes,
+    spec: SubVitSpec,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    take_incomplete: bool = False,
 ) -> NDArray[np.uint8]:
     """Decode, resize the short side to ``spec.resize_size`` (bicubic), crop the centre.
 
@@ -66,27 +72,50 @@ def load_image(
         max_pixels: larger images are refused by their header, before anything is decoded. What
             else would take long is refused too (:mod:`devit_iot.engine.image_file`), so that the
             pixels bound time and memory.
+        take_incomplete: whether a JPEG counts whose data end early: the missing part is grey.
 
     Returns:
         uint8[image_size, image_size, 3], RGB, C-contiguous.
 
     Raises:
-        ImageError: empty, not one of these formats, truncated, damaged, too large or too slow.
+        ImageError: empty, not one of these formats, truncated, damaged, incomplete, too large
+            or too slow.
     """
     if not payload:
         raise ImageError("empty", "empty image payload")
-    file = essence(payload)
+    source = _Source(_prepared(essence(payload), take_incomplete=take_incomplete))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
-            with Image.open(io.BytesIO(file), formats=FORMATS) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 return _square(image, spec, max_pixels)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError("too_large", f"image refused by its header: {error}") from error
     except Exception as error:  # decoders raise many types for damaged files
+        if source.ran_dry and source.getvalue().startswith(JPEG):
+            raise missing("its data end early") from error
         raise ImageError("damaged", f"image does not decode: {_words(error)}") from error
+
+
+class _Source(io.BytesIO):
+    """A file that remembers whether its reader wanted more than it holds."""
+
+    ran_dry = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See the base class."""
+        content = super().read(size)
+        self.ran_dry = self.ran_dry or not content
+        return content
+
+
+def _prepared(file: bytes, *, take_incomplete: bool) -> bytes:
+    """An essence in the form that its decoder is to get; a JPEG may lack its last two bytes."""
+    if not file.startswith(JPEG):
+        return file
+    return file + END_OF_IMAGE if take_incomplete else open_ended(file)
 
 
 def _words(error: Exception) -> str:

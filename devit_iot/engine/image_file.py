@@ -10,6 +10,7 @@ JPEG: ITU-T T.81, annex B. PNG: www.w3.org/TR/png-3, section 5. WebP: RFC 9649, 
 import re
 
 from devit_iot.errors import ImageError
+from devit_iot.image_message import JPEG, PNG, is_webp
 
 MAX_PIECES = 10_000
 """Segments of a JPEG, chunks of a PNG or WebP. A PNG may have one for each row."""
@@ -17,19 +18,15 @@ MAX_PIECES = 10_000
 MAX_SCANS = 100
 """Of a JPEG, each of which may be a pass over all pixels; encoders make about ten."""
 
-_JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_RIFF, _WEBP = b"RIFF", b"WEBP"
-
 # A marker is 0xFF and a code; before it any number of 0xFF may stand.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
-_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a stuffed 0xFF and restarts belong to it
+END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a stuffed 0xFF and restarts belong to it
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
-_PROGRESSIVE = b"\xc2"
+FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
+PROGRESSIVE = b"\xc2"
 _OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_HUFFMAN, _QUANTIZATION, _RESTARTS, _SCAN, _END = 0xC4, 0xDB, 0xDD, 0xDA, 0xD9
-_TABLES = frozenset({_HUFFMAN, _QUANTIZATION, _RESTARTS})
+_HUFFMAN, _QUANTIZATION, RESTARTS, SCAN, END = 0xC4, 0xDB, 0xDD, 0xDA, 0xD9
+_TABLES = frozenset({_HUFFMAN, _QUANTIZATION, RESTARTS})
 _COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # which say how three or four components are colours
 
 _LENGTH_BYTES = 2  # of a segment's length, which counts them
@@ -47,11 +44,11 @@ def essence(payload: bytes) -> bytes:
             Huffman-coded; ``slow``: more pieces or scans than any encoder makes; ``damaged``: a
             piece runs past the end.
     """
-    if payload.startswith(_JPEG):
+    if payload.startswith(JPEG):
         return _jpeg(payload)
-    if payload.startswith(_PNG):
+    if payload.startswith(PNG):
         return _png(payload)
-    if payload.startswith(_RIFF) and payload[8:12] == _WEBP:
+    if is_webp(payload):
         return _webp(payload)
     raise ImageError(
         "unknown_codec", f"payload of {len(payload)} bytes is no JPEG, PNG or WebP image"
@@ -65,7 +62,7 @@ def _jpeg(payload: bytes) -> bytes:
     while (marker := _MARKER.search(payload, position)) is not None:
         pieces = _counted(pieces, "JPEG", "segments")
         code, begin, position = payload[marker.end() - 1], marker.start(), marker.end()
-        if code == _END:
+        if code == END:
             kept.append(marker.group())
             break
         if code in _ALONE:
@@ -74,18 +71,21 @@ def _jpeg(payload: bytes) -> bytes:
             raise ImageError(
                 "unknown_codec", f"JPEG of a kind that nobody writes: SOF{code - 0xC0}"
             )
+        length = int.from_bytes(payload[position : position + _LENGTH_BYTES], "big")
+        if scans and position + length > len(payload):
+            break  # what is left shows a picture; whether it is whole is for others to judge
         position = _end_of_segment(payload, position)
-        if code in _FRAMES:
+        if code in FRAMES:
             frame = payload[begin:position]
-        if code == _SCAN:
+        if code == SCAN:
             scans += 1
-            if _is_all(frame, payload[begin:position]):
+            if is_all(frame, payload[begin:position]):
                 kept.append(payload[begin:])
                 break
-            end = _END_OF_SCAN.search(payload, position)
+            end = END_OF_SCAN.search(payload, position)
             position = len(payload) if end is None else end.start()
         elif not (
-            code in _FRAMES or code in _TABLES or _is_colour(code, payload[begin + 4 : begin + 9])
+            code in FRAMES or code in _TABLES or _is_colour(code, payload[begin + 4 : begin + 9])
         ):
             continue
         kept.append(payload[begin:position])
@@ -107,9 +107,9 @@ def _end_of_segment(payload: bytes, position: int) -> int:
     return position + length
 
 
-def _is_all(frame: bytes, scan: bytes) -> bool:
+def is_all(frame: bytes, scan: bytes) -> bool:
     """Whether a decoder stops after this scan: it has all components, and all of their bits."""
-    return frame[1:2] != _PROGRESSIVE and frame[9:10] == scan[4:5] != b""
+    return frame[1:2] != PROGRESSIVE and frame[9:10] == scan[4:5] != b""
 
 
 def _is_colour(code: int, name: bytes) -> bool:
@@ -118,8 +118,8 @@ def _is_colour(code: int, name: bytes) -> bool:
 
 def _png(payload: bytes) -> bytes:
     """Header, palette and pixels."""
-    kept = [_PNG]
-    position, pieces = len(_PNG), 0
+    kept = [PNG]
+    position, pieces = len(PNG), 0
     while position < len(payload):
         pieces = _counted(pieces, "PNG", "chunks")
         begin = position

@@ -6,9 +6,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from devit_iot.config import Delivery
-from devit_iot.errors import BrokerError, MessageError
+from devit_iot.errors import BrokerError, DataError, MessageError
 from devit_iot.services.shots import Shot
 from devit_iot.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
@@ -19,6 +20,7 @@ WINDOW = 20
 """Images of ``every`` that are published before the camera waits for acknowledgements."""
 
 _CHECK_S = 0.1
+_ADVICE = "--size makes images smaller"
 
 
 class Camera:
@@ -55,6 +57,8 @@ class Camera:
         self._on_stop = on_stop
         self._room = threading.Semaphore(WINDOW)
         self._acknowledged = 0
+        self._tried = 0
+        self._left_out = 0
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
@@ -62,24 +66,24 @@ class Camera:
     def run(self) -> int:
         """Publish until the shots end or :meth:`stop`; return how many were published.
 
-        Of ``every`` it returns when the broker has all of them on its disk.
+        Of ``every`` it returns when the broker has all of them on its disk. An image that it
+        does not take is left out and counted.
 
         Raises:
-            BrokerError: the broker refused us for good, or it did not acknowledge each image of
-                ``every``: it refused one, or :meth:`stop` came first.
+            BrokerError: the broker refused us for good, it did not acknowledge each image of
+                ``every``: it refused one, or :meth:`stop` came first; or it took none.
+            DataError: the shots ended before the first one.
         """
         self._transport.start(on_ready=self._ready.set, on_refused=self._on_refused)
-        published = 0
         try:
             self._ready.wait()
-            published = self._publish_all()
+            self._publish_all()
             self._wait_settled()
         finally:
             self._transport.stop()
         if self._failure is not None:
             raise self._failure
-        self._account(published)
-        return published
+        return self._account()
 
     def stop(self) -> None:
         """Make :meth:`run` return after the image in progress."""
@@ -87,28 +91,33 @@ class Camera:
         self._ready.set()
         self._on_stop()
 
-    def _publish_all(self) -> int:
-        published = 0
+    def _publish_all(self) -> None:
         due = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
             shot = next(self._shots, None)
             if shot is None or not self._wait_room():
                 break
-            topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
-            self._on_published(shot, topic)
+            self._publish(shot)
+            due = max(due + self._interval_s, time.monotonic() - self._interval_s)
+
+    def _publish(self, shot: Shot) -> None:
+        """Publish it, unless the broker does not take it."""
+        self._tried += 1
+        topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
+        self._on_published(shot, topic)
+        try:
             if self._every:
                 self._transport.publish(
                     topic,
                     shot.payload,
                     qos=1,
                     on_stored=self._on_stored,
-                    on_given_up=self._on_given_up,
+                    on_given_up=partial(self._leave_out, shot),
                 )
             else:
                 self._transport.publish(topic, shot.payload)
-            published += 1
-            due = max(due + self._interval_s, time.monotonic() - self._interval_s)
-        return published
+        except MessageError as error:
+            self._leave_out(shot, error)
 
     def _wait_room(self) -> bool:
         """Wait while too many images are under way; False if there is nothing to wait for."""
@@ -134,11 +143,24 @@ class Camera:
         self._acknowledged += 1
         self._room.release()
 
-    def _on_given_up(self, error: MessageError) -> None:
-        logger.warning("%s; it is left out: a smaller --size may help", error)
-        self._room.release()
+    def _leave_out(self, shot: Shot, error: MessageError) -> None:
+        logger.warning("%s: left out: %s; %s", shot.name, error, _ADVICE)
+        self._left_out += 1
+        if self._every:
+            self._room.release()
 
-    def _account(self, published: int) -> None:
+    def _account(self) -> int:
+        """Say what became of all images; return how many were published."""
+        published = self._tried - self._left_out
+        if not self._tried and not self._stopping.is_set():
+            raise DataError("there was no image to publish")
+        if self._left_out:
+            lost = f"{self._left_out} of {self._tried} images were left out"
+            if self._every:
+                raise BrokerError(f"{lost}, {self._acknowledged} acknowledged; {_ADVICE}")
+            if not published:
+                raise BrokerError(f"{lost}; {_ADVICE}")
+            logger.warning("%s; %s", lost, _ADVICE)
         if self._every:
             count = f"the broker acknowledged {self._acknowledged} of {published} images"
             if self._acknowledged < published:
@@ -151,6 +173,7 @@ class Camera:
                 self._transport.unsent,
                 published,
             )
+        return published
 
     def _on_refused(self, error: BrokerError) -> None:
         self._failure = error

@@ -40,6 +40,7 @@ class Frame(NamedTuple):
         received: monotonic seconds.
         received_ms: the same moment in Unix milliseconds.
         promised: whether it is of ``every``: its request is in the node's promises.
+        take_incomplete: whether it counts if its data end early.
     """
 
     camera: str
@@ -48,6 +49,7 @@ class Frame(NamedTuple):
     received: float
     received_ms: int
     promised: bool
+    take_incomplete: bool
 
 
 class Node:
@@ -146,6 +148,7 @@ class Node:
         pattern = ImageFilter(entry.topic)
         every = entry.delivery == "every"
         limit = RateLimit(entry.max_rate) if entry.max_rate else None
+        take_incomplete = entry.incomplete == "take"
 
         def on_image(message: Message) -> None:
             if message.retained and not entry.retained:
@@ -156,7 +159,7 @@ class Node:
             if every and message.receipt is None:
                 self._warn(message)
             try:
-                self._accept(pattern, limit, message)
+                self._accept(pattern, limit, message, take_incomplete=take_incomplete)
             except InputError as error:
                 self._tally.refuse(error, f"image on {message.topic[:100]!r}")
                 self._transport.acknowledge(message)
@@ -171,7 +174,14 @@ class Node:
             )
         self._tally.count("unpromised")
 
-    def _accept(self, pattern: ImageFilter, limit: RateLimit | None, message: Message) -> None:
+    def _accept(
+        self,
+        pattern: ImageFilter,
+        limit: RateLimit | None,
+        message: Message,
+        *,
+        take_incomplete: bool,
+    ) -> None:
         if len(message.payload) > self._config.max_payload_bytes:
             raise ImageError(
                 "too_large",
@@ -194,7 +204,9 @@ class Node:
             return
         now_ms = time.time_ns() // 1_000_000
         promised = message.receipt is not None
-        frame = Frame(route.camera, request_id, message.payload, now, now_ms, promised)
+        frame = Frame(
+            route.camera, request_id, message.payload, now, now_ms, promised, take_incomplete
+        )
         if promised:
             self._keep(frame, message)
         elif not self._frames.put(route.camera, frame, self._rank(request_id)):
@@ -246,7 +258,12 @@ class Node:
     def _compute(self, frame: Frame) -> Feature:
         begin = time.monotonic()
         file = unwrap_image(frame.payload)
-        image = load_image(file, self._spec, max_pixels=self._config.max_pixels)
+        image = load_image(
+            file,
+            self._spec,
+            max_pixels=self._config.max_pixels,
+            take_incomplete=frame.take_incomplete,
+        )
         decoded = time.monotonic()
         values = self._engine.features(image)
         end = time.monotonic()

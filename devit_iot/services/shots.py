@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, Self
 from devit_iot.errors import DataError, ImageError
 from devit_iot.image_message import IMAGE_SUFFIXES
 from devit_iot.other_image import OTHER_SUFFIXES, is_other, to_png
+from devit_iot.services.camera_url import is_url, shown_source, without_password
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,13 @@ class Finite:
         self._closed = True
 
 
-def open_source(source: str, *, repeat: bool = False, form: Form = Form()) -> Shots:  # noqa: B008
+def open_source(
+    source: str,
+    *,
+    repeat: bool = False,
+    form: Form = Form(),  # noqa: B008
+    insecure: bool = False,
+) -> Shots:
     """The shots of a source.
 
     A stream, a webcam and a still image at a URL go on for ever: when they are lost they are opened
@@ -79,12 +86,13 @@ def open_source(source: str, *, repeat: bool = False, form: Form = Form()) -> Sh
             or other URL, a webcam's number or its ``/dev/videoN``.
         repeat: start again at the end, for ever; image files only.
         form: what the images are made into.
+        insecure: whether an https URL may have any certificate.
 
     Raises:
         DataError: nothing there to publish, or OpenCV is needed and not installed.
     """
-    if "://" in source:
-        return _at_url(source, form)
+    if is_url(source):
+        return _at_url(source, form, insecure=insecure)
     webcam = _WEBCAM.fullmatch(str(Path(source).resolve()) if source[:1] == "/" else source)
     if webcam is not None:
         from devit_iot.services.video import Live
@@ -92,12 +100,12 @@ def open_source(source: str, *, repeat: bool = False, form: Form = Form()) -> Sh
         return Live(int(webcam[1]), f"webcam {webcam[1]}", form)
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _READ)
+        files = sorted(_images_in(path))
         if not files:
             raise DataError(f"{path} holds no image ({', '.join(sorted(_READ))})")
         return Finite(_files(files, repeat=repeat, form=form))
     if not path.is_file():
-        raise DataError(f"{path} does not exist")
+        raise DataError(f"{shown_source(source)} does not exist")
     if path.suffix.lower() in _READ:
         return Finite(_files([path], repeat=repeat, form=form))
     from devit_iot.services.video import frames_of
@@ -105,13 +113,26 @@ def open_source(source: str, *, repeat: bool = False, form: Form = Form()) -> Sh
     return Finite(frames_of(path, form))
 
 
-def _at_url(url: str, form: Form) -> Shots:
-    from devit_iot.services.still import Stills, is_still, without_password
+def _at_url(url: str, form: Form, *, insecure: bool) -> Shots:
+    from devit_iot.services.still import Stills, is_still
     from devit_iot.services.video import Live
 
-    if url.startswith(("http://", "https://")) and is_still(url):
-        return Stills(url, form)
+    is_http = url.lower().startswith(("http://", "https://"))
+    if is_http and is_still(url, insecure=insecure):
+        return Stills(url, form, insecure=insecure)
     return Live(url, without_password(url), form)
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    """Files, and links that lead nowhere, which are named when they are read.
+
+    Hidden files and folders, and the folders that storage servers fill with thumbnails (``@eaDir``,
+    ``.@__thumb``), hold no pictures of their own.
+    """
+    for path in folder.rglob("*"):
+        own = all(not level.startswith((".", "@")) for level in path.relative_to(folder).parts)
+        if own and path.suffix.lower() in _READ and (path.is_file() or path.is_symlink()):
+            yield path
 
 
 def _files(files: list[Path], *, repeat: bool, form: Form) -> Iterator[Shot]:

@@ -1,6 +1,7 @@
 """Frames of videos, streams and webcams as JPEG files. The only user of OpenCV."""
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,15 @@ from types import ModuleType
 from typing import Any, Self
 
 from devit_iot.errors import DataError
+from devit_iot.services.camera_url import advice
 from devit_iot.services.shots import Form, Shot
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_MS = 10_000
 """For a stream to open, and for its next frame."""
+
+_END_S = 2 * TIMEOUT_MS / 1000  # for a stream that opens, and for its first frame
 
 _MIN_PAUSE_S = 1.0
 _MAX_PAUSE_S = 30.0
@@ -23,7 +27,7 @@ def frames_of(path: Path, form: Form) -> Iterator[Shot]:
     """Every frame of a video file.
 
     Raises:
-        DataError: it is no video, or OpenCV is not installed.
+        DataError: it is no video, has no frame, or OpenCV is not installed.
     """
     capture = _opened(str(path))
     if capture is None:
@@ -35,6 +39,8 @@ def frames_of(path: Path, form: Form) -> Iterator[Shot]:
             while (frame := _next_frame(capture)) is not None:
                 yield Shot(f"{path}#{number}", _jpeg(frame, form))
                 number += 1
+            if not number:
+                raise DataError(f"{path} gives no picture: make it a JPEG, PNG or WebP file")
         finally:
             capture.release()
 
@@ -49,7 +55,10 @@ def shrunk(file: bytes, form: Form) -> bytes:
     import numpy as np
 
     cv2 = _opencv()
-    image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR) if file else None
+    try:
+        image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR) if file else None
+    except cv2.error:  # too many pixels
+        return file
     if image is None or form.size is None or max(image.shape[:2]) <= form.size:
         return file
     return _jpeg(image, form)
@@ -81,8 +90,13 @@ class Live:
         self._closed = threading.Event()
         capture = _opened(where)
         if capture is None:
-            raise DataError(f"cannot open {name}: is it there, and does nobody else use it?")
-        threading.Thread(target=self._read, args=(capture,), name="video", daemon=True).start()
+            raise DataError(
+                f"cannot open {name}: is it there, and does nobody else use it?{advice(name)}"
+            )
+        self._reader = threading.Thread(
+            target=self._read, args=(capture,), name="video", daemon=True
+        )
+        self._reader.start()
 
     def __iter__(self) -> Self:
         return self
@@ -98,14 +112,18 @@ class Live:
         return Shot(f"{self._name}#{number}", _jpeg(frame, self._form))
 
     def close(self) -> None:
-        """See the protocol of shots."""
+        """See the protocol of shots; returns when the source is released.
+
+        A thread that is inside OpenCV when the interpreter ends aborts the process.
+        """
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
+        self._reader.join(_END_S)
 
     def _read(self, capture: Any) -> None:  # noqa: ANN401 - OpenCV has no types
         while not self._closed.is_set():
-            if not self._hand_over(capture):
+            if not self._hand_over(capture) and not self._closed.is_set():
                 capture.release()
                 logger.warning("%s is lost; opening it again", self._name)
                 capture = self._open_again()
@@ -138,6 +156,8 @@ class Live:
 
 
 def _opencv() -> ModuleType:
+    # FFmpeg's words may hold pieces of a password; -8 is its name for silence.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError as error:

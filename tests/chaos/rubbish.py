@@ -57,6 +57,14 @@ def files() -> Iterator[Image]:
     yield from _chimeras()
 
 
+def _reason_of_cut(kind: str, file: bytes, size: int) -> str:
+    """A JPEG may end in its scans, and a progressive one in the last of them, a refinement."""
+    if kind not in {"jpeg", "progressive"} or size < file.index(b"\xff\xda") + 14:
+        return "damaged"
+    refines = kind == "progressive" and size >= file.rindex(b"\xff\xda") + 10
+    return FINE if refines else "incomplete"
+
+
 def _cut() -> Iterator[Image]:
     picture = noise(90, 70)
     whole = {
@@ -68,7 +76,8 @@ def _cut() -> Iterator[Image]:
     }
     for kind, file in whole.items():
         for cut in CUTS[1:]:
-            yield Image(f"{kind} cut at {cut}", file[: int(cut * len(file))], "damaged")
+            reason = _reason_of_cut(kind, file, int(cut * len(file)))
+            yield Image(f"{kind} cut at {cut}", file[: int(cut * len(file))], reason)
         short = "damaged" if file.startswith(b"\xff") else "unknown_codec"
         yield Image(f"{kind} of three bytes", file[:3] + b"\0", short)
     for kind in ("jpeg", "png"):  # all zeros where the pixels should begin
@@ -98,7 +107,8 @@ def _bombs() -> Iterator[Image]:
     for frame, name in ((0xC0, "baseline"), (0xC2, "progressive")):
         yield Image(f"{name} of a thousand scans", scans_jpeg(64, 48, 1000, frame=frame), "slow")
         most = scans_jpeg(64, 48, MAX_SCANS - 3, frame=frame)
-        yield Image(f"{name} of as many scans as allowed", most, FINE)
+        reason = FINE if name == "baseline" else "incomplete"  # some bits are in no scan
+        yield Image(f"{name} of as many scans as allowed", most, reason)
     jpeg = encoded(noise(64, 48), "JPEG")
     for name, piece in (
         ("comments", segment(0xFE)),
@@ -175,13 +185,13 @@ def messages() -> Iterator[Image]:
         "data without comma": b"data:image/png;base64",
         "data without image": b"data:image/png;base64,",
         "empty text": b'{"image": ""}',
+        "padding": b"====",
     }.items():
         yield Image(name, payload, "empty")
     for name, payload in {
         "one letter": b"A",
-        "padding": b"====",
         "padding inside": b"AA==AAAA",
-        "cut text": text.encode()[:-1],
+        "cut text": text.encode()[:-7],
         "a letter more": text.encode() + b"*",
         "data with a star": b"data:image/png;base64,A*AA",
         "text with an accent": f'{{"image": "{text}é"}}'.encode(),

@@ -115,13 +115,14 @@ def image_message(data: bytes) -> None:
 
 
 def image(data: bytes) -> None:
-    try:
-        pixels = load_image(data, SPEC, max_pixels=MAX_PIXELS)
-    except ImageError as error:
-        _check_shown(error)
-    else:
-        assert pixels.shape == (8, 8, 3)
-        assert pixels.dtype == np.uint8
+    for take_incomplete in (False, True):
+        try:
+            pixels = load_image(data, SPEC, max_pixels=MAX_PIXELS, take_incomplete=take_incomplete)
+        except ImageError as error:
+            _check_shown(error)
+        else:
+            assert pixels.shape == (8, 8, 3)
+            assert pixels.dtype == np.uint8
 
 
 def topic(data: bytes) -> None:
@@ -279,7 +280,15 @@ TARGETS: Mapping[str, Target] = {
     "image_message": Target(
         image_message,
         10,
-        (b'{"image": "AAAA", "n": [1, {}]}', b"data:image/png;base64,AAAA", b"A-_/ \nAA=="),
+        (
+            b'{"image": "AAAA", "n": [1, {}]}',
+            b"data:image/png;base64,AAAA",
+            b"A-_/ \nAA==",
+            b'\xef\xbb\xbf{"n":[NaN,-inf], "image": "a.b", "data": "b\'/9j/\\n\'"}\0{',
+            b"b'/9j/AAA'",
+            b"DATA:;base64,%2F9j%2fAAA",
+            "/9j/AAA".encode("utf-16"),
+        ),
     ),
     "image": Target(image, 17, tuple(_images())),
     "topic": Target(topic, 8, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
-from devit_iot.config import ImagesConfig, NodeConfig
+from devit_iot.config import Delivery, ImagesConfig, NodeConfig
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
 from devit_iot.messages import NodeStatus, preference, request_id
@@ -109,7 +109,7 @@ BAD = {
     "empty": (TOPIC, b"", "empty"),
     "text": (TOPIC, b"hello, this is a camera", "unknown_codec"),
     "truncated": (TOPIC, GOOD[: len(GOOD) // 2], "damaged"),
-    "truncated-jpeg": (TOPIC, image_file(1, kind="JPEG")[:-200], "damaged"),
+    "truncated-jpeg": (TOPIC, image_file(1, kind="JPEG")[:-200], "incomplete"),
     "gif": (TOPIC, image_file(1, kind="GIF"), "unknown_codec"),
     "13000x13000": (TOPIC, huge_jpeg().ljust(2 * 2**20, b"\0"), "too_large"),
     "too-many-bytes": (TOPIC, GOOD.ljust(3 * 2**20, b"\0"), "too_large"),
@@ -229,6 +229,25 @@ def test_an_old_frame_is_not_computed(broker: MemoryBroker, bundle: Bundle) -> N
         wait_until(lambda: len(features(broker)) == 2)
     assert [feature.camera for feature in features(broker)] == ["door", "roof"]
     assert node_status(broker).drops == {"yard": {"age": 1}}
+
+
+@pytest.mark.parametrize("delivery", ["latest", "every"])
+def test_a_jpeg_that_ends_early_counts_where_its_filter_says_so(
+    broker: MemoryBroker, bundle: Bundle, delivery: Delivery
+) -> None:
+    images = (
+        ImagesConfig("cameras/{camera}/image", delivery=delivery),
+        ImagesConfig("old/{camera}/image", delivery=delivery, incomplete="take"),
+    )
+    file = image_file(1, kind="JPEG", size=(200, 150))
+    file = file[: len(file) // 2] + b"\xff\xd9"
+    with running(make_node(broker, bundle, 0, images=images)):
+        broker_ready(broker)
+        broker.publish(TOPIC, file, qos=1)
+        broker.publish("old/yard/image", file, qos=1)
+        wait_until(lambda: features(broker) and node_status(broker).refused)
+    assert [feature.camera for feature in features(broker)] == ["yard"]
+    assert node_status(broker).refused == {"incomplete": 1}
 
 
 def test_a_rate_bounds_each_camera(broker: MemoryBroker, bundle: Bundle) -> None:

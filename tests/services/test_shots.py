@@ -5,6 +5,7 @@ import gc
 import io
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,6 @@ from PIL import Image
 from devit_iot.errors import DataError
 from devit_iot.services import still, video
 from devit_iot.services.shots import Form, Shots, open_source
-from devit_iot.services.still import without_password
 from tests.fleets import image_file, wait_until
 from tests.services.camera_server import CameraServer
 
@@ -142,7 +142,6 @@ def test_user_and_password_are_sent_and_not_shown(
         assert "wrong" not in str(caught.value)
     assert "a%3Ab" not in caplog.text
     gc.collect()  # urllib leaves the answer that asked for the password to the collector
-    assert without_password("rtsp://u:p@h:554/s?x=1") == "rtsp://h:554/s?x=1"
 
 
 def test_what_is_no_image_any_more_is_waited_out(
@@ -152,12 +151,13 @@ def test_what_is_no_image_any_more_is_waited_out(
         shots = open_source(f"{camera.url}/still")
         next(shots)
         camera.kind = "text/html"
+        images, camera._images = camera._images, lambda: b"<html>busy</html>"
         result: list[bytes] = []
         thread = threading.Thread(target=lambda: result.append(next(shots).payload))
         thread.start()
         while "text/html" not in caplog.text:
             thread.join(0.05)
-        camera.kind = "image/jpeg"
+        camera.kind, camera._images = "image/jpeg", images
         thread.join(WAIT_S)
     assert len(result) == 1
 
@@ -170,8 +170,9 @@ def test_what_is_no_image_any_more_is_waited_out(
         ("987", "cannot open webcam 987"),
         ("/dev/video987", "cannot open webcam 987"),
         ("nowhere", "nowhere does not exist"),
+        ("rtsp://me:sec/ret@127.0.0.1:9/x", r"cannot open rtsp://\*\*\*: .* write %23 for #"),
         ("http://[x", "no URL"),
-        ("rtsp://[x", "no URL"),
+        ("rtsp://[x", "cannot open rtsp://"),
     ],
 )
 def test_what_is_not_there_is_named(source: str, words: str) -> None:
@@ -189,6 +190,78 @@ def test_a_file_that_is_no_video(tmp_path: Path) -> None:
     file.write_text("not a video")
     with pytest.raises(DataError, match="neither an image nor a video"):
         open_source(str(file))
+
+
+class NoFrames:
+    """A capture of a file that opens and has no picture for OpenCV, as an AVIF file has none."""
+
+    def read(self) -> tuple[bool, None]:
+        return False, None
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+def test_a_video_without_a_frame_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "photo.avif"
+    file.write_bytes(b"\0\0\0\x1cftypavif")
+    monkeypatch.setattr(video, "_opened", lambda _: NoFrames())
+    shots = open_source(str(file))
+    with pytest.raises(DataError, match=r"photo\.avif gives no picture"):
+        next(shots)
+
+
+def test_a_stream_that_is_closed_leaves_no_thread_in_opencv(camera: CameraServer) -> None:
+    """Such a thread aborts the process when the interpreter ends."""
+    with camera:
+        shots = open_source(f"{camera.url}/stream")
+        next(shots)
+        assert "video" in {thread.name for thread in threading.enumerate()}
+        shots.close()
+        assert "video" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photos, and what stands beside them on the disks of storage servers."""
+    photo = image_file(1, kind="JPEG")
+    for path in ("a.jpg", "z/z.JPG", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", ".@__thumb/a.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(photo)
+    (tmp_path / "._a.jpg").write_bytes(b"\0\5\x16\7")  # macOS
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    return tmp_path
+
+
+def test_only_files_of_a_folder_are_its_images(folder: Path) -> None:
+    names = [shot.name for shot in open_source(str(folder))]
+    assert names == [str(folder / "a.jpg"), str(folder / "z/z.JPG")]
+
+
+def test_a_file_that_cannot_be_read_costs_itself(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "b.jpg").symlink_to("nowhere.jpg")
+    (folder / "c.jpg").symlink_to("c.jpg")
+    (folder / "d.gif").write_bytes(b"GIF89a")
+    shots = open_source(str(folder))
+    assert next(shots).name.endswith("a.jpg")
+    (folder / "z/z.JPG").unlink()  # after it was listed
+    (folder / "z/zz.jpg").write_bytes(b"too late")
+    assert list(shots) == []
+    assert [record.getMessage().count("left out") for record in caplog.records] == [1] * 4
+
+
+def test_a_folder_in_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"a\.jpg cannot be read .*repair or remove it"):
+        next(open_source(str(tmp_path)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        open_source(str(tmp_path / "empty"))
 
 
 def test_images_become_as_small_as_wanted_and_no_smaller(tmp_path: Path) -> None:

@@ -4,9 +4,13 @@
 import { Refused } from "./messages.js";
 
 const START = 64;
-const SPACE = new Set([0x20, 0x09, 0x0a, 0x0b, 0x0c, 0x0d]);
+const WHITE = /^[ \t\n\v\f\r]+/;
 const KEYS = ["image", "imagebase64", "data"];
-const BASE64 = /^[A-Za-z0-9+/=\-_\r\n\t ]*$/;
+const BASE64 = /^[A-Za-z0-9+/=\-_\\ \t\n\v\f\r]*$/;
+const QUOTED = /^b?(["'])/;
+// Numbers that JSON has not.
+const NO_NUMBER = /([:[,]\s*)[-+]?(?:nan|inf(?:inity)?)(?=\s*[,}\]])/gi;
+const MAX_NO_NUMBERS = 1000;
 
 /** {bytes, type, width, height} of an image message; throws Refused. */
 export function readPicture(payload, maxPixels) {
@@ -20,36 +24,108 @@ export function readPicture(payload, maxPixels) {
 /** The image file in a message: raw, as base64 text, or in a JSON object. */
 export function unwrap(payload) {
   if (payload.length === 0) throw new Refused("empty", "empty payload");
-  let from = 0;
-  while (from < Math.min(START, payload.length) && SPACE.has(payload[from])) from += 1;
-  const start = latin(payload.subarray(from, START));
-  if (start.startsWith("{")) return fromBase64(fromJson(payload));
-  if (start.startsWith("data:") || BASE64.test(start)) return fromBase64(latin(payload));
+  if (kindOf(payload) !== null) return payload;
+  const text = textOf(payload);
+  const start = text.slice(0, START).replace(WHITE, "");
+  if (start.startsWith("{")) return fromJson(untilNul(text));
+  const bare = unquoted(start);
+  if (isDataUrl(bare) || BASE64.test(bare)) return fromBase64(untilNul(text));
   return payload;
 }
 
-function fromJson(payload) {
-  let fields;
+/** One character for each byte of UTF-8, without the mark that Windows puts before text. */
+function textOf(payload) {
+  const mark = latin(payload.subarray(0, 3));
+  for (const [start, name] of [["\xff\xfe", "utf-16le"], ["\xfe\xff", "utf-16be"]]) {
+    if (mark.startsWith(start)) {
+      try {
+        const text = new TextDecoder(name, { fatal: true }).decode(payload);
+        return latin(new TextEncoder().encode(text));
+      } catch {
+        return latin(payload);
+      }
+    }
+  }
+  return latin(mark === "\xef\xbb\xbf" ? payload.subarray(3) : payload);
+}
+
+/** `text` without the end of a C string and the rest of the buffer behind it. */
+function untilNul(text) {
+  return text.split("\0", 1)[0];
+}
+
+/** `text` without the quotes of JSON, or those that Python puts around bytes. */
+function unquoted(text) {
+  const found = QUOTED.exec(text);
+  if (found === null) return text;
+  const inside = text.slice(found[0].length);
+  return inside.endsWith(found[1]) ? inside.slice(0, -1) : inside;
+}
+
+function isDataUrl(start) {
+  return /^data:|;base64,/i.test(start);
+}
+
+/** The picture of the first field that holds one. */
+function fromJson(text) {
+  const fields = parsed(text);
+  const problems = [];
+  for (const key of KEYS.filter((name) => typeof fields[name] === "string")) {
+    try {
+      return fromBase64(fields[key]);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      problems.push(error);
+    }
+  }
+  if (problems.length === 0) throw new Refused("json", `none of ${KEYS.join(", ")} is a text`);
+  throw problems.find((problem) => problem.reason !== "empty") ?? problems[0];
+}
+
+/** The JSON object, also one with line breaks inside strings, NaN or infinity. */
+function parsed(text) {
   try {
-    fields = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+    const json = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    try {
+      return JSON.parse(json);
+    } catch {
+      let left = MAX_NO_NUMBERS;
+      const mended = json.replace(/[\r\n\t]/g, "").replace(NO_NUMBER, (all, before) => {
+        left -= 1;
+        return left < 0 ? all : `${before}null`;
+      });
+      return JSON.parse(mended);
+    }
   } catch {
     throw new Refused("json", "does not parse");
   }
-  const key = KEYS.find((name) => typeof fields[name] === "string");
-  if (key === undefined) throw new Refused("json", `none of ${KEYS.join(", ")} is a text`);
-  return fields[key];
 }
 
 function fromBase64(text) {
-  const trimmed = text.replace(/^[ \t\n\v\f\r]+/, "");
-  const data = trimmed.startsWith("data:") ? trimmed.replace(/^[^,]*,?/, "") : trimmed;
-  const plain = data.replace(/[ \t\r\n]/g, "").replaceAll("-", "+").replaceAll("_", "/");
-  if (plain.length % 4 !== 0) throw new Refused("base64", "does not parse");
-  try {
-    return Uint8Array.from(atob(plain), (character) => character.charCodeAt(0));
-  } catch {
+  const bare = unquoted(text.trim()).trim();
+  const plain = (isDataUrl(bare.slice(0, START)) ? afterHead(bare) : bare)
+    .replace(/\\\//g, "/")
+    .replace(/\\[nr]|[ \t\n\v\f\r]/g, "")
+    .replaceAll("-", "+")
+    .replaceAll("_", "/");
+  let end = plain.length;
+  while (plain[end - 1] === "=") end -= 1;
+  const body = plain.slice(0, end);
+  if (body === "") throw new Refused("empty", "holds no image");
+  if (/[^A-Za-z0-9+/]/.test(body) || body.length % 4 === 1) {
     throw new Refused("base64", "does not parse");
   }
+  const file = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  if (kindOf(file) === null) throw new Refused("unknown_codec", "neither JPEG, PNG nor WebP");
+  return file;
+}
+
+/** What follows the head of a data URL, without its percent signs. */
+function afterHead(url) {
+  const signs = { "2b": "+", "2f": "/", "3d": "=", "0d": "", "0a": "" };
+  const data = url.replace(/^[^,]*,?/, "");
+  return data.replace(/%(2b|2f|3d|0d|0a)/gi, (_, code) => signs[code.toLowerCase()]);
 }
 
 /** One character for each byte, without a limit of length. */
@@ -61,12 +137,19 @@ function latin(bytes) {
   return parts.join("");
 }
 
-function typeOf(bytes) {
+/** The media type by the file's first bytes, or null. */
+function kindOf(bytes) {
   const is = (text, at) => latin(bytes.subarray(at, at + text.length)) === text;
   if (is("\xff\xd8\xff", 0)) return "image/jpeg";
   if (is("\x89PNG\r\n\x1a\n", 0)) return "image/png";
   if (is("RIFF", 0) && is("WEBP", 8)) return "image/webp";
-  throw new Refused("unknown_codec", "neither JPEG, PNG nor WebP");
+  return null;
+}
+
+function typeOf(bytes) {
+  const kind = kindOf(bytes);
+  if (kind === null) throw new Refused("unknown_codec", "neither JPEG, PNG nor WebP");
+  return kind;
 }
 
 /** [width, height] as the file's header states it. */

@@ -1,0 +1,26 @@
+"""Keys of TOML tables, checked against the structs that they fill."""
+
+import difflib
+from typing import Any, get_args
+
+import msgspec
+
+from devit_iot.errors import ConfigError
+
+
+def check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, source: str) -> None:
+    """Raise for the first key that ``kind`` does not have, naming the nearest that it has."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in table.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"{source}: unknown key '{at}{key}'; did you mean '{at}{near}'?")
+        nested = next((t for t in (fields[key], *get_args(fields[key])) if _is_struct(t)), None)
+        if nested is not None:
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, dict):
+                    check_keys(item, nested, f"{at}{key}.", source)
+
+
+def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - any annotation of a field
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
