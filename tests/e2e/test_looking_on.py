@@ -6,7 +6,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 from devit_iot.cli import top as top_command
 from devit_iot.cli.devit import main
 from devit_iot.config import BrokerConfig
+from devit_iot.programs import own_program
 from devit_iot.services.processes import FleetProcesses, find_broker, free_port
 from devit_iot.topics import Topics
 from tests.e2e.test_commands import command
@@ -39,7 +39,7 @@ def say_label(client: Client, request: int, camera: str = "door") -> None:
 @contextmanager
 def labels(url: str, log: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """`devit labels` that is connected."""
-    program = [sys.executable, "-m", "devit_iot.cli.devit", "labels"]
+    program = [*own_program("devit_iot.cli.devit"), "labels"]
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [*program, "--fleet", "test", "--broker", url, *options],
@@ -138,7 +138,7 @@ def test_top_is_live_until_ctrl_c(processes: FleetProcesses) -> None:
     """In a terminal, as a person on ssh has one."""
     processes.start_broker(find_broker())
     terminal, inside = pty.openpty()
-    program = [sys.executable, "-m", "devit_iot.cli.devit", "top", "--fleet", "test"]
+    program = [*own_program("devit_iot.cli.devit"), "top", "--fleet", "test"]
     process = subprocess.Popen(
         [*program, "--broker", processes.url],
         stdin=inside,
