@@ -90,6 +90,11 @@ class Devices:
         self._version = version
         self._label_expire_s = label_expire_s
 
+    @property
+    def fleet_name(self) -> str:
+        """The fleet's name."""
+        return self._fleet
+
     def fleet(self) -> Announcement:
         """The fleet: which parts are online, and whether its aggregators are."""
         device = device_id(self._fleet, "fleet")

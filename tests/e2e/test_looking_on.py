@@ -102,6 +102,23 @@ def test_labels_are_lines(processes: FleetProcesses, tmp_path: Path) -> None:
     assert "refused label" in log.read_text()
 
 
+def test_a_deleted_label_is_no_line_and_no_refusal(
+    processes: FleetProcesses, tmp_path: Path
+) -> None:
+    processes.start_broker(find_broker())
+    log = tmp_path / "labels.log"
+    with (
+        Client(BrokerConfig(url=processes.url)) as client,
+        labels(processes.url, log, "--count", "2", "--json") as process,
+    ):
+        say_label(client, 1)
+        client.publish(TOPICS.label("door"), b"", retain=True)
+        say_label(client, 2)
+        out, _ = process.communicate(timeout=20)
+    assert [request_of(line) for line in out.splitlines()] == [1, 2]
+    assert "refused" not in log.read_text()
+
+
 def test_labels_survive_the_broker(processes: FleetProcesses, tmp_path: Path) -> None:
     processes.start_broker(find_broker())
     log = tmp_path / "labels.log"

@@ -89,7 +89,7 @@ def test_labels_are_for_new_snapshots_only(
         for topic, payload in OTHERS:
             broker.publish(topic, payload)
         wait_until(lambda: len(labels(broker)) == 2)
-        matched = 0 if images == SNAPSHOTS else 2 * len(OTHERS)
+        matched = 0 if images == SNAPSHOTS else 2 * (len(OTHERS) - 1)  # one of them is empty
 
         def accounted() -> bool:
             """Of a topic that repeats itself an image may be dropped unseen."""
@@ -101,5 +101,5 @@ def test_labels_are_for_new_snapshots_only(
     status = node_status(broker)
     assert (status.published, status.lost) == (2, 0)
     assert set(status.refused) == (
-        set() if images == SNAPSHOTS else {"empty", "json", "base64", "unknown_codec"}
+        set() if images == SNAPSHOTS else {"json", "base64", "unknown_codec"}
     )
