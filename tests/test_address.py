@@ -92,7 +92,7 @@ def test_a_link_local_address_is_one_that_the_system_takes() -> None:
     host, port, _ = parse_url("mqtt://[fe80::1%25lo]:9")
     ((family, *_, address),) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     assert family == socket.AF_INET6
-    assert address[3] == socket.if_nametoindex("lo")
+    assert address[-1] == socket.if_nametoindex("lo")
 
 
 @pytest.mark.parametrize("url", ["mqtt://[fe80::1%eth0]", "mqtts://[fe80::1%25eth0]"])
