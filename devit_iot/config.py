@@ -17,6 +17,7 @@ from devit_iot.errors import ConfigError
 from devit_iot.keys import check_keys
 from devit_iot.presets import preset_filters
 from devit_iot.signature import check_trust
+from devit_iot.text_file import read_text
 from devit_iot.topics import (
     DEFAULT_IMAGE_FILTERS,
     DISCOVERY_PREFIX,
@@ -257,7 +258,7 @@ def read_password(broker: BrokerConfig, environment: Mapping[str, str]) -> str |
     if not broker.password_file:
         return None
     try:
-        lines = Path(broker.password_file).read_text().splitlines()
+        lines = read_text(Path(broker.password_file)).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read broker.password_file: {error}") from error
     if not lines:
@@ -288,7 +289,7 @@ def listen_address(text: str) -> tuple[str, int]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text())
+        table = tomllib.loads(read_text(file))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {file}: {error}") from error
     except tomllib.TOMLDecodeError as error:

@@ -18,7 +18,21 @@ SILENCE_S = 90
 """Without a status for so long, six heartbeats, an entity that shows it becomes unavailable."""
 
 _UNESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
-_STATE_LENGTH = 255  # Home Assistant takes no longer state
+_LABEL_STATE = (
+    "{% if value %}{% set name = value_json.label %}"
+    "{% if name | lower in ['', 'none', 'unknown', 'unavailable'] %}{{ name }} (class)"
+    "{% elif name | length > 255 or name | trim != name or '(class' in name %}"
+    "{{ (name | trim)[:230] }} (class {{ value_json.class_index }})"
+    "{% else %}{{ name }}{% endif %}{% else %}None{% endif %}"
+)
+"""A label as a state that belongs to this class alone.
+
+Home Assistant has three states of its own, of which a rendered ``None`` is one, cuts white space
+off, and takes no state over 255 characters. A class whose name would be lost so is marked as a
+class; an empty message, which deletes the label, is no class and gives the state ``unknown``.
+"""
+
+_STATUS_STATE = "{{ value_json.state if value else 'offline' }}"
 
 Json = dict[str, Any]
 
@@ -76,6 +90,11 @@ class Devices:
         self._version = version
         self._label_expire_s = label_expire_s
 
+    @property
+    def fleet_name(self) -> str:
+        """The fleet's name."""
+        return self._fleet
+
     def fleet(self) -> Announcement:
         """The fleet: which parts are online, and whether its aggregators are."""
         device = device_id(self._fleet, "fleet")
@@ -85,7 +104,7 @@ class Devices:
             "icon": "mdi:puzzle",
             "state_class": "measurement",
             "state_topic": self._topics.aggregator_status(0),
-            "value_template": "{{ value_json.parts_online | count }}",
+            "value_template": _value("value_json.parts_online | count"),
             **_attributes(self._topics.aggregator_status(0), "parts_online", "parts"),
             **_available_with(self._topics.aggregator_status(0)),
             "expire_after": SILENCE_S,
@@ -110,7 +129,7 @@ class Devices:
             "platform": "sensor",
             "name": "Label",
             "icon": "mdi:tag",
-            "value_template": f"{{{{ value_json.label[:{_STATE_LENGTH}] }}}}",
+            "value_template": _LABEL_STATE,
             **_attributes(topic, "class_index", "top5", "parts_used", "parts"),
         }
         confidence: Json = {
@@ -120,13 +139,13 @@ class Devices:
             "unit_of_measurement": "%",
             "state_class": "measurement",
             "suggested_display_precision": 0,
-            "value_template": "{{ (value_json.confidence * 100) | round(2) }}",
+            "value_template": _value("(value_json.confidence * 100) | round(2)"),
         }
         degraded: Json = {
             "platform": "binary_sensor",
             "name": "Degraded",
             "device_class": "problem",
-            "value_template": "{{ 'ON' if value_json.degraded else 'OFF' }}",
+            "value_template": _value("'ON' if value_json.degraded else 'OFF'"),
         }
         components = {"label": label, "confidence": confidence, "degraded": degraded}
         if self._label_expire_s:
@@ -157,7 +176,9 @@ class Devices:
                 "unit_of_measurement": "ms",
                 "state_class": "measurement",
                 "suggested_display_precision": 1,
-                "value_template": "{{ (value_json.decode_ms + value_json.compute_ms) | round(3) }}",
+                "value_template": _value(
+                    "(value_json.decode_ms + value_json.compute_ms) | round(3)"
+                ),
                 **_attributes(topic, "decode_ms", "compute_ms"),
                 "expire_after": SILENCE_S,
             },
@@ -167,7 +188,7 @@ class Devices:
                 "icon": "mdi:image-off",
                 "state_class": "total_increasing",
                 "entity_category": "diagnostic",
-                "value_template": "{{ value_json.dropped }}",
+                "value_template": _value("value_json.dropped"),
                 **_attributes(topic, "drops"),
                 "expire_after": SILENCE_S,
             },
@@ -181,7 +202,7 @@ class Devices:
                 "unit_of_measurement": "°C",
                 "state_class": "measurement",
                 "entity_category": "diagnostic",
-                "value_template": "{{ value_json.temperature_c }}",
+                "value_template": _value("value_json.temperature_c"),
                 "expire_after": SILENCE_S,
             }
         about = {
@@ -212,11 +233,14 @@ def _escaped(text: str) -> str:
     return "".join(chr(b) if b in _UNESCAPED else f"-{b:02X}" for b in text.encode())
 
 
+def _value(expression: str) -> str:
+    """A template of ``expression``; an empty message, which deletes the last one, gives None."""
+    return f"{{{{ ({expression}) if value else None }}}}"
+
+
 def _available_with(*status_topics: str, mode: str = "all") -> Json:
     """Available while all, or any, of these statuses say ``online``."""
-    entries = [
-        {"topic": topic, "value_template": "{{ value_json.state }}"} for topic in status_topics
-    ]
+    entries = [{"topic": topic, "value_template": _STATUS_STATE} for topic in status_topics]
     return {"availability": entries, "availability_mode": mode}
 
 
@@ -225,7 +249,7 @@ def _attributes(topic: str, *fields: str) -> Json:
     chosen = ", ".join(f"'{name}': value_json.{name}" for name in fields)
     return {
         "json_attributes_topic": topic,
-        "json_attributes_template": f"{{{{ {{{chosen}}} | tojson }}}}",
+        "json_attributes_template": f"{{{{ ({{{chosen}}} if value else {{}}) | tojson }}}}",
     }
 
 
@@ -236,7 +260,7 @@ def _connectivity(name: str, status_topic: str) -> Json:
         "device_class": "connectivity",
         "entity_category": "diagnostic",
         "state_topic": status_topic,
-        "value_template": "{{ value_json.state }}",
+        "value_template": _STATUS_STATE,
         "payload_on": "online",
         "payload_off": "offline",
         "expire_after": SILENCE_S,
@@ -251,7 +275,7 @@ def _problem(name: str, status_topic: str) -> Json:
         "device_class": "problem",
         "entity_category": "diagnostic",
         "state_topic": status_topic,
-        "value_template": "{{ 'ON' if value_json.problem else 'OFF' }}",
+        "value_template": _value("'ON' if value_json.problem else 'OFF'"),
         **_attributes(status_topic, "problem"),
         "expire_after": SILENCE_S,
     }

@@ -34,6 +34,18 @@ ACCESS = access_list("home", members(NODES), [*DEFAULT_IMAGE_FILTERS, "in/#"])
 Allowed = Callable[[str, str, str], bool]
 """user, ``publish`` or ``subscribe``, topic or filter -> whether the broker lets it through."""
 
+OWNED = """
+user me
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/aggregators/+/status
+topic read homeassistant/device/+/config
+topic write devit/v1/home/labels/+
+topic write devit/v1/home/nodes/+/status
+topic write devit/v1/home/aggregators/+/status
+topic write homeassistant/device/+/config
+"""
+
 ACL = """
 user camera
 topic write cameras/+/image
@@ -273,3 +285,13 @@ def test_the_command_knows_camera_apps_by_name() -> None:
     assert done.output == mosquitto_acl(
         access_list("home", members(["pi-1"]), DEFAULT_IMAGE_FILTERS)
     )
+
+
+def test_an_owner_deletes_what_is_kept_and_runs_nothing() -> None:
+    written = mosquitto_acl(access_list("home", {"me": "owner"}, ["in/#"]))
+    assert written.endswith(OWNED)
+    assert "owner" not in members(NODES)
+    (grants,) = access_list("home", {"me": "owner"}, ["in/#"]).values()
+    for command in ("forget", "homeassistant", "labels", "top"):
+        own = Topics("home").command_client_id(command, "0a1b2c3d")
+        assert re.fullmatch(grants.client_id, own)

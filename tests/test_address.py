@@ -1,9 +1,16 @@
 """Addresses as people write them: the broker's, its WebSocket listener's, and where to listen."""
 
+import socket
+
 import pytest
 
 from devit_iot.errors import ConfigError
-from devit_iot.transport.address import check_websocket_url, parse_listen, websocket_of
+from devit_iot.transport.address import (
+    check_websocket_url,
+    parse_listen,
+    parse_url,
+    websocket_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +64,38 @@ def test_where_to_listen(text: str, expected: tuple[str, int]) -> None:
 def test_where_not_to_listen(text: str) -> None:
     with pytest.raises(ConfigError, match=r"for instance 127\.0\.0\.1:8080"):
         parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("mqtt://[fe80::1%eth0]", "fe80::1%eth0"),
+        ("mqtt://[fe80::1%25eth0]", "fe80::1%eth0"),
+        ("mqtt://[FE80::1%25Eth0]", "fe80::1%Eth0"),  # an interface may have capitals
+        ("mqtt://[fe80::1%25wlan0.25]", "fe80::1%wlan0.25"),
+        ("mqtt://[fe80::1%2]", "fe80::1%2"),
+        ("mqtt://[fe80::1%252]", "fe80::1%2"),
+        ("mqtt://[fe80::1%25]", "fe80::1%25"),
+        ("mqtt://[fe80::1%2525]", "fe80::1%25"),
+        ("mqtt://[::1]", "::1"),
+        ("mqtt://hub.local", "hub.local"),
+    ],
+)
+def test_a_link_local_brokers_interface(url: str, host: str) -> None:
+    assert parse_url(url) == (host, 1883, False)
+    assert parse_url(f"{url}:1884") == (host, 1884, False)
+    assert parse_url(url.replace("mqtt:", "mqtts:")) == (host, 8883, True)
+
+
+def test_a_link_local_address_is_one_that_the_system_takes() -> None:
+    """The loopback interface is there on every machine; nobody listens on its link-local one."""
+    host, port, _ = parse_url("mqtt://[fe80::1%25lo]:9")
+    ((family, *_, address),) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    assert family == socket.AF_INET6
+    assert address[-1] == socket.if_nametoindex("lo")
+
+
+@pytest.mark.parametrize("url", ["mqtt://[fe80::1%eth0]", "mqtts://[fe80::1%25eth0]"])
+def test_no_browser_can_name_an_interface(url: str) -> None:
+    with pytest.raises(ConfigError, match="give --websocket"):
+        websocket_of(url)

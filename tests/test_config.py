@@ -269,7 +269,7 @@ def test_a_host_whose_name_is_unusable_must_be_named(monkeypatch: pytest.MonkeyP
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
-    binary.write_bytes(b"\xff\xfe")
+    binary.write_bytes(b"\xff\x00")
     for path in (tmp_path / "nothing.toml", tmp_path, binary):
         with pytest.raises(ConfigError, match="cannot read"):
             load_config([path], {})

@@ -5,7 +5,6 @@ import json
 import re
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from devit_iot.errors import DevitError
+from devit_iot.programs import own_program
 from devit_iot.services.dashboard import DashboardServer, View
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics
 
@@ -206,7 +206,7 @@ def test_a_taken_port_is_named(server: DashboardServer) -> None:
 
 
 def test_the_command_serves_until_it_is_told_to_end() -> None:
-    command = [sys.executable, "-m", "devit_iot.cli.devit", "dashboard", "--listen", "127.0.0.1:0"]
+    command = [*own_program("devit_iot.cli.devit"), "dashboard", "--listen", "127.0.0.1:0"]
     arguments = ["--fleet", "barn", "--broker", "mqtts://hub.local", "--images", "in/{camera}"]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

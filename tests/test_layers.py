@@ -28,7 +28,7 @@ LAYERS = (
     {"access", "config", "homeassistant"},
     {"presets"},
     {"spec", "messages", "image_message", "other_image", "topics", "signature"},
-    {"text", "keys"},
+    {"text", "text_file", "programs", "keys"},
     {"errors"},
     {"__init__"},
 )

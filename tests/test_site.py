@@ -147,12 +147,14 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
     home = topics.Topics("home")
     rows = {
         home.feature("<shard>", "<node>"): "nodeaggregator",
-        home.label("<camera>"): "aggregatordashboard, homeassistant, viewer",
-        home.node_status("<node>"): "nodeaggregator, dashboard, homeassistant, node, viewer",
-        home.aggregator_status("<shard>"): "aggregatoraggregator, dashboard, homeassistant, viewer",
+        home.label("<camera>"): "aggregator, ownerdashboard, homeassistant, owner, viewer",
+        home.node_status("<node>"): "node, owner"
+        "aggregator, dashboard, homeassistant, node, owner, viewer",
+        home.aggregator_status("<shard>"): "aggregator, owner"
+        "aggregator, dashboard, homeassistant, owner, viewer",
         topics.DEFAULT_IMAGE_FILTERS[0]: "cameradashboard, node",
-        topics.DiscoveryTopics().devices.replace("+", "<id>"): "aggregator, homeassistant"
-        "homeassistant",
+        topics.DiscoveryTopics().devices.replace("+", "<id>"): "aggregator, homeassistant, owner"
+        "homeassistant, owner",
         topics.HOME_ASSISTANT_STATUS: "homeassistantaggregator, homeassistant",
     }
     text = "".join(site["reference/topics.html"].text.split("\n"))

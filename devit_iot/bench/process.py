@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from devit_iot.bench.runners import Job
 from devit_iot.errors import EngineError
+from devit_iot.programs import own_program
 
 _PATIENCE_S = 10.0
 
@@ -37,8 +37,8 @@ class Worker:
         self._words = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": "1"}
         begin = time.perf_counter()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "devit_iot.bench.worker"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            own_program("devit_iot.bench.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,

@@ -13,6 +13,7 @@ from devit_iot.bench.peers import ENGINES, OURS, chosen
 from devit_iot.bench.report import text
 from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError, EngineError
 from devit_iot.storage import Dtype
 
@@ -68,6 +69,7 @@ def bench(  # noqa: PLR0913 - one for each option
         devit bench --model M4 --peers onnxruntime,ncnn --picture bars.png
         devit bench --bundle bundles/fleet --part 2 --threads 4
     """
+    require_core()
     # Our kernels; other commands work on boards without them.
     from devit_iot.bench.compare import Options, compare_models, compare_part
 

@@ -11,6 +11,7 @@ from devit_iot.bundle import Bundle
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
 from devit_iot.decompose.data import read_image_folder
+from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError
 from devit_iot.services.demo import Answer, Demo, Plan, accuracy, summarise
 from devit_iot.services.local import LocalFleet
@@ -88,6 +89,7 @@ def demo(  # noqa: PLR0913 - one for each option
 
     Exit code 0 only if every image got its label.
     """
+    require_core()
     parts = len(Bundle(bundle).manifest.parts)
     if kill_part is not None and kill_part >= parts:
         raise ConfigError(f"--kill-part {kill_part}: the fleet has parts 0 to {parts - 1}")

@@ -14,6 +14,7 @@ from devit_iot.cli.demo import demo
 from devit_iot.cli.doctor import doctor
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.cli.fleet import fleet
+from devit_iot.cli.forget import forget
 from devit_iot.cli.homeassistant import homeassistant
 from devit_iot.cli.labels import labels
 from devit_iot.cli.top import top
@@ -38,6 +39,7 @@ COMMANDS = (
     doctor,
     evaluate,
     fleet,
+    forget,
     homeassistant,
     labels,
     top,

@@ -9,7 +9,7 @@ import click
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
 from devit_iot.config import read_password
-from devit_iot.services.forget import Forgetting
+from devit_iot.services.forget import Forgetting, announcements
 from devit_iot.topics import DiscoveryTopics, Topics
 from devit_iot.transport.mqtt import MqttTransport
 
@@ -39,7 +39,7 @@ def remove(config_file: Path | None, **values: object) -> None:
         password=read_password(config.broker, os.environ),
     )
     topics = DiscoveryTopics(config.homeassistant.prefix)
-    removed = Forgetting(config.fleet, transport, topics).run()
+    removed = Forgetting(transport, announcements(config.fleet, topics)).run()
     for topic in removed:
         click.echo(f"removed {topic}")
     if not removed:

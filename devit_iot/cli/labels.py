@@ -48,9 +48,13 @@ class _Inbox:
         self._connections += 1
 
     def take(self, message: Message) -> None:
-        """Keep a label that is new and wanted."""
+        """Keep a label that is new and wanted; an empty message deletes the camera's last one."""
+        camera = self._topics.camera_of(message.topic)
+        if not message.payload:
+            self._last.pop(camera, None)
+            return
         try:
-            label = read_label(self._topics.camera_of(message.topic), message.payload)
+            label = read_label(camera, message.payload)
             if self._is_new(label, retained=message.retained):
                 self._labels.put_nowait(label)
         except MessageError as error:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from devit_iot.decompose.fold import Normalisation
 from devit_iot.errors import DataError
+from devit_iot.text_file import read_text
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 _MAX_BYTES = 4 * 2**20
@@ -80,7 +81,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"{path} is larger than any configuration; remove or mend it")
-        content = json.loads(path.read_text("utf-8-sig"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} does not parse ({error}); mend it, or move it away") from error
     if not isinstance(content, dict):

@@ -14,6 +14,7 @@ from devit_iot.decompose.fold import F64
 from devit_iot.decompose.torch_file import read_torch
 from devit_iot.decompose.wrong_file import what_it_is
 from devit_iot.errors import DataError
+from devit_iot.text_file import read_text
 
 Weights = Literal["ema", "raw"]
 """Which of two sets of weights in one file: the average over the training, or the last ones."""
@@ -163,7 +164,7 @@ def _from_bfloat16(halves: np.ndarray[Any, Any]) -> F64:
 def _read_shards(index: Path) -> Checkpoint:
     """All files that ``model.safetensors.index.json`` names."""
     try:
-        mapped = json.loads(index.read_text("utf-8-sig"))["weight_map"]
+        mapped = json.loads(read_text(index))["weight_map"]
         names = sorted(set(mapped.values()))
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise DataError(f"{index} is no index of weights ({error}); download it again") from error

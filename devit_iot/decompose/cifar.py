@@ -16,6 +16,7 @@ from devit_iot.decompose.data import ImageSource
 from devit_iot.decompose.pixels import pixel_source
 from devit_iot.decompose.tree import Tree
 from devit_iot.errors import DataError
+from devit_iot.text_file import decode_text
 
 SIDE = 32
 _PIXELS = 3 * SIDE * SIDE
@@ -98,7 +99,7 @@ def _classes(tree: Tree, layout: _Layout) -> tuple[str, ...]:
     if layout.names_key:
         names = _unpickle(tree, layout.names).get(layout.names_key)
     else:
-        names = tree.read(layout.names).decode("utf-8", "replace").split()
+        names = decode_text(tree.read(layout.names), "replace").split()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise _damaged(tree, layout.names, "it holds no list of class names")
     return tuple(names)

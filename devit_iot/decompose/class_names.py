@@ -9,19 +9,20 @@ from pathlib import Path
 from devit_iot.bundle import MAX_NAME_LENGTH
 from devit_iot.errors import DataError
 from devit_iot.text import is_plain
+from devit_iot.text_file import read_text
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
     """The names in a text file, one a line, or in a JSON list of strings.
 
-    A byte-order mark and white space around names are left out; letters are put together (NFC), as
+    White space around names is left out; letters are put together (NFC), as
     keyboards type them. Empty lines at the end count for nothing.
 
     Raises:
         DataError: the file cannot be read, or a name is empty or cannot be printed.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a text file of class names: {error}") from error
     if text.lstrip().startswith("["):

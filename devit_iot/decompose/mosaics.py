@@ -17,6 +17,7 @@ from devit_iot.decompose.data import ImageSource
 from devit_iot.decompose.pixels import pixel_source
 from devit_iot.decompose.tree import Tree
 from devit_iot.errors import DataError
+from devit_iot.text_file import decode_text
 
 ROWS, COLUMNS, SIDE = 25, 40, 32
 IMAGES = ROWS * COLUMNS
@@ -47,7 +48,7 @@ def mosaic_source(tree: Tree, split: str) -> ImageSource:
         )
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         pixels = np.concatenate(list(pool.map(lambda name: _tiles(tree, name), wanted)))
-    classes = tuple(tree.read("fine_names.txt").decode("utf-8", "replace").split())
+    classes = tuple(decode_text(tree.read("fine_names.txt"), "replace").split())
     return pixel_source(str(tree.path), split, classes, pixels, labels)
 
 

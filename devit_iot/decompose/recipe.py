@@ -16,6 +16,7 @@ from devit_iot.errors import ConfigError, SpecError
 from devit_iot.keys import check_keys
 from devit_iot.spec import SubVitSpec, View, macs
 from devit_iot.storage import Storage
+from devit_iot.text_file import read_text
 
 MAX_DEPTH = 1000
 MAX_SEED = 10**8
@@ -339,7 +340,7 @@ def load_recipe(name: str) -> tuple[Recipe, Path]:
     shipped = Path(str(resources.files("devit_iot.decompose") / "recipes"))
     path = Path(name) if name.endswith(".toml") else shipped / f"{name}.toml"
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(read_text(path))
         _repeat_blocks(table)
         if "joint" not in table:  # written before there was another method
             table.setdefault("method", "dekd")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
 from devit_iot.errors import EngineError
+from devit_iot.programs import missing_core
 from devit_iot.storage import Array, Dtype
 
 GOLDEN_TOLERANCE: Mapping[Dtype, float] = {"float32": 1e-3, "float16": 0.02, "int8": 0.2}
@@ -93,9 +94,7 @@ def load_engine(
     try:
         engine_class: type[PartEngine] = getattr(importlib.import_module(module), class_name)
     except ImportError as error:
-        hint = "reinstall devit-iot, or use --engine tflite"
-        if extra:
-            hint = f"pip install 'devit-iot[{extra}]'"
+        hint = f"pip install 'devit-iot[{extra}]'" if extra else missing_core()
         raise EngineError(f"engine '{name}' cannot be loaded ({error}); {hint}") from error
     tensors = bundle.part_tensors(part)
     try:
@@ -104,6 +103,14 @@ def load_engine(
         raise EngineError(f"engine '{name}': {error}") from error
     check_golden(engine, tensors)
     return engine
+
+
+def require_core() -> None:
+    """Raise EngineError, saying why and what to do, unless our C++ module loads."""
+    try:
+        importlib.import_module("devit_iot._core")
+    except ImportError as error:
+        raise EngineError(f"the C++ module does not load ({error}); {missing_core()}") from error
 
 
 def check_golden(engine: Engine, tensors: Mapping[str, Array]) -> None:

@@ -23,6 +23,7 @@ from devit_iot.fleet.authority import Pair
 from devit_iot.fleet.mosquitto import CONFIG_FOLDER, DATA_FOLDER, mosquitto_conf
 from devit_iot.fleet.parcel import client_config
 from devit_iot.signature import check_trust
+from devit_iot.text_file import read_text
 from devit_iot.topics import DEFAULT_IMAGE_FILTERS, check_name
 
 STATE = "fleet.json"
@@ -76,14 +77,14 @@ class FleetFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.fleet = msgspec.json.decode((path / STATE).read_bytes(), type=Fleet)
+            self.fleet = msgspec.json.decode(read_text(path / STATE), type=Fleet)
             self._authority = _read_pair(path / "authority", "ca")
         except OSError as error:
             raise ConfigError(
                 f"{path} is no fleet ({error.strerror}: {error.filename}); "
                 "`devit fleet init` makes one"
             ) from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path / STATE} does not parse: {error}") from error
 
     @classmethod

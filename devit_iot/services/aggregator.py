@@ -181,16 +181,24 @@ class Aggregator:
 
     def _handle(self, item: _Received) -> None:
         try:
-            if item.message.topic == self._topics.node_status(item.node):
-                self._take_status(item.node, NodeStatus.decode(item.message.payload), item.at)
-            else:
+            if item.message.topic != self._topics.node_status(item.node):
                 self._take_feature(item.node, item.message, item.at)
+            elif not item.message.payload:
+                self._forget(item.node)
+            else:
+                self._take_status(item.node, NodeStatus.decode(item.message.payload), item.at)
         except InputError as error:
             self._refuse(error, item.message)
 
     def _refuse(self, error: InputError, message: Message) -> None:
         self._tally.refuse(error, f"message on {message.topic[:100]!r}")
         self._transport.acknowledge(message)
+
+    def _forget(self, node: str) -> None:
+        """Somebody deleted a node's status: it is no member of the fleet any more."""
+        self._presence.forget(node)
+        if self._announcer is not None:
+            self._announcer.forget_node(node)
 
     def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sized
 from typing import NamedTuple
 
 from devit_iot.errors import InputError
-from devit_iot.homeassistant import Announcement, Devices
+from devit_iot.homeassistant import Announcement, Devices, device_id
 from devit_iot.messages import NodeStatus
 from devit_iot.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
 from devit_iot.transport.base import Message, Transport
@@ -112,6 +112,13 @@ class Announcer:
             node = self._devices.node(name, status, has_thermometer=facts.has_thermometer)
             self._announce(node)
 
+    def forget_node(self, name: str) -> None:
+        """A node is no member of the fleet any more: do not announce it again."""
+        if self._nodes.pop(name, None) is not None:
+            device = device_id(self._devices.fleet_name, "node", name)
+            self._known.pop(device, None)
+            self._due.pop(device, None)
+
     def refresh(self) -> None:
         """Publish some of what is due; call it about once a second at least."""
         now = self._clock()
@@ -122,8 +129,8 @@ class Announcer:
             if not self._due or self._strikes >= _STRIKES or not self._transport.connected:
                 return
             self._published_at = now
-        for device_id in list(self._due)[:_BURST]:
-            self._publish(self._due.pop(device_id))
+        for device in list(self._due)[:_BURST]:
+            self._publish(self._due.pop(device))
 
     def _announce(self, announcement: Announcement) -> None:
         self._known[announcement.device_id] = announcement

@@ -173,10 +173,14 @@ class Demo:
         self._refused = error
 
     def _on_node(self, message: Message) -> None:
+        if not message.payload:  # somebody deleted it
+            return
         status = NodeStatus.decode(message.payload)
         self._note(status.node, status.state)
 
     def _on_aggregator(self, message: Message) -> None:
+        if not message.payload:
+            return
         self._note("aggregator", AggregatorStatus.decode(message.payload).state)
 
     def _note(self, name: str, state: State) -> None:
@@ -189,7 +193,7 @@ class Demo:
 
     def _on_label(self, message: Message) -> None:
         now = time.monotonic()
-        if message.retained:
+        if message.retained or not message.payload:
             return
         label = Label.decode(message.payload)
         with self._changed:

@@ -1,39 +1,97 @@
-"""Takes what a fleet announced to Home Assistant off the broker again."""
+"""Takes off the broker what it keeps of members that are gone, and what Home Assistant was told."""
 
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from devit_iot.errors import BrokerError
-from devit_iot.homeassistant import belongs_to, is_ours
-from devit_iot.topics import DiscoveryTopics
+from devit_iot.errors import BrokerError, ConfigError
+from devit_iot.homeassistant import belongs_to, device_id, is_ours
+from devit_iot.text import is_camera
+from devit_iot.topics import DiscoveryTopics, Topics, check_name
 from devit_iot.transport.base import Message, Transport
 
 _READY_S = 10.0
 _QUIET_S = 1.0
 _LIMIT_S = 10.0
 
+Wanted = Mapping[str, Callable[[Message], bool]]
+"""Topic filter -> which of the retained messages that it matches are to be deleted."""
 
-class Forgetting:
-    """Finds the announcements of one fleet that the broker retains, and deletes them.
 
-    What other programs announced, and other fleets, stays.
+def announcements(fleet: str, topics: DiscoveryTopics) -> Wanted:
+    """What Home Assistant was told of ``fleet``; what other programs and fleets announced stays.
 
     Args:
         fleet: its name.
-        transport: not started yet.
         topics: where Home Assistant looks for devices.
     """
 
-    def __init__(self, fleet: str, transport: Transport, topics: DiscoveryTopics) -> None:
-        self._fleet = fleet
+    def is_the_fleets(message: Message) -> bool:
+        device = topics.device_of(message.topic)
+        return belongs_to(device, fleet) and is_ours(message.payload)
+
+    return {topics.devices: is_the_fleets}
+
+
+def members(
+    topics: Topics,
+    discovery: DiscoveryTopics,
+    *,
+    cameras: Sequence[str] = (),
+    nodes: Sequence[str] = (),
+    shards: Sequence[int] = (),
+) -> Wanted:
+    """Labels and statuses of members that are gone, and their devices in Home Assistant.
+
+    Args:
+        topics: of the fleet.
+        discovery: where Home Assistant looks for devices.
+        cameras: their names, as in the labels.
+        nodes: their names.
+        shards: of aggregators.
+
+    Raises:
+        ConfigError: a name that no camera or node can have.
+    """
+    for camera in cameras:
+        if not is_camera(camera) or set(camera) & set("/+#"):
+            raise ConfigError(f"no camera can be called '{camera}': see its name in `devit top`")
+    for node in nodes:
+        check_name("node", node)
+    said = [
+        *map(topics.label, cameras),
+        *map(topics.node_status, nodes),
+        *map(topics.aggregator_status, shards),
+    ]
+    announced = [
+        discovery.device(device_id(topics.fleet, kind, name))
+        for kind, names in (("camera", cameras), ("node", nodes))
+        for name in names
+    ]
+    return {
+        **dict.fromkeys(said, lambda _: True),
+        **dict.fromkeys(announced, lambda message: is_ours(message.payload)),
+    }
+
+
+class Forgetting:
+    """Finds the messages of some kinds that the broker retains, and deletes them.
+
+    Args:
+        transport: not started yet.
+        wanted: which ones.
+    """
+
+    def __init__(self, transport: Transport, wanted: Wanted) -> None:
         self._transport = transport
-        self._topics = topics
         self._changed = threading.Condition()
         self._ready = False
         self._failure: BrokerError | None = None
         self._heard_at = 0.0
         self._retained: set[str] = set()
-        transport.subscribe(topics.devices, self._on_announcement, qos=1)
+        for topic_filter, is_wanted in wanted.items():
+            transport.subscribe(topic_filter, partial(self._on_message, is_wanted), qos=1)
 
     def run(self) -> list[str]:
         """Delete them and return their topics, sorted.
@@ -75,22 +133,18 @@ class Forgetting:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._retained, _LIMIT_S):
                 raise BrokerError(
-                    f"the broker did not delete {len(self._retained)} of {count} announcements: "
+                    f"the broker did not delete {len(self._retained)} of {count} messages: "
                     "its access list must let us write and read them"
                 )
 
-    def _on_announcement(self, message: Message) -> None:
+    def _on_message(self, is_wanted: Callable[[Message], bool], message: Message) -> None:
         with self._changed:
             self._heard_at = time.monotonic()
             if not message.payload:
                 self._retained.discard(message.topic)
-            elif message.retained and self._is_ours(message):
+            elif message.retained and is_wanted(message):
                 self._retained.add(message.topic)
             self._changed.notify_all()
-
-    def _is_ours(self, message: Message) -> bool:
-        device = self._topics.device_of(message.topic)
-        return belongs_to(device, self._fleet) and is_ours(message.payload)
 
     def _on_ready(self) -> None:
         with self._changed:

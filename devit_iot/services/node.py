@@ -151,6 +151,9 @@ class Node:
         take_incomplete = entry.incomplete == "take"
 
         def on_image(message: Message) -> None:
+            if not message.payload:
+                self._note_deletion(message)
+                return
             if message.retained and not entry.retained:
                 self._tally.count("retained")
                 self._transport.acknowledge(message)
@@ -165,6 +168,13 @@ class Node:
                 self._transport.acknowledge(message)
 
         self._transport.subscribe(pattern.mqtt, on_image, qos=int(every), keep=every)
+
+    def _note_deletion(self, message: Message) -> None:
+        """An empty message takes a retained image off the broker; nothing is wrong with it."""
+        if not self._tally["deleted"]:
+            logger.info("an empty message on %r: nothing to label", message.topic[:100])
+        self._tally.count("deleted")
+        self._transport.acknowledge(message)
 
     def _warn(self, message: Message) -> None:
         if not self._tally["unpromised"]:
@@ -188,8 +198,6 @@ class Node:
                 f"payload of {len(message.payload)} bytes is over the limit of "
                 f"{self._config.max_payload_bytes}",
             )
-        if not message.payload:
-            raise ImageError("empty", "empty image payload")
         route = pattern.match(message.topic)
         if route is None:
             raise MessageError("topic", f"topic does not match {pattern.pattern}")

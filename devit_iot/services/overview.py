@@ -130,6 +130,9 @@ class _Latest(Generic[V]):
             del self._known[next(iter(self._known))]
         self._known[name] = (now, view)
 
+    def drop(self, name: str) -> None:
+        self._known.pop(name, None)
+
     def get(self, name: str) -> V | None:
         return self._known[name][1] if name in self._known else None
 
@@ -167,7 +170,10 @@ class Overview:
         self._refused = 0
 
     def take(self, message: Message, now: float) -> None:
-        """Look at a label or status; one that is unusable is counted."""
+        """Look at a label or status.
+
+        One that is unusable is counted; an empty one takes its camera, node or aggregator away.
+        """
         try:
             self._take(message, now)
         except MessageError:
@@ -175,16 +181,25 @@ class Overview:
 
     def _take(self, message: Message, now: float) -> None:
         if camera := self._topics.camera_of(message.topic):
-            label = read_label(camera, message.payload)
-            self._take_label(label, now, retained=message.retained)
+            if message.payload:
+                label = read_label(camera, message.payload)
+                self._take_label(label, now, retained=message.retained)
+            else:
+                self._cameras.drop(camera)
             return
         name = self._topics.node_of(message.topic)
         if message.topic == self._topics.node_status(name):
-            view = _node_view(name, NodeStatus.decode(message.payload))
-            self._nodes.put(name, view, now)
+            if message.payload:
+                view = _node_view(name, NodeStatus.decode(message.payload))
+                self._nodes.put(name, view, now)
+            else:
+                self._nodes.drop(name)
         elif message.topic == self._topics.aggregator_status(name):
-            status = AggregatorStatus.decode(message.payload)
-            self._aggregators.put(name, _aggregator_view(name, status), now)
+            if message.payload:
+                status = AggregatorStatus.decode(message.payload)
+                self._aggregators.put(name, _aggregator_view(name, status), now)
+            else:
+                self._aggregators.drop(name)
         else:
             raise MessageError("topic", "neither a label nor a status")
 

@@ -40,6 +40,10 @@ class Presence:
         self._nodes.pop(node, None)
         self._hear_of(part)
 
+    def forget(self, node: str) -> None:
+        """``node`` is no member any more; what it served is not remembered."""
+        self._nodes.pop(node, None)
+
     def heard(self, node: str, part: int, now: float) -> None:
         """``node`` sent a feature of ``part``."""
         known = self._nodes.get(node)

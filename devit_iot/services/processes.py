@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from devit_iot.errors import BrokerError, DevitError
+from devit_iot.programs import own_program
 
 HOST = "127.0.0.1"
 _STOP_S = 5.0
@@ -172,7 +173,7 @@ def free_port() -> int:
 
 
 def _command(name: str, python: str = sys.executable) -> list[str]:
-    return [python, "-m", f"devit_iot.cli.{name}"]
+    return own_program(f"devit_iot.cli.{name}", python)
 
 
 def _listens(host: str, port: int) -> bool:

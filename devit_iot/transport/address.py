@@ -13,6 +13,9 @@ _MAX_PORT = 65535
 def parse_url(url: str) -> tuple[str, int, bool]:
     """Host, port and whether to use TLS, of mqtt://host[:port] or mqtts://host[:port].
 
+    The host of ``[fe80::1%25eth0]``, a link-local address with its interface as RFC 6874 writes it,
+    is ``fe80::1%eth0``; that form is taken in the URL too.
+
     Raises:
         ConfigError: another scheme, no host, a path, or credentials, which do not belong in a URL.
     """
@@ -25,7 +28,14 @@ def parse_url(url: str) -> tuple[str, int, bool]:
         raise ConfigError(f"broker url '{url}' is not mqtt://host[:port] or mqtts://host[:port]")
     if parts.username or parts.password:
         raise ConfigError("no credentials in the broker url: use username and password_file")
-    return parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
+    host = _with_plain_zone(parts.hostname)
+    return host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
+
+
+def _with_plain_zone(host: str) -> str:
+    """``fe80::1%eth0`` of ``fe80::1%25eth0``; ``%25`` alone is the interface of that number."""
+    address, percent, zone = host.partition("%")
+    return address + percent + (zone.removeprefix("25") or zone) if ":" in address else host
 
 
 def check_websocket_url(url: str) -> str:
@@ -49,8 +59,17 @@ def check_websocket_url(url: str) -> str:
 
 
 def websocket_of(url: str) -> str:
-    """Where mosquitto's WebSocket listener is by custom, beside the broker at ``url``."""
+    """Where mosquitto's WebSocket listener is by custom, beside the broker at ``url``.
+
+    Raises:
+        ConfigError: ``url`` is no broker's, or names an interface, which no browser can.
+    """
     host, _, tls = parse_url(url)
+    if "%" in host:
+        raise ConfigError(
+            f"broker url '{url}' names an interface, which no browser can: give --websocket with "
+            "another address of the broker"
+        )
     bracketed = f"[{host}]" if ":" in host else host
     return f"{'wss' if tls else 'ws'}://{bracketed}:{_WEBSOCKET_PORT}/mqtt"
 

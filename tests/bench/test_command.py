@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from devit_iot.bench.process import Worker
 from devit_iot.bench.report import Report, text
 from devit_iot.bench.runners import Job
 from devit_iot.errors import ConfigError
+from devit_iot.programs import own_program
 from devit_iot.spec import macs
 from devit_iot.storage import Dtype
 from tests.fleets import make_bundle
@@ -27,7 +27,7 @@ MACS = {"M1": 1.25e9, "M2": 4.60e9, "M3": 2.02e9, "M4": 0.188e9, "M5": 17.6e9}
 
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "devit_iot.cli.devit", "bench", *map(str, arguments)],
+        [*own_program("devit_iot.cli.devit"), "bench", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=240,

@@ -22,6 +22,7 @@ from devit_iot.transport.mqtt import MqttTransport
 from tests.browser.conftest import Opener, live
 from tests.e2e.watching import known_images
 from tests.fleets import wait_until
+from tests.golden.make import LABEL
 from tests.mosquitto import Client
 
 PARTS = 4
@@ -201,3 +202,18 @@ def test_a_member_that_is_removed_leaves_the_page(
     expect(page.locator(".board:has(h3:text-is('node-3'))")).to_have_count(0)
     fleet.start_node(3)
     wait_whole(page)
+
+
+def test_a_camera_whose_label_is_deleted_leaves_the_page(
+    fleet: FleetProcesses, writer: Client, opened: Opener
+) -> None:
+    page = opened(fleet.websocket_url)
+    wait_whole(page)
+    gone = msgspec.structs.replace(LABEL, camera="attic")
+    writer.publish("devit/v1/test/labels/attic", gone.encode(), retain=True)
+    card = page.locator(".camera:has(h3:text-is('attic'))")
+    expect(card).to_have_count(1)
+    writer.publish("devit/v1/test/labels/attic", b"", retain=True)
+    writer.publish("cameras/attic/image", b"", retain=True)
+    expect(card).to_have_count(0)
+    expect(page.locator("#footnote")).not_to_contain_text("not shown")

@@ -179,7 +179,6 @@ def _chimeras() -> Iterator[Image]:
 def messages() -> Iterator[Image]:
     """Image messages that hold no file."""
     text = base64.b64encode(image_file(0)).decode()
-    yield Image("empty", b"", "empty")
     for name, payload in {
         "white": b" \r\n\t",
         "data without comma": b"data:image/png;base64",

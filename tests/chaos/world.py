@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from devit_iot.programs import own_program
 from devit_iot.services.processes import FleetProcesses
 from tests.chaos.clients import Outside
 from tests.chaos.fleet import PARTS, ChaosFleet
@@ -79,7 +79,8 @@ class World:
         """A ``devit camera --delivery every`` on its host, five images a second."""
         command = [
             *self.network.command("camera"),
-            *(sys.executable, "-m", "devit_iot.cli.devit", "camera", str(self._folder / "images")),
+            *own_program("devit_iot.cli.devit"),
+            *("camera", str(self._folder / "images")),
             *("--config", str(self._folder / "fleet.toml"), "--broker", self._processes.url),
             *("--topic", "cameras/line/image/{request}", "--delivery", "every"),
             *("--rate", str(RATE), "--count", str(count), "--repeat"),

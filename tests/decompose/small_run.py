@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from devit_iot.cli.decompose import decompose
 from devit_iot.decompose.data import write_image_zip
 from devit_iot.decompose.digits import read_digits
+from devit_iot.programs import own_program
 
 PER_CLASS = 30
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
@@ -105,9 +106,10 @@ def run(base: Path, stage: str = "run", *options: str, folder: str = "run") -> R
 
 def command(base: Path, folder: str, *launcher: str) -> list[str]:
     """The same run as a program, with torchrun's options in ``launcher`` of several processes."""
-    torchrun = ("-m", "torch.distributed.run", "--standalone", *launcher) if launcher else ()
+    torchrun = (sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", *launcher)
     return [
-        *(sys.executable, *torchrun, "-m", "devit_iot.cli.devit", "decompose", "run"),
+        *((*torchrun, "--no-python") if launcher else ()),
+        *(*own_program("devit_iot.cli.devit"), "decompose", "run"),
         *(str(base / "small.toml"), "--folder", str(base / folder), "--cpu"),
     ]
 

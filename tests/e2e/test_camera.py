@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from devit_iot.config import BrokerConfig
+from devit_iot.programs import own_program
 from devit_iot.services.camera import WINDOW
 from devit_iot.services.processes import FleetProcesses
 from devit_iot.transport.base import Message, Session
@@ -44,7 +44,7 @@ class Shooting:
         self._log = folder / "camera.log"
         options = ("--broker", url, "--config", str(folder / "camera.toml"), "--topic", TOPIC)
         shots = ("--rate", "20", "--repeat", "--count", str(COUNT), "--delivery", "every")
-        command = [sys.executable, "-m", "devit_iot.cli.devit", "camera", str(folder)]
+        command = [*own_program("devit_iot.cli.devit"), "camera", str(folder)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen([*command, *options, *shots], stdout=log, stderr=log)
 

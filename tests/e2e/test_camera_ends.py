@@ -3,12 +3,12 @@
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from devit_iot.programs import own_program
 from devit_iot.services.processes import FleetProcesses
 from tests.e2e.test_camera import TOPIC, subscriber
 from tests.fleets import image_file, wait_until
@@ -38,7 +38,7 @@ def camera() -> Iterator[CameraServer]:
 
 def command(source: object, url: str, *options: str) -> list[str]:
     topic = () if "--topic" in options else ("--topic", "cameras/x/image")
-    program = (sys.executable, "-m", "devit_iot.cli.devit", "camera", str(source))
+    program = (*own_program("devit_iot.cli.devit"), "camera", str(source))
     return [*program, "--broker", url, *topic, *options]
 
 

@@ -5,12 +5,12 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from devit_iot.programs import own_program
 from devit_iot.services.processes import FleetProcesses, free_port
 from tests.e2e.conftest import DEMO
 from tests.fleets import huge_jpeg, wait_until
@@ -20,7 +20,7 @@ def command(
     name: str, *arguments: str | Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", f"devit_iot.cli.{name}", *map(str, arguments)],
+        [*own_program(f"devit_iot.cli.{name}"), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,

@@ -3,13 +3,13 @@
 import json
 import signal
 import subprocess
-import sys
 import urllib.request
 
 import pytest
 from websockets import Subprotocol
 from websockets.sync.client import connect
 
+from devit_iot.programs import own_program
 from devit_iot.services.processes import BrokerKind
 from tests.e2e.test_commands import command
 
@@ -40,7 +40,7 @@ def test_with_the_page_a_killed_part_comes_back_until_it_is_stopped(kind: Broker
     page, websocket = "", False
     lines: list[str] = []
     arguments = ["--kill-part", "1", "--after", "4", "--broker", kind, "--dashboard", "127.0.0.1:0"]
-    demo = [sys.executable, "-m", "devit_iot.cli.devit", "demo", *arguments]
+    demo = [*own_program("devit_iot.cli.devit"), "demo", *arguments]
     with subprocess.Popen(demo, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -6,7 +6,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +17,11 @@ from click.testing import CliRunner
 from devit_iot.cli import top as top_command
 from devit_iot.cli.devit import main
 from devit_iot.config import BrokerConfig
+from devit_iot.homeassistant import Devices, device_id
+from devit_iot.programs import own_program
 from devit_iot.services.processes import FleetProcesses, find_broker, free_port
-from devit_iot.topics import Topics
-from tests.e2e.test_commands import command
+from devit_iot.topics import DiscoveryTopics, Topics
+from tests.e2e.test_commands import assert_one_line_error, command
 from tests.fleets import wait_until
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
 from tests.mosquitto import Client
@@ -39,7 +40,7 @@ def say_label(client: Client, request: int, camera: str = "door") -> None:
 @contextmanager
 def labels(url: str, log: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """`devit labels` that is connected."""
-    program = [sys.executable, "-m", "devit_iot.cli.devit", "labels"]
+    program = [*own_program("devit_iot.cli.devit"), "labels"]
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [*program, "--fleet", "test", "--broker", url, *options],
@@ -102,6 +103,48 @@ def test_labels_are_lines(processes: FleetProcesses, tmp_path: Path) -> None:
     assert "refused label" in log.read_text()
 
 
+def test_a_deleted_label_is_no_line_and_no_refusal(
+    processes: FleetProcesses, tmp_path: Path
+) -> None:
+    processes.start_broker(find_broker())
+    log = tmp_path / "labels.log"
+    with (
+        Client(BrokerConfig(url=processes.url)) as client,
+        labels(processes.url, log, "--count", "2", "--json") as process,
+    ):
+        say_label(client, 1)
+        client.publish(TOPICS.label("door"), b"", retain=True)
+        say_label(client, 2)
+        out, _ = process.communicate(timeout=20)
+    assert [request_of(line) for line in out.splitlines()] == [1, 2]
+    assert "refused" not in log.read_text()
+
+
+def test_forget_takes_away_who_is_gone(processes: FleetProcesses) -> None:
+    processes.start_broker(find_broker())
+    options = ("--broker", processes.url, "--fleet", "test")
+    device = DiscoveryTopics().device(device_id("test", "camera", "door"))
+    _, announcement = Devices("test", shards=1, version="1").camera("door")
+    with Client(BrokerConfig(url=processes.url)) as client:
+        for camera in ("door", "yard"):
+            say_label(client, 1, camera)
+        client.publish(TOPICS.node_status("pi-1"), NODE_STATUS_3.encode(), retain=True)
+        client.publish(device, announcement, retain=True)
+    done = command("devit", "forget", *options, "--camera", "door", "--node", "pi-1")
+    assert done.returncode == 0, done.stderr
+    gone = (TOPICS.label("door"), TOPICS.node_status("pi-1"), device)
+    assert done.stdout.splitlines() == sorted(f"removed {topic}" for topic in gone)
+    assert "restart the aggregator" in done.stderr
+    view = json.loads(command("devit", "top", "--json", *options).stdout)
+    assert ([row["camera"] for row in view["cameras"]], view["nodes"]) == (["yard"], [])
+    again = command("devit", "forget", *options, "--camera", "door")
+    assert (again.returncode, again.stdout) == (0, "nothing of them at the broker\n")
+
+
+def test_forget_wants_to_know_whom() -> None:
+    assert_one_line_error(command("devit", "forget"), "--camera, --node or --shard")
+
+
 def test_labels_survive_the_broker(processes: FleetProcesses, tmp_path: Path) -> None:
     processes.start_broker(find_broker())
     log = tmp_path / "labels.log"
@@ -138,7 +181,7 @@ def test_top_is_live_until_ctrl_c(processes: FleetProcesses) -> None:
     """In a terminal, as a person on ssh has one."""
     processes.start_broker(find_broker())
     terminal, inside = pty.openpty()
-    program = [sys.executable, "-m", "devit_iot.cli.devit", "top", "--fleet", "test"]
+    program = [*own_program("devit_iot.cli.devit"), "top", "--fleet", "test"]
     process = subprocess.Popen(
         [*program, "--broker", processes.url],
         stdin=inside,

@@ -13,6 +13,7 @@ import pytest
 
 from devit_iot.config import load_config
 from devit_iot.messages import Label
+from devit_iot.programs import own_program
 from devit_iot.services.processes import free_port
 from devit_iot.topics import Topics
 from tests.fleets import wait_until
@@ -41,10 +42,9 @@ def terminal(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     port = free_port()
     programs = tmp_path / "programs"
     programs.mkdir()
-    python = shlex.quote(sys.executable)
     for name, module in PROGRAMS.items():
-        put(programs / name, f'exec {python} -m devit_iot.cli.{module} "$@"')
-    put(programs / "python", f'exec {python} "$@"')
+        put(programs / name, f'exec {shlex.join(own_program(f"devit_iot.cli.{module}"))} "$@"')
+    put(programs / "python", f'exec {shlex.quote(sys.executable)} "$@"')
     as_root = ['echo "user root" >> "$2"'] if os.geteuid() == 0 else []  # the files are root's
     put(programs / "mosquitto", *as_root, f'exec {shlex.quote(str(MOSQUITTO))} "$@"')
     (tmp_path / "devit_iot").symlink_to(ROOT / "devit_iot")

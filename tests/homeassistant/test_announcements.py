@@ -41,7 +41,7 @@ SHOWN = {
     f"{ENTREE}-label": "cat",
     f"{ENTREE}-confidence": "75.0",
     f"{ENTREE}-degraded": "on",
-    f"{BARN_CAMERA}-label": LONG[:255],
+    f"{BARN_CAMERA}-label": f"{LONG[:230]} (class {LABEL.class_index})",
     f"{BARN_CAMERA}-confidence": "75.0",
     f"{BARN_CAMERA}-degraded": "off",
     f"{PI_1}-online": "on",
@@ -98,6 +98,7 @@ def test_every_golden_announcement_is_taken(announced: Core, client: Client) -> 
     assert attributes["parts_used"] == [0, 2]
     assert states[ids[f"{PI_1}-dropped"]]["attributes"]["drops"] == NODE_STATUS_3.drops
     assert states[ids[f"{PI_1}-problem"]]["attributes"]["problem"] == NODE_STATUS_3.problem
+    tells_its_own_states_from_classes(announced, client)
     complaints = [line for line in announced.log().splitlines() if "mqtt" in line.lower()]
     assert [line for line in complaints if " WARNING " in line or " ERROR " in line] == []
     for announcement in CASES.values():
@@ -105,3 +106,18 @@ def test_every_golden_announcement_is_taken(announced: Core, client: Client) -> 
     for topic in MESSAGES:
         client.publish(topic, b"", retain=True)
     wait_until(lambda: not announced.unique_ids() and not announced.devices(), WAIT_S)
+
+
+def tells_its_own_states_from_classes(core: Core, client: Client) -> None:
+    """A class may be called like one of its states; a deleted label has no class."""
+    topic = HOME.label("entrée")
+    for name in ("None", "unknown", "Unavailable"):
+        client.publish(topic, msgspec.structs.replace(LABEL, label=name).encode(), retain=True)
+        wait_shown(core, f"{ENTREE}-label", f"{name} (class)")
+    client.publish(topic, b"", retain=True)
+    for key in ("label", "confidence", "degraded"):
+        wait_shown(core, f"{ENTREE}-{key}", "unknown")
+
+
+def wait_shown(core: Core, unique_id: str, state: str) -> None:
+    wait_until(lambda: shown(core)[unique_id] == state, WAIT_S)

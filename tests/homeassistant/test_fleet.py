@@ -1,12 +1,12 @@
 """A real fleet appears in a real Home Assistant by itself, and goes without a trace."""
 
 import subprocess
-import sys
 
 import pytest
 
 from devit_iot.config import BrokerConfig
 from devit_iot.homeassistant import device_id
+from devit_iot.programs import own_program
 from devit_iot.services.processes import FleetProcesses
 from tests.e2e.watching import Viewer, known_images, watching
 from tests.fleets import wait_until
@@ -59,7 +59,7 @@ def fleet(processes: FleetProcesses, core: Core) -> FleetProcesses:
 
 
 def remove(url: str) -> str:
-    command = [sys.executable, "-m", "devit_iot.cli.devit", "homeassistant", "remove"]
+    command = [*own_program("devit_iot.cli.devit"), "homeassistant", "remove"]
     options = ["--broker", url, "--fleet", "test"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
     return done.stdout

@@ -198,6 +198,21 @@ def test_a_node_with_another_bundle_is_not_waited_for(broker: MemoryBroker, bund
     assert aggregator_status(broker).parts_online == (0, 2)
 
 
+def test_a_node_whose_status_is_deleted_is_a_member_no_more(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        for part in range(PARTS):
+            announce(broker, bundle, part, "online")
+        wait_until(lambda: len(aggregator_status(broker).parts_online) == PARTS)
+        broker.publish(TOPICS.node_status("node-1"), b"", retain=True)
+        wait_until(lambda: aggregator_status(broker).parts_online == (0, 2))
+        for part in (0, 2):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: labels(broker))
+    assert aggregator_status(broker).refused == {}
+
+
 @pytest.mark.parametrize("name", ["\x1b[2J", "pi\n0", "\u202eip", "x" * 65, "", "-"])
 def test_a_node_whose_name_may_not_be_shown_is_refused(
     broker: MemoryBroker, bundle: Bundle, caplog: pytest.LogCaptureFixture, name: str

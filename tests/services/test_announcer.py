@@ -124,6 +124,18 @@ def test_a_node_that_changed_is_described_anew(home: Home) -> None:
     assert b'"sw_version":"2"' in home.broker.retained[NODE]
 
 
+def test_a_node_that_left_the_fleet_is_not_announced_again(home: Home) -> None:
+    home.connect()
+    home.announcer.see_node("pi-1", STATUS)
+    home.said()
+    home.announcer.forget_node("pi-1")
+    home.announcer.forget_node("nobody")
+    home.reconnect(after_s=60)
+    assert home.said() == [FLEET]
+    home.announcer.see_node("pi-1", STATUS)
+    assert home.said() == [NODE]
+
+
 def test_a_thermometer_is_announced_once_it_was_seen_and_stays(home: Home) -> None:
     home.connect()
     home.announcer.see_node("pi-1", STATUS)

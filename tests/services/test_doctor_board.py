@@ -13,6 +13,7 @@ from devit_iot.bundle import MANIFEST
 from devit_iot.config import Config, NodeConfig
 from devit_iot.engine import base
 from devit_iot.services.doctor import board as board_module
+from devit_iot.programs import missing_core
 from devit_iot.services.doctor.board import (
     Machine,
     check_board,
@@ -96,7 +97,7 @@ def test_kernels_that_do_not_load(machine: Machine, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "devit_iot._core", None)
     (finding,) = found(check_cpu(Config(), machine)).values()
     assert (finding.check, finding.level) == ("kernels", "bad")
-    assert "--engine tflite" in finding.mend
+    assert finding.mend == missing_core()
 
 
 def test_an_instruction_set_that_is_not_there(machine: Machine) -> None:

@@ -120,7 +120,7 @@ def test_after_a_restart_the_work_goes_on(broker: MemoryBroker, bundle: Bundle) 
     assert first.request_id == second.request_id
 
 
-@pytest.mark.parametrize("payload", [b"", b"no image", huge_jpeg(), image_file(1)[:200]])
+@pytest.mark.parametrize("payload", [b" ", b"no image", huge_jpeg(), image_file(1)[:200]])
 def test_a_bad_image_does_not_come_again(
     broker: MemoryBroker, bundle: Bundle, payload: bytes
 ) -> None:
@@ -131,6 +131,17 @@ def test_a_bad_image_does_not_come_again(
         wait_until(lambda: sum(node_status(broker).refused.values()) == 1)
         assert not transport.unacknowledged
         assert node_status(broker).unfinished == 0
+
+
+def test_a_deleted_image_does_not_come_again(broker: MemoryBroker, bundle: Bundle) -> None:
+    transport = MemoryTransport(broker)
+    with running(make_node(broker, bundle, 0, images=EVERY, transport=transport)):
+        wait_until(lambda: broker.retained)
+        broker.publish(TOPIC, b"", qos=1)
+        broker.publish(TOPIC, image_file(1), qos=1)
+        wait_until(lambda: features(broker))
+        wait_until(lambda: not transport.unacknowledged)
+    assert node_status(broker).refused == {}
 
 
 def test_replicas_acknowledge_what_is_not_theirs(broker: MemoryBroker, bundle: Bundle) -> None:

@@ -1,14 +1,15 @@
-"""`devit homeassistant remove` takes a fleet's announcements off the broker, and no others."""
+"""What `devit homeassistant remove` and `devit forget` take off the broker, and nothing else."""
 
 import pytest
 
-from devit_iot.errors import BrokerError
+from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.homeassistant import Devices, device_id
 from devit_iot.services import forget
-from devit_iot.services.forget import Forgetting
-from devit_iot.topics import DiscoveryTopics
+from devit_iot.services.forget import Forgetting, Wanted, announcements, members
+from devit_iot.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
+from tests.golden.make import LABEL, NODE_STATUS_3
 
 TOPICS = DiscoveryTopics()
 
@@ -36,17 +37,20 @@ def broker() -> MemoryBroker:
 
 def test_what_the_fleet_announced_and_nothing_else(broker: MemoryBroker) -> None:
     before = dict(broker.retained)
-    removed = Forgetting("home", MemoryTransport(broker), TOPICS).run()
+    removed = Forgetting(MemoryTransport(broker), announcements("home", TOPICS)).run()
     ids = [device_id("home", "fleet"), *(device_id("home", "camera", n) for n in ("door", "hall"))]
     assert removed == sorted(map(TOPICS.device, ids))
     assert broker.retained == {t: p for t, p in before.items() if t not in removed}
-    assert Forgetting("home", MemoryTransport(broker), TOPICS).run() == []
+    assert Forgetting(MemoryTransport(broker), announcements("home", TOPICS)).run() == []
     assert broker.clients == []
 
 
 def test_under_another_prefix_there_is_nothing(broker: MemoryBroker) -> None:
     before = dict(broker.retained)
-    assert Forgetting("home", MemoryTransport(broker), DiscoveryTopics("ha")).run() == []
+    assert (
+        Forgetting(MemoryTransport(broker), announcements("home", DiscoveryTopics("ha"))).run()
+        == []
+    )
     assert broker.retained == before
 
 
@@ -58,7 +62,7 @@ def test_what_an_aggregator_says_meanwhile_is_no_failure(broker: MemoryBroker) -
                 _, payload = Devices("home", shards=1, version="1").camera("door")
                 super().deliver(message._replace(payload=payload), qos)
 
-    assert len(Forgetting("home", Busy(broker), TOPICS).run()) == 3
+    assert len(Forgetting(Busy(broker), announcements("home", TOPICS)).run()) == 3
 
 
 def test_a_broker_that_takes_nothing_is_named(broker: MemoryBroker) -> None:
@@ -67,4 +71,64 @@ def test_a_broker_that_takes_nothing_is_named(broker: MemoryBroker) -> None:
             """What mosquitto does with a message that its list forbids."""
 
     with pytest.raises(BrokerError, match=r"did not delete 3 of 3 .* access list"):
-        Forgetting("home", Denied(broker), TOPICS).run()
+        Forgetting(Denied(broker), announcements("home", TOPICS)).run()
+
+
+HOME = Topics("home")
+
+
+@pytest.fixture
+def crowded(broker: MemoryBroker) -> MemoryBroker:
+    """Retains labels and statuses of the two fleets too."""
+    devices = Devices("home", shards=1, version="1")
+    device, payload = devices.node("pi-3", NODE_STATUS_3, has_thermometer=False)
+    broker.publish(TOPICS.device(device), payload, retain=True)
+    for topics in (HOME, Topics("home-2")):
+        for camera in ("door", "hall", "door-2"):
+            broker.publish(topics.label(camera), LABEL.encode(), retain=True)
+        for node in ("pi-3", "pi-30"):
+            broker.publish(topics.node_status(node), NODE_STATUS_3.encode(), retain=True)
+        for shard in (0, 1):
+            broker.publish(topics.aggregator_status(shard), b"{}", retain=True)
+    return broker
+
+
+def forgotten(broker: MemoryBroker, wanted: Wanted) -> list[str]:
+    """Topics of what was deleted of them; nothing else may change."""
+    before = dict(broker.retained)
+    deleted = Forgetting(MemoryTransport(broker), wanted).run()
+    assert broker.retained == {t: p for t, p in before.items() if t not in deleted}
+    return deleted
+
+
+def test_a_camera_is_forgotten_with_its_device_and_no_other(crowded: MemoryBroker) -> None:
+    device = TOPICS.device(device_id("home", "camera", "door"))
+    assert forgotten(crowded, members(HOME, TOPICS, cameras=["door"])) == [
+        HOME.label("door"),
+        device,
+    ]
+    assert forgotten(crowded, members(HOME, TOPICS, cameras=["door", "nobody"])) == []
+
+
+def test_a_node_and_an_aggregator_are_forgotten(crowded: MemoryBroker) -> None:
+    device = TOPICS.device(device_id("home", "node", "pi-3"))
+    assert forgotten(crowded, members(HOME, TOPICS, nodes=["pi-3"])) == [
+        HOME.node_status("pi-3"),
+        device,
+    ]
+    assert forgotten(crowded, members(HOME, TOPICS, shards=[1])) == [HOME.aggregator_status(1)]
+
+
+def test_what_others_announced_under_a_cameras_id_stays(crowded: MemoryBroker) -> None:
+    assert forgotten(crowded, members(HOME, TOPICS, cameras=["theirs", "broken"])) == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "+", "#", "door\n", "x" * 65])
+def test_what_no_camera_can_be_called_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="no camera can be called"):
+        members(HOME, TOPICS, cameras=[name])
+
+
+def test_what_no_node_can_be_called_is_refused() -> None:
+    with pytest.raises(ConfigError, match="node '\\+'"):
+        members(HOME, TOPICS, nodes=["+"])

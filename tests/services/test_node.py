@@ -106,7 +106,7 @@ def test_cameras_may_wrap_the_image(broker: MemoryBroker, bundle: Bundle, payloa
 
 
 BAD = {
-    "empty": (TOPIC, b"", "empty"),
+    "empty": (TOPIC, b" ", "empty"),
     "text": (TOPIC, b"hello, this is a camera", "unknown_codec"),
     "truncated": (TOPIC, GOOD[: len(GOOD) // 2], "damaged"),
     "truncated-jpeg": (TOPIC, image_file(1, kind="JPEG")[:-200], "incomplete"),
@@ -142,6 +142,23 @@ def test_bad_input_costs_only_itself(
     assert status.refused == {reason: 1}
     assert (status.received, status.published) == (2, 1)
     assert len([r for r in caplog.records if "refused" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_a_deleted_image_is_nothing(
+    broker: MemoryBroker, bundle: Bundle, caplog: pytest.LogCaptureFixture, *, retained: bool
+) -> None:
+    caplog.set_level("INFO")
+    with running(make_node(broker, bundle, 0)):
+        broker_ready(broker)
+        for _ in range(3):
+            broker.publish(TOPIC, b"", retain=retained)
+        broker.publish(TOPIC, GOOD, retain=False)
+        wait_until(lambda: features(broker))
+        wait_until(lambda: node_status(broker).published)
+    status = node_status(broker)
+    assert (status.refused, status.received, status.dropped) == ({}, 1, 0)
+    assert len([r for r in caplog.records if "nothing to label" in r.getMessage()]) == 1
 
 
 def test_a_bug_or_nan_in_the_engine_costs_one_frame(broker: MemoryBroker, bundle: Bundle) -> None:

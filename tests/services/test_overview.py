@@ -199,3 +199,27 @@ def test_topics_of_another_kind_are_refused() -> None:
     statuses: list[NodeStatus | AggregatorStatus | Label] = [NODE_STATUS_3, AGGREGATOR, LABEL]
     for status in statuses:
         assert seen([Message(TOPICS.feature(0, "pi-1"), status.encode(), retained=False)]).refused
+
+
+DELETED = [
+    Message(topic, b"", retained=retained)
+    for topic in (TOPICS.label("door"), TOPICS.node_status("pi-1"), TOPICS.aggregator_status(0))
+    for retained in (False, True)
+]
+
+
+@pytest.mark.parametrize("deleted", DELETED, ids=range(len(DELETED)))
+def test_an_empty_message_takes_one_away_and_is_not_refused(deleted: Message) -> None:
+    others = [label("hall"), node("pi-2"), aggregator(1)]
+    said = [label("door"), node("pi-1"), aggregator(0), *others]
+    view = seen([*said, deleted, deleted])
+    assert view.refused == 0
+    rows = [*view.cameras, *view.nodes, *view.aggregators]
+    assert len(rows) == len(said) - 1
+    (gone,) = [message for message in said if message.topic == deleted.topic]
+    again = seen([*said, deleted, gone])
+    assert len([*again.cameras, *again.nodes, *again.aggregators]) == len(said)
+
+
+def test_an_empty_message_of_somebody_unknown_is_nothing() -> None:
+    assert seen(DELETED) == seen([])

@@ -57,9 +57,9 @@ export class Fleet {
     this.#service(this.aggregators, shard, `aggregator ${shard}`, status, at);
   }
 
-  /** Its retained status was removed: it is no member any more. */
-  forget(services, name) {
-    services.delete(name);
+  /** The retained status or label was removed: the service or camera is no member any more. */
+  forget(members, name) {
+    members.delete(name);
   }
 
   refuse(reason) {

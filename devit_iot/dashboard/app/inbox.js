@@ -37,8 +37,11 @@ export class Inbox {
     }
   }
 
-  #label(_topic, payload, at, retained) {
-    if (payload.length === 0) return; // a retained label was removed
+  #label(topic, payload, at, retained) {
+    if (payload.length === 0) {
+      this.#fleet.forget(this.#fleet.cameras, topic.split("/").at(-1));
+      return;
+    }
     const label = this.#reader.label(payload);
     if (!isCamera(label.camera, this.#facts.limits)) throw new Refused("camera", "no camera's name");
     this.#fleet.label(label, at, retained);
@@ -57,6 +60,7 @@ export class Inbox {
   }
 
   #image(topic, payload, at, retained) {
+    if (payload.length === 0) return; // a retained picture was removed
     for (const filter of this.#filters) {
       const route = filter.match(topic, this.#facts.limits);
       if (!route) continue;

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from devit_iot.config import Config
+from devit_iot.programs import missing_core
 from devit_iot.services.doctor.finding import Finding, bad, look, ok
 from devit_iot.services.sensors import Sensors
 from devit_iot.services.status import EARLIEST
@@ -58,7 +59,7 @@ def check_cpu(config: Config, machine: Machine) -> Iterator[Finding]:
         yield bad(
             "kernels",
             f"the C++ module does not load ({error})",
-            "install devit-iot again on this machine, or serve with --engine tflite",
+            missing_core(),
         )
         return
     features = sorted(name for name, has in _core.cpu_features().items() if has)

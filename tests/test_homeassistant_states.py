@@ -1,0 +1,137 @@
+"""What Home Assistant makes of labels and statuses by the announced templates.
+
+A template is rendered here as its MQTT integration does it (2024.11 to 2026.2): JSON as
+``value_json``, white space cut off, ``None`` for unknown, a template that fails leaves the state.
+``make test-homeassistant`` shows the same messages to the real one.
+"""
+
+import itertools
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devit_iot.homeassistant import Announcement, Devices
+from devit_iot.text import is_plain
+from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS_3
+
+jinja2 = pytest.importorskip("jinja2", reason="jinja2 comes with mkdocs and with torch")
+sandbox = pytest.importorskip("jinja2.sandbox")
+
+ENVIRONMENT = sandbox.ImmutableSandboxedEnvironment()
+MAX_STATE = 255
+DEVICES = Devices("home", shards=1, version="1")
+CAMERA = DEVICES.camera("door")
+NODE = DEVICES.node("pi-1", NODE_STATUS_3, has_thermometer=True)
+
+
+def rendered(template: str, payload: bytes) -> str | None:
+    """The text that a template makes of a message; None if it fails."""
+    values: dict[str, object] = {"value": payload.decode()}
+    if payload:
+        values["value_json"] = json.loads(payload)
+    try:
+        return str(ENVIRONMENT.from_string(template).render(values)).strip()
+    except jinja2.TemplateError:
+        return None
+
+
+def templates(announcement: Announcement) -> dict[str, str]:
+    """Key of each component -> the template of its state."""
+    content: dict[str, Any] = msgspec.json.decode(announcement.payload)
+    return {key: part["value_template"] for key, part in content["components"].items()}
+
+
+def label_state(name: str, class_index: int = 7) -> str:
+    """What the entity Label shows of a class."""
+    label = msgspec.structs.replace(LABEL, label=name, class_index=class_index)
+    text = rendered(templates(CAMERA)["label"], label.encode())
+    assert text is not None
+    return "unknown" if text == "None" else text
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("cat", "cat"),
+        ("None", "None (class)"),
+        ("none", "none (class)"),
+        ("UNKNOWN", "UNKNOWN (class)"),
+        ("unavailable", "unavailable (class)"),
+        ("", "(class)"),
+        ("none of these", "none of these"),
+        ("unknown bird", "unknown bird"),
+        ("{{ x }}", "{{ x }}"),
+        ("{% raw %}", "{% raw %}"),
+        ("{{ value_json.label }}", "{{ value_json.label }}"),
+        ('"quoted"', '"quoted"'),
+        ("[]", "[]"),
+        ("1e5", "1e5"),
+        ("nan", "nan"),
+        ("on", "on"),
+        ("Straße & <b>", "Straße & <b>"),
+        (" cat", "cat (class 7)"),
+        ("cat ", "cat (class 7)"),
+        (" None ", "None (class 7)"),
+        ("   ", "(class 7)"),
+        ("None (class)", "None (class) (class 7)"),
+        ("y" * MAX_STATE, "y" * MAX_STATE),
+        ("y" * (MAX_STATE + 1), "y" * 230 + " (class 7)"),
+        ("😀" * 1000, "😀" * 230 + " (class 7)"),
+    ],
+)
+def test_a_class_has_a_state_of_its_own(name: str, state: str) -> None:
+    assert label_state(name) == state
+
+
+HARD = st.sampled_from(["None", "none", "unknown", "unavailable", "(class", "(class)", "7", "cat"])
+NAMES = st.lists(st.one_of(HARD, st.just(" "), st.just("y" * 240)), max_size=4).map("".join)
+
+
+@given(NAMES, NAMES)
+def test_two_classes_never_have_the_same_state(one: str, two: str) -> None:
+    states = [label_state(name, index) for index, name in enumerate((one, two))]
+    assert is_plain(one)
+    assert (states[0] == states[1]) <= (one == two)
+    for state in states:
+        assert 0 < len(state) <= MAX_STATE
+        assert state.lower() not in {"none", "unknown", "unavailable"}
+
+
+def test_a_deleted_label_is_unknown_and_no_failure() -> None:
+    for key, template in templates(CAMERA).items():
+        assert rendered(template, b"") == "None", key
+
+
+def test_a_deleted_status_is_offline_or_unknown_and_no_failure() -> None:
+    for announcement in (NODE, DEVICES.fleet()):
+        for key, template in templates(announcement).items():
+            wanted = "offline" if key.startswith(("online", "aggregator")) else "None"
+            assert rendered(template, b"") == wanted, key
+
+
+@pytest.mark.parametrize("announcement", [CAMERA, NODE, DEVICES.fleet()], ids=range(3))
+def test_a_deletion_fails_in_no_template_at_all(announcement: Announcement) -> None:
+    content: dict[str, Any] = msgspec.json.decode(announcement.payload)
+    parts = [content, *content["components"].values()]
+    available = itertools.chain(*(part.get("availability", ()) for part in parts))
+    assert {rendered(entry["value_template"], b"") for entry in available} == {"offline"}
+    attributes = [part for part in parts if "json_attributes_template" in part]
+    assert {rendered(part["json_attributes_template"], b"") for part in attributes} == {"{}"}
+
+
+def test_the_states_of_a_message_are_as_before() -> None:
+    label = LABEL.encode()
+    shown = {key: rendered(template, label) for key, template in templates(CAMERA).items()}
+    assert shown == {"label": "cat", "confidence": "75.0", "degraded": "ON"}
+    status = NODE_STATUS_3.encode()
+    shown = {key: rendered(template, status) for key, template in templates(NODE).items()}
+    assert shown == {
+        "online": "online", "latency": "44.75", "dropped": "3", "problem": "ON",
+        "temperature": "61.5",
+    }  # fmt: skip
+    status = AGGREGATOR_STATUS_2.encode()
+    assert rendered(templates(DEVICES.fleet())["parts_online"], status) == "3"
