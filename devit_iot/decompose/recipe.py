@@ -276,9 +276,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             network.model.validate()
             if network.train is None and not network.checkpoint:
                 raise ConfigError(f"the {name} has neither a checkpoint nor a [{name}.train]")
-        inputs = {(n.model.image_size, n.model.resize_size) for n in (self.teacher, template)}
-        if len(inputs) > 1:
-            raise ConfigError("teacher and student must have the same image_size and resize_size")
+        models = (self.teacher.model, template.model)
+        if len({(m.image_size, m.resize_size, m.resized) for m in models}) > 1:
+            raise ConfigError(
+                "teacher and student must have the same image_size, resize_size and resize"
+            )
         compares = self.distill is not None and any(self.distill.relations)
         if compares and self.teacher.model.tokens != template.model.tokens:
             raise ConfigError(

@@ -16,7 +16,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, 
 
 from devit_iot.engine.image_file import essence
 from devit_iot.errors import ImageError
-from devit_iot.spec import CHANNELS, SubVitSpec
+from devit_iot.spec import CHANNELS, Filter, SubVitSpec
 
 try:
     from devit_iot import _core
@@ -31,6 +31,8 @@ _PLUGINS = (  # imported here, or the first frame would wait for it
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 DEFAULT_MAX_PIXELS = 32_000_000
 MAX_ASPECT = 8
+
+_PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 _BYTES_PER_PIXEL = 17
 """What decoding costs at worst, measured: WebP 16, PNG 8, JPEG far less."""
@@ -50,19 +52,20 @@ def decoding_bytes(pixels: int) -> int:
 def load_image(
     payload: bytes, spec: SubVitSpec, *, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> NDArray[np.uint8]:
-    """Decode, resize the short side to ``spec.resize_size`` (bicubic), crop the centre.
+    """Decode, resize the short side to ``spec.resize_size``, crop the centre.
 
+    Of a ``spec`` that squashes, both sides are resized to it instead.
     With a view, both sides are enlarged so that the view of the crop is as large as the crop, and
     the view is cut out instead. Every pixel of it comes from the file's own pixels, resized once.
 
     A JPEG at least twice as large as needed is decoded at a reduced DCT scale, still twice as
-    large as needed: the bicubic resize that follows keeps the result antialiased. Of that resize
-    only the crop is computed. The bytes are those of Pillow's bicubic resize of all columns, then
-    of all rows.
+    large as needed: the resize that follows keeps the result antialiased. Of that resize only the
+    crop is computed. The bytes are those of Pillow's resize of all columns, then of all rows, by
+    the filter of ``spec``.
 
     Args:
         payload: one JPEG, PNG or WebP file.
-        spec: the part's shape; gives ``image_size`` and ``resize_size``.
+        spec: the part's shape; gives ``image_size``, ``resize_size``, ``resized`` and ``seen``.
         max_pixels: larger images are refused by their header, before anything is decoded. What
             else would take long is refused too (:mod:`devit_iot.engine.image_file`), so that the
             pixels bound time and memory.
@@ -105,7 +108,9 @@ def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np
     if image.format == WebPImagePlugin.WebPImageFile.format:
         with _memory_limit(decoding_bytes(width * height)):
             image.load()
-    rgb, extent = _without_ends(_rgb(image), drafted[1][2:] if drafted else image.size)
+    rgb, extent = _rgb(image), drafted[1][2:] if drafted else image.size
+    if spec.resized.fit == "crop":
+        rgb, extent = _without_ends(rgb, extent)
     window = _window(extent, spec)
     pixels = _pixels(rgb)
     return _resized_by_pillow(rgb, window) if pixels is None else _resized(pixels, window)
@@ -136,26 +141,29 @@ class _Window(NamedTuple):
         full: size of the whole picture once it is resized.
         offset: of the window in it.
         side: of the window.
+        filter: by which the picture is resized.
     """
 
     extent: tuple[float, float]
     full: tuple[int, int]
     offset: tuple[int, int]
     side: int
+    filter: Filter
 
 
 def _window(extent: tuple[float, float], spec: SubVitSpec) -> _Window:
     """Where the part looks: its view of the centre crop."""
-    crop, view = spec.image_size, spec.seen
+    crop, view, how = spec.image_size, spec.seen, spec.resized
     scale = spec.resize_size / min(extent)
     full, offset = [], []
     for side, start, share in zip(extent, (view.x, view.y), (view.width, view.height), strict=True):
         # The long side is rounded to the nearest pixel, the crop's offset down.
-        resized = max(spec.resize_size, round(side * scale))
+        long = max(spec.resize_size, round(side * scale))
+        resized = spec.resize_size if how.fit == "squash" else long
         full.append(round(resized / share))
         left = round(((resized - crop) // 2 + start * crop) / share)
         offset.append(min(left, full[-1] - crop))
-    return _Window(extent, (full[0], full[1]), (offset[0], offset[1]), crop)
+    return _Window(extent, (full[0], full[1]), (offset[0], offset[1]), crop, how.filter)
 
 
 def _pixels(rgb: Image.Image) -> NDArray[np.uint8] | None:
@@ -181,6 +189,7 @@ def _resized(pixels: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
         extent=(window.extent[rows], window.extent[columns]),
         full=(window.full[rows], window.full[columns]),
         offset=(window.offset[rows], window.offset[columns]),
+        interpolation=window.filter,
     )
     return out
 
@@ -188,9 +197,9 @@ def _resized(pixels: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
 def _resized_by_pillow(rgb: Image.Image, window: _Window) -> NDArray[np.uint8]:
     """Columns first, then rows: which of them Pillow does first depends on its version."""
     (width, height), (left, top) = window.full, window.offset
-    bicubic = Image.Resampling.BICUBIC
-    narrow = rgb.resize((width, rgb.height), bicubic, (0, 0, window.extent[0], rgb.height))
-    whole = narrow.resize((width, height), bicubic, (0, 0, width, window.extent[1]))
+    by = _PILLOW[window.filter]
+    narrow = rgb.resize((width, rgb.height), by, (0, 0, window.extent[0], rgb.height))
+    whole = narrow.resize((width, height), by, (0, 0, width, window.extent[1]))
     square = whole.crop((left, top, left + window.side, top + window.side))
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8))
 
