@@ -19,7 +19,7 @@ from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
 from devit_iot.config import AggregatorConfig, BrokerConfig, NodeConfig
-from devit_iot.engine import image_file, tflite_file
+from devit_iot.engine import image_file, jpeg_cost, tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
 from devit_iot.services import aggregator, announcer, deadline, inbox, presence, status
@@ -363,6 +363,8 @@ def spaced(number: int) -> str:
 def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
     defaults = AggregatorConfig()
     stated = (
+        f"may say {jpeg_cost.HEADER_PIXELS} times `max_pixels`",
+        f"scans may be {image_file.MAX_SCANS} times `max_pixels`",
         f"`deadline_s` ({defaults.deadline_s:g} s)",
         f"`max_open` ({defaults.max_open})",
         f"`lifetime_s` ({defaults.lifetime_s:g} s)",

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from devit_iot.engine.image_file import essence
+from devit_iot.engine.jpeg_cost import JpegFrame, jpeg_frame, too_large
 from devit_iot.errors import ImageError
+from devit_iot.limits import MAX_PIXELS
 from devit_iot.spec import CHANNELS, Filter, SubVitSpec
 
 try:
@@ -29,13 +31,12 @@ _PLUGINS = (  # imported here, or the first frame would wait for it
     WebPImagePlugin.WebPImageFile,
 )
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
-DEFAULT_MAX_PIXELS = 32_000_000
 MAX_ASPECT = 8
 
 _PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 _BYTES_PER_PIXEL = 17
-"""What decoding costs at worst, measured: WebP 16, PNG 8, JPEG far less."""
+"""What decoding costs at worst, measured: WebP 16, PNG 8, a JPEG of one scan far less."""
 
 _WEBP_TABLES = 32 * 2**20
 """For the code tables of a lossless WebP. Real ones need far less; 65536 of them, in a file of
@@ -50,7 +51,7 @@ def decoding_bytes(pixels: int) -> int:
 
 
 def load_image(
-    payload: bytes, spec: SubVitSpec, *, max_pixels: int = DEFAULT_MAX_PIXELS
+    payload: bytes, spec: SubVitSpec, *, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     """Decode, resize the short side to ``spec.resize_size``, crop the centre.
 
@@ -66,9 +67,10 @@ def load_image(
     Args:
         payload: one JPEG, PNG or WebP file.
         spec: the part's shape; gives ``image_size``, ``resize_size``, ``resized`` and ``seen``.
-        max_pixels: larger images are refused by their header, before anything is decoded. What
-            else would take long is refused too (:mod:`devit_iot.engine.image_file`), so that the
-            pixels bound time and memory.
+        max_pixels: larger images are refused by their header, before anything is decoded. Of a
+            JPEG those pixels count that its reduced scale leaves
+            (:mod:`devit_iot.engine.jpeg_cost`). What else would take long is refused too
+            (:mod:`devit_iot.engine.image_file`), so that the pixels bound time and memory.
 
     Returns:
         uint8[image_size, image_size, 3], RGB, C-contiguous.
@@ -82,8 +84,11 @@ def load_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
-            with Image.open(io.BytesIO(file), formats=FORMATS) as image:
-                return _square(image, spec, max_pixels)
+            frame = jpeg_frame(file)
+            if frame is not None:
+                frame.check(max_pixels)
+            with _opened(file, frame) as image:
+                return _square(image, spec, max_pixels, frame)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -93,18 +98,32 @@ def load_image(
 
 
 def _words(error: Exception) -> str:
-    """Pillow names the file object that it cannot identify."""
-    return "its header is damaged" if isinstance(error, UnidentifiedImageError) else str(error)
+    """Pillow names the file object that it cannot identify, or the marker that it misses."""
+    unknown = isinstance(error, UnidentifiedImageError | SyntaxError)
+    return "its header is damaged" if unknown else str(error)
 
 
-def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np.uint8]:
+def _opened(file: bytes, frame: JpegFrame | None) -> Image.Image:
+    """The image, of which only the header was read.
+
+    Pillow's own limit of pixels would count those of a JPEG before its scale.
+    """
+    if frame is None:
+        return Image.open(io.BytesIO(file), formats=FORMATS)
+    return JpegImagePlugin.JpegImageFile(io.BytesIO(file))
+
+
+def _square(
+    image: Image.Image, spec: SubVitSpec, max_pixels: int, frame: JpegFrame | None
+) -> NDArray[np.uint8]:
+    needed = 2 * math.ceil(spec.resize_size * spec.seen.zoom)
+    drafted = None
+    if frame is not None:
+        drafted = image.draft("RGB", (needed, needed))
+        frame.check_decoded(*image.size, max_pixels, _BYTES_PER_PIXEL * max_pixels)
     width, height = image.size
     if width * height > max_pixels:
-        raise ImageError(
-            "too_large", f"image of {width}x{height} pixels is over the limit of {max_pixels}"
-        )
-    needed = 2 * math.ceil(spec.resize_size * spec.seen.zoom)
-    drafted = image.draft("RGB", (needed, needed))
+        raise too_large(width, height, max_pixels)
     if image.format == WebPImagePlugin.WebPImageFile.format:
         with _memory_limit(decoding_bytes(width * height)):
             image.load()

@@ -8,6 +8,7 @@ JPEG: ITU-T T.81, annex B. PNG: www.w3.org/TR/png-3, section 5. WebP: RFC 9649, 
 """
 
 import re
+from collections.abc import Iterator
 
 from devit_iot.errors import ImageError
 
@@ -17,7 +18,7 @@ MAX_PIECES = 10_000
 MAX_SCANS = 100
 """Of a JPEG, each of which may be a pass over all pixels; encoders make about ten."""
 
-_JPEG = b"\xff\xd8\xff"
+JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 
@@ -25,10 +26,10 @@ _RIFF, _WEBP = b"RIFF", b"WEBP"
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a stuffed 0xFF and restarts belong to it
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
+FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
 _PROGRESSIVE = b"\xc2"
 _OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_HUFFMAN, _QUANTIZATION, _RESTARTS, _SCAN, _END = 0xC4, 0xDB, 0xDD, 0xDA, 0xD9
+_HUFFMAN, _QUANTIZATION, _RESTARTS, SCAN, _END = 0xC4, 0xDB, 0xDD, 0xDA, 0xD9
 _TABLES = frozenset({_HUFFMAN, _QUANTIZATION, _RESTARTS})
 _COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # which say how three or four components are colours
 
@@ -47,7 +48,7 @@ def essence(payload: bytes) -> bytes:
             Huffman-coded; ``slow``: more pieces or scans than any encoder makes; ``damaged``: a
             piece runs past the end.
     """
-    if payload.startswith(_JPEG):
+    if payload.startswith(JPEG):
         return _jpeg(payload)
     if payload.startswith(_PNG):
         return _png(payload)
@@ -60,13 +61,21 @@ def essence(payload: bytes) -> bytes:
 
 def _jpeg(payload: bytes) -> bytes:
     """Start of image, tables, frame and scans."""
-    kept = [payload[:2]]
+    return payload[:2] + b"".join(piece for _, piece in jpeg_pieces(payload))
+
+
+def jpeg_pieces(payload: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker codes and bytes of the frame, tables and scans of a JPEG, one after the other.
+
+    Raises:
+        ImageError: as :func:`essence`; of what is found last, after all pieces.
+    """
     position, pieces, scans, frame = 2, 0, 0, b""
     while (marker := _MARKER.search(payload, position)) is not None:
         pieces = _counted(pieces, "JPEG", "segments")
         code, begin, position = payload[marker.end() - 1], marker.start(), marker.end()
         if code == _END:
-            kept.append(marker.group())
+            yield code, marker.group()
             break
         if code in _ALONE:
             continue
@@ -75,22 +84,23 @@ def _jpeg(payload: bytes) -> bytes:
                 "unknown_codec", f"JPEG of a kind that nobody writes: SOF{code - 0xC0}"
             )
         position = _end_of_segment(payload, position)
-        if code in _FRAMES:
+        if code in FRAMES:
+            if frame:
+                raise ImageError("damaged", "JPEG of several frames")
             frame = payload[begin:position]
-        if code == _SCAN:
+        if code == SCAN:
             scans += 1
-            if _is_all(frame, payload[begin:position]):
-                kept.append(payload[begin:])
+            if is_all(frame, payload[begin:position]):
+                yield code, payload[begin:]
                 break
             end = _END_OF_SCAN.search(payload, position)
             position = len(payload) if end is None else end.start()
         elif not (
-            code in _FRAMES or code in _TABLES or _is_colour(code, payload[begin + 4 : begin + 9])
+            code in FRAMES or code in _TABLES or _is_colour(code, payload[begin + 4 : begin + 9])
         ):
             continue
-        kept.append(payload[begin:position])
+        yield code, payload[begin:position]
     _check_scans(scans)
-    return b"".join(kept)
 
 
 def _check_scans(scans: int) -> None:
@@ -107,7 +117,7 @@ def _end_of_segment(payload: bytes, position: int) -> int:
     return position + length
 
 
-def _is_all(frame: bytes, scan: bytes) -> bool:
+def is_all(frame: bytes, scan: bytes) -> bool:
     """Whether a decoder stops after this scan: it has all components, and all of their bits."""
     return frame[1:2] != _PROGRESSIVE and frame[9:10] == scan[4:5] != b""
 
