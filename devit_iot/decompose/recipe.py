@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from devit_iot.bundle import MAX_PARTS
+from devit_iot.bundle import MAX_NAME_LENGTH, MAX_PARTS
 from devit_iot.config import check_keys
 from devit_iot.decompose.budget import Budget
 from devit_iot.decompose.clock import parse_duration
@@ -16,10 +16,14 @@ from devit_iot.decompose.views import Rectangle, views, zoom
 from devit_iot.errors import ConfigError, SpecError
 from devit_iot.spec import SubVitSpec, View, macs
 from devit_iot.storage import Storage
+from devit_iot.text import is_plain
 
 MAX_DEPTH = 1000
 MAX_SEED = 10**8
 """Seeds of stages and epochs are made of it, and must fit into 64 bits."""
+
+TEACHER_SUFFIX = "-teacher"
+"""Of the name of the teacher's own bundle."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -154,13 +158,14 @@ class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             A part whose template costs no more stays whole.
         search: how the policy is found.
         candidates: policies evaluated.
-        images: of the part's classes that rank heads and neurons, and held-out ones that evaluate.
+        images: of the part's classes that rank heads and neurons, and held-out ones that evaluate;
+            at least two.
     """
 
     macs: tuple[Fraction, ...]
     search: Literal["random", "evolution"] = "evolution"
     candidates: Positive = 100
-    images: Positive = 256
+    images: Annotated[int, msgspec.Meta(ge=2)] = 256
 
 
 class ImitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -268,6 +273,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def validate(self) -> None:
         """Raise ConfigError or SpecError unless the recipe can be run."""
         self._validate_method()
+        self._validate_name()
         if self.time:
             parse_duration(self.time)
         self._validate_views()
@@ -306,6 +312,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{target / 1e6:.3g} million, but a part costs at least "
                     f"{least / 1e6:.3g} million; give more, or a smaller template"
                 )
+
+    def _validate_name(self) -> None:
+        if not is_plain(self.name + TEACHER_SUFFIX, MAX_NAME_LENGTH):
+            raise ConfigError(
+                f"name {self.name[:MAX_NAME_LENGTH]!r} is too long for a bundle, which may have "
+                f"{MAX_NAME_LENGTH} characters, or has some that cannot be printed"
+            )
 
     def _validate_method(self) -> None:
         tables = {"joint": ("joint",), "dekd": ("distill", "ensemble")}[self.method]
