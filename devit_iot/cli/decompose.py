@@ -128,8 +128,8 @@ def images(source: str, output: Path, split: str, per_class: int | None) -> None
     from devit_iot.decompose.sources import open_source
 
     found = open_source(source, Path(), split=split)
-    if found.left_out:
-        click.echo(found.left_out, err=True)
+    for note in found.notes:
+        click.echo(note, err=True)
     rows = [
         np.flatnonzero(found.labels == label)[:per_class] for label in range(len(found.classes))
     ]

@@ -95,7 +95,7 @@ def read_images(
         decode: image bytes -> pixels.
         progress: told about every image.
         device: that trains.
-        warn: told, in a sentence, about files that are no pictures.
+        warn: told, in a sentence, about what is left out of the data or assumed of them.
         processes: that train together.
 
     Returns:
@@ -110,9 +110,8 @@ def read_images(
         split: open_source(recipe.data.source, base, split=split) for split in ("train", "test")
     }
     train, test = sources["train"], sources["test"]
-    for source in {found.left_out: found for found in sources.values()}.values():
-        if source.left_out:
-            warn(source.left_out)
+    for note in dict.fromkeys(note for found in sources.values() for note in found.notes):
+        warn(note)
     check_same_classes(train, test)
     for name in train.classes:
         if not is_plain(name, MAX_NAME_LENGTH):
