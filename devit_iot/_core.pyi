@@ -104,9 +104,10 @@ def resize_window(
     extent: tuple[float, float],
     full: tuple[int, int],
     offset: tuple[int, int],
+    interpolation: str = "bicubic",
     isa: str = "",
 ) -> None:
-    """A window of a picture resized by Pillow's BICUBIC: the columns first, then the rows.
+    """A window of a picture resized as by Pillow: the columns first, then the rows.
 
     Args:
         pixels: uint8, C-contiguous, (rows, columns, 4); the fourth channel is not looked at.
@@ -115,10 +116,12 @@ def resize_window(
             partly.
         full: rows and columns of the whole resized picture.
         offset: first row and column of the window in it.
+        interpolation: "bicubic" or "bilinear", Pillow's BICUBIC or BILINEAR.
         isa: instruction set; "" as in :func:`select_isa`.
 
     Raises:
-        ValueError: a shape is wrong, or the window reaches out of the picture.
+        ValueError: a shape is wrong, the window reaches out of the picture, or there is no such
+            interpolation.
     """
 
 @final

@@ -22,9 +22,12 @@ from devit_iot.tensor_file import TensorFile, write_tensors
 from devit_iot.text import is_plain
 
 FORMAT = "devit-bundle"
-VERSION = 3
-"""Of bundles whose parts have views. All others are written as version 2, as they always were."""
-VERSION_WITHOUT_VIEWS = 2
+VERSION = 4
+"""Of bundles with a part whose ``resize`` is stated."""
+VERSION_OF_VIEWS = 3
+"""Of the other bundles with a part that has a view."""
+FIRST_VERSION = 2
+"""Of all other bundles, which are written as they always were."""
 MANIFEST = "manifest.json"
 MAX_PARTS = 255
 MAX_CLASSES = 65535
@@ -273,18 +276,19 @@ def _check_signature(folder: Path, manifest: bytes, trust: str) -> None:
 def _decode_manifest(path: Path, text: bytes) -> Manifest:
     try:
         head = msgspec.json.decode(text, type=dict[str, object])
-        versions = (VERSION_WITHOUT_VIEWS, VERSION)
+        versions = (FIRST_VERSION, VERSION_OF_VIEWS, VERSION)
         if head.get("format") != FORMAT or head.get("version") not in versions:
             raise BundleError(
                 f"{path} is {head.get('format')} version {head.get('version')}, this release reads "
-                f"{FORMAT} version {versions[0]} and {versions[1]}; export the bundle with a "
+                f"{FORMAT} versions {FIRST_VERSION} to {VERSION}; export the bundle with a "
                 "matching release"
             )
         manifest = msgspec.json.decode(text, type=Manifest)
-        if manifest.version != _version(part.spec for part in manifest.parts):
+        needed = _version(part.spec for part in manifest.parts)
+        if manifest.version != needed:
             raise BundleError(
-                f"{path}: version {VERSION} is for bundles with views, {VERSION_WITHOUT_VIEWS} for "
-                "all others; export the bundle again"
+                f"{path} says version {manifest.version}, but what its parts see and how their "
+                f"images are resized is said in version {needed}; export the bundle again"
             )
         _validate(manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SpecError) as error:
@@ -321,8 +325,13 @@ def _validate(manifest: Manifest) -> None:
 
 def _version(specs: Iterable[SubVitSpec]) -> int:
     """The lowest version that says all that there is to say."""
-    views = any(spec.seen != shapes.WHOLE for spec in specs)
-    return VERSION if views else VERSION_WITHOUT_VIEWS
+    version = FIRST_VERSION
+    for spec in specs:
+        if spec.resized != shapes.CROPPED:
+            return VERSION
+        if spec.seen != shapes.WHOLE:
+            version = VERSION_OF_VIEWS
+    return version
 
 
 def _fingerprint(manifest: Manifest) -> str:

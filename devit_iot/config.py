@@ -15,6 +15,7 @@ import msgspec
 
 from devit_iot.errors import ConfigError
 from devit_iot.keys import check_keys
+from devit_iot.limits import MAX_PIXELS
 from devit_iot.presets import preset_filters
 from devit_iot.signature import check_trust
 from devit_iot.text_file import read_text
@@ -101,7 +102,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
         dtype: what to compute in; empty: what the part is stored in.
         threads: CPU threads of one inference; 0: all of the board.
         memory_mb: memory that the node may count on; a part that needs more is refused at start.
-        max_pixels: larger images are refused by their header.
+        max_pixels: larger images are refused by their header; a JPEG counts as it is decoded.
         max_payload_bytes: larger messages are refused unread.
         max_cameras: frames of further cameras are refused.
         max_age_s: an image of ``latest`` that waited longer is not computed.
@@ -117,7 +118,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     dtype: Literal["", "float32", "float16", "int8"] = ""
     threads: int = 0
     memory_mb: int = 4096
-    max_pixels: int = 32_000_000
+    max_pixels: int = MAX_PIXELS
     max_payload_bytes: int = 16 * 2**20
     max_cameras: int = 64
     max_age_s: float = 10.0

@@ -4,10 +4,10 @@ import io
 import warnings
 
 from devit_iot.errors import ImageError
+from devit_iot.limits import MAX_PIXELS
 
 OTHER_SUFFIXES = frozenset({".bmp", ".gif", ".tif", ".tiff"})
 """Of files that are converted; of several frames the first one counts."""
-_MAX_PIXELS = 100_000_000
 
 
 def is_other(name: str) -> bool:
@@ -16,8 +16,10 @@ def is_other(name: str) -> bool:
 
 
 def _check_size(size: tuple[int, int]) -> None:
-    if size[0] * size[1] > _MAX_PIXELS:
-        raise ImageError("too_large", f"{size[0]}x{size[1]} pixels are over {_MAX_PIXELS}")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(
+            "too_large", f"image of {size[0]}x{size[1]} pixels is over the limit of {MAX_PIXELS}"
+        )
 
 
 def to_png(payload: bytes) -> bytes:

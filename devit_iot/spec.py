@@ -4,6 +4,7 @@ Export writes these tensors, the bundle validates them, the engines read them.
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
@@ -86,6 +87,31 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 WHOLE = View()
 
 
+Fit = Literal["crop", "squash"]
+Filter = Literal["bicubic", "bilinear"]
+
+
+class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an image becomes the squared image, as the network's training did it.
+
+    Attributes:
+        fit: ``crop`` makes the short side ``resize_size`` long, ``squash`` both sides, which
+            changes the shape of what the image shows. The centre is cut out of both.
+        filter: the interpolation, widened where the image gets smaller, so that nothing aliases:
+            Pillow's.
+    """
+
+    fit: Fit = "crop"
+    filter: Filter = "bicubic"
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.fit}, {self.filter}"
+
+
+CROPPED = Resize()
+
+
 class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Vision Transformer without its classifier.
 
@@ -95,7 +121,8 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         image_size: side of the square RGB input, pixels.
-        resize_size: short side of the image before the centre crop to ``image_size``, pixels.
+        resize_size: short side of the image before the centre crop to ``image_size``, pixels; of
+            a squashed image both sides.
         patch_size: side of a square patch, pixels; divides ``image_size``. 0 with a tokenizer.
         embed_dim: width of the residual stream.
         head_dim: width of one attention head, equal in all blocks.
@@ -107,6 +134,8 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             residual stream (Compact Transformers) instead of feeding the MLP alone.
         view: the rectangle of the squared image, the centre crop, that is resized to the square
             input; left out, and then absent from every file, for the whole of it.
+        resize: how an image is resized; left out, and then absent from every file, for a crop and
+            the bicubic filter.
 
     Raises:
         SpecError: from :meth:`validate`, when no network has this shape.
@@ -123,11 +152,17 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokenizer: tuple[ConvSpec, ...] = ()
     residual_norm: bool = False
     view: View | msgspec.UnsetType = msgspec.UNSET
+    resize: Resize | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def seen(self) -> View:
         """The view; the whole image where there is none."""
         return WHOLE if self.view is msgspec.UNSET else self.view
+
+    @property
+    def resized(self) -> Resize:
+        """How an image is resized; the crop and the bicubic filter where nothing is said."""
+        return CROPPED if self.resize is msgspec.UNSET else self.resize
 
     @property
     def grids(self) -> tuple[int, ...]:
@@ -175,6 +210,7 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ),
             *self.seen.rules(),
             (self.view != WHOLE, "a view of the whole image is to be left out"),
+            (self.resize != CROPPED, "a resize by crop and bicubic filter is to be left out"),
         )
         for holds, problem in rules:
             if not holds:

@@ -19,7 +19,7 @@ from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
 from devit_iot.config import AggregatorConfig, BrokerConfig, NodeConfig
-from devit_iot.engine import image_file, tflite_file
+from devit_iot.engine import image_file, jpeg_cost, tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
 from devit_iot.services import aggregator, announcer, deadline, inbox, presence, status
@@ -238,6 +238,7 @@ def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None
         spec.BlockSpec,
         spec.ConvSpec,
         spec.View,
+        spec.Resize,
         tflite_file.TfliteManifest,
     ],
     ids=lambda kind: kind.__name__,
@@ -286,7 +287,13 @@ def test_the_documented_tensors_are_those_of_spec_py() -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["devit_iot/demo/bundle", "tests/golden/bundle", "tests/golden/bundle-3"]
+    "folder",
+    [
+        "devit_iot/demo/bundle",
+        "tests/golden/bundle",
+        "tests/golden/bundle-3",
+        "tests/golden/bundle-4",
+    ],
 )
 def test_the_fingerprint_is_the_documented_hash(folder: str) -> None:
     manifest = bundle.Bundle(ROOT / folder).manifest
@@ -316,7 +323,8 @@ def spec_text(shape: spec.SubVitSpec) -> str:
     return (
         f'{{{sizes}"blocks":{structs(shape.blocks)},"norm_eps":{EPS_TEXT[shape.norm_eps]},'
         f'"tokenizer":{structs(shape.tokenizer)},'
-        f'"residual_norm":{str(shape.residual_norm).lower()}{view_text(shape)}}}'
+        f'"residual_norm":{str(shape.residual_norm).lower()}{view_text(shape)}'
+        f"{resize_text(shape)}}}"
     )
 
 
@@ -325,6 +333,12 @@ def view_text(shape: spec.SubVitSpec) -> str:
     if shape.seen == spec.WHOLE:
         return ""
     return f',"view":{structs((shape.seen,))[1:-1]}'
+
+
+def resize_text(shape: spec.SubVitSpec) -> str:
+    if shape.resized == spec.CROPPED:
+        return ""
+    return f',"resize":{{"fit":"{shape.resized.fit}","filter":"{shape.resized.filter}"}}'
 
 
 def structs(items: tuple[msgspec.Struct, ...]) -> str:
@@ -349,6 +363,8 @@ def spaced(number: int) -> str:
 def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
     defaults = AggregatorConfig()
     stated = (
+        f"may say {jpeg_cost.HEADER_PIXELS} times `max_pixels`",
+        f"scans may be {image_file.MAX_SCANS} times `max_pixels`",
         f"`deadline_s` ({defaults.deadline_s:g} s)",
         f"`max_open` ({defaults.max_open})",
         f"`lifetime_s` ({defaults.lifetime_s:g} s)",
@@ -400,11 +416,12 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"most {spec.MAX_MAP}. Tokens",
         f"`{bundle._FILE_NAME.pattern}`",
         f"`{bundle.FORMAT}`",
-        f"Fleet bundle, versions {bundle.VERSION_WITHOUT_VIEWS} and {bundle.VERSION}",
+        f"Fleet bundle, versions {bundle.FIRST_VERSION} to {bundle.VERSION}",
         f"at least 1/{1 / spec.MIN_VIEW:g};",
         f"`{tflite_file.FORMAT}`",
         f"| `version` | integer | {tflite_file.VERSION} |",
-        f"| `version` | integer | {bundle.VERSION} if any part has a `view`, otherwise 2 |",
+        f"| `version` | integer | {bundle.VERSION} if any part has a `resize`;",
+        f"{bundle.VERSION_OF_VIEWS} if any part has a `view`; otherwise {bundle.FIRST_VERSION} |",
         f"at most {GOLDEN_TOLERANCE['float32']:.0e}".replace("e-03", "e-3") + " of",
         f"at most {GOLDEN_TOLERANCE['float16']} of",
         f"at most {GOLDEN_TOLERANCE['int8']} of",

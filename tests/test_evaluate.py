@@ -146,6 +146,18 @@ def test_json_agrees_with_classifying_one_by_one(bundle: Bundle, photos: Path) -
     assert report["fusion_ms"] > 0
 
 
+def test_folders_numbered_from_one_are_counted_rightly_and_said(
+    bundle: Bundle, photos: Path
+) -> None:
+    named = json.loads(run(bundle, photos, "--json").stdout)
+    for number, name in enumerate(CLASSES, start=1):
+        (photos / name).rename(photos / f"{number:03d}")
+    done = run(bundle, photos, "--json")
+    assert json.loads(done.stdout)["top1"] == named["top1"]
+    assert "folders are numbered from 1, to 5: folder '001' of" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_lose_limits_the_table_and_limit_the_images(bundle: Bundle, photos: Path) -> None:
     report = json.loads(run(bundle, photos, "--json", "--lose", "1", "--limit", "5").stdout)
     assert [lost["count"] for lost in report["lost"]] == [1]

@@ -28,7 +28,7 @@ LAYERS = (
     {"access", "config", "homeassistant"},
     {"presets"},
     {"spec", "messages", "image_message", "other_image", "topics", "signature"},
-    {"text", "text_file", "programs", "keys"},
+    {"text", "text_file", "programs", "keys", "limits"},
     {"errors"},
     {"__init__"},
 )

@@ -1,6 +1,7 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "bindings/array_view.h"
 #include "bindings/arrow.h"
 #include "bindings/module.h"
@@ -22,9 +23,16 @@ py::array_t<std::uint8_t> arrow_bytes(const py::capsule& capsule) {
   return view;
 }
 
+Interpolation interpolation_of(const std::string& name) {
+  require(name == "bicubic" || name == "bilinear",
+          "the interpolation is neither 'bicubic' nor 'bilinear'");
+  return name == "bilinear" ? Interpolation::kBilinear : Interpolation::kBicubic;
+}
+
 void resize(const ArrayU8& pixels, ArrayU8& out, const std::pair<double, double>& extent,
-            const Sizes& full, const Sizes& offset, const std::string& isa) {
+            const Sizes& full, const Sizes& offset, const std::string& by, const std::string& isa) {
   const KernelTable& table = kernels(isa);
+  const Interpolation interpolation = interpolation_of(by);
   require_axes("pixels", pixels, 3);
   require_shape("pixels", pixels, {dim(pixels, 0), dim(pixels, 1), 4});
   require_axes("out", out, 3);
@@ -34,7 +42,7 @@ void resize(const ArrayU8& pixels, ArrayU8& out, const std::pair<double, double>
   const std::uint8_t* in = pixels.data();
   std::uint8_t* to = out.mutable_data();
   const py::gil_scoped_release nogil;
-  resize_window(table.resize_u8, in, to, rows, cols);
+  resize_window(table.resize_u8, in, to, rows, cols, interpolation);
 }
 
 }  // namespace
@@ -51,8 +59,8 @@ Returns:
     uint8[size], read-only; keeps the capsule.
 )doc");
   m.def("resize_window", &resize, "pixels"_a.noconvert(), "out"_a.noconvert(), py::kw_only(),
-        "extent"_a, "full"_a, "offset"_a, "isa"_a = "", R"doc(
-A window of a picture resized by Pillow's BICUBIC: the columns first, then the rows.
+        "extent"_a, "full"_a, "offset"_a, "interpolation"_a = "bicubic", "isa"_a = "", R"doc(
+A window of a picture resized as by Pillow: the columns first, then the rows.
 
 Args:
     pixels: uint8, C-contiguous, (rows, columns, 4); the fourth channel is not looked at.
@@ -60,6 +68,7 @@ Args:
     extent: rows and columns of ``pixels`` that the picture covers; the last of each perhaps partly.
     full: rows and columns of the whole resized picture.
     offset: first row and column of the window in it.
+    interpolation: "bicubic" or "bilinear", Pillow's BICUBIC or BILINEAR.
     isa: instruction set; "" as in :func:`select_isa`.
 )doc");
 }

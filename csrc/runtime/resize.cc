@@ -9,9 +9,7 @@
 namespace devit {
 namespace {
 
-constexpr double kSupport = 2.0;
-
-// Keys 1981, eq. (4), in Pillow's order of operations.
+// In Pillow's order of operations.
 double bicubic(double x) {
   constexpr double a = -0.5;
   x = std::abs(x);
@@ -20,10 +18,26 @@ double bicubic(double x) {
   return 0.0;
 }
 
+double bilinear(double x) {
+  x = std::abs(x);
+  return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+// The weight at a distance from the output, and the distance from which on it is 0.
+struct Kernel {
+  double (*weight)(double);
+  double support;
+};
+
+Kernel kernel_of(Interpolation interpolation) {
+  if (interpolation == Interpolation::kBilinear) return {bilinear, 1.0};
+  return {bicubic, 2.0};
+}
+
 // The weights of one axis's outputs, and their memory.
 class Weights {
  public:
-  explicit Weights(const ResizeAxis& axis) {
+  Weights(const ResizeAxis& axis, const Kernel& kernel) {
     require(axis.size > 0 && axis.count > 0, "an axis of the picture or the window is empty");
     require(axis.count <= axis.full && axis.begin <= axis.full - axis.count,
             "the window reaches out of the resized picture");
@@ -32,7 +46,7 @@ class Weights {
             "the picture's extent does not end in its last row or column");
     const double scale = axis.extent / static_cast<double>(axis.full);
     const double stretch = std::max(scale, 1.0);
-    const double support = kSupport * stretch;
+    const double support = kernel.support * stretch;
     taps_ = static_cast<std::size_t>(std::ceil(support)) * 2 + 2;
     begin_.resize(axis.count);
     count_.resize(axis.count);
@@ -46,7 +60,7 @@ class Weights {
       double sum = 0.0;
       for (std::size_t i = first; i < last; ++i) {
         const double distance = static_cast<double>(i) - centre + 0.5;
-        values[i - first] = bicubic(distance * (1.0 / stretch));
+        values[i - first] = kernel.weight(distance * (1.0 / stretch));
         sum += values[i - first];
       }
       // An odd number of inputs gets one more, of weight 0, where there is one: vectors take pairs.
@@ -94,9 +108,10 @@ class Weights {
 }  // namespace
 
 void resize_window(const ResizeU8& kernels, const std::uint8_t* in, std::uint8_t* out,
-                   const ResizeAxis& rows, const ResizeAxis& cols) {
-  const Weights columns(cols);
-  Weights lines(rows);
+                   const ResizeAxis& rows, const ResizeAxis& cols, Interpolation interpolation) {
+  const Kernel kernel = kernel_of(interpolation);
+  const Weights columns(cols, kernel);
+  Weights lines(rows, kernel);
   const std::size_t first = lines.first();
   const std::size_t needed = lines.last() - first;
   lines.count_inputs_from(first);

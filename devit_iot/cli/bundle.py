@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -15,10 +16,11 @@ from devit_iot.decompose.beside import check_normalisation
 from devit_iot.decompose.checkpoint import Weights
 from devit_iot.decompose.class_names import read_class_names
 from devit_iot.decompose.importer import ImportOptions, import_checkpoint
+from devit_iot.decompose.prepared import Prepared
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.tflite_file import tflite_path
 from devit_iot.errors import ConfigError, DataError, EngineError
-from devit_iot.spec import macs
+from devit_iot.spec import CROPPED, Filter, Fit, macs
 from devit_iot.storage import Dtype
 from devit_iot.text import shown
 
@@ -47,6 +49,14 @@ bundle.add_command(quantize)
 @click.option("--head-dim", type=click.IntRange(1), help="Width of one head, in place of --heads.")
 @click.option("--resize", type=click.IntRange(1), help="Short side before the crop, pixels.")
 @click.option(
+    "--fit",
+    type=click.Choice(get_args(Fit)),
+    help="crop: the short side gets this size; squash: both sides do.",
+)
+@click.option(
+    "--filter", "by", type=click.Choice(get_args(Filter)), help="By which images are resized."
+)
+@click.option(
     "--image-size", type=click.IntRange(1), help="Of a CCT, where its positions fit several sizes."
 )
 @click.option(
@@ -73,6 +83,8 @@ def import_(  # noqa: PLR0913 - one for each option
     heads: int | None,
     head_dim: int | None,
     resize: int | None,
+    fit: Fit | None,
+    by: Filter | None,
     image_size: int | None,
     mean: tuple[float, float, float] | None,
     std: tuple[float, float, float] | None,
@@ -90,7 +102,7 @@ def import_(  # noqa: PLR0913 - one for each option
     if (mean is None) != (std is None):
         raise DataError("give both --mean and --std, or none of them")
     given = None if mean is None else check_normalisation(mean, std, "--mean, --std")
-    options = ImportOptions(head_dim, resize, given, image_size, heads, which)
+    options = ImportOptions(head_dim, Prepared(resize, fit, by), given, image_size, heads, which)
     names = None if classes is None else read_class_names(classes)
     made = import_checkpoint(weights, names, output, name=name or weights.stem, options=options)
     for note in made.notes:
@@ -198,6 +210,11 @@ def _table(opened: Bundle) -> str:
         f"{part.spec.seen!s:20s}  "
         f"{_class_names(manifest.classes, part.classes)}"
         for index, part in enumerate(manifest.parts)
+    ]
+    lines += [
+        f"part {index} resizes images by {part.spec.resized}"
+        for index, part in enumerate(manifest.parts)
+        if part.spec.resized != CROPPED
     ]
     lines += [shown(f"{key}: {value}") for key, value in manifest.provenance.items()]
     return "\n".join(lines)

@@ -128,8 +128,8 @@ def images(source: str, output: Path, split: str, per_class: int | None) -> None
     from devit_iot.decompose.sources import open_source
 
     found = open_source(source, Path(), split=split)
-    if found.left_out:
-        click.echo(found.left_out, err=True)
+    for note in found.notes:
+        click.echo(note, err=True)
     rows = [
         np.flatnonzero(found.labels == label)[:per_class] for label in range(len(found.classes))
     ]
@@ -172,6 +172,8 @@ def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cp
 
     recipe, base = load_recipe(name)
     recipe = overrides.apply(recipe)
+    folder = folder or Path("runs") / recipe.name
+    _check_text(recipe, folder)
     spec, side = recipe.teacher.model, round(recipe.teacher.model.resize_size * recipe.zoom)
     squared = replace(spec, image_size=side, resize_size=side)
     left = launch(
@@ -179,9 +181,9 @@ def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cp
         stage,
         Launch(
             base=base,
-            folder=folder or Path("runs") / recipe.name,
+            folder=folder,
             decode=functools.partial(load_image, spec=squared),
-            command=shlex.join(["devit", *sys.argv[1:]]),
+            command=_command(),
             cpu=cpu,
         ),
     )
@@ -191,6 +193,22 @@ def _run(stage: str, name: str, folder: Path | None, overrides: Overrides, *, cp
         click.echo(left.read_text("utf-8"))
         click.echo(f"bundle: {left.parent / 'bundle'}")
     click.echo(f"{stage}: done, {left}")
+
+
+def _check_text(recipe: "Recipe", folder: Path) -> None:
+    """Raise ConfigError unless every path can be written into the run's files."""
+    for path in (recipe.data.source, recipe.teacher.checkpoint, str(folder.resolve())):
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the path {path!a} is not UTF-8; rename it, or link to it"
+            ) from error
+
+
+def _command() -> str:
+    """What was typed, for the bundle's provenance."""
+    return shlex.join(["devit", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
 
 
 def _require_train_extra() -> None:

@@ -63,7 +63,8 @@ def evaluate(  # noqa: PLR0913 - one for each option
 ) -> None:  # click wants a real backspace before a block that it must not wrap
     """Measure BUNDLE on labelled images: accuracy, loss of parts, confidence, time.
 
-    Folders are named like the bundle's classes, or by class index.
+    Folders are named like the bundle's classes, or by number: from 0 if there is a folder 0, from 1
+    if there is one for the last class and none for 0.
 
     \b
         devit evaluate bundles/pets --data photos/
@@ -76,10 +77,10 @@ def evaluate(  # noqa: PLR0913 - one for each option
     if lose is not None:
         check_choices(parts, lose)
     source = open_source(data, Path(), split=split, strict=False)
-    if source.left_out:
-        click.echo(source.left_out, err=True)
     source = evenly(source, limit)
-    labels = bundle_labels(opened.manifest.classes, source)
+    labels, notes = bundle_labels(opened.manifest.classes, source)
+    for note in (*source.notes, *notes):
+        click.echo(note, err=True)
     fleet = LocalFleet(opened, engine=engine, threads=threads, dtype=dtype)
     done = run_fleet(fleet, source, shown)
     for line in done.unreadable:

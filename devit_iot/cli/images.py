@@ -4,12 +4,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.decompose.class_names import tidy
+from devit_iot.decompose.class_names import is_number, numbered, tidy
 from devit_iot.decompose.data import ImageSource
 from devit_iot.errors import DataError
 
@@ -24,11 +25,27 @@ def evenly(source: ImageSource, limit: int | None) -> ImageSource:
     return source.subset(np.linspace(0, len(source) - 1, limit).round().astype(np.int64))
 
 
-def bundle_labels(classes: tuple[str, ...], source: ImageSource) -> NDArray[np.int64]:
-    """The source's labels, int64[count], as indices into the bundle's ``classes``.
+class Labels(NamedTuple):
+    """What folders mean in a bundle.
+
+    Attributes:
+        labels: int64[count], of the images, as indices into the bundle's classes.
+        notes: how folders were matched where it is not plain, for people.
+    """
+
+    labels: NDArray[np.int64]
+    notes: tuple[str, ...]
+
+
+def bundle_labels(classes: tuple[str, ...], source: ImageSource) -> Labels:
+    """The source's labels as indices into the bundle's ``classes``.
+
+    Folders that are no names of classes may be numbers: see
+    :func:`devit_iot.decompose.class_names.numbered`. Where the classes' own names are numbers,
+    equal ones match, however many zeros stand before them.
 
     Raises:
-        DataError: the source has a class that the bundle has not.
+        DataError: the source has a class that the bundle has not, or it is not clear which.
     """
     folders = [tidy(name) for name in source.classes]
     used = {folders[label] for label in np.unique(source.labels)}
@@ -39,18 +56,24 @@ def bundle_labels(classes: tuple[str, ...], source: ImageSource) -> NDArray[np.i
             f"'{min(used & often)}' of {source.origin} names several classes of the bundle; name "
             "folders by class index"
         )
-    if not used <= index.keys():
-        by_number = {str(number): number for number in range(len(classes))}
-        if not used <= by_number.keys():
-            more = ", ..." if len(classes) > _SHOWN_CLASSES else ""
-            raise DataError(
-                f"'{min(used - index.keys())}' of {source.origin} is no class of the bundle; name "
-                f"folders like its classes ({', '.join(classes[:_SHOWN_CLASSES])}{more}) or by "
-                "class index"
-            )
-        index = by_number
-    own = np.array([index.get(name, -1) for name in folders], np.int64)
-    return own[source.labels]
+    notes: tuple[str, ...] = ()
+    if not used <= index.keys() and all(map(is_number, used)):
+        numbers = [folder for folder in folders if is_number(folder)]
+        if all(map(is_number, index)):
+            values = {int(name): number for name, number in index.items()}
+            index = {folder: values.get(int(folder), -1) for folder in numbers}
+        else:
+            index, notes = numbered(numbers, classes, source.origin)
+    found = {folder: index.get(folder, -1) for folder in folders}
+    unknown = sorted(folder for folder in used if found[folder] < 0)
+    if unknown:
+        more = ", ..." if len(classes) > _SHOWN_CLASSES else ""
+        raise DataError(
+            f"'{unknown[0]}' of {source.origin} is no class of the bundle; name folders like its "
+            f"classes ({', '.join(classes[:_SHOWN_CLASSES])}{more}) or by class index"
+        )
+    own = np.array([found[folder] for folder in folders], np.int64)
+    return Labels(own[source.labels], notes)
 
 
 def shown(indices: range) -> Iterator[int]:

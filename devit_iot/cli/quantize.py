@@ -92,10 +92,13 @@ def _bytes(made: Bundle) -> int:
 def _labels(old: Bundle, images: ImageSource) -> NDArray[np.int64] | None:
     """Labels in the bundle's order; None for images of other things, which can be compared too."""
     try:
-        return bundle_labels(old.manifest.classes, images)
+        labels, notes = bundle_labels(old.manifest.classes, images)
     except DataError as error:
         click.echo(f"no top-1: {error}", err=True)
         return None
+    for note in (*images.notes, *notes):
+        click.echo(note, err=True)
+    return labels
 
 
 def _answers(fleet: LocalFleet, images: ImageSource) -> Answers:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from devit_iot.decompose.fold import Normalisation
+from devit_iot.decompose.prepared import Prepared, of_hugging_face, of_timm, whole
 from devit_iot.errors import DataError
 from devit_iot.text_file import read_text
 
@@ -13,8 +14,6 @@ CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 _MAX_BYTES = 4 * 2**20
 _MAX_CHANNEL = 4.0
 """Mean and deviation of pixels from 0 to 1 are below it; of pixels from 0 to 255 they are not."""
-_RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers, as Hugging Face's processors write them."""
 
 
 class Beside(NamedTuple):
@@ -23,7 +22,7 @@ class Beside(NamedTuple):
     Attributes:
         heads: attention heads of each block.
         image_size: side of the square input, pixels.
-        resize_size: short side before the centre crop, pixels.
+        prepared: how images were made into squares.
         normalisation: of the pixels.
         norm_eps: of the layer norms.
         classes: names by label.
@@ -32,7 +31,7 @@ class Beside(NamedTuple):
 
     heads: int | None = None
     image_size: int | None = None
-    resize_size: int | None = None
+    prepared: Prepared = Prepared()
     normalisation: Normalisation | None = None
     norm_eps: float | None = None
     classes: tuple[str, ...] | None = None
@@ -96,23 +95,18 @@ def _timm(config: Mapping[str, Any]) -> Beside:
     arguments = config.get("model_args")
     notes = [f"{CONFIG} is timm's, of {config.get('architecture', 'no architecture')}"]
     size = pretrained.get("input_size")
-    image = _whole(size[-1]) if isinstance(size, list) and size else None
+    image = whole(size[-1]) if isinstance(size, list) and size else None
     if isinstance(size, list) and len(size) > 1 and size[-1] != size[-2]:
         raise DataError(f"{CONFIG}: an input of {size[-2]} x {size[-1]} pixels is not square")
-    crop = pretrained.get("crop_pct")
-    resize = None
-    if image and isinstance(crop, int | float) and 0 < crop <= 1:
-        resize = int(image / crop)  # timm's own rounding
+    prepared = of_timm(pretrained, image)
     if "mean" in pretrained and "std" in pretrained:
         normalisation = check_normalisation(pretrained["mean"], pretrained["std"], CONFIG)
     else:
         normalisation = None
-    notes += _filters(pretrained.get("interpolation"))
-    if pretrained.get("crop_mode") not in {None, "center"}:
-        notes.append(f"it was measured on images prepared by '{pretrained['crop_mode']}'")
+    notes += prepared.notes
     names = pretrained.get("label_names", config.get("label_names"))
     heads = arguments.get("num_heads") if isinstance(arguments, dict) else None
-    return Beside(_whole(heads), image, resize, normalisation, None, _names(names), tuple(notes))
+    return Beside(whole(heads), image, prepared, normalisation, None, _names(names), tuple(notes))
 
 
 def _hugging_face(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Beside:
@@ -120,24 +114,15 @@ def _hugging_face(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Be
     notes = [f"{CONFIG} is Hugging Face's, of {config.get('model_type', 'no model_type')}"]
     if config.get("hidden_act", "gelu") != "gelu":
         raise DataError(f"{CONFIG}: '{config['hidden_act']}' for gelu cannot be computed")
-    image = _whole(config.get("image_size"))
-    normalisation, resize = None, None
+    image = whole(config.get("image_size"))
+    normalisation = None
     if "image_mean" in processor and "image_std" in processor:
         values = processor["image_mean"], processor["image_std"]
         normalisation = check_normalisation(*values, PREPROCESSOR)
-    size = processor.get("size")
-    if isinstance(size, dict) and "shortest_edge" in size:
-        resize = _whole(size["shortest_edge"])
-    elif size is not None and processor.get("do_resize", True):
-        resize = _whole(size if isinstance(size, int) else size.get("height"))
-        if not processor.get("do_center_crop", False):
-            notes.append(
-                "its processor squeezes the whole picture into a square; here the centre is cut "
-                "out, which may cost a little accuracy on long pictures"
-            )
+    prepared = of_hugging_face(processor, image)
+    notes += prepared.notes
     if not processor:
         notes.append(f"there is no {PREPROCESSOR}")
-    notes += _filters(_RESAMPLE.get(processor.get("resample", 3)))
     eps = config.get("layer_norm_eps")
     labels = config.get("id2label")
     names = None
@@ -147,20 +132,14 @@ def _hugging_face(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Be
         except ValueError as error:
             raise DataError(f"{CONFIG}: id2label has a label that is no number") from error
     return Beside(
-        _whole(config.get("num_attention_heads")),
+        whole(config.get("num_attention_heads")),
         image,
-        resize,
+        prepared,
         normalisation,
         float(eps) if isinstance(eps, int | float) and eps > 0 else None,
         _names(names),
         tuple(notes),
     )
-
-
-def _filters(name: object) -> list[str]:
-    if name in {None, "bicubic"}:
-        return []
-    return [f"it was trained with images resized by '{name}'; here they are resized bicubically"]
 
 
 def _names(names: object) -> tuple[str, ...] | None:
@@ -170,9 +149,3 @@ def _names(names: object) -> tuple[str, ...] | None:
     if all(name == f"LABEL_{index}" for index, name in enumerate(names)):
         return None
     return tuple(names) or None
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        return None
-    return value

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from devit_iot.bundle import MAX_NAME_LENGTH
 from devit_iot.errors import DataError
@@ -56,3 +57,63 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     found = [tidy(name) for name in names]
     often = {name for name, count in Counter(found).items() if count > 1}
     return tuple(f"{name} ({label})" if name in often else name for label, name in enumerate(found))
+
+
+def is_number(folder: str) -> bool:
+    """Whether a folder is named by a number, perhaps with zeros before it."""
+    return folder.isascii() and folder.isdecimal()
+
+
+def numbered(
+    folders: Sequence[str], names: Sequence[str], origin: str, *, usual: Literal[0, 1] = 0
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The classes of folders that are named by numbers, counted from 0 or from 1.
+
+    They are counted from 0 if there is a folder 0, and from 1 if there is none and one has the
+    number of classes. Otherwise nothing tells, and ``usual`` is assumed.
+
+    Args:
+        folders: of all classes that there are, each :func:`is_number`.
+        names: of all classes, in their order.
+        origin: of the folders, for messages.
+        usual: what needs no words.
+
+    Returns:
+        Folder -> index of its class, without those of no class; and what was found or assumed,
+        for people, if it is not what is usual.
+
+    Raises:
+        DataError: two folders have one number, or there are folders for 0 and for the number of
+            classes.
+    """
+    by_number = {int(folder): folder for folder in folders}
+    if len(by_number) < len(folders):
+        again = next(folder for folder in folders if by_number[int(folder)] != folder)
+        raise DataError(
+            f"folders '{again}' and '{by_number[int(again)]}' of {origin} have one number; put "
+            "them together"
+        )
+    count = len(names)
+    if by_number.keys() >= {0, count}:
+        raise DataError(
+            f"{origin} has folders '{by_number[0]}' and '{by_number[count]}', but there are "
+            f"{count} classes: neither counted from 0 nor from 1 do they fit; remove one"
+        )
+    known = 0 if 0 in by_number else 1 if count in by_number else None
+    first = usual if known is None else known
+    index = {
+        folder: number - first
+        for number, folder in sorted(by_number.items())
+        if first <= number < first + count
+    }
+    if not index or known == usual:
+        return index, ()
+    example = next(iter(index))
+    meaning = f"folder '{example}' of {origin} is class '{names[index[example]]}'"
+    if known is not None:
+        return index, (f"folders are numbered from {known}, to {known + count - 1}: {meaning}",)
+    assumed = (
+        f"ASSUMED: folders are numbered from {usual}, though there is none for 0 nor for {count}, "
+        f"which would tell: {meaning}"
+    )
+    return index, (assumed,)

@@ -76,7 +76,7 @@ class ImageSource:
         classes: names, by label.
         names: ``folder/.../file.ext`` of every image, unique.
         labels: int64[count], from 0 to ``len(classes) - 1``.
-        left_out: files that are no pictures, for people; empty if there are none.
+        notes: what was left out or assumed, for people.
 
     Raises:
         DataError: when made, if the labels do not fit the names and classes.
@@ -87,7 +87,7 @@ class ImageSource:
     names: tuple[str, ...] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
     reader: Reader = field(repr=False)
-    left_out: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.names):
@@ -122,7 +122,7 @@ class ImageSource:
             tuple(self.names[index] for index in chosen),
             self.labels[indices],
             lambda index, count: self.reader(chosen[index], count),
-            self.left_out,
+            self.notes,
         )
 
 
@@ -280,7 +280,7 @@ def image_names(tree: Tree) -> list[str]:
     return found
 
 
-def left_out(tree: Tree) -> str:
+def left_out(tree: Tree) -> tuple[str, ...]:
     """What in class folders is no picture that is read, for people; empty if there is nothing."""
     suffixes = Counter(
         Path(name).suffix.lower() or "without a suffix"
@@ -289,12 +289,13 @@ def left_out(tree: Tree) -> str:
         and Path(name).name.lower() not in _LITTER
     )  # fmt: skip
     if not suffixes:
-        return ""
+        return ()
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
-    return (
+    text = (
         f"{tree.path}: {sum(suffixes.values())} files were left out ({kinds}); pictures are read "
         f"from {SUFFIXES}"
     )
+    return (text,)
 
 
 def read_picture(tree: Tree, name: str, count: int = -1) -> bytes:

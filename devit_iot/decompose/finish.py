@@ -24,6 +24,7 @@ from devit_iot.decompose.folder import RunFolder
 from devit_iot.decompose.models import SubVit
 from devit_iot.decompose.partition import Groups
 from devit_iot.decompose.plan import MEAN_IMAGES
+from devit_iot.decompose.recipe import TEACHER_SUFFIX
 from devit_iot.decompose.results import RESULTS, ModelResult, PartResult, Results
 from devit_iot.decompose.run import Trained
 from devit_iot.decompose.stages import ENSEMBLE, TEACHER, TEMPLATE, distilled, part_teacher, shrunk
@@ -143,7 +144,7 @@ def _teacher_bundle(
         return
     mean = _tokens(run, trained.teacher.vit, rows).mean(dim=0)
     exported = export_classifier(trained.teacher, mean, folding._replace(temperature=1.0))
-    _write(run, run.shared, exported, f"{run.recipe.name}-teacher", provenance)
+    _write(run, run.shared, exported, run.recipe.name + TEACHER_SUFFIX, provenance)
 
 
 def _write(

@@ -22,6 +22,7 @@ from devit_iot.decompose.data import (
     decode_source,
     hold_out,
 )
+from devit_iot.decompose.enough import check_classes, check_parts
 from devit_iot.decompose.progress import Progress
 from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.sources import check_same_classes, open_source
@@ -83,6 +84,8 @@ def read_images(
     progress: Progress,
     device: torch.device,
     warn: Callable[[str], object] = lambda _: None,
+    *,
+    processes: int = 1,
 ) -> tuple[TrainingData, TrainingData]:
     """Open both splits of the recipe's data; decode them, unless the recipe says ``lazy``.
 
@@ -92,22 +95,23 @@ def read_images(
         decode: image bytes -> pixels.
         progress: told about every image.
         device: that trains.
-        warn: told, in a sentence, about files that are no pictures.
+        warn: told, in a sentence, about what is left out of the data or assumed of them.
+        processes: that train together.
 
     Returns:
         The training images; and the test images, all of them as ``fit``, none held out.
 
     Raises:
         DataError: see :func:`devit_iot.decompose.sources.open_source`; or fewer classes than parts,
-            or a class whose name no bundle takes.
+            a class whose name no bundle takes, or too few images for what the recipe does
+            (:mod:`devit_iot.decompose.enough`).
     """
     sources = {
         split: open_source(recipe.data.source, base, split=split) for split in ("train", "test")
     }
     train, test = sources["train"], sources["test"]
-    for source in {found.left_out: found for found in sources.values()}.values():
-        if source.left_out:
-            warn(source.left_out)
+    for note in dict.fromkeys(note for found in sources.values() for note in found.notes):
+        warn(note)
     check_same_classes(train, test)
     for name in train.classes:
         if not is_plain(name, MAX_NAME_LENGTH):
@@ -120,7 +124,9 @@ def read_images(
             f"{train.origin} has {len(train.classes)} classes, too few for "
             f"{recipe.partition.parts} parts; give fewer parts"
         )
+    check_classes(train)
     fit, held_out = hold_out(train.labels, recipe.data.held_out, recipe.seed)
+    check_parts(recipe, train, fit, processes)
     pixels: dict[str, Pixels] = {}
     for split, source in sources.items():
         count = functools.partial(progress, f"{split} images")

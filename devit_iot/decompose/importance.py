@@ -10,6 +10,8 @@ from torch import Tensor
 from devit_iot.decompose.hsic import hsic, linear_gram, rbf_grams, scalar_hsic
 from devit_iot.decompose.models import Classifier
 
+MIN_IMAGES = 2
+"""Of one image nothing can be said to depend on another."""
 RELEVANCE = 0.1
 """Share of the HSIC in a neuron's score; the other 0.9 are its magnitude."""
 REDUNDANCY = 0.1
@@ -71,7 +73,7 @@ def rank(
     Raises:
         ValueError: fewer than two images.
     """
-    if len(images) < 2:  # noqa: PLR2004
+    if len(images) < MIN_IMAGES:
         raise ValueError(f"importance needs at least two images, got {len(images)}")
     depth = len(model.spec.blocks)
     device = next(model.parameters()).device

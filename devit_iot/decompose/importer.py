@@ -21,6 +21,7 @@ from devit_iot.decompose.fold import (
 )
 from devit_iot.decompose.heads import Heads, head_dim
 from devit_iot.decompose.network import read_network
+from devit_iot.decompose.prepared import Prepared, chosen, described
 from devit_iot.decompose.reference import with_golden
 from devit_iot.errors import DataError
 from devit_iot.spec import POOL_STRIDE, BlockSpec, ConvSpec, SubVitSpec
@@ -38,7 +39,7 @@ class ImportOptions(NamedTuple):
 
     Attributes:
         head_dim: width of one attention head.
-        resize_size: short side before the centre crop, pixels.
+        prepared: how images become squares.
         normalisation: of the pixels in training.
         image_size: side of the square input, pixels.
         heads: attention heads of each block.
@@ -46,7 +47,7 @@ class ImportOptions(NamedTuple):
     """
 
     head_dim: int | None = None
-    resize_size: int | None = None
+    prepared: Prepared = Prepared()
     normalisation: Normalisation | None = None
     image_size: int | None = None
     heads: int | None = None
@@ -143,13 +144,7 @@ def describe(
     spec, heads = infer_spec(weights, options, beside)
     counts = sorted({block.heads for block in spec.blocks})
     said = [f"attention: {', '.join(map(str, counts))} heads of {spec.head_dim} ({heads.origin})"]
-    if options.resize_size or beside.resize_size:
-        origin = "--resize" if options.resize_size else "the file beside it"
-    else:
-        origin = "ASSUMED: 8/7 of the input (--resize)"
-    said.append(
-        f"images: short side {spec.resize_size}, the middle {spec.image_size} pixels ({origin})"
-    )
+    said.append(described(spec, options.prepared, beside.prepared))
     return spec, said
 
 
@@ -203,22 +198,20 @@ def infer_spec(
             f"its positions are of {image_size} x {image_size} pixels, not of {stated} x {stated}"
         )
     heads = _head_dim(weights, kernel.shape[0], options, beside, compact=False)
+    resize_size, resize = chosen(image_size, options.prepared, beside.prepared)
     spec = SubVitSpec(
         image_size=image_size,
-        resize_size=_resize_size(image_size, options, beside),
+        resize_size=resize_size,
         patch_size=kernel.shape[2],
         embed_dim=kernel.shape[0],
         head_dim=heads.head_dim,
         prefix_tokens=prefix_tokens,
         blocks=tuple(_infer_blocks(weights, heads.head_dim)),
         norm_eps=beside.norm_eps or NORM_EPS,
+        resize=resize,
     )
     spec.validate()
     return spec, heads
-
-
-def _resize_size(image_size: int, options: ImportOptions, beside: Beside) -> int:
-    return options.resize_size or beside.resize_size or round(image_size * 8 / 7)
 
 
 def _head_dim(
@@ -290,9 +283,10 @@ def _infer_cct(
     image_size = options.image_size or _largest_image(tokenizer, math.isqrt(positions))
     width = tokenizer[-1].channels
     heads = _head_dim(weights, width, options, beside, compact=True)
+    resize_size, resize = chosen(image_size, options.prepared, beside.prepared)
     spec = SubVitSpec(
         image_size=image_size,
-        resize_size=_resize_size(image_size, options, beside),
+        resize_size=resize_size,
         patch_size=0,
         embed_dim=width,
         head_dim=heads.head_dim,
@@ -301,6 +295,7 @@ def _infer_cct(
         norm_eps=COMPACT_NORM_EPS,
         tokenizer=tuple(tokenizer),
         residual_norm=True,
+        resize=resize,
     )
     spec.validate()
     if spec.tokens != positions:

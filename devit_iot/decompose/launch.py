@@ -67,6 +67,7 @@ def launch(recipe: Recipe, stage: str, how: Launch) -> Path | None:
         images, test = read_images(
             recipe, how.base, how.decode, progress, accelerator.device,
             lambda text: console.print(text, highlight=False, soft_wrap=True),
+            processes=accelerator.num_processes,
         )  # fmt: skip
         if main:
             stack.enter_context(shared.locked())

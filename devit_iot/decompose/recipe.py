@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from devit_iot.bundle import MAX_PARTS
+from devit_iot.bundle import MAX_NAME_LENGTH, MAX_PARTS
 from devit_iot.decompose.budget import Budget
 from devit_iot.decompose.clock import parse_duration
 from devit_iot.decompose.fold import Normalisation
@@ -16,11 +16,15 @@ from devit_iot.errors import ConfigError, SpecError
 from devit_iot.keys import check_keys
 from devit_iot.spec import SubVitSpec, View, macs
 from devit_iot.storage import Storage
+from devit_iot.text import is_plain
 from devit_iot.text_file import read_text
 
 MAX_DEPTH = 1000
 MAX_SEED = 10**8
 """Seeds of stages and epochs are made of it, and must fit into 64 bits."""
+
+TEACHER_SUFFIX = "-teacher"
+"""Of the name of the teacher's own bundle."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -155,13 +159,14 @@ class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             A part whose template costs no more stays whole.
         search: how the policy is found.
         candidates: policies evaluated.
-        images: of the part's classes that rank heads and neurons, and held-out ones that evaluate.
+        images: of the part's classes that rank heads and neurons, and held-out ones that evaluate;
+            at least two.
     """
 
     macs: tuple[Fraction, ...]
     search: Literal["random", "evolution"] = "evolution"
     candidates: Positive = 100
-    images: Positive = 256
+    images: Annotated[int, msgspec.Meta(ge=2)] = 256
 
 
 class ImitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -269,6 +274,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def validate(self) -> None:
         """Raise ConfigError or SpecError unless the recipe can be run."""
         self._validate_method()
+        self._validate_name()
         if self.time:
             parse_duration(self.time)
         self._validate_views()
@@ -277,9 +283,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             network.model.validate()
             if network.train is None and not network.checkpoint:
                 raise ConfigError(f"the {name} has neither a checkpoint nor a [{name}.train]")
-        inputs = {(n.model.image_size, n.model.resize_size) for n in (self.teacher, template)}
-        if len(inputs) > 1:
-            raise ConfigError("teacher and student must have the same image_size and resize_size")
+        models = (self.teacher.model, template.model)
+        if len({(m.image_size, m.resize_size, m.resized) for m in models}) > 1:
+            raise ConfigError(
+                "teacher and student must have the same image_size, resize_size and resize"
+            )
         compares = self.distill is not None and any(self.distill.relations)
         if compares and self.teacher.model.tokens != template.model.tokens:
             raise ConfigError(
@@ -305,6 +313,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{target / 1e6:.3g} million, but a part costs at least "
                     f"{least / 1e6:.3g} million; give more, or a smaller template"
                 )
+
+    def _validate_name(self) -> None:
+        if not is_plain(self.name + TEACHER_SUFFIX, MAX_NAME_LENGTH):
+            raise ConfigError(
+                f"name {self.name[:MAX_NAME_LENGTH]!r} is too long for a bundle, which may have "
+                f"{MAX_NAME_LENGTH} characters, or has some that cannot be printed"
+            )
 
     def _validate_method(self) -> None:
         tables = {"joint": ("joint",), "dekd": ("distill", "ensemble")}[self.method]

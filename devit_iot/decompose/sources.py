@@ -9,7 +9,7 @@
     ``digits``      the handwritten digits of scikit-learn
 
 Beside an ImageFolder with numbers as folder names, ``class_names.txt`` may name the classes: its
-line n, counted from 1, names folder n.
+line n, counted from 1, names folder n, or folder n - 1 if there is a folder 0.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from devit_iot.decompose.cifar import cifar_source, is_cifar
-from devit_iot.decompose.class_names import read_class_names
+from devit_iot.decompose.class_names import is_number, numbered, read_class_names
 from devit_iot.decompose.data import (
     SUFFIXES,
     ImageSource,
@@ -129,31 +129,36 @@ def _folder_source(tree: Tree, path: Path, *, strict: bool) -> ImageSource:
             "remove the folder"
         )
     label = {folder: index for index, folder in enumerate(folders)}
+    classes, notes = _class_names(folders, path, path.parent / _NAMES_FILE)
     return ImageSource(
         str(path),
-        _class_names(folders, path.parent / _NAMES_FILE),
+        classes,
         names,
         np.array([label[name.split("/", 1)[0]] for name in names], np.int64),
         lambda index, count: read_picture(tree, names[index], count),
-        left_out(tree),
+        (*notes, *left_out(tree)),
     )
 
 
-def _class_names(folders: list[str], file: Path) -> tuple[str, ...]:
-    if not file.is_file() or not all(folder.isdecimal() for folder in folders):
-        return tuple(folders)
+def _class_names(
+    folders: list[str], path: Path, file: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The classes' names, and how folders were counted where it is not plain."""
+    if not file.is_file() or not all(map(is_number, folders)):
+        return tuple(folders), ()
     lines = read_class_names(file)
+    index, notes = numbered(folders, lines, str(path), usual=1)
     for folder in folders:
-        if not 1 <= int(folder) <= len(lines):
+        if folder not in index:
             raise DataError(
                 f"{file} has {len(lines)} lines, none for class folder '{folder}'; line n, counted "
-                "from 1, names folder n"
+                "from 1, names folder n, or folder n - 1 if there is a folder 0"
             )
-    names = tuple(lines[int(folder) - 1] for folder in folders)
+    names = tuple(lines[index[folder]] for folder in folders)
     for name in names:
         if not name or names.count(name) > 1:
             raise DataError(f"{file} gives the name '{name}' twice or is empty there; correct it")
-    return names
+    return names, notes
 
 
 def _check(source: ImageSource, split: str) -> None:

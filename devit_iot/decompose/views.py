@@ -56,11 +56,11 @@ def look(images: Tensor, spec: SubVitSpec) -> Tensor:
 
     Args:
         images: float[batch, 3, side, side] with any side.
-        spec: gives the view and the size of the input.
+        spec: gives the view, the size of the input and the filter.
 
     Returns:
-        float[batch, 3, image_size, image_size]: the view, resized (bicubic, antialiased) unless it
-        has that size already.
+        float[batch, 3, image_size, image_size]: the view, resized (antialiased) unless it has that
+        size already.
     """
     side, size, view = images.shape[-1], spec.image_size, spec.seen
     left, top = round(view.x * side), round(view.y * side)
@@ -70,5 +70,9 @@ def look(images: Tensor, spec: SubVitSpec) -> Tensor:
         return part
     with torch.autocast(images.device.type, enabled=False):
         return functional.interpolate(
-            part.float(), (size, size), mode="bicubic", antialias=True, align_corners=False
+            part.float(),
+            (size, size),
+            mode=spec.resized.filter,
+            antialias=True,
+            align_corners=False,
         )

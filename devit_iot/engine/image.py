@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from devit_iot.engine.image_file import essence
+from devit_iot.engine.jpeg_cost import JpegFrame, jpeg_frame, too_large
 from devit_iot.engine.jpeg_scans import END_OF_IMAGE, missing, open_ended
 from devit_iot.errors import ImageError
 from devit_iot.image_message import JPEG
-from devit_iot.spec import CHANNELS, SubVitSpec
+from devit_iot.limits import MAX_PIXELS
+from devit_iot.spec import CHANNELS, Filter, SubVitSpec
 
 try:
     from devit_iot import _core
@@ -31,11 +33,12 @@ _PLUGINS = (  # imported here, or the first frame would wait for it
     WebPImagePlugin.WebPImageFile,
 )
 FORMATS = tuple(plugin.format for plugin in _PLUGINS)
-DEFAULT_MAX_PIXELS = 32_000_000
 MAX_ASPECT = 8
 
+_PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
 _BYTES_PER_PIXEL = 17
-"""What decoding costs at worst, measured: WebP 16, PNG 8, JPEG far less."""
+"""What decoding costs at worst, measured: WebP 16, PNG 8, a JPEG of one scan far less."""
 
 _WEBP_TABLES = 32 * 2**20
 """For the code tables of a lossless WebP. Real ones need far less; 65536 of them, in a file of
@@ -53,25 +56,27 @@ def load_image(
     payload: bytes,
     spec: SubVitSpec,
     *,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     take_incomplete: bool = False,
 ) -> NDArray[np.uint8]:
-    """Decode, resize the short side to ``spec.resize_size`` (bicubic), crop the centre.
+    """Decode, resize the short side to ``spec.resize_size``, crop the centre.
 
+    Of a ``spec`` that squashes, both sides are resized to it instead.
     With a view, both sides are enlarged so that the view of the crop is as large as the crop, and
     the view is cut out instead. Every pixel of it comes from the file's own pixels, resized once.
 
     A JPEG at least twice as large as needed is decoded at a reduced DCT scale, still twice as
-    large as needed: the bicubic resize that follows keeps the result antialiased. Of that resize
-    only the crop is computed. The bytes are those of Pillow's bicubic resize of all columns, then
-    of all rows.
+    large as needed: the resize that follows keeps the result antialiased. Of that resize only the
+    crop is computed. The bytes are those of Pillow's resize of all columns, then of all rows, by
+    the filter of ``spec``.
 
     Args:
         payload: one JPEG, PNG or WebP file.
-        spec: the part's shape; gives ``image_size`` and ``resize_size``.
-        max_pixels: larger images are refused by their header, before anything is decoded. What
-            else would take long is refused too (:mod:`devit_iot.engine.image_file`), so that the
-            pixels bound time and memory.
+        spec: the part's shape; gives ``image_size``, ``resize_size``, ``resized`` and ``seen``.
+        max_pixels: larger images are refused by their header, before anything is decoded. Of a
+            JPEG those pixels count that its reduced scale leaves
+            (:mod:`devit_iot.engine.jpeg_cost`). What else would take long is refused too
+            (:mod:`devit_iot.engine.image_file`), so that the pixels bound time and memory.
         take_incomplete: whether a JPEG counts whose data end early: the missing part is grey.
 
     Returns:
@@ -83,12 +88,16 @@ def load_image(
     """
     if not payload:
         raise ImageError("empty", "empty image payload")
-    source = _Source(_prepared(essence(payload), take_incomplete=take_incomplete))
+    file = essence(payload)
+    source = _Source(_prepared(file, take_incomplete=take_incomplete))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
-            with Image.open(source, formats=FORMATS) as image:
-                return _square(image, spec, max_pixels)
+            frame = jpeg_frame(file)
+            if frame is not None:
+                frame.check(max_pixels)
+            with _opened(source, frame) as image:
+                return _square(image, spec, max_pixels, frame)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -119,22 +128,38 @@ def _prepared(file: bytes, *, take_incomplete: bool) -> bytes:
 
 
 def _words(error: Exception) -> str:
-    """Pillow names the file object that it cannot identify."""
-    return "its header is damaged" if isinstance(error, UnidentifiedImageError) else str(error)
+    """Pillow names the file object that it cannot identify, or the marker that it misses."""
+    unknown = isinstance(error, UnidentifiedImageError | SyntaxError)
+    return "its header is damaged" if unknown else str(error)
 
 
-def _square(image: Image.Image, spec: SubVitSpec, max_pixels: int) -> NDArray[np.uint8]:
+def _opened(source: io.BytesIO, frame: JpegFrame | None) -> Image.Image:
+    """The image, of which only the header was read.
+
+    Pillow's own limit of pixels would count those of a JPEG before its scale.
+    """
+    if frame is None:
+        return Image.open(source, formats=FORMATS)
+    return JpegImagePlugin.JpegImageFile(source)
+
+
+def _square(
+    image: Image.Image, spec: SubVitSpec, max_pixels: int, frame: JpegFrame | None
+) -> NDArray[np.uint8]:
+    needed = 2 * math.ceil(spec.resize_size * spec.seen.zoom)
+    drafted = None
+    if frame is not None:
+        drafted = image.draft("RGB", (needed, needed))
+        frame.check_decoded(*image.size, max_pixels, _BYTES_PER_PIXEL * max_pixels)
     width, height = image.size
     if width * height > max_pixels:
-        raise ImageError(
-            "too_large", f"image of {width}x{height} pixels is over the limit of {max_pixels}"
-        )
-    needed = 2 * math.ceil(spec.resize_size * spec.seen.zoom)
-    drafted = image.draft("RGB", (needed, needed))
+        raise too_large(width, height, max_pixels)
     if image.format == WebPImagePlugin.WebPImageFile.format:
         with _memory_limit(decoding_bytes(width * height)):
             image.load()
-    rgb, extent = _without_ends(_rgb(image), drafted[1][2:] if drafted else image.size)
+    rgb, extent = _rgb(image), drafted[1][2:] if drafted else image.size
+    if spec.resized.fit == "crop":
+        rgb, extent = _without_ends(rgb, extent)
     window = _window(extent, spec)
     pixels = _pixels(rgb)
     return _resized_by_pillow(rgb, window) if pixels is None else _resized(pixels, window)
@@ -165,26 +190,29 @@ class _Window(NamedTuple):
         full: size of the whole picture once it is resized.
         offset: of the window in it.
         side: of the window.
+        filter: by which the picture is resized.
     """
 
     extent: tuple[float, float]
     full: tuple[int, int]
     offset: tuple[int, int]
     side: int
+    filter: Filter
 
 
 def _window(extent: tuple[float, float], spec: SubVitSpec) -> _Window:
     """Where the part looks: its view of the centre crop."""
-    crop, view = spec.image_size, spec.seen
+    crop, view, how = spec.image_size, spec.seen, spec.resized
     scale = spec.resize_size / min(extent)
     full, offset = [], []
     for side, start, share in zip(extent, (view.x, view.y), (view.width, view.height), strict=True):
         # The long side is rounded to the nearest pixel, the crop's offset down.
-        resized = max(spec.resize_size, round(side * scale))
+        long = max(spec.resize_size, round(side * scale))
+        resized = spec.resize_size if how.fit == "squash" else long
         full.append(round(resized / share))
         left = round(((resized - crop) // 2 + start * crop) / share)
         offset.append(min(left, full[-1] - crop))
-    return _Window(extent, (full[0], full[1]), (offset[0], offset[1]), crop)
+    return _Window(extent, (full[0], full[1]), (offset[0], offset[1]), crop, how.filter)
 
 
 def _pixels(rgb: Image.Image) -> NDArray[np.uint8] | None:
@@ -210,6 +238,7 @@ def _resized(pixels: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
         extent=(window.extent[rows], window.extent[columns]),
         full=(window.full[rows], window.full[columns]),
         offset=(window.offset[rows], window.offset[columns]),
+        interpolation=window.filter,
     )
     return out
 
@@ -217,9 +246,9 @@ def _resized(pixels: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
 def _resized_by_pillow(rgb: Image.Image, window: _Window) -> NDArray[np.uint8]:
     """Columns first, then rows: which of them Pillow does first depends on its version."""
     (width, height), (left, top) = window.full, window.offset
-    bicubic = Image.Resampling.BICUBIC
-    narrow = rgb.resize((width, rgb.height), bicubic, (0, 0, window.extent[0], rgb.height))
-    whole = narrow.resize((width, height), bicubic, (0, 0, width, window.extent[1]))
+    by = _PILLOW[window.filter]
+    narrow = rgb.resize((width, rgb.height), by, (0, 0, window.extent[0], rgb.height))
+    whole = narrow.resize((width, height), by, (0, 0, width, window.extent[1]))
     square = whole.crop((left, top, left + window.side, top + window.side))
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8))
 

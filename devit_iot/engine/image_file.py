@@ -8,6 +8,7 @@ JPEG: ITU-T T.81, annex B. PNG: www.w3.org/TR/png-3, section 5. WebP: RFC 9649, 
 """
 
 import re
+from collections.abc import Iterator
 
 from devit_iot.errors import ImageError
 from devit_iot.image_message import JPEG, PNG, is_webp
@@ -57,20 +58,25 @@ def essence(payload: bytes) -> bytes:
 
 def _jpeg(payload: bytes) -> bytes:
     """Start of image, tables, frame and scans."""
-    kept = [payload[:2]]
+    return payload[:2] + b"".join(piece for _, piece in jpeg_pieces(payload))
+
+
+def jpeg_pieces(payload: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker codes and bytes of the frame, tables and scans of a JPEG, one after the other.
+
+    Raises:
+        ImageError: as :func:`essence`; of what is found last, after all pieces.
+    """
     position, pieces, scans, frame = 2, 0, 0, b""
     while (marker := _MARKER.search(payload, position)) is not None:
         pieces = _counted(pieces, "JPEG", "segments")
         code, begin, position = payload[marker.end() - 1], marker.start(), marker.end()
         if code == END:
-            kept.append(marker.group())
+            yield code, marker.group()
             break
         if code in _ALONE:
             continue
-        if code in _OTHER_FRAMES:
-            raise ImageError(
-                "unknown_codec", f"JPEG of a kind that nobody writes: SOF{code - 0xC0}"
-            )
+        _check_kind(code, frame)
         length = int.from_bytes(payload[position : position + _LENGTH_BYTES], "big")
         if scans and position + length > len(payload):
             break  # what is left shows a picture; whether it is whole is for others to judge
@@ -80,7 +86,7 @@ def _jpeg(payload: bytes) -> bytes:
         if code == SCAN:
             scans += 1
             if is_all(frame, payload[begin:position]):
-                kept.append(payload[begin:])
+                yield code, payload[begin:]
                 break
             end = END_OF_SCAN.search(payload, position)
             position = len(payload) if end is None else end.start()
@@ -88,9 +94,16 @@ def _jpeg(payload: bytes) -> bytes:
             code in FRAMES or code in _TABLES or _is_colour(code, payload[begin + 4 : begin + 9])
         ):
             continue
-        kept.append(payload[begin:position])
+        yield code, payload[begin:position]
     _check_scans(scans)
-    return b"".join(kept)
+
+
+def _check_kind(code: int, frame: bytes) -> None:
+    """Refuse frames that are not Huffman-coded, and a frame after ``frame``."""
+    if code in _OTHER_FRAMES:
+        raise ImageError("unknown_codec", f"JPEG of a kind that nobody writes: SOF{code - 0xC0}")
+    if code in FRAMES and frame:
+        raise ImageError("damaged", "JPEG of several frames")
 
 
 def _check_scans(scans: int) -> None:

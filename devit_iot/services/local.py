@@ -11,7 +11,15 @@ from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import load_image
 from devit_iot.messages import Ranked
+from devit_iot.spec import Resize, SubVitSpec, View
 from devit_iot.storage import Dtype
+
+_Square = tuple[int, int, View, Resize]
+
+
+def _square_of(spec: SubVitSpec) -> _Square:
+    """Parts that agree in it take the same pixels of an image."""
+    return spec.resize_size, spec.image_size, spec.seen, spec.resized
 
 
 class PartFeature(NamedTuple):
@@ -59,13 +67,10 @@ class LocalFleet:
         Raises:
             ImageError: it does not decode.
         """
-        squares = {
-            (spec.resize_size, spec.image_size, spec.seen): load_image(payload, spec)
-            for spec in self._specs
-        }
+        squares = {_square_of(spec): load_image(payload, spec) for spec in self._specs}
         features = []
         for spec, engine in zip(self._specs, self._engines, strict=True):
-            square = squares[spec.resize_size, spec.image_size, spec.seen]
+            square = squares[_square_of(spec)]
             begin = time.perf_counter()
             values = engine.features(square)
             features.append(PartFeature(values, time.perf_counter() - begin))

@@ -21,6 +21,7 @@ from devit_iot.decompose.weights import load_checkpoint
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DataError
+from devit_iot.spec import Resize
 from tests.decompose.spellings import CLASSES, SPEC, State, hugging_face, timm
 
 NAMES = tuple("abcde")
@@ -105,8 +106,9 @@ def test_hugging_faces_folder_needs_no_options(tmp_path: Path) -> None:
     spec = found.part(0).spec
     assert found.manifest.classes == NAMES
     assert (spec.head_dim, spec.resize_size, spec.norm_eps) == (8, 28, 1e-12)
-    assert "squeezes the whole picture" in said
-    assert "resized by 'bilinear'" in said
+    assert spec.resized == Resize("squash", "bilinear")
+    assert "both sides 28, squashed, the middle 28 pixels, bilinear (the file beside it)" in said
+    assert "NOT FOLLOWED" not in said
     ours, _ = imported(folder(tmp_path / "timm", timm(), config=TIMM))
     np.testing.assert_allclose(logits(found), logits(ours), atol=1e-5)
 
@@ -114,9 +116,11 @@ def test_hugging_faces_folder_needs_no_options(tmp_path: Path) -> None:
 def test_options_win_over_what_stands_beside(tmp_path: Path) -> None:
     theirs = folder(tmp_path / "timm", timm(), config=TIMM)
     mean, std = map(str, IMAGENET.mean), map(str, IMAGENET.std)
-    found, said = imported(theirs, "--heads", "6", "--resize", "40", "--mean", *mean, "--std", *std)
-    assert (found.part(0).spec.head_dim, found.part(0).spec.resize_size) == (4, 40)
-    for origin in ("(--heads)", "(--resize)", "(--mean, --std)"):
+    options = ("--heads", "6", "--resize", "40", "--fit", "squash", "--filter", "bilinear")
+    found, said = imported(theirs, *options, "--mean", *mean, "--std", *std)
+    spec = found.part(0).spec
+    assert (spec.head_dim, spec.resize_size, spec.resized) == (4, 40, Resize("squash", "bilinear"))
+    for origin in ("(--heads)", "40 (--resize)", "(--mean, --std)", "bilinear (--filter)"):
         assert origin in said
     assert "the file beside it" not in said
 
@@ -128,7 +132,7 @@ def test_what_nothing_says_is_assumed_aloud(tmp_path: Path) -> None:
     _, said = imported(bare, *options)
     assert said.count("ASSUMED") == 2
     assert "mean 0.485 0.456 0.406" in said
-    assert "short side 32, the middle 28 pixels" in said
+    assert "short side 32, the middle 28 pixels, bicubic (ASSUMED: --resize, --fit" in said
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_pictures_of_all_kinds_and_depths_are_read(tree: Path, packed: bool) -> 
     found = open_source(str(source), Path(), split="test", strict=False)
     assert found.classes == ("cat", "dog")
     assert np.bincount(found.labels).tolist() == [len(KINDS)] * 2
-    assert found.left_out == ""
+    assert found.notes == ()
     assert len(list(read_image_folder(source))) == 2 * len(KINDS)
     for index in range(len(found)):
         sample = found.sample(index)
@@ -75,7 +75,7 @@ def test_what_is_no_picture_is_counted_and_named(tree: Path) -> None:
     (tree / "dog/notes.txt").write_bytes(b"x")
     (tree / "dog/Thumbs.db").write_bytes(b"x")
     (tree / "dog/.DS_Store").write_bytes(b"x")
-    said = open_source(str(tree), Path(), split="test", strict=False).left_out
+    (said,) = open_source(str(tree), Path(), split="test", strict=False).notes
     assert "3 files were left out (2 .heic, 1 .mp4)" in said
     assert ".tiff" in said
 

@@ -146,6 +146,32 @@ def test_class_names_beside_numbered_folders(tmp_path: Path) -> None:
         open_source("set", tmp_path, split="train")
 
 
+@pytest.mark.parametrize(
+    ("folders", "wanted", "said"),
+    [
+        (("0", "1", "3"), ("rose", "tulip", "aster"), "folders are numbered from 0, to 3: folder"),
+        (("1", "4"), ("rose", "aster"), ""),
+        (("001", "002"), ("rose", "tulip"), "ASSUMED: folders are numbered from 1, though"),
+    ],
+)
+def test_numbered_folders_count_from_zero_if_there_is_one(
+    tmp_path: Path, folders: tuple[str, ...], wanted: tuple[str, ...], said: str
+) -> None:
+    plant(tmp_path / "set", *(f"train/{folder}/1.png" for folder in folders))
+    (tmp_path / "set/class_names.txt").write_text("rose\ntulip\nlily\naster\n")
+    source = open_source("set", tmp_path, split="train")
+    assert source.classes == wanted
+    assert len(source.notes) == bool(said)
+    assert all(note.startswith(said) for note in source.notes)
+
+
+def test_numbered_folders_that_fit_neither_way_are_refused(tmp_path: Path) -> None:
+    plant(tmp_path / "set", "train/0/1.png", "train/2/1.png")
+    (tmp_path / "set/class_names.txt").write_text("rose\ntulip\n")
+    with pytest.raises(DataError, match="neither counted from 0 nor from 1 do they fit"):
+        open_source("set", tmp_path, split="train")
+
+
 def test_images_are_read_when_asked_for(tmp_path: Path) -> None:
     source = open_source(
         str(plant(tmp_path, "ant/1.png", "bee/1.png")), Path(), split="train", strict=False

@@ -5,13 +5,14 @@ import io
 import numpy as np
 import pytest
 import torch
+from msgspec import UNSET
 from msgspec.structs import replace
 from PIL import Image
 
 from devit_iot.decompose.models import SubVit
 from devit_iot.decompose.views import look, views, zoom
 from devit_iot.engine.image import load_image
-from devit_iot.spec import WHOLE, BlockSpec, SubVitSpec, View
+from devit_iot.spec import CROPPED, WHOLE, BlockSpec, Resize, SubVitSpec, View
 
 SPEC = SubVitSpec(
     image_size=24,
@@ -55,14 +56,21 @@ def test_rectangles_are_taken_as_they_are() -> None:
     assert zoom("whole") == 1
 
 
+@pytest.mark.parametrize(
+    "how", [CROPPED, Resize("squash"), Resize("squash", "bilinear"), Resize("crop", "bilinear")],
+    ids=str,
+)  # fmt: skip
 @pytest.mark.parametrize("view", [*views("grid", 4), View(0.5, 0.0, 0.5, 1.0)], ids=str)
-def test_training_and_serving_see_the_same(view: View) -> None:
+def test_training_and_serving_see_the_same(view: View, how: Resize) -> None:
     """The squared image is decoded once, enlarged; a board decodes its own view from the file."""
-    spec = replace(SPEC, view=view)
+    spec = replace(SPEC, view=view, resize=UNSET if how == CROPPED else how)
     side = round(SPEC.image_size * view.zoom)
     buffer = io.BytesIO()
-    picture(61).save(buffer, "png")
-    squared = load_image(buffer.getvalue(), replace(SPEC, image_size=side, resize_size=side))
+    image = picture(61)
+    (image.crop((0, 10, 61, 51)) if how.fit == "squash" else image).save(buffer, "png")
+    squared = load_image(
+        buffer.getvalue(), replace(spec, view=UNSET, image_size=side, resize_size=side)
+    )
     trained = look(torch.from_numpy(squared).permute(2, 0, 1)[None].float(), spec)
     served = load_image(buffer.getvalue(), spec).astype(np.float32)
     difference = np.abs(trained[0].permute(1, 2, 0).numpy() - served)

@@ -1,6 +1,6 @@
 """What the golden files hold, and how they were made: `python -m tests.golden.make`.
 
-They are the wire format of version 1 and the disk formats of versions 2 and 3. A test that finds
+They are the wire format of version 1 and the disk formats of versions 2 to 4. A test that finds
 them changed means that boards in the field cannot be read any more: raise the version, do not make
 the files again.
 """
@@ -16,6 +16,7 @@ from devit_iot.spec import (
     BlockSpec,
     ConvSpec,
     FusionSpec,
+    Resize,
     SubVitSpec,
     TensorSpec,
     View,
@@ -29,6 +30,7 @@ GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
 BUNDLE_FINGERPRINT = "e313a4ffd4ebdddb"
 VIEWS_FINGERPRINT = "371de594905bd47f"
+RESIZES_FINGERPRINT = "788128f315414f80"
 
 FEATURE = Feature(
     request_id=bytes(range(16)),
@@ -198,8 +200,27 @@ def write_views(path: Path) -> Bundle:
     )
 
 
+def write_resizes(path: Path) -> Bundle:
+    """Three parts in version 4: squashed, with another filter and a view, and as ever."""
+    rng = np.random.default_rng(4)
+    squashed = msgspec.structs.replace(tiny_spec(1), resize=Resize("squash"))
+    corner = msgspec.structs.replace(
+        tiny_spec(1), view=View(0.0, 0.25, 0.625, 0.75), resize=Resize("crop", "bilinear")
+    )
+    parts = [random_part(spec, (0,), rng) for spec in (squashed, corner, tiny_spec(1))]
+    return write_bundle(
+        path,
+        name="resizes",
+        classes=("ant", "bee", "cat"),
+        parts=parts,
+        fusion=random_fusion(FusionSpec(3, (4, 4, 4)), rng),
+        provenance={"made by": "tests/golden/make.py"},
+    )
+
+
 if __name__ == "__main__":
     for file_name, message in MESSAGES.items():
         (GOLDEN / file_name).write_bytes(message.encode())
     write_tiny(GOLDEN / "bundle")
     write_views(GOLDEN / "bundle-3")
+    write_resizes(GOLDEN / "bundle-4")

@@ -24,17 +24,25 @@ def bicubic(x: float) -> float:
     return (((x - 5) * x + 8) * x - 4) * -0.5 if x < 2 else 0.0
 
 
-def resized(lines: U8, extent: float, full: int) -> U8:
+def bilinear(x: float) -> float:
+    return max(0.0, 1.0 - abs(x))
+
+
+FILTERS = {"bicubic": (bicubic, 2), "bilinear": (bilinear, 1)}
+
+
+def resized(lines: U8, extent: float, full: int, filter_name: str) -> U8:
     """The first axis resized, whole; in whole numbers of 2^-22, as the contract says."""
     scale = extent / full
     stretch = max(scale, 1.0)
-    support = 2 * stretch
+    weight, reach = FILTERS[filter_name]
+    support = reach * stretch
     out = np.empty((full, *lines.shape[1:]), np.uint8)
     for j in range(full):
         centre = (j + 0.5) * scale
         first = max(int(centre - support + 0.5), 0)
         last = min(int(centre + support + 0.5), len(lines))
-        values = [bicubic((i - centre + 0.5) * (1 / stretch)) for i in range(first, last)]
+        values = [weight((i - centre + 0.5) * (1 / stretch)) for i in range(first, last)]
         total = sum(values)  # one after the other
         weights = [math.trunc(v / total * 2**22 + math.copysign(0.5, v)) for v in values]
         sums = np.tensordot(np.array(weights, np.int64), lines[first:last].astype(np.int64), 1)
@@ -42,9 +50,12 @@ def resized(lines: U8, extent: float, full: int) -> U8:
     return out
 
 
-def reference(pixels: U8, extent: tuple[float, float], full: tuple[int, int]) -> U8:
-    columns = resized(pixels[..., :3].swapaxes(0, 1), extent[1], full[1]).swapaxes(0, 1)
-    return resized(columns, extent[0], full[0])
+def reference(
+    pixels: U8, extent: tuple[float, float], full: tuple[int, int], filter_name: str
+) -> U8:
+    turned = pixels[..., :3].swapaxes(0, 1)
+    columns = resized(turned, extent[1], full[1], filter_name).swapaxes(0, 1)
+    return resized(columns, extent[0], full[0], filter_name)
 
 
 def picture(rows: int, columns: int, seed: int, *, hard: bool) -> U8:
@@ -58,6 +69,7 @@ def picture(rows: int, columns: int, seed: int, *, hard: bool) -> U8:
     size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     full=st.tuples(st.integers(1, 50), st.integers(1, 50)),
     partly=st.tuples(st.sampled_from([0, 0.125, 0.5]), st.sampled_from([0, 0.125, 0.5])),
+    filter_name=st.sampled_from(sorted(FILTERS)),
     hard=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
@@ -66,6 +78,7 @@ def test_every_byte_of_a_window_is_the_references(
     size: tuple[int, int],
     full: tuple[int, int],
     partly: tuple[float, float],
+    filter_name: str,
     seed: int,
     *,
     hard: bool,
@@ -80,8 +93,16 @@ def test_every_byte_of_a_window_is_the_references(
     extent = (size[0] - partly[0], size[1] - partly[1])
     memory = np.full(rows * columns * 3 + 64, CANARY, np.uint8)
     out = memory[32:-32].reshape(rows, columns, 3)
-    _core.resize_window(pixels, out, extent=extent, full=full, offset=(top, left), isa=isa)
-    wanted = reference(pixels, extent, full)[top : top + rows, left : left + columns]
+    _core.resize_window(
+        pixels,
+        out,
+        extent=extent,
+        full=full,
+        offset=(top, left),
+        interpolation=filter_name,
+        isa=isa,
+    )
+    wanted = reference(pixels, extent, full, filter_name)[top : top + rows, left : left + columns]
     np.testing.assert_array_equal(out, wanted)
     assert (memory[:32] == CANARY).all()
     assert (memory[-32:] == CANARY).all()
@@ -111,6 +132,14 @@ def test_impossible_windows_are_refused(
     pixels, out = np.zeros((8, 8, 4), np.uint8), np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(ValueError, match=word):
         _core.resize_window(pixels, out, extent=extent, full=full, offset=offset)
+
+
+def test_a_filter_that_there_is_not_is_refused() -> None:
+    pixels, out = np.zeros((8, 8, 4), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match="neither 'bicubic' nor 'bilinear'"):
+        _core.resize_window(
+            pixels, out, extent=(8, 8), full=(4, 4), offset=(0, 0), interpolation="lanczos"
+        )
 
 
 def test_wrong_arrays_are_refused() -> None:

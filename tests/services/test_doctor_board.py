@@ -12,8 +12,8 @@ from devit_iot import _core, signature
 from devit_iot.bundle import MANIFEST
 from devit_iot.config import Config, NodeConfig
 from devit_iot.engine import base
-from devit_iot.services.doctor import board as board_module
 from devit_iot.programs import missing_core
+from devit_iot.services.doctor import board as board_module
 from devit_iot.services.doctor.board import (
     Machine,
     check_board,
