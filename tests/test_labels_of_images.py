@@ -18,7 +18,7 @@ def found(classes: tuple[str, ...], images: ImageSource) -> list[int]:
     """The labels, where there is nothing to say of them."""
     labels, notes = bundle_labels(classes, images)
     assert notes == ()
-    return labels.tolist()
+    return [int(label) for label in labels]
 
 
 def test_folders_by_name_and_by_index() -> None:

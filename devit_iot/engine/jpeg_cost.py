@@ -107,6 +107,6 @@ def jpeg_frame(payload: bytes) -> JpegFrame | None:
 
 def _coefficients(width: int, height: int, factors: list[tuple[int, int]]) -> int:
     """Bytes of all coefficients: whole blocks, in whole groups of as many as are interleaved."""
-    across, down = (max(column) for column in zip(*factors, strict=True))
+    across, down = max(h for h, _ in factors), max(v for _, v in factors)
     groups = math.ceil(width / (_BLOCK * across)) * math.ceil(height / (_BLOCK * down))
     return _BLOCK_BYTES * groups * sum(h * v for h, v in factors)
