@@ -12,6 +12,8 @@ from devit_iot.text_file import read_text
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 _MAX_BYTES = 4 * 2**20
+_UNSEEN = {"_rope_": "rotary positions", "quickgelu": "another activation (QuickGELU)"}
+"""What the name of an architecture of timm's says, and no tensor."""
 _MAX_CHANNEL = 4.0
 """Mean and deviation of pixels from 0 to 1 are below it; of pixels from 0 to 255 they are not."""
 
@@ -93,7 +95,14 @@ def _timm(config: Mapping[str, Any]) -> Beside:
     taken = config.get("pretrained_cfg")
     pretrained: Mapping[str, Any] = taken if isinstance(taken, dict) else config
     arguments = config.get("model_args")
-    notes = [f"{CONFIG} is timm's, of {config.get('architecture', 'no architecture')}"]
+    architecture = str(config.get("architecture", "no architecture"))
+    for mark, meaning in _UNSEEN.items():
+        if mark in architecture:
+            raise DataError(f"{CONFIG}: '{architecture}' has {meaning}; it cannot be imported")
+    act = arguments.get("act_layer", "gelu") if isinstance(arguments, dict) else "gelu"
+    if act not in {None, "gelu"}:
+        raise DataError(f"{CONFIG}: '{act}' for gelu cannot be computed")
+    notes = [f"{CONFIG} is timm's, of {architecture}"]
     size = pretrained.get("input_size")
     image = whole(size[-1]) if isinstance(size, list) and size else None
     if isinstance(size, list) and len(size) > 1 and size[-1] != size[-2]:

@@ -93,7 +93,7 @@ def import_checkpoint(
     try:
         spec, said = describe(weights, options, beside)
         weights = _two_classes(spec, weights, len(names))
-        _check_tensors(spec, weights, len(names))
+        check_tensors(spec, weights, len(names))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     normalisation = options.normalisation or beside.normalisation or IMAGENET
@@ -340,7 +340,7 @@ def _infer_blocks(weights: Mapping[str, F64], head_dim: int) -> list[BlockSpec]:
     return blocks
 
 
-def _check_tensors(spec: SubVitSpec, weights: Mapping[str, F64], classes: int) -> None:
+def check_tensors(spec: SubVitSpec, weights: Mapping[str, F64], classes: int) -> None:
     """Raise DataError unless the checkpoint is exactly a network of ``spec`` and a classifier."""
     expected = trained_shapes(spec)
     for head in _heads(spec):

@@ -18,9 +18,14 @@ _OTHERS = (
     (r"blocks\.\d+\.mlp\.(w12|w3|gate|fc1_g|fc1_x|norm)", "has gated neurons (SwiGLU)"),
     (r"blocks\.\d+\.attn\.(q_norm|k_norm)\.", "normalises queries and keys (qk_norm)"),
     (r"blocks\.\d+\.attn\.relative_position|rel_pos_bias", "has relative positions"),
-    (r"blocks\.\d+\.attn\.(q_bias|v_bias)$", "is a BEiT, with relative positions"),
+    (
+        r"blocks\.\d+\.attn\.(q_bias|v_bias)$",
+        "is a BEiT or an EVA (q_bias)",
+    ),
     (r"patch_embed\.backbone\.|patch_embed\.(conv|norm)", "has a convolutional stem"),
     (r"attn_pool\.", "pools its tokens by attention (attn_pool)"),
+    (r"blocks\.\d+\.attn\.proj_[lw]\.", "mixes its attention heads (a CaiT)"),
+    (r"blocks\.\d+\.attn\.gating_param", "has gated positions in its attention (a ConViT)"),
     (r"rope\.", "has rotary positions"),
 )
 """Names that engines have no arithmetic for, and what they mean."""
@@ -43,6 +48,11 @@ def plain(state: State) -> tuple[State, list[str]]:
         name = next((name for name in state if re.match(pattern, name)), None)
         if name is not None and not (name.startswith("fc_norm") and "norm.weight" in state):
             raise DataError(f"this network {meaning}: '{name}'; it cannot be imported")
+    if "patch_embed.proj.weight" in state and "pos_embed" in state and "cls_token" not in state:
+        raise DataError(
+            "this network averages all its tokens and has no class token: no tensor 'cls_token'; "
+            "it cannot be imported"
+        )
     changed = dict(state)
     notes: list[str] = []
     for step in (_fold_scales, _add_biases, _add_positions):

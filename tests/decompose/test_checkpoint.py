@@ -306,6 +306,8 @@ def test_variants_are_multiplied_out_exactly(tmp_path: Path, variant: str) -> No
         ("blocks.0.attn.relative_position_bias_table", "relative positions"),
         ("blocks.0.attn.q_bias", "BEiT"),
         ("attn_pool.q.weight", "pools its tokens"),
+        ("blocks.0.attn.proj_l.weight", "mixes its attention heads"),
+        ("blocks.0.attn.gating_param", "a ConViT"),
     ],
 )
 def test_variants_that_engines_do_not_compute_are_named(
@@ -319,6 +321,14 @@ def test_variants_that_engines_do_not_compute_are_named(
     said = refusal(tmp_path / "x.safetensors")
     assert meaning in said
     assert f"'{name}'" in said
+
+
+def test_a_network_without_a_class_token_is_named(tmp_path: Path) -> None:
+    state = timm()
+    del state["cls_token"]
+    state["pos_embed"] = state["pos_embed"][:, 1:].copy()
+    save_file(state, tmp_path / "x.safetensors")
+    assert "averages all its tokens and has no class token" in refusal(tmp_path / "x.safetensors")
 
 
 def test_no_code_of_a_checkpoint_runs(tmp_path: Path) -> None:

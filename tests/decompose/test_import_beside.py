@@ -186,6 +186,21 @@ def test_another_activation_is_refused(tmp_path: Path, act: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "vit_base_patch16_rope_ape_224"}, "has rotary positions"),
+        ({"architecture": "vit_base_patch32_clip_quickgelu_224"}, "QuickGELU"),
+        ({"model_args": {"num_heads": 3, "act_layer": "silu"}}, "'silu' for gelu"),
+    ],
+)
+def test_what_no_tensor_tells_is_refused_by_the_config(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    said = refusal(folder(tmp_path / "timm", timm(), config={**TIMM, **change}))
+    assert message in said
+
+
 def test_placeholders_are_no_names(tmp_path: Path) -> None:
     labels = {str(label): f"LABEL_{label}" for label in range(CLASSES)}
     theirs = folder(
