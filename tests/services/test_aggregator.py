@@ -1,5 +1,6 @@
 """The aggregator over the in-process broker: fusion, deadlines, refusals."""
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -11,6 +12,7 @@ from devit_iot.engine.fusion import Fusion
 from devit_iot.messages import Feature, NodeStatus, Timing
 from devit_iot.services import presence
 from devit_iot.services import status as status_module
+from devit_iot.services.deadline import SAMPLES
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import wait_until
 from tests.services.running import (
@@ -83,6 +85,41 @@ def test_all_parts_make_a_label_at_once(broker: MemoryBroker, bundle: Bundle) ->
     assert label.latency_ms["decode"] == 2
     assert label.latency_ms["compute"] == 3.001  # part 1 came last
     assert TOPICS.label("door") in broker.retained
+
+
+def test_collect_is_the_time_from_the_first_feature_to_the_last(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    """The aggregator reads the clock when it gets a feature, so while it is published here."""
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        before = time.monotonic()
+        send(broker, make_feature(bundle, 1))
+        between = time.monotonic()
+        time.sleep(0.05)
+        send(broker, make_feature(bundle, 0))
+        again = time.monotonic()
+        send(broker, make_feature(bundle, 2))
+        after = time.monotonic()
+        wait_until(lambda: labels(broker))
+    latency_ms = labels(broker)[0].latency_ms
+    rounding = 0.001
+    assert 1e3 * (again - between) - rounding <= latency_ms["collect"]
+    assert latency_ms["collect"] <= 1e3 * (after - before) + rounding
+    assert latency_ms["fuse"] > 0
+
+
+def test_the_deadline_falls_to_its_configured_floor(broker: MemoryBroker, bundle: Bundle) -> None:
+    """These features come at once, so that twice the longest spread is far below the floor."""
+    options = {"deadline_s": 900.0, "min_deadline_s": 600.0, "lifetime_s": 1000.0}
+    with running(make_aggregator(broker, bundle, **options)):
+        send(broker, make_feature(bundle, 0))
+        wait_until(lambda: aggregator_status(broker).features == 1)
+        assert aggregator_status(broker).deadline_s == 900
+        for request in range(1, 1 + SAMPLES):
+            for part in range(PARTS):
+                send(broker, make_feature(bundle, part, request))
+        wait_until(lambda: len(labels(broker)) == SAMPLES)
+        wait_until(lambda: aggregator_status(broker).deadline_s == 600)
 
 
 def test_a_missing_part_counts_with_its_mean(broker: MemoryBroker, bundle: Bundle) -> None:
