@@ -94,3 +94,11 @@ def test_bytes_may_lie_anywhere(tmp_path: Path) -> None:
     entry = {"dtype": "U8", "shape": [3], "data_offsets": [1, 4]}
     path = by_hand(tmp_path / "t.safetensors", {"a": entry}, b"0123", length=81)
     assert TensorFile(path).read("a").tobytes() == b"123"
+
+
+def test_a_header_of_16_mebibytes_is_the_longest(tmp_path: Path) -> None:
+    path = by_hand(tmp_path / "t.safetensors", {}, b"", length=16 * 2**20)
+    assert TensorFile(path).specs == {}
+    by_hand(path, {}, b"", length=16 * 2**20 + 1)
+    with pytest.raises(BundleError, match="its header would have 16777217 bytes"):
+        TensorFile(path)
