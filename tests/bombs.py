@@ -17,32 +17,61 @@ def after_start(jpeg: bytes, segments: bytes) -> bytes:
     return jpeg[:2] + segments + jpeg[2:]
 
 
+_ONE_CODE = bytes((1, *bytes(15), 0))
+"""A Huffman table: one code, 0, for the symbol 0."""
+
+
 def scans_jpeg(width: int, height: int, scans: int, *, frame: int = 0xC0) -> bytes:
     """A grey-blue-red JPEG of one scan a component, and ``scans`` of the first that say nothing.
 
     ``frame``: 0xC0 for baseline, 0xC2 for progressive: then they refine what is zero.
     """
+    blocks = _blocks(width, height)
+    table, last, again = _ONE_CODE, 63, _scan((1,), 0, 63, 0, 0)
+    if frame == 0xC2:  # a code, 0, and 14 bits that make a run of 16384 blocks longer
+        table, last = bytes((1, *bytes(15), 0xE0)), 0
+        again = _scan((1,), 1, 63, 0x10, 2 + 2 * (blocks // 16384))
+    firsts = b"".join(_scan((number,), 0, last, 0, blocks // 4 + 1) for number in (1, 2, 3))
+    return _three_components(width, height, frame, table, firsts + again * scans)
+
+
+def interleaved_jpeg(width: int, height: int, scans: int, components: tuple[int, ...]) -> bytes:
+    """A progressive grey JPEG: the means of all blocks, then ``scans`` that refine those of
+    ``components`` together, each by a bit that is zero.
+    """
+    blocks = _blocks(width, height)
+    first = _scan((1, 2, 3), 0, 0, 1, 3 * blocks // 8 + 1)
+    again = _scan(components, 0, 0, 0x10, len(components) * blocks // 8 + 1)
+    return _three_components(width, height, 0xC2, _ONE_CODE, first + again * scans)
+
+
+def pairs_jpeg(width: int, height: int, scans: int, *, frame: int = 0xC0) -> bytes:
+    """A baseline JPEG of three components, and ``scans`` that hold the first two together."""
+    scan = _scan((1, 2), 0, 63, 0, _blocks(width, height) // 2 + 1)
+    return _three_components(width, height, frame, _ONE_CODE, scan * scans)
+
+
+def _blocks(width: int, height: int) -> int:
+    return -(-width // 8) * -(-height // 8)
+
+
+def _scan(components: tuple[int, ...], first: int, last: int, bits: int, size: int) -> bytes:
+    """Of the coefficients ``first`` to ``last``: ``size`` bytes of zeros."""
+    chosen = b"".join(bytes((number, 0)) for number in components)
+    head = bytes((len(components),)) + chosen + bytes((first, last, bits))
+    return segment(0xDA, head) + bytes(size)
+
+
+def _three_components(width: int, height: int, frame: int, table: bytes, scans: bytes) -> bytes:
+    """A JPEG of one block size, with one code for means and ``table`` for the rest."""
     components = b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
-    blocks = -(-width // 8) * -(-height // 8)
-    progressive = frame == 0xC2
-    last = 0 if progressive else 63
-    code = bytes((1, *bytes(15), 0))  # one code, 0, for the symbol 0
-
-    def scan(component: int, first: int, last: int, bits: int, data: bytes) -> bytes:
-        return segment(0xDA, bytes((1, component, 0, first, last, bits))) + data
-
-    table, again = code, scan(1, 0, 63, 0, b"")
-    if progressive:  # a code, 0, and 14 bits that make a run of 16384 blocks longer
-        table = bytes((1, *bytes(15), 0xE0))
-        again = scan(1, 1, 63, 0x10, bytes(2 + 2 * (blocks // 16384)))
     return b"".join(
         (
             b"\xff\xd8",
             segment(0xDB, b"\0" + b"\1" * 64),
             segment(frame, struct.pack(">BHHB", 8, height, width, 3) + components),
-            segment(0xC4, b"\0" + code) + segment(0xC4, b"\x10" + table),
-            *(scan(number, 0, last, 0, bytes(blocks // 4 + 1)) for number in (1, 2, 3)),
-            again * scans,
+            segment(0xC4, b"\0" + _ONE_CODE) + segment(0xC4, b"\x10" + table),
+            scans,
             b"\xff\xd9",
         )
     )

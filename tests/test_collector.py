@@ -268,5 +268,22 @@ def test_an_image_that_came_again_teaches_nothing() -> None:
     for part in (0, 1):
         assert waiting.add(feature(150, part), 55.0) == "late"  # both were used
         assert waiting.add(feature(151, part), 55.0, promised=True) == "late"
+    assert waiting.add(feature(152, 2), 55.0, promised=True) == "late"  # its node was away
     waiting.add(feature(1, 0), 60.0)
     assert waiting.next_deadline() == 61.5
+
+
+def test_features_of_every_teach_nothing() -> None:
+    """They wait in queues, which says nothing about the time that an image of `latest` needs."""
+    waiting = collector(max_open=999)
+    for request in range(100):
+        waiting.add(feature(request, 0), 10.0, promised=True)
+        assert waiting.add(feature(request, 1), 10.0, promised=True) == "taken"
+    waiting.add(feature(200, 0), 20.0)
+    assert waiting.next_deadline() == 20.0 + DEADLINE_S
+    waiting.due(1000.0, ALL)
+    spread(waiting, 100, 0.75)
+    waiting.add(feature(201, 0), 60.0, promised=True)
+    waiting.add(feature(201, 1), 63.0, promised=True)
+    waiting.add(feature(202, 0), 63.0)
+    assert waiting.next_deadline() == 64.5

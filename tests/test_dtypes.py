@@ -1,5 +1,6 @@
 """What engines compute in: who decides, from which numbers, and that the golden check checks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -157,14 +158,14 @@ def test_the_golden_check_catches_a_broken_engine(stored: Bundle, fault: str) ->
         check_golden(engine, read)
 
 
-class Noisy:
-    """A sound engine, but for an error of a given size."""
+class Fixed:
+    """An engine that gives the same answer whatever it is shown."""
 
-    name, detail = "noisy", ""
+    name, detail = "fixed", ""
 
-    def __init__(self, wanted: Array, size: float, dtype: Dtype) -> None:
+    def __init__(self, answer: Array, dtype: Dtype) -> None:
         self.dtype = dtype
-        self._answer = (wanted * (1 + size)).astype(np.float32)
+        self._answer = answer
 
     def features(self, image: Array) -> Array:
         del image
@@ -175,6 +176,48 @@ class Noisy:
 def test_each_dtype_has_its_own_tolerance(floats: Bundle, dtype: Dtype) -> None:
     read = floats.part_tensors(0)
     allowed = GOLDEN_TOLERANCE[dtype]
-    check_golden(Noisy(read["golden.feature"], 0.99 * allowed, dtype), read)
+    wanted = read["golden.feature"]
+    check_golden(Fixed(longer(wanted, 0.99 * allowed), dtype), read)
     with pytest.raises(EngineError, match="fails the golden check"):
-        check_golden(Noisy(read["golden.feature"], 1.01 * allowed, dtype), read)
+        check_golden(Fixed(longer(wanted, 1.01 * allowed), dtype), read)
+
+
+def longer(feature: Array, share: float) -> Array:
+    """A feature whose relative error is ``share``."""
+    return (feature * (1 + share)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("place", [0, -1])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_number_that_is_not_finite_fails_the_golden_check(
+    floats: Bundle, dtype: Dtype, place: int, bad: float
+) -> None:
+    read = floats.part_tensors(0)
+    answer = read["golden.feature"].copy()
+    check_golden(Fixed(answer, dtype), read)
+    answer[place] = bad
+    with pytest.raises(EngineError, match="fails the golden check"):
+        check_golden(Fixed(answer, dtype), read)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda right: right[:-1],
+        lambda right: np.append(right, right[-1]),
+        lambda right: right[None],
+        lambda right: right[:, None],
+        lambda right: right[:1],
+        lambda right: right[:0],
+    ],
+    ids=["short", "long", "row", "column", "one", "none"],
+)
+def test_a_feature_of_another_shape_fails_the_golden_check(
+    floats: Bundle, change: Callable[[Array], Array]
+) -> None:
+    """Several of these would be stretched to the wanted shape by numpy, one without an error."""
+    read = floats.part_tensors(0)
+    answer = change(read["golden.feature"])
+    with pytest.raises(EngineError, match="fails the golden check"):
+        check_golden(Fixed(answer, "float32"), read)

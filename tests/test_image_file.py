@@ -1,6 +1,7 @@
 """What a file may cost: whatever it says, its pixels and bytes bound time and memory."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,18 @@ from PIL import Image
 
 from devit_iot.engine.image_file import MAX_PIECES, MAX_SCANS, essence
 from devit_iot.errors import ImageError
-from tests.bombs import after_start, black, chunk, groups_webp, png, scans_jpeg, segment, webp
+from tests.bombs import (
+    after_start,
+    black,
+    chunk,
+    groups_webp,
+    interleaved_jpeg,
+    pairs_jpeg,
+    png,
+    scans_jpeg,
+    segment,
+    webp,
+)
 from tests.test_image import FORMATS, encoded, load, noise, refused
 
 JPEG = encoded(noise(64, 48), "JPEG")
@@ -93,6 +105,22 @@ def test_as_many_scans_as_allowed_decode() -> None:
     load(scans_jpeg(64, 48, MAX_SCANS - 3, frame=0xC2), take_incomplete=True)
 
 
+INTERLEAVED: dict[str, Callable[[int], bytes]] = {
+    "progressive, all": lambda scans: interleaved_jpeg(64, 48, scans - 1, (1, 2, 3)),
+    "progressive, two": lambda scans: interleaved_jpeg(64, 48, scans - 1, (2, 3)),
+    "baseline, two": lambda scans: pairs_jpeg(64, 48, scans),
+    "extended, two": lambda scans: pairs_jpeg(64, 48, scans, frame=0xC1),
+}
+
+
+@pytest.mark.parametrize("of", INTERLEAVED.values(), ids=INTERLEAVED)
+def test_scans_of_several_components_count_too(of: Callable[[int], bytes]) -> None:
+    """A scan of all components is the last one of a baseline JPEG, not of a progressive one."""
+    load(of(MAX_SCANS))
+    assert refused(of(MAX_SCANS + 1)) == "slow"
+    assert refused(of(2000)) == "slow"
+
+
 @pytest.mark.parametrize(
     "file",
     [
@@ -134,6 +162,7 @@ def test_a_webp_of_65536_code_tables_does_not_take_the_memory_that_it_asks_for()
 
 MUTABLE = [encoded(noise(70, 50), file_format) for file_format in FORMATS] + [
     scans_jpeg(64, 48, 20, frame=0xC2),
+    interleaved_jpeg(64, 48, 20, (1, 2, 3)),
     groups_webp(16),
 ]
 

@@ -186,6 +186,26 @@ def test_json_keys_that_hold_no_text_are_passed_over() -> None:
     assert unwrap_image(msgspec.json.encode({"image": {"w": 3}, "data": text})) == JPEG
 
 
+def test_the_first_of_the_three_keys_that_holds_a_text_counts() -> None:
+    """Whatever their order in the message."""
+    texts = {
+        key: base64.b64encode(key.encode()).decode() for key in ("data", "imagebase64", "image")
+    }
+    assert unwrap_image(msgspec.json.encode(texts)) == b"image"
+    assert unwrap_image(msgspec.json.encode(texts | {"image": None})) == b"imagebase64"
+    assert unwrap_image(msgspec.json.encode(texts | {"image": 1, "imagebase64": []})) == b"data"
+
+
+def test_the_form_is_told_by_the_first_64_bytes() -> None:
+    assert unwrap_image(b" " * 63 + b'{"data": "AAAA"}') == bytes(3)
+    assert unwrap_image(b"\n" * 59 + b"data:image/png;base64,AAAA") == bytes(3)
+    almost = b"A" * 63 + b"\xff"
+    assert unwrap_image(almost) == almost  # a file, though most of it looks like text
+    with pytest.raises(ImageError) as caught:
+        unwrap_image(b"A" * 64 + b"\xff")
+    assert caught.value.reason == "base64"
+
+
 @pytest.mark.parametrize(
     ("reason", "payload"),
     [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from devit_iot.services import presence as presence_module
 from devit_iot.services.presence import GRACE_S, SILENCE_S, STATUS_S, Presence
 
 START = 1000.0
@@ -100,3 +101,26 @@ def test_a_part_that_does_not_exist_is_never_expected(presence: Presence, part: 
     presence.heard("b", part, START)
     assert presence.alive(START) == set()
     assert presence.expected(START) == {0, 1, 2}
+
+
+def test_one_node_too_many_takes_the_place_of_the_one_forgotten_first(
+    presence: Presence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_module, "MAX_NODES", 2)
+    presence.online("a", 0, START)
+    presence.heard("b", 1, START + 1)  # counts for a shorter time than a status
+    presence.online("a", 0, START + 2)  # a known node takes nobody's place
+    assert presence.alive(START + 2) == {0, 1}
+    presence.heard("c", 2, START + 3)
+    assert presence.alive(START + 3) == {0, 2}
+    presence.online("b", 1, START + 4)
+    assert presence.alive(START + 4) == {0, 1}
+
+
+def test_who_left_makes_room(presence: Presence, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_module, "MAX_NODES", 2)
+    presence.online("a", 0, START)
+    presence.online("b", 1, START)
+    presence.offline("b", 1)
+    presence.online("c", 2, START)
+    assert presence.alive(START) == {0, 2}

@@ -220,9 +220,10 @@ def _ema(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; biases, norms and tokens do not."""
+    """Matrices and kernels decay; biases, norms, tokens and position embeddings do not."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    free = [p for name, p in named if p.ndim <= 1 or "token" in name or "pos_embed" in name]
+    tokens = ("_token", "pos_embed")  # a tokenizer's kernels are none
+    free = [p for name, p in named if p.ndim <= 1 or name.endswith(tokens)]
     chosen = {id(p) for p in free}
     return [
         {"params": [p for _, p in named if id(p) not in chosen], "weight_decay": weight_decay},

@@ -117,11 +117,15 @@ def check_golden(engine: Engine, tensors: Mapping[str, Array]) -> None:
     """Raise EngineError unless ``engine`` reproduces the bundle's golden feature."""
     wanted = tensors["golden.feature"]
     found = engine.features(tensors["golden.image"].astype(np.uint8, copy=False))
-    error = float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
-    allowed = GOLDEN_TOLERANCE[engine.dtype]
-    if not error <= allowed:
-        raise EngineError(
-            f"engine '{engine.name}' ({engine.detail}) fails the golden check: relative error "
-            f"{error:.2g}, at most {allowed:g} allowed; do not serve with it, try "
-            "DEVIT_ISA=scalar or another engine, and report this"
-        )
+    if found.shape != wanted.shape:
+        wrong = f"a feature of shape {found.shape}, {wanted.shape} wanted"
+    else:
+        error = float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+        allowed = GOLDEN_TOLERANCE[engine.dtype]
+        if error <= allowed:  # never true of NaN
+            return
+        wrong = f"relative error {error:.2g}, at most {allowed:g} allowed"
+    raise EngineError(
+        f"engine '{engine.name}' ({engine.detail}) fails the golden check: {wrong}; do not serve "
+        "with it, try DEVIT_ISA=scalar or another engine, and report this"
+    )

@@ -19,6 +19,8 @@ from devit_iot.decompose.loop import Losses, Stage, Trained, fit
 from devit_iot.decompose.recipe import AugmentConfig, StageConfig
 from devit_iot.decompose.schedule import learning_rate
 from devit_iot.errors import DataError, TrainingError
+from devit_iot.spec import SubVitSpec
+from tests.decompose.shapes import CCT, DEIT, VIT, random_model
 
 CONFIG = StageConfig(epochs=4, learning_rate=0.02, batch=16, warmup_epochs=1.0, ema=0.8)
 
@@ -111,6 +113,62 @@ def test_the_average_of_a_short_stage_forgets_its_start(tmp_path: Path) -> None:
     start = Network().linear.weight
     left = (averaged.linear.weight - plain.linear.weight).norm()
     assert left < 0.5 * (start - plain.linear.weight).norm()
+
+
+@pytest.mark.parametrize("ema", [0.5, 0.15, 0.9999])
+def test_the_average_is_the_one_of_its_formula(tmp_path: Path, ema: float) -> None:
+    """Step n, from 0, enters with 1 - min(ema, (1 + n) / (10 + n)); the first one is the start."""
+    torch.manual_seed(3)
+    model = Network()
+    wanted: dict[str, Tensor] = {}
+
+    def on_step(done: int, *_: object) -> None:
+        n = done - 1
+        decay = min(ema, (1 + n) / (10 + n)) if n else 0.0
+        for name, value in weights(model).items():
+            before = wanted.get(name, torch.zeros_like(value).double())
+            wanted[name] = decay * before + (1 - decay) * value.double()
+
+    config = structs.replace(CONFIG, ema=ema)
+    fit(
+        model,
+        batches(),
+        cross_entropy,
+        Stage(config, 7, tmp_path / "s", on_step),
+        Accelerator(cpu=True),
+    )
+    assert len(wanted) == len(model.state_dict())
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value.double(), wanted[name], rtol=3e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("spec", [VIT, DEIT, CCT], ids=["ViT", "DeiT", "CCT"])
+def test_only_matrices_and_kernels_decay(tmp_path: Path, spec: SubVitSpec) -> None:
+    """Without a gradient a step of AdamW takes rate x weight_decay off what decays, and no more."""
+    model = random_model(spec, torch.float32)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    config = StageConfig(epochs=3, learning_rate=0.1, batch=16, weight_decay=0.3)
+
+    def loss(model: nn.Module, batch: Batch) -> Losses:
+        del batch
+        return {"none": sum((0.0 * p.sum() for p in model.parameters()), torch.zeros(()))}
+
+    stage = Stage(config, 7, tmp_path / "s", lambda *_: None)
+    fit(model, batches(), loss, stage, Accelerator(cpu=True))
+    left = math.prod(1 - 0.3 * learning_rate(config, step / 12) for step in range(12))
+    assert left < 0.9
+    decayed = {name for name, value in model.named_parameters() if decays(name, value)}
+    assert len(decayed) > 4 * len(spec.blocks)
+    for name, value in model.named_parameters():
+        if name in decayed:
+            torch.testing.assert_close(value, left * before[name], rtol=1e-5, atol=0)
+        else:
+            assert torch.equal(value, before[name]), name
+
+
+def decays(name: str, value: Tensor) -> bool:
+    """Tokens and position embeddings have several axes too, and are vectors all the same."""
+    return value.ndim > 1 and not name.endswith(("cls_token", "dist_token", "pos_embed"))
 
 
 def test_without_warm_up_the_first_step_has_the_whole_rate() -> None:

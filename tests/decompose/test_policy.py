@@ -4,6 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from devit_iot.decompose.budget import Budget
@@ -70,6 +72,68 @@ def test_every_candidate_meets_the_budget(method: Method, ratio: float) -> None:
         assert 0.98 * target <= macs(small) <= target
         assert all(block.heads >= 1 and block.mlp_dim % 8 == 0 for block in small.blocks)
     assert found.loss == min(found.history) == early_heads_late_neurons(found.policy)
+
+
+SHAPES = st.builds(
+    lambda base, embed_dim, head_dim, blocks: msgspec.structs.replace(
+        base, embed_dim=embed_dim, head_dim=head_dim, blocks=tuple(blocks)
+    ),
+    st.sampled_from([DEIT_SMALL, TINY]),
+    st.sampled_from([16, 24, 192, 384]),
+    st.sampled_from([4, 16, 64]),
+    st.lists(st.builds(BlockSpec, st.integers(1, 8), st.integers(8, 700)), min_size=2, max_size=13),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SHAPES, st.floats(0.1, 0.95), st.sampled_from([1, 8, 16]))
+def test_whatever_evolution_begins_with_meets_the_budget(
+    spec: SubVitSpec, ratio: float, multiple: int
+) -> None:
+    """So it does of every block, every second, third and fourth one, and by importance."""
+    budget = Budget(spec, ratio, multiple)
+    candidates: list[Policy] = []
+
+    def loss(policy: Policy) -> float:
+        candidates.append(policy)
+        return float(len(candidates))
+
+    importance = random_importance(spec)
+    try:
+        search(spec, importance, loss, ratio=ratio, evaluations=10, multiple=multiple)
+    except SpecError:
+        assert not candidates
+    target = int(ratio * macs(spec))
+    assert budget.target == target
+    slack = max(0.02 * target, multiple * budget.neuron_cost)
+    for policy in candidates:
+        small = policy.shrink(spec)
+        assert target - slack <= macs(small) <= target
+        whole = [whole for whole, kept in zip(spec.blocks, policy.blocks, strict=True) if kept]
+        for before, block in zip(whole, small.blocks, strict=True):
+            assert 1 <= block.heads <= before.heads
+            assert block.mlp_dim == before.mlp_dim or block.mlp_dim % multiple == 0
+            assert block.mlp_dim >= min(multiple, before.mlp_dim)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "strides"), [(0.5, [1, 2]), (0.3, [1, 2, 3]), (0.2, [1, 2, 3, 4])]
+)
+def test_evolution_begins_with_every_first_second_third_and_fourth_block(
+    ratio: float, strides: list[int]
+) -> None:
+    """A stride whose whole blocks cost less than the budget is no candidate."""
+    candidates: list[Policy] = []
+
+    def loss(policy: Policy) -> float:
+        candidates.append(policy)
+        return 0.0
+
+    search(DEIT_SMALL, random_importance(DEIT_SMALL), loss, ratio=ratio, evaluations=4)
+    kept = [[block is not None for block in policy.blocks] for policy in candidates]
+    wanted = [[index % stride == 0 for index in range(12)] for stride in strides]
+    assert kept[: len(strides)] == wanted
+    assert all(all(blocks) for blocks in kept[len(strides) :])
 
 
 def test_the_best_of_each_layer_stay() -> None:

@@ -208,6 +208,7 @@ def _images() -> Iterator[bytes]:
         yield image_file(0, kind=kind, size=(20, 16))
     yield bombs.scans_jpeg(24, 16, 3)
     yield bombs.scans_jpeg(24, 16, 3, frame=0xC2)
+    yield bombs.interleaved_jpeg(24, 16, 3, (1, 2, 3))
     yield bombs.png(9, 9, bombs.chunk(b"tEXt", b"a\0b"), bombs.black(9, 9))
     yield bombs.groups_webp(12)
 

@@ -57,6 +57,7 @@ def make_node(
     die: Callable[[], None] = lambda: None,
     transport: MemoryTransport | None = None,
     sensors: Sensors | None = None,
+    shards: int = 1,
 ) -> Node:
     name = name or f"node-{part}"
     identity = NodeStatus(
@@ -73,7 +74,7 @@ def make_node(
         engine or load_engine(bundle, part, threads=1),
         transport or MemoryTransport(broker, will=will),
         topics=TOPICS,
-        config=Config(images=tuple(images), node=config or NodeConfig()),
+        config=Config(images=tuple(images), node=config or NodeConfig(), shards=shards),
         sensors=sensors or Sensors(),
         die=die,
     )
@@ -114,5 +115,5 @@ def node_status(broker: MemoryBroker, name: str = "node-0") -> NodeStatus:
     return NodeStatus.decode(broker.retained[TOPICS.node_status(name)])
 
 
-def aggregator_status(broker: MemoryBroker) -> AggregatorStatus:
-    return AggregatorStatus.decode(broker.retained[TOPICS.aggregator_status(0)])
+def aggregator_status(broker: MemoryBroker, shard: int = 0) -> AggregatorStatus:
+    return AggregatorStatus.decode(broker.retained[TOPICS.aggregator_status(shard)])

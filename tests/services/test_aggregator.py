@@ -1,5 +1,6 @@
 """The aggregator over the in-process broker: fusion, deadlines, refusals."""
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -9,9 +10,10 @@ import pytest
 from devit_iot.bundle import Bundle
 from devit_iot.engine.fusion import Fusion
 from devit_iot.messages import Feature, NodeStatus, Timing
-from devit_iot.services import presence
+from devit_iot.services import inbox, presence
 from devit_iot.services import status as status_module
-from devit_iot.transport.memory import MemoryBroker
+from devit_iot.services.deadline import SAMPLES
+from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import wait_until
 from tests.services.running import (
     TOPICS,
@@ -48,9 +50,10 @@ def make_feature(bundle: Bundle, part: int, request: int = 0) -> Feature:
     )
 
 
-def send(broker: MemoryBroker, feature: Feature) -> None:
-    topic = TOPICS.feature(0, f"node-{feature.part}")
-    broker.publish(topic, feature.encode(), retain=False)
+def send(broker: MemoryBroker, feature: Feature, qos: int = 0) -> None:
+    """Publish ``feature`` as its node would, as soon as somebody is there."""
+    wait_until(lambda: broker.clients)
+    broker.publish(TOPICS.feature(0, f"node-{feature.part}"), feature.encode(), qos=qos)
 
 
 def announce(broker: MemoryBroker, bundle: Bundle, part: int, state: str) -> None:
@@ -61,6 +64,7 @@ def announce(broker: MemoryBroker, bundle: Bundle, part: int, state: str) -> Non
         parts=PARTS,
         fingerprint=bundle.manifest.fingerprint,
     )
+    wait_until(lambda: broker.clients)
     broker.publish(TOPICS.node_status(status.node), status.encode(), retain=True)
 
 
@@ -83,6 +87,42 @@ def test_all_parts_make_a_label_at_once(broker: MemoryBroker, bundle: Bundle) ->
     assert label.latency_ms["decode"] == 2
     assert label.latency_ms["compute"] == 3.001  # part 1 came last
     assert TOPICS.label("door") in broker.retained
+
+
+def test_collect_is_the_time_from_the_first_feature_to_the_last(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    """The aggregator reads the clock when it gets a feature, so while it is published here."""
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        wait_until(lambda: broker.clients)
+        before = time.monotonic()
+        send(broker, make_feature(bundle, 1))
+        between = time.monotonic()
+        time.sleep(0.05)
+        send(broker, make_feature(bundle, 0))
+        again = time.monotonic()
+        send(broker, make_feature(bundle, 2))
+        after = time.monotonic()
+        wait_until(lambda: labels(broker))
+    latency_ms = labels(broker)[0].latency_ms
+    rounding = 0.001
+    assert 1e3 * (again - between) - rounding <= latency_ms["collect"]
+    assert latency_ms["collect"] <= 1e3 * (after - before) + rounding
+    assert latency_ms["fuse"] > 0
+
+
+def test_the_deadline_falls_to_its_configured_floor(broker: MemoryBroker, bundle: Bundle) -> None:
+    """These features come at once, so that twice the longest spread is far below the floor."""
+    options = {"deadline_s": 900.0, "min_deadline_s": 600.0, "lifetime_s": 1000.0}
+    with running(make_aggregator(broker, bundle, **options)):
+        send(broker, make_feature(bundle, 0))
+        wait_until(lambda: aggregator_status(broker).features == 1)
+        assert aggregator_status(broker).deadline_s == 900
+        for request in range(1, 1 + SAMPLES):
+            for part in range(PARTS):
+                send(broker, make_feature(bundle, part, request))
+        wait_until(lambda: len(labels(broker)) == SAMPLES)
+        wait_until(lambda: aggregator_status(broker).deadline_s == 600)
 
 
 def test_a_missing_part_counts_with_its_mean(broker: MemoryBroker, bundle: Bundle) -> None:
@@ -211,6 +251,54 @@ def test_a_node_whose_status_is_deleted_is_a_member_no_more(
             send(broker, make_feature(bundle, part))
         wait_until(lambda: labels(broker))
     assert aggregator_status(broker).refused == {}
+
+
+def test_another_bundle_counts_as_offline(broker: MemoryBroker, bundle: Bundle) -> None:
+    """Of a node that was waited for, and whose feature would be refused now."""
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        for part in range(PARTS):
+            announce(broker, bundle, part, "online")
+        for part in (0, 2):
+            send(broker, make_feature(bundle, part))
+        wait_until(lambda: aggregator_status(broker).parts_online == (0, 1, 2))
+        changed = NodeStatus(
+            state="online", node="node-1", part=1, parts=PARTS, fingerprint="00" * 8
+        )
+        broker.publish(TOPICS.node_status("node-1"), changed.encode(), retain=True)
+        wait_until(lambda: labels(broker))
+    assert aggregator_status(broker).parts_online == (0, 2)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_feature_that_the_broker_kept_is_refused(
+    broker: MemoryBroker, bundle: Bundle, qos: int
+) -> None:
+    """Its image is old, and it would come again at each connection."""
+    topic = TOPICS.feature(0, "node-1")
+    broker.retained[topic] = make_feature(bundle, 1, request=7).encode()
+    transport = MemoryTransport(broker)
+    with running(make_aggregator(broker, bundle, transport=transport, deadline_s=1000)):
+        for part in range(PARTS):
+            send(broker, make_feature(bundle, part), qos)
+        wait_until(lambda: labels(broker))
+        assert not transport.unacknowledged
+    (label,) = labels(broker)
+    assert label.request_id == bytes(16).hex()
+    assert aggregator_status(broker).refused == {"retained": 1}
+
+
+def test_with_a_full_inbox_features_of_every_are_taken_all_the_same(
+    broker: MemoryBroker, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MAX_ITEMS", 0)
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        for part in range(PARTS):
+            send(broker, make_feature(bundle, part, request=1))
+            send(broker, make_feature(bundle, part, request=2), qos=1)
+        wait_until(lambda: labels(broker))
+    (label,) = labels(broker)
+    assert label.request_id == make_feature(bundle, 0, request=2).request_id.hex()
+    assert aggregator_status(broker).dropped == PARTS
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "pi\n0", "\u202eip", "x" * 65, "", "-"])

@@ -1,7 +1,7 @@
 """Delivery `every` over the in-process broker: what is acknowledged, and only then."""
 
 import threading
-from collections.abc import Callable
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from devit_iot.bundle import Bundle
 from devit_iot.config import ImagesConfig, NodeConfig
-from devit_iot.errors import MessageError
 from devit_iot.messages import Label, NodeStatus
 from devit_iot.services import aggregator as aggregator_module
 from devit_iot.services import status as status_module
@@ -84,6 +83,24 @@ def test_no_image_is_replaced_by_a_newer_one(broker: MemoryBroker, bundle: Bundl
         wait_until(lambda: len(features(broker)) == 20)
     assert node_status(broker).dropped == 0
     assert len({feature.request_id for feature in features(broker)}) == 20
+
+
+def test_an_image_of_every_is_computed_however_old_it_is(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    """One at QoS 0 counts as `latest`, so beside the others it is too old."""
+    engine = Gate(bundle.part(0).spec.feature_dim)
+    config = NodeConfig(max_age_s=0.05)
+    with running(make_node(broker, bundle, 0, images=EVERY, engine=engine, config=config)):
+        wait_until(lambda: broker.retained)
+        for seed in range(3):
+            broker.publish(TOPIC, image_file(seed), qos=1)
+        broker.publish("cameras/yard/image", image_file(3))
+        time.sleep(0.1)
+        engine.open.set()
+        wait_until(lambda: len(features(broker)) == 3 and node_status(broker).dropped)
+    assert {feature.camera for feature in features(broker)} == {"door"}
+    assert node_status(broker).drops == {"yard": {"age": 1}}
 
 
 def test_an_image_that_comes_again_is_not_computed_twice(
@@ -325,44 +342,3 @@ def test_a_whole_fleet_keeps_its_promise(broker: MemoryBroker, bundle: Bundle) -
     found: list[Label] = labels(broker)
     assert not any(label.degraded for label in found)
     assert len({label.request_id for label in found}) == 10
-
-
-class GivesUp(MemoryTransport):
-    """Gives up what must not be lost, as if the broker hung up for it."""
-
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 0,
-        retain: bool = False,
-        on_stored: Callable[[], None] | None = None,
-        on_given_up: Callable[[MessageError], None] | None = None,
-    ) -> None:
-        if on_stored is None or on_given_up is None:
-            super().publish(topic, payload, qos=qos, retain=retain)
-        else:
-            on_given_up(MessageError("hangs_up", "the broker hangs up for it"))
-
-
-def test_a_feature_that_is_given_up_costs_its_image(broker: MemoryBroker, bundle: Bundle) -> None:
-    transport = GivesUp(broker)
-    with running(make_node(broker, bundle, 0, images=EVERY, transport=transport)):
-        wait_until(lambda: broker.retained)
-        broker.publish(TOPIC, image_file(1), qos=1)
-        wait_until(lambda: node_status(broker).refused == {"hangs_up": 1})
-        assert node_status(broker).unfinished == 0
-        assert not transport.unacknowledged
-
-
-def test_a_label_that_is_given_up_costs_its_features(broker: MemoryBroker, bundle: Bundle) -> None:
-    transport = GivesUp(broker)
-    with running(make_aggregator(broker, bundle, transport=transport)):
-        for part in range(PARTS):
-            announce(broker, bundle, part, "online")
-        for part in range(PARTS):
-            feature = make_feature(bundle, part)
-            broker.publish(TOPICS.feature(0, f"node-{part}"), feature.encode(), qos=1)
-        wait_until(lambda: aggregator_status(broker).refused == {"hangs_up": 1})
-        assert not transport.unacknowledged

@@ -70,6 +70,13 @@ def test_what_is_forgotten_is_not_acknowledged(transport: Acknowledged) -> None:
     assert promises.hold(b"a", message(1))
 
 
+def test_what_is_held_takes_no_memory_for_its_payload(transport: Acknowledged) -> None:
+    promises = Promises(transport)
+    promises.hold(b"a", message(1))
+    promises.join(b"a", message(2))
+    assert [held.payload for held in promises.forget(b"a")] == [b"", b""]
+
+
 def test_a_message_without_receipt_cannot_be_promised(transport: Acknowledged) -> None:
     with pytest.raises(ValueError, match="receipt"):
         Promises(transport).hold(b"a", Message("t", b"", retained=False))
