@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -61,7 +62,7 @@ def judge(name: str) -> str:
         except (RuntimeError, NotImplementedError):  # some compute with numbers as they are made
             return "cannot be built without memory"
     state = {
-        key: np.broadcast_to(np.float32(0), tuple(value.shape))
+        key: np.broadcast_to(np.float64(0), tuple(value.shape))
         for key, value in model.state_dict().items()
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +88,7 @@ def config_of(name: str, model: nn.Module) -> dict[str, object]:
 
 def difference(spec: SubVitSpec, model: nn.Module) -> str:
     """In what the network that would be computed differs from ``model``; empty if in nothing."""
-    block = model.get_submodule("blocks.0")
+    block: Any = model.get_submodule("blocks.0")
     if type(block) is not Block:  # such as those that normalise afterwards, under the same names
         return f"taken, and computed with other blocks than a {type(block).__name__}"
     if spec.blocks[0].heads != block.attn.num_heads:

@@ -80,10 +80,10 @@ def image_folder(path: Path, count: int) -> Path:
 
 
 def huge_jpeg() -> bytes:
-    """A small JPEG whose header claims 13000 x 13000 pixels."""
+    """A small JPEG whose header claims 20000 x 20000 pixels."""
     file = bytearray(image_file(0, kind="JPEG"))
     frame = file.index(b"\xff\xc0")  # marker, length, precision, height, width
-    file[frame + 5 : frame + 9] = (13000).to_bytes(2, "big") * 2
+    file[frame + 5 : frame + 9] = (20000).to_bytes(2, "big") * 2
     return bytes(file)
 
 

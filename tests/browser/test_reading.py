@@ -301,7 +301,7 @@ def test_sizes_are_those_of_the_header(page: Page, kind: str) -> None:
         *([width, height, f"image/{kind.lower()}"] for width, height in sizes),
         [REFUSED, "too_large"],
     ]
-    assert NodeConfig().max_pixels < 13000 * 13000
+    assert NodeConfig().max_pixels < 20000 * 20000
 
 
 def test_a_picture_is_found_by_its_request_id(page: Page) -> None:

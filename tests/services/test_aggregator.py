@@ -113,8 +113,8 @@ def test_collect_is_the_time_from_the_first_feature_to_the_last(
 
 def test_the_deadline_falls_to_its_configured_floor(broker: MemoryBroker, bundle: Bundle) -> None:
     """These features come at once, so that twice the longest spread is far below the floor."""
-    options = {"deadline_s": 900.0, "min_deadline_s": 600.0, "lifetime_s": 1000.0}
-    with running(make_aggregator(broker, bundle, **options)):
+    waits = make_aggregator(broker, bundle, deadline_s=900, min_deadline_s=600, lifetime_s=1000)
+    with running(waits):
         send(broker, make_feature(bundle, 0))
         wait_until(lambda: aggregator_status(broker).features == 1)
         assert aggregator_status(broker).deadline_s == 900
