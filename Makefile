@@ -104,6 +104,7 @@ format: build/.dev
 	$(BIN)/python scripts/kernel_tables.py
 	$(BIN)/python scripts/configuration_tables.py
 	$(BIN)/python scripts/metric_table.py
+	$(BIN)/python scripts/layers_drawing.py
 
 types: build/.dev
 	$(BIN)/mypy

@@ -7,17 +7,17 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from devit_iot import spec as shapes
 from devit_iot.bench.models import random_array, random_image, random_tensors
-from devit_iot.bundle import Bundle, PartData, write_bundle
-from devit_iot.decompose.budget import MULTIPLE, Budget
-from devit_iot.decompose.fold import F32
+from devit_iot.bundle import spec as shapes
+from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.spec import BlockSpec, FusionSpec, SubVitSpec, macs
 from devit_iot.decompose.recipe import Recipe, load_recipe
-from devit_iot.decompose.reference import with_golden
+from devit_iot.decompose.shrinking.budget import MULTIPLE, Budget
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.engine.native import NativeEngine
 from devit_iot.errors import ConfigError
-from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec, macs
+from devit_iot.export.fold import F32
+from devit_iot.export.reference import with_golden
 
 CLASSES = {"imagenet": 1000, "cars": 196, "cifar100": 100, "flowers102": 102, "digits": 10}
 

@@ -24,15 +24,10 @@ from msgspec.structs import replace
 from rich.console import Console
 from torch import Tensor
 
-from devit_iot.decompose.clock import Clock
-from devit_iot.decompose.context import Context, TrainingData
-from devit_iot.decompose.data import Decode, hold_out
-from devit_iot.decompose.fleet import Fleet
-from devit_iot.decompose.folder import RunFolder
-from devit_iot.decompose.images import read_images
-from devit_iot.decompose.joint import train_joint
-from devit_iot.decompose.models import Classifier, SubVit
-from devit_iot.decompose.progress import Progress, show_progress
+from devit_iot.bundle.spec import WHOLE
+from devit_iot.datasets.source import Decode, hold_out
+from devit_iot.decompose.network.fleet import Fleet
+from devit_iot.decompose.network.models import Classifier, SubVit
 from devit_iot.decompose.recipe import (
     DistillConfig,
     EnsembleConfig,
@@ -42,11 +37,16 @@ from devit_iot.decompose.recipe import (
     load_recipe,
 )
 from devit_iot.decompose.run import choose_groups, train
-from devit_iot.decompose.subtask import sub_tasks
-from devit_iot.decompose.teach import train_teacher
+from devit_iot.decompose.run_folder.clock import Clock
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.run_folder.progress import Progress, show_progress
+from devit_iot.decompose.stages.images import read_images
+from devit_iot.decompose.stages.joint import train_joint
+from devit_iot.decompose.stages.subtask import sub_tasks
+from devit_iot.decompose.stages.teach import train_teacher
+from devit_iot.decompose.training.context import Context, TrainingData
 from devit_iot.engine.image import load_image
 from devit_iot.errors import DevitError
-from devit_iot.spec import WHOLE
 
 DISTILLED = 0.4
 """Share of a method's operations for what comes before all parts are trained together."""

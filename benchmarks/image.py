@@ -23,8 +23,8 @@ from PIL import Image
 
 from devit_iot import _core
 from devit_iot.bench.interleave import interleave
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.engine.image import load_image
-from devit_iot.spec import BlockSpec, SubVitSpec
 
 SIDE, RESIZE = 224, 256
 HALF = 240

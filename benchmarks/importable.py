@@ -22,12 +22,12 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import nn
 
-from devit_iot.decompose.beside import CONFIG, read_beside
-from devit_iot.decompose.importer import ImportOptions, check_tensors, infer_spec
-from devit_iot.decompose.names import internal_names
-from devit_iot.decompose.variants import plain
+from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.errors import DataError, SpecError
-from devit_iot.spec import SubVitSpec
+from devit_iot.export.beside import CONFIG, read_beside
+from devit_iot.export.importer import ImportOptions, check_tensors, infer_spec
+from devit_iot.export.names import internal_names
+from devit_iot.export.variants import plain
 
 FAMILIES = (
     "vision_transformer", "deit", "vision_transformer_hybrid", "vision_transformer_relpos",

@@ -7,9 +7,9 @@ import time
 
 import torch
 
-from devit_iot.decompose.importance import rank
-from devit_iot.decompose.models import Classifier
-from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.shrinking.importance import rank
 
 DEIT_SMALL = SubVitSpec(
     image_size=224,

@@ -24,12 +24,12 @@ from transport import Transport, image_file, measure
 from devit_iot import _core
 from devit_iot.bench.interleave import Timing, interleave, timed
 from devit_iot.bench.models import random_image
+from devit_iot.bundle.spec import SubVitSpec, macs
 from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.demo.processes import BrokerKind, find_broker
 from devit_iot.engine.base import Engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BrokerError, ConfigError
-from devit_iot.services.processes import BrokerKind, find_broker
-from devit_iot.spec import SubVitSpec, macs
 
 RECIPES = ("imagenet-vit-l", "imagenet-deit", "cifar100-cct", "cifar100-small", "flowers-deit")
 """``cars`` has the geometries of imagenet-deit."""

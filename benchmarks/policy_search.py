@@ -18,13 +18,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.decompose.compensate import measure
-from devit_iot.decompose.heldout import HeldOut
-from devit_iot.decompose.importance import rank
-from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.search import METHODS, search
-from devit_iot.decompose.weights import load_checkpoint
-from devit_iot.spec import BlockSpec, SubVitSpec, macs
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, macs
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.weights import load_checkpoint
+from devit_iot.decompose.shrinking.compensate import measure
+from devit_iot.decompose.shrinking.heldout import HeldOut
+from devit_iot.decompose.shrinking.importance import rank
+from devit_iot.decompose.shrinking.search import METHODS, search
 
 DEIT_TINY = SubVitSpec(
     image_size=224,

@@ -13,12 +13,12 @@ from devit_iot.bench.graph import F32, peer_pixels
 from devit_iot.bench.models import random_array, random_image, random_tensors
 from devit_iot.bench.peers import ENGINES, Source
 from devit_iot.bench.runners import Job, open_model
-from devit_iot.decompose.reference import features
+from devit_iot.bundle.spec import macs
+from devit_iot.bundle.storage import Array
 from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.native import NativeEngine
 from devit_iot.errors import EngineError
-from devit_iot.spec import macs
-from devit_iot.storage import Array
+from devit_iot.export.reference import features
 
 CHECKED_MACS = 30e9
 """A larger teacher is not compared with float64: that would take a minute and 4 GB."""

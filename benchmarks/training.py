@@ -26,21 +26,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from devit_iot import _core
-from devit_iot.decompose import models
-from devit_iot.decompose.augment import Augment
-from devit_iot.decompose.batches import Answers, Batch, Batches
-from devit_iot.decompose.budget import Budget
-from devit_iot.decompose.ensemble import fusion_head
-from devit_iot.decompose.fleet import Fleet
-from devit_iot.decompose.images import Decoded
-from devit_iot.decompose.joint import joint_loss
-from devit_iot.decompose.loop import Loss, Losses, Stage, fit
-from devit_iot.decompose.losses import cross_entropy, soft_targets
-from devit_iot.decompose.models import Classifier, SubVit
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, macs
+from devit_iot.decompose.network import models
+from devit_iot.decompose.network.fleet import Fleet
+from devit_iot.decompose.network.losses import cross_entropy, soft_targets
+from devit_iot.decompose.network.models import Classifier, SubVit
+from devit_iot.decompose.network.views import look
 from devit_iot.decompose.recipe import Recipe, StageConfig, load_recipe
-from devit_iot.decompose.subtask import sub_tasks
-from devit_iot.decompose.views import look
-from devit_iot.spec import BlockSpec, SubVitSpec, macs
+from devit_iot.decompose.shrinking.budget import Budget
+from devit_iot.decompose.stages.ensemble import fusion_head
+from devit_iot.decompose.stages.images import Decoded
+from devit_iot.decompose.stages.joint import joint_loss
+from devit_iot.decompose.stages.subtask import sub_tasks
+from devit_iot.decompose.training.augment import Augment
+from devit_iot.decompose.training.batches import Answers, Batch, Batches
+from devit_iot.decompose.training.loop import Loss, Losses, Stage, fit
 
 CLASSES, PARTS, SHARE = 100, 4, 0.3
 BACKWARD = 3

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.camera.source import Shot
+from devit_iot.demo.demo import Demo, Plan, summarise
+from devit_iot.demo.processes import BrokerKind
 from devit_iot.errors import BrokerError
-from devit_iot.services.demo import Demo, Plan, summarise
-from devit_iot.services.processes import BrokerKind
-from devit_iot.services.shots import Shot
 
 PHOTO_BYTES = 40_000
 SMALL_IMAGE = 64

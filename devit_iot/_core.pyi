@@ -148,10 +148,10 @@ class SubVit:
         threads: int = 0,
         isa: str = "",
     ) -> None:
-        """Pull each tensor of ``devit_iot.spec.tensors``, one at a time, and pack it.
+        """Pull each tensor of ``devit_iot.bundle.spec.tensors``, one at a time, and pack it.
 
         A layer of the tokenizer is (channels, kernel_size, stride, padding). Tensors are float32
-        and C-contiguous; the matrices of :mod:`devit_iot.storage` come as they are stored in
+        and C-contiguous; the matrices of :mod:`devit_iot.bundle.storage` come as they are stored in
         ``dtype``: as a float16 array, or as an int8 array and the float32 scale of each row.
 
         Raises:

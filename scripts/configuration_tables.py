@@ -2,7 +2,7 @@
 
     python scripts/configuration_tables.py [--check]
 
-Keys, types, defaults and meanings come from devit_iot/config.py, options and variables from
+Keys, types, defaults and meanings come from devit_iot/config/config.py, options and variables from
 devit_iot/cli/options.py.
 """
 
@@ -15,8 +15,8 @@ from generated import update
 from site_reference import shown, table
 
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
-from devit_iot.config import Config, ImagesConfig
-from devit_iot.presets import PRESETS
+from devit_iot.config.camera_apps import PRESETS
+from devit_iot.config.config import Config, ImagesConfig
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT)

@@ -50,7 +50,7 @@ def compiler_flags(isa: str) -> list[str]:
 
 def own_kernels(isa: str) -> list[str]:
     """Operations with a file for this instruction set, with their tiles."""
-    stems = sorted(path.stem for path in KERNELS.glob(f"*_{isa}.cc"))
+    stems = sorted(path.stem for path in KERNELS.rglob(f"*_{isa}.cc"))
     names = [stem.removesuffix(f"_{isa}") for stem in stems]
     return [re.sub(r"_(\d+x\d+)$", r" \1", name) for name in names]
 
@@ -70,12 +70,13 @@ def instruction_sets() -> str:
 def contracts() -> str:
     """The paragraphs `Accuracy` of the headers."""
     blocks = []
-    for path in sorted(KERNELS.glob("*.h")):
+    for path in sorted(KERNELS.rglob("*.h")):
         for body in re.findall(
             r"^// Accuracy  (.*?)^(?:// \w+  |\w)", path.read_text(), re.MULTILINE | re.DOTALL
         ):
             text = re.sub(r"^// {0,11}", "", body, flags=re.MULTILINE).rstrip()
-            blocks.append(f"[{path.name}](../csrc/kernels/{path.name}):\n\n```text\n{text}\n```")
+            where = path.relative_to(KERNELS)
+            blocks.append(f"[{path.name}](../csrc/kernels/{where}):\n\n```text\n{text}\n```")
     return "\n\n".join(blocks)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from generated import update
 
-from devit_iot.services.durations import BOUNDS_S
-from devit_iot.services.metrics import rows
+from devit_iot.service.durations import BOUNDS_S
+from devit_iot.service.metrics import rows
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "metrics.md"
 

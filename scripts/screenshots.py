@@ -18,13 +18,13 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
-from devit_iot.config import BrokerConfig
-from devit_iot.decompose.data import read_image_folder
-from devit_iot.services.camera import Camera
-from devit_iot.services.dashboard import DashboardServer, View
-from devit_iot.services.processes import FleetProcesses
-from devit_iot.services.shots import Shot
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics
+from devit_iot.camera.camera import Camera
+from devit_iot.camera.source import Shot
+from devit_iot.config.config import BrokerConfig
+from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.datasets.source import read_image_folder
+from devit_iot.demo.processes import FleetProcesses
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 from devit_iot.transport.mqtt import MqttTransport
 
 ROOT = Path(__file__).resolve().parent.parent

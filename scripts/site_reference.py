@@ -8,9 +8,9 @@ import msgspec
 from docstrings import fields
 from paho.mqtt.client import topic_matches_sub
 
-from devit_iot import topics
-from devit_iot.access import Grants, Role, access_list
-from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+from devit_iot.fleet.access import Grants, Role, access_list
+from devit_iot.protocol import topics
+from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 
 MESSAGES = (Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing)
 """Every struct that crosses the wire."""

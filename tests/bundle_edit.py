@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from devit_iot import bundle as bundle_module
-from devit_iot.bundle import Manifest
+from devit_iot.bundle import bundle as bundle_module
+from devit_iot.bundle.bundle import Manifest
 
 Edit = Callable[[dict[str, Any]], None]
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from devit_iot import spec as shapes
-from devit_iot.bundle import Bundle, PartData, write_bundle
-from devit_iot.decompose.reference import with_golden
+from devit_iot.bundle import spec as shapes
+from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec
+from devit_iot.bundle.storage import Storage, as_stored
 from devit_iot.errors import InputError
-from devit_iot.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec
-from devit_iot.storage import Storage, as_stored
+from devit_iot.export.reference import with_golden
 
 CLASSES = ("ant", "bee", "cow", "dog", "eel")
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import BrokerError
 from devit_iot.transport.base import Message, Session, Will
 from devit_iot.transport.mqtt import MqttTransport

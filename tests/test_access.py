@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from devit_iot.access import (
+from devit_iot.cli.broker import acl
+from devit_iot.config.camera_apps import PRESETS
+from devit_iot.errors import ConfigError
+from devit_iot.fleet.access import (
     FORMATS,
     Grants,
     access_list,
@@ -21,10 +24,7 @@ from devit_iot.access import (
     mosquitto_acl,
     rabbitmq_definitions,
 )
-from devit_iot.cli.broker import acl
-from devit_iot.errors import ConfigError
-from devit_iot.presets import PRESETS
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 
 FOLDER = Path(__file__).parent.parent / "broker"
 SHIPPED = {"mosquitto": "acl", "emqx": "emqx/acl.conf", "rabbitmq": "rabbitmq/definitions.json"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
 from devit_iot.transport.backlog import MAX_BYTES
 from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import wait_until

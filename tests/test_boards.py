@@ -13,7 +13,7 @@ import pytest
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.node import start
 from devit_iot.cli.options import board_file
-from devit_iot.config import NodeConfig, load_config
+from devit_iot.config.config import NodeConfig, load_config
 from devit_iot.engine.base import ENGINES
 from devit_iot.fleet.folder import Fleet, FleetFolder
 

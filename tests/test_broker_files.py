@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
+from devit_iot.demo.processes import free_port
 from devit_iot.errors import BrokerError
-from devit_iot.services.processes import free_port
-from devit_iot.topics import Topics
+from devit_iot.protocol.topics import Topics
 from tests import mosquitto
 from tests.mosquitto import PASSWD, WAIT_S, needs_mosquitto, running_mosquitto
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import golden_tensors, tensors
+from devit_iot.bundle.storage import Array
 from devit_iot.errors import BundleError
-from devit_iot.spec import golden_tensors, tensors
-from devit_iot.storage import Array
 from tests.bundle_edit import Edit, edit
 from tests.golden.make import (
     BUNDLE_FINGERPRINT,

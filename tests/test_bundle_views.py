@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import CROPPED, WHOLE, Resize, View
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.errors import BundleError
-from devit_iot.spec import CROPPED, WHOLE, Resize, View
 from tests.bundle_edit import Edit, edit
 from tests.golden.make import (
     GOLDEN,

@@ -6,10 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from devit_iot.messages import Feature
-from devit_iot.services import collector as collector_module
-from devit_iot.services.collector import Collector, Limits, Request
-from devit_iot.services.deadline import Deadline
+from devit_iot.aggregator import collector as collector_module
+from devit_iot.aggregator.collector import Collector, Limits, Request
+from devit_iot.aggregator.deadline import Deadline
+from devit_iot.protocol.messages import Feature
 from tests.golden.make import FEATURE
 
 DEADLINE_S = 4.0

@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from devit_iot.config import (
+from devit_iot.config.camera_apps import PRESETS
+from devit_iot.config.config import (
     AggregatorConfig,
     BrokerConfig,
     Config,
@@ -17,8 +18,7 @@ from devit_iot.config import (
     read_password,
 )
 from devit_iot.errors import ConfigError
-from devit_iot.presets import PRESETS
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from devit_iot.dashboard.server import DashboardServer, View
 from devit_iot.errors import DevitError
 from devit_iot.programs import own_program
-from devit_iot.services.dashboard import DashboardServer, View
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 
 FOLDER = Path(__file__).parent.parent / "devit_iot" / "dashboard"
 VENDOR = FOLDER / "vendor"

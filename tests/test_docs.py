@@ -14,17 +14,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from devit_iot import bundle, homeassistant, messages, signature, spec, topics
+from devit_iot.aggregator import aggregator, deadline, inbox, presence
+from devit_iot.bundle import bundle, signature, spec
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
-from devit_iot.config import AggregatorConfig, BrokerConfig, NodeConfig
+from devit_iot.config.config import AggregatorConfig, BrokerConfig, NodeConfig
 from devit_iot.engine import image_file, jpeg_cost, tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
-from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
-from devit_iot.services import aggregator, announcer, deadline, inbox, presence, status
-from devit_iot.services import node as node_module
-from devit_iot.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
+from devit_iot.homeassistant import announcer
+from devit_iot.homeassistant import devices as homeassistant
+from devit_iot.node import node as node_module
+from devit_iot.protocol import messages, topics
+from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
+from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
+from devit_iot.service import status
 from devit_iot.transport import backoff, limits, settling, suspects
 from devit_iot.transport.base import NO_SESSION
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devit_iot.bundle import Bundle, PartData, Tensors, write_bundle
-from devit_iot.decompose.reference import with_golden
+from devit_iot.bundle.bundle import Bundle, PartData, Tensors, write_bundle
+from devit_iot.bundle.spec import tensors
+from devit_iot.bundle.storage import Array, Dtype, Storage, as_stored, is_matrix
 from devit_iot.engine.base import GOLDEN_TOLERANCE, Engine, check_golden, load_engine
 from devit_iot.engine.native import NativeEngine
 from devit_iot.errors import BundleError, EngineError
-from devit_iot.spec import tensors
-from devit_iot.storage import Array, Dtype, Storage, as_stored, is_matrix
+from devit_iot.export.reference import with_golden
 from tests.fleets import CLASSES, make_bundle
 
 PARTS = pytest.mark.parametrize("part", range(3), ids=["ViT", "DeiT", "CCT"])

@@ -2,7 +2,7 @@
 
 import math
 
-from devit_iot.services.durations import BOUNDS_S, Durations
+from devit_iot.service.durations import BOUNDS_S, Durations
 
 
 def test_the_median_is_of_the_last_hundred() -> None:

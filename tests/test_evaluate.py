@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import macs
 from devit_iot.cli.evaluate import evaluate as command
-from devit_iot.decompose.evaluate import Fused, calibration_error
 from devit_iot.errors import DataError
-from devit_iot.services.local import LocalFleet
-from devit_iot.spec import macs
+from devit_iot.evaluation.local import LocalFleet
+from devit_iot.evaluation.lost_parts import Fused, calibration_error
 from tests.fleets import CLASSES, image_folder, make_bundle
 
 IMAGES = 20

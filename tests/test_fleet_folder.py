@@ -12,14 +12,14 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from devit_iot.access import access_list, mosquitto_acl
 from devit_iot.cli.devit import main
-from devit_iot.config import load_config
+from devit_iot.config.config import load_config
 from devit_iot.errors import ConfigError
 from devit_iot.fleet import authority
+from devit_iot.fleet.access import access_list, mosquitto_acl
 from devit_iot.fleet.folder import Fleet, FleetFolder
 from devit_iot.fleet.parcel import MAX_LINE, paste_line
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 
 BROKER = Path(__file__).parent.parent / "broker"
 KEY = "ab" * 32

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle, write_bundle
+from devit_iot.bundle.bundle import Bundle, write_bundle
+from devit_iot.bundle.spec import FusionSpec
 from devit_iot.engine.fusion import Fusion
-from devit_iot.spec import FusionSpec
 from tests.golden.make import GOLDEN, random_fusion, random_part, tiny_spec
 
 DIMS = (4, 8, 4)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devit_iot import homeassistant
-from devit_iot.homeassistant import Announcement, Devices, belongs_to, device_id, is_ours
-from devit_iot.messages import MAX_JSON_BYTES, NodeStatus
-from devit_iot.services import presence
-from devit_iot.text import is_camera
-from devit_iot.topics import check_name
+from devit_iot.aggregator import presence
+from devit_iot.homeassistant import devices as homeassistant
+from devit_iot.homeassistant.devices import Announcement, Devices, belongs_to, device_id, is_ours
+from devit_iot.protocol.messages import MAX_JSON_BYTES, NodeStatus
+from devit_iot.protocol.text import is_camera
+from devit_iot.protocol.topics import check_name
 from tests.golden.make_homeassistant import CASES, FOLDER, HOSTILE
 
 ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")

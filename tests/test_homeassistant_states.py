@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devit_iot.homeassistant import Announcement, Devices
-from devit_iot.text import is_plain
+from devit_iot.homeassistant.devices import Announcement, Devices
+from devit_iot.protocol.text import is_plain
 from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS_3
 
 jinja2 = pytest.importorskip("jinja2", reason="jinja2 comes with mkdocs and with torch")

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 
+from devit_iot.bundle.spec import CROPPED, WHOLE, BlockSpec, Resize, SubVitSpec, View
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ImageError
-from devit_iot.spec import CROPPED, WHOLE, BlockSpec, Resize, SubVitSpec, View
 
 SPEC = SubVitSpec(
     image_size=32,

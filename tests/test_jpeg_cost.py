@@ -12,18 +12,18 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from PIL import Image
 
+from devit_iot.bundle.spec import View
 from devit_iot.cli.classify import classify
 from devit_iot.cli.evaluate import evaluate
-from devit_iot.config import NodeConfig
-from devit_iot.decompose.data import decode_source
-from devit_iot.decompose.sources import open_source
+from devit_iot.config.config import NodeConfig
+from devit_iot.datasets.other_image import to_png
+from devit_iot.datasets.source import decode_source
+from devit_iot.datasets.sources import open_source
 from devit_iot.engine.image import load_image
 from devit_iot.engine.image_file import essence
 from devit_iot.engine.jpeg_cost import HEADER_PIXELS, jpeg_frame
 from devit_iot.errors import ImageError
 from devit_iot.limits import MAX_PIXELS
-from devit_iot.other_image import to_png
-from devit_iot.spec import View
 from tests.bombs import scans_jpeg
 from tests.fleets import make_bundle
 from tests.test_image import SPEC, encoded, load, noise, refused

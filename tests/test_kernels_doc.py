@@ -26,7 +26,7 @@ def test_the_table_has_what_this_build_has() -> None:
 
 
 def test_every_contract_of_accuracy_is_there() -> None:
-    headers = list((ROOT / "csrc" / "kernels").glob("*.h"))
+    headers = list((ROOT / "csrc" / "kernels").rglob("*.h"))
     bounds = [line for path in headers for line in path.read_text().splitlines()
               if line.startswith("// Accuracy")]  # fmt: skip
     assert len(bounds) >= 4

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from devit_iot.cli.images import bundle_labels
-from devit_iot.decompose.data import ImageSource
+from devit_iot.datasets.source import ImageSource
 from devit_iot.errors import DataError
+from devit_iot.evaluation.labels import bundle_labels
 
 
 def source(*folders: str) -> ImageSource:

@@ -3,10 +3,13 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.support.layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "devit_iot"
@@ -14,27 +17,14 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in {".py
 CSRC = sorted(path for path in (ROOT / "csrc").rglob("*") if path.suffix in {".h", ".cc"})
 MAX_LINES = 400
 
-# Top first. A module imports its own unit and what stands in rows below its own; units of one row
-# are siblings. `access`, `config` and
-# `homeassistant` stand above `topics`, whose rules they apply.
-LAYERS = (
-    {"cli"},
-    {"services", "bench"},
-    {"engine", "transport", "decompose", "fleet"},
-    {"bundle"},
-    {"tensor_file"},
-    {"storage"},
-    {"_core"},
-    {"access", "config", "homeassistant"},
-    {"presets"},
-    {"spec", "messages", "image_message", "other_image", "topics", "signature"},
-    {"text", "text_file", "programs", "keys", "limits"},
-    {"errors"},
-    {"__init__"},
-)
 # Package -> the files or folders that may import it.
 CONFINED = {
-    "torch": ("decompose/", "engine/torch.py", "engine/tflite_export.py"),
+    "torch": (
+        "decompose/",
+        "engine/torch.py",
+        "engine/tflite_export.py",
+        "export/torch_file.py",
+    ),
     "litert_torch": ("engine/tflite_export.py",),
     "ai_edge_litert": ("engine/tflite.py", "bench/"),
     "flatbuffers": ("bench/tflite_writer.py",),
@@ -45,45 +35,46 @@ CONFINED = {
     "tflite_runtime": ("engine/tflite.py",),
     "paho": ("transport/",),
     "amqtt": ("transport/embedded_broker.py",),
-    # digits.py encodes, mosaics.py unpacks a data set; neither decodes an image to serve
-    "PIL": (
-        "engine/image.py",
-        "decompose/digits.py",
-        "decompose/mosaics.py",
-        "decompose/pixels.py",
-        "other_image.py",
-    ),
-    "cryptography": ("signature.py", "fleet/"),
-    "cv2": ("services/video.py",),
-    "sklearn": ("decompose/digits.py",),
+    # datasets/ encodes and unpacks whole data sets; only engine/image.py decodes to serve
+    "PIL": ("engine/image.py", "datasets/"),
+    "cryptography": ("bundle/signature.py", "fleet/"),
+    "cv2": ("camera/video.py",),
+    "sklearn": ("datasets/digits.py",),
     "scipy": ("decompose/",),
     "accelerate": ("decompose/",),
-    "kornia": ("decompose/augment.py",),
-    "matplotlib": ("decompose/figures", "bench/picture.py"),
+    "kornia": ("decompose/training/augment.py",),
+    "matplotlib": ("decompose/report/", "bench/picture.py", "figures/"),
     "rich": ("decompose/", "cli/"),
-    "prometheus_client": ("services/exporter.py",),
-    "safetensors": ("decompose/",),
+    "prometheus_client": ("service/exporter.py",),
+    "safetensors": ("decompose/", "export/"),
     "devit_iot._core": (
         "engine/native.py",
         "engine/image.py",
         "cli/",
-        "services/build.py",
-        "services/doctor/board.py",
+        "build.py",
+        "doctor/board.py",
         "bench/compare.py",
     ),
-    "devit_iot.decompose": ("decompose/", "bench/", "cli/"),
-    "devit_iot.fleet": ("fleet/", "cli/fleet.py"),
+    "devit_iot.decompose": ("decompose/", "cli/decompose.py"),
+    "devit_iot.fleet": ("fleet/", "cli/"),
 }
 
 
 def unit(module: str) -> str:
-    """`devit_iot.engine.image` -> `engine`; `devit_iot` itself -> `__init__`."""
-    return [*module.split("."), "__init__"][1]
+    """The room of a module: `devit_iot.engine.image` -> `engine`."""
+    first, *rest = [*module.split(".")[1:], "__init__"]
+    return f"{first}.{rest[0]}" if first == "decompose" and rest[0] != "__init__" else first
 
 
 def row(name: str) -> int:
-    (index,) = (i for i, units in enumerate(LAYERS) if name in units)
+    (index,) = (i for i, layer in enumerate(LAYERS) if name in layer.rooms)
     return index
+
+
+def module_of(path: Path) -> str:
+    """`devit_iot/engine/image.py` -> `devit_iot.engine.image`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -110,22 +101,48 @@ def identify(path: Path) -> str:
 
 
 def test_there_is_something_to_check() -> None:
-    assert {"cli", "services", "bench", "engine", "transport", "decompose"} <= {
-        p.parent.name for p in SOURCES
-    }
+    rooms = {room.split(".")[0] for layer in LAYERS for room in layer.rooms}
+    there = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
+    assert there - {"__pycache__", "py", "_core.cpython-311-x86_64-linux-gnu"} >= rooms - {"_core"}
     assert len(CSRC) > 10
-    assert "devit_iot.bundle" in set(imports(PACKAGE / "engine/base.py"))
-    assert "devit_iot.messages" in set(imports(PACKAGE / "services/node.py"))
+    assert "devit_iot.bundle.bundle" in set(imports(PACKAGE / "engine/base.py"))
+    assert "devit_iot.protocol.messages" in set(imports(PACKAGE / "node/node.py"))
     assert "devit_iot._core" in set(imports(PACKAGE / "engine/native.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=identify)
 def test_imports_go_down(path: Path) -> None:
-    relative = path.relative_to(PACKAGE)
-    own = relative.parts[0] if len(relative.parts) > 1 else path.stem
+    own = unit(module_of(path))
+    if own == "decompose":  # the package itself, which imports nothing
+        assert not [module for module in imports(path) if is_below(module, "devit_iot")]
+        return
     ours = [module for module in imports(path) if is_below(module, "devit_iot")]
-    up = [m for m in ours if unit(m) != own and row(unit(m)) <= row(own)]
+    packages = {"devit_iot.decompose"}
+    up = [m for m in ours if m not in packages and unit(m) != own and row(unit(m)) <= row(own)]
     assert up == []
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle; empty if none do."""
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not within a room either, and not inside functions."""
+    modules = {module_of(path): path for path in SOURCES if path.suffix == ".py"}
+    graph = {name: set(imports(path)) & modules.keys() - {name} for name, path in modules.items()}
+    assert circle(graph) == []
+    first = next(iter(graph["devit_iot.node.node"]))
+    assert circle(graph | {first: {"devit_iot.node.node"}})  # a planted circle is seen
+
+
+def test_the_drawing_is_that_of_the_table() -> None:
+    command = [sys.executable, "-P", str(ROOT / "scripts/layers_drawing.py"), "--check"]
+    subprocess.run(command, check=True, env={"PYTHONPATH": str(ROOT / "scripts")})
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=identify)
@@ -145,9 +162,9 @@ def test_no_file_is_too_long(path: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "devit_iot.services.node",
-        "devit_iot.services.aggregator",
-        "devit_iot.services.build",
+        "devit_iot.node.node",
+        "devit_iot.aggregator.aggregator",
+        "devit_iot.build",
         "devit_iot.cli.node",
         "devit_iot.cli.aggregate",
     ],

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devit_iot.services import rate as rate_module
-from devit_iot.services.deadline import MARGIN, SAMPLES, Deadline
-from devit_iot.services.rate import RateLimit
-from devit_iot.services.tally import OTHER_CAMERAS, Drops
-from devit_iot.services.watchdog import Watchdog, sd_notify
+from devit_iot.aggregator.deadline import MARGIN, SAMPLES, Deadline
+from devit_iot.node import rate as rate_module
+from devit_iot.node.rate import RateLimit
+from devit_iot.node.watchdog import Watchdog, sd_notify
+from devit_iot.service.counters import OTHER_CAMERAS, Drops
 
 
 def test_the_deadline_is_its_ceiling_until_the_fleet_is_known() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devit_iot.services.mailbox import Mailbox
+from devit_iot.node.mailbox import Mailbox
 
 
 def drained(mailbox: Mailbox[int]) -> list[int]:

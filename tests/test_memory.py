@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devit_iot import spec as shapes
 from devit_iot.bench.models import random_array, random_image, random_tensors
-from devit_iot.bundle import PartData, write_bundle
-from devit_iot.decompose.reference import with_golden
-from devit_iot.spec import BlockSpec, FusionSpec, SubVitSpec
-from devit_iot.storage import Storage, as_stored
+from devit_iot.bundle import spec as shapes
+from devit_iot.bundle.bundle import PartData, write_bundle
+from devit_iot.bundle.spec import BlockSpec, FusionSpec, SubVitSpec
+from devit_iot.bundle.storage import Storage, as_stored
+from devit_iot.export.reference import with_golden
 
 COMPILER = shutil.which("c++")
 ROOT = Path(__file__).parent.parent
@@ -52,7 +52,7 @@ RUN = """
 import ctypes, sys
 from pathlib import Path
 import numpy as np
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.engine.base import load_engine
 def mib(field):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from devit_iot.errors import MessageError
-from devit_iot.messages import (
+from devit_iot.protocol.messages import (
     MAX_JSON_BYTES,
     AggregatorStatus,
     Feature,
@@ -23,7 +23,7 @@ from devit_iot.messages import (
     Timing,
     longest_feature,
 )
-from devit_iot.topics import ImageFilter
+from devit_iot.protocol.topics import ImageFilter
 from tests.fleets import reason_of
 from tests.golden.make import (
     AGGREGATOR_STATUS,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from paho.mqtt import client as paho
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
+from devit_iot.demo.processes import FleetProcesses, free_port
 from devit_iot.errors import BrokerError, ConfigError
-from devit_iot.services.processes import FleetProcesses, free_port
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import Message, Will
 from devit_iot.transport.mqtt import MqttTransport

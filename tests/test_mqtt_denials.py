@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import BrokerError
 from devit_iot.transport.mqtt import MqttTransport
 

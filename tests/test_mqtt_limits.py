@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport import backoff
 from devit_iot.transport.base import Will

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
+from devit_iot.demo.processes import FleetProcesses
 from devit_iot.errors import MessageError
-from devit_iot.services.processes import FleetProcesses
 from devit_iot.transport.base import Message, Session
 from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import wait_until

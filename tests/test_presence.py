@@ -2,8 +2,8 @@
 
 import pytest
 
-from devit_iot.services import presence as presence_module
-from devit_iot.services.presence import GRACE_S, SILENCE_S, STATUS_S, Presence
+from devit_iot.aggregator import presence as presence_module
+from devit_iot.aggregator.presence import GRACE_S, SILENCE_S, STATUS_S, Presence
 
 START = 1000.0
 SETTLED = START + GRACE_S

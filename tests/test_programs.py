@@ -11,8 +11,8 @@ import pytest
 
 from devit_iot.bench.process import Worker
 from devit_iot.bench.runners import Job
+from devit_iot.demo.processes import FleetProcesses
 from devit_iot.programs import missing_core, own_program
-from devit_iot.services.processes import FleetProcesses
 from tests.fleets import make_bundle, wait_until
 
 ROOT = Path(__file__).parent.parent

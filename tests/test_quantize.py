@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import tensors
+from devit_iot.bundle.storage import Storage, as_stored
 from devit_iot.cli.bundle import bundle as command
-from devit_iot.decompose import reference
-from devit_iot.decompose.quantize import quantize_bundle
 from devit_iot.engine.base import load_engine
 from devit_iot.errors import BundleError
-from devit_iot.services.local import LocalFleet
-from devit_iot.spec import tensors
-from devit_iot.storage import Storage, as_stored
+from devit_iot.evaluation.local import LocalFleet
+from devit_iot.export import reference
+from devit_iot.export.quantize import quantize_bundle
 from tests.fleets import CLASSES, image_folder, make_bundle
 
 STORAGES = pytest.mark.parametrize("storage", ["int8", "float16", "float32"])

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from devit_iot.bundle import Bundle
+from devit_iot.build import build_aggregator, build_node
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.signature import SIGNATURE, check_trust, new_key, sign, verify
 from devit_iot.cli.devit import main
-from devit_iot.config import load_config
+from devit_iot.config.config import load_config
 from devit_iot.errors import BundleError, ConfigError
-from devit_iot.services.build import build_aggregator, build_node
-from devit_iot.signature import SIGNATURE, check_trust, new_key, sign, verify
 from tests.fleets import make_bundle
 
 # RFC 8032, section 7.1, test 2
@@ -206,7 +206,7 @@ def test_without_the_library_a_service_refuses_in_one_line(tiny: Path) -> None:
     """And without ``trust`` it needs none."""
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
-        "from devit_iot.bundle import Bundle; from pathlib import Path\n"
+        "from devit_iot.bundle.bundle import Bundle; from pathlib import Path\n"
         "from devit_iot.errors import BundleError\n"
         f"folder = Path({str(tiny)!r}); Bundle(folder).verify()\n"
         f"(folder / {SIGNATURE!r}).write_bytes(bytes(64))\n"

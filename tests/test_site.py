@@ -12,13 +12,13 @@ import click
 import msgspec
 import pytest
 
-from devit_iot import topics
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
-from devit_iot.config import Config, ImagesConfig
-from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+from devit_iot.config.config import Config, ImagesConfig
+from devit_iot.protocol import topics
+from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 from tests.test_docs import DOCUMENTS
 
 ROOT = Path(__file__).parent.parent

@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from devit_iot.errors import SpecError
-from devit_iot.spec import (
+from devit_iot.bundle.spec import (
     BlockSpec,
     ConvSpec,
     FusionSpec,
@@ -19,6 +18,7 @@ from devit_iot.spec import (
     macs,
     tensors,
 )
+from devit_iot.errors import SpecError
 
 VIT_TINY = SubVitSpec(
     image_size=224,

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from devit_iot.errors import ImageError, MessageError
-from devit_iot.services.tally import Tally
+from devit_iot.service.counters import Tally
 
 logger = logging.getLogger("tests.tally")
 

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from devit_iot.bundle.storage import Array
+from devit_iot.bundle.tensor_file import TensorFile, write_tensors
 from devit_iot.errors import BundleError
-from devit_iot.storage import Array
-from devit_iot.tensor_file import TensorFile, write_tensors
 
 ITEM_BYTES = {"F32": 4, "F16": 2, "I8": 1, "U8": 1}
 DTYPES = ("float32", "float16", "int8", "uint8")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devit_iot.cli.common import set_up_logging
-from devit_iot.text import MAX_CAMERA_BYTES, is_camera, is_plain, shown
+from devit_iot.protocol.text import MAX_CAMERA_BYTES, is_camera, is_plain, shown
 
 HOSTILE = {
     "line": "door\nERROR all is lost",

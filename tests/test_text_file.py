@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.config import BrokerConfig, load_config, read_password
-from devit_iot.decompose.class_names import read_class_names
+from devit_iot.config.config import BrokerConfig, load_config, read_password
+from devit_iot.datasets.class_names import read_class_names
 from devit_iot.decompose.recipe import load_recipe
 from devit_iot.errors import ConfigError
 from devit_iot.fleet.folder import STATE, Fleet, FleetFolder
@@ -25,8 +25,8 @@ SAVED = {
 EDITORS = pytest.mark.parametrize("editor", SAVED)
 # What people do not write: the kernel's files, what we wrote ourselves, what is shipped.
 OTHERS = {
-    "bench/process.py", "decompose/clock.py", "engine/image.py", "services/doctor/board.py",
-    "services/sensors.py", "services/processes.py", "cli/decompose.py", "fleet/mosquitto.py",
+    "bench/process.py", "decompose/run_folder/clock.py", "engine/image.py", "doctor/board.py",
+    "node/sensors.py", "demo/processes.py", "cli/decompose.py", "fleet/mosquitto.py",
 }  # fmt: skip
 
 

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from devit_iot.bundle import Bundle, file_entry
-from devit_iot.decompose import reference
+from devit_iot.bundle.bundle import Bundle, file_entry
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.tflite_file import TfliteManifest
 from devit_iot.errors import BundleError, EngineError
+from devit_iot.export import reference
 
 GOLDEN = Path(__file__).parent / "golden" / "tflite"
 PARTS = pytest.mark.parametrize("part", [0, 1, 2], ids=["ViT", "DeiT", "CCT"])
@@ -179,7 +179,7 @@ def test_a_board_without_our_kernels_serves() -> None:
     """The node itself: images in, features out, over the in-process broker."""
     code = f"""{WITHOUT_KERNELS}
 from pathlib import Path
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.cli import aggregate, devit, node
 from devit_iot.engine.base import load_engine
 from devit_iot.transport.memory import MemoryBroker
@@ -201,7 +201,7 @@ print(features(broker)[0].values.size, "devit_iot._core" in sys.modules)
 def test_without_our_kernels_the_native_engine_names_the_other_one() -> None:
     code = f"""{WITHOUT_KERNELS}
 from pathlib import Path
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.engine.base import load_engine
 load_engine(Bundle(Path({str(GOLDEN)!r})), 0)
 """
@@ -214,7 +214,7 @@ LOAD = f"""
 import sys
 sys.modules["ai_edge_litert"] = None  # not installed
 from pathlib import Path
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.engine.base import load_engine
 load_engine(Bundle(Path({str(GOLDEN)!r})), 0, name="tflite", threads=3)
 """

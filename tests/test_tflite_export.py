@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.cli.devit import main
-from devit_iot.decompose import reference
 from devit_iot.engine.base import load_engine
+from devit_iot.export import reference
 from tests.fleets import make_bundle
 
 TOLERANCE = 2e-6  # relative L2 error against float64

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.fleet import authority
 from devit_iot.fleet.authority import Pair

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from devit_iot.errors import ConfigError, MessageError
-from devit_iot.topics import (
+from devit_iot.protocol.topics import (
     DEFAULT_IMAGE_FILTERS,
     ImageFilter,
     ImageRoute,

@@ -19,9 +19,9 @@ from devit_iot.bench.graph import peer_pixels
 from devit_iot.bench.models import MODELS, model_tensors
 from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.runners import Job
+from devit_iot.bundle.spec import macs
+from devit_iot.bundle.storage import Dtype
 from devit_iot.errors import ConfigError
-from devit_iot.spec import macs
-from devit_iot.storage import Dtype
 from tests.arm.emulated import (
     BUILD,
     PYTHON,

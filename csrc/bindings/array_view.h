@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/check.h"
-#include "kernels/gemm_f16.h"
+#include "kernels/gemm/gemm_f16.h"
 
 namespace pybind11::detail {
 

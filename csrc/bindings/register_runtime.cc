@@ -140,11 +140,11 @@ Allocates when made, never per image. Safe to use from several threads: calls ta
            "head_dim"_a, "prefix_tokens"_a, "blocks"_a, "norm_eps"_a, "tensors"_a,
            "tokenizer"_a = std::vector<ConvSizes>{}, "residual_norm"_a = false,
            "dtype"_a = "float32", "threads"_a = 0, "isa"_a = "", R"doc(
-Pull each tensor of ``devit_iot.spec.tensors`` from ``tensors``, one at a time, and pack it.
+Pull each tensor of ``devit_iot.bundle.spec.tensors`` from ``tensors``, one at a time, and pack it.
 
 Args:
     blocks: (heads, mlp_dim) of each block; the other sizes are as in SubVitSpec.
-    tensors: name -> float32, C-contiguous array; the matrices of ``devit_iot.storage`` as they are
+    tensors: name -> float32, C-contiguous array; the matrices of ``devit_iot.bundle.storage`` as they are
         stored in ``dtype``: a float16 array, or a pair of an int8 array and a float32 scale of each
         row.
     tokenizer: (channels, kernel_size, stride, padding) of each convolution.

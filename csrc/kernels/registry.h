@@ -4,13 +4,13 @@
 #include <string_view>
 
 #include "base/cpu_features.h"
-#include "kernels/attention_f32.h"
-#include "kernels/fma_peak_f32.h"
-#include "kernels/gemm_f16.h"
-#include "kernels/gemm_f32.h"
-#include "kernels/gemm_i8.h"
-#include "kernels/layer_norm_f32.h"
-#include "kernels/resize_u8.h"
+#include "kernels/attention/attention_f32.h"
+#include "kernels/peak/fma_peak_f32.h"
+#include "kernels/gemm/gemm_f16.h"
+#include "kernels/gemm/gemm_f32.h"
+#include "kernels/gemm/gemm_i8.h"
+#include "kernels/layer_norm/layer_norm_f32.h"
+#include "kernels/resize/resize_u8.h"
 
 namespace devit {
 

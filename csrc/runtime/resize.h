@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/resize_u8.h"
+#include "kernels/resize/resize_u8.h"
 
 namespace devit {
 

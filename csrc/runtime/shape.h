@@ -39,7 +39,7 @@ struct ConvLayer {
   std::size_t pooled() const { return conv.pooled(side); }
 };
 
-// The sizes of one sub-ViT; what each means is said in devit_iot/spec.py.
+// The sizes of one sub-ViT; what each means is said in devit_iot/bundle/spec.py.
 struct SubVitShape {
   std::size_t image_size;
   std::size_t patch_size;

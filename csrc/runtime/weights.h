@@ -80,7 +80,7 @@ struct Weights {
   std::size_t bytes() const;
 };
 
-// Reads and packs every tensor, in the order of devit_iot/spec.py, one at a time.
+// Reads and packs every tensor, in the order of devit_iot/bundle/spec.py, one at a time.
 // Throws std::invalid_argument if a number is NaN or infinite, if int8 cannot hold a layer
 // (kMaxGemmI8Depth), or if a scale is not positive and finite.
 Weights load_weights(const SubVitShape& shape, const KernelTable& kernels, Dtype dtype,

@@ -4,7 +4,7 @@
 #include <cstddef>
 
 #include "base/aligned_buffer.h"
-#include "kernels/attention_f32.h"
+#include "kernels/attention/attention_f32.h"
 #include "kernels/registry.h"
 #include "runtime/executor.h"
 #include "runtime/patches.h"

@@ -20,11 +20,11 @@ from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.process import Worker
 from devit_iot.bench.report import EngineResult, Machine, NetworkResult, Report
 from devit_iot.bench.runners import Job
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import macs
+from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.errors import EngineError
-from devit_iot.spec import macs
-from devit_iot.storage import Dtype
 
 _STARTS = 3
 _LEAST, _MOST = 5, 300

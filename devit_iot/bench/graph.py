@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.spec import CHANNELS, SubVitSpec
-from devit_iot.storage import Array
+from devit_iot.bundle.spec import CHANNELS, SubVitSpec
+from devit_iot.bundle.storage import Array
 
 F32 = NDArray[np.float32]
 Value = TypeVar("Value")
@@ -33,7 +33,7 @@ class Graph(Protocol[Value]):
         """Convolution without bias; ``kernel`` is float32[out, rows, columns, in]."""
 
     def relu_max_pool(self, maps: Value) -> Value:
-        """A CCT's ReLU and pooling (:class:`devit_iot.spec.ConvSpec`)."""
+        """A CCT's ReLU and pooling (:class:`devit_iot.bundle.spec.ConvSpec`)."""
 
     def sheet(self, maps: Value, rows: int, columns: int) -> Value:
         """A map as a sheet, one row for each of its points."""
@@ -73,7 +73,7 @@ def describe(spec: SubVitSpec, tensors: Mapping[str, Array], graph: Graph[Value]
 
     Args:
         spec: the part's shape.
-        tensors: its engine tensors, see :func:`devit_iot.spec.tensors`.
+        tensors: its engine tensors, see :func:`devit_iot.bundle.spec.tensors`.
         graph: takes the operations.
     """
 

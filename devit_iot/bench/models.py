@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot import spec as shapes
 from devit_iot.bench.graph import F32
-from devit_iot.decompose.reference import with_golden
+from devit_iot.bundle import spec as shapes
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.storage import Array
 from devit_iot.errors import ConfigError
-from devit_iot.spec import BlockSpec, SubVitSpec
-from devit_iot.storage import Array
+from devit_iot.export.reference import with_golden
 
 
 def _vit(image_size: int, patch_size: int, dim: int, block: BlockSpec, depth: int) -> SubVitSpec:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from devit_iot.bench.graph import F32, Linear
-from devit_iot.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
+from devit_iot.bundle.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
 
 INPUT, OUTPUT = "pixels", "feature"
 _MAGIC = "7767517"

@@ -7,7 +7,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
 from devit_iot.bench.graph import F32, Linear
-from devit_iot.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
+from devit_iot.bundle.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
 
 OPSET = 20
 _IR_VERSION = 9

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from devit_iot.bench.graph import describe
-from devit_iot.bundle import PartData, write_bundle
+from devit_iot.bundle.bundle import PartData, write_bundle
+from devit_iot.bundle.spec import FusionSpec, SubVitSpec, fusion_tensors
+from devit_iot.bundle.storage import Array, Dtype, as_stored
 from devit_iot.errors import ConfigError
-from devit_iot.spec import FusionSpec, SubVitSpec, fusion_tensors
-from devit_iot.storage import Array, Dtype, as_stored
 
 OURS = "devit"
 

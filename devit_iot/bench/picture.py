@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from devit_iot.bench.peers import OURS
 from devit_iot.bench.report import EngineResult, NetworkResult, Report, digits
-from devit_iot.decompose.figures_style import BLUE, GREY, INK, PALE, STYLE, new_figure
+from devit_iot.figures.style import BLUE, GREY, INK, PALE, STYLE, new_figure
 
 _WIDTH, _ROW, _BAR, _HEAD = 10.5, 0.75, 0.27, 0.55
 """Inches."""

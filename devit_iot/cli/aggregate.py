@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from devit_iot import __version__
+from devit_iot.build import build_aggregator
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import (
     AGGREGATOR,
@@ -15,8 +16,7 @@ from devit_iot.cli.options import (
     configuration,
     settings,
 )
-from devit_iot.services.build import build_aggregator
-from devit_iot.services.exporter import exporting
+from devit_iot.service.exporter import exporting
 
 _LIMIT_S = 10.0
 """It goes round once a second or more often."""

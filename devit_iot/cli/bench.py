@@ -11,11 +11,11 @@ import msgspec
 from devit_iot.bench.models import MODELS
 from devit_iot.bench.peers import ENGINES, OURS, chosen
 from devit_iot.bench.report import text
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError, EngineError
-from devit_iot.storage import Dtype
 
 _DEFAULT_MODELS = ("M1", "M2", "M3", "M4")
 _MODELS_HELP = "; ".join(f"{name}: {what}" for name, (what, _) in MODELS.items())

@@ -2,9 +2,9 @@
 
 import click
 
-from devit_iot.access import FORMATS, access_list, members
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import image_options
+from devit_iot.fleet.access import FORMATS, access_list, members
 from devit_iot.transport.embedded_broker import run_embedded_broker
 
 

@@ -7,22 +7,22 @@ from typing import get_args
 import click
 import msgspec
 
-from devit_iot import signature
-from devit_iot.bundle import MANIFEST, Bundle
+from devit_iot.bundle import signature
+from devit_iot.bundle.bundle import MANIFEST, Bundle
+from devit_iot.bundle.spec import CROPPED, Filter, Fit, macs
+from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.cli.quantize import quantize
-from devit_iot.decompose.beside import check_normalisation
-from devit_iot.decompose.checkpoint import Weights
-from devit_iot.decompose.class_names import read_class_names
-from devit_iot.decompose.importer import ImportOptions, import_checkpoint
-from devit_iot.decompose.prepared import Prepared
+from devit_iot.datasets.class_names import read_class_names
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.tflite_file import tflite_path
 from devit_iot.errors import ConfigError, DataError, EngineError
-from devit_iot.spec import CROPPED, Filter, Fit, macs
-from devit_iot.storage import Dtype
-from devit_iot.text import shown
+from devit_iot.export.beside import check_normalisation
+from devit_iot.export.checkpoint import Weights
+from devit_iot.export.importer import ImportOptions, import_checkpoint
+from devit_iot.export.prepared import Prepared
+from devit_iot.protocol.text import shown
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(path_type=Path)

@@ -8,12 +8,13 @@ from typing import get_args
 
 import click
 
+from devit_iot.camera.camera import Camera
+from devit_iot.camera.shots import open_source
+from devit_iot.camera.source import Form
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, configuration, settings
-from devit_iot.config import Delivery, read_password
-from devit_iot.services.camera import Camera
-from devit_iot.services.shots import Form, open_source
-from devit_iot.topics import check_topic
+from devit_iot.config.config import Delivery, read_password
+from devit_iot.protocol.topics import check_topic
 from devit_iot.transport.mqtt import MqttTransport
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.errors import ImageError
-from devit_iot.services.local import LocalFleet
-from devit_iot.storage import Dtype
+from devit_iot.evaluation.local import LocalFleet
 
 
 @click.command()

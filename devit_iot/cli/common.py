@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from devit_iot.errors import DevitError
-from devit_iot.text import shown
+from devit_iot.protocol.text import shown
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,8 +6,8 @@ import click
 
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
-from devit_iot.services.dashboard import DashboardServer, View
-from devit_iot.topics import Topics
+from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.address import check_websocket_url, parse_listen, websocket_of
 
 _OPTIONS = tuple(

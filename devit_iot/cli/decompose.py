@@ -11,16 +11,16 @@ import click
 import numpy as np
 from msgspec.structs import replace
 
-from devit_iot.bundle import MAX_PARTS
+from devit_iot.bundle.bundle import MAX_PARTS
+from devit_iot.bundle.spec import macs as count_macs
 from devit_iot.cli.common import one_line_errors
-from devit_iot.decompose.stages import STAGES
+from devit_iot.decompose.stages.names import STAGES
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ConfigError, DevitError
-from devit_iot.spec import macs as count_macs
 
 if TYPE_CHECKING:
+    from devit_iot.decompose.network.views import Layout
     from devit_iot.decompose.recipe import Method, Recipe
-    from devit_iot.decompose.views import Layout
 
 TRAIN_EXTRA = (
     "accelerate",
@@ -124,8 +124,8 @@ for _name in STAGES:
 @one_line_errors
 def images(source: str, output: Path, split: str, per_class: int | None) -> None:
     """Write a data set's images as a zip of class folders, for devit demo and devit camera."""
-    from devit_iot.decompose.data import write_image_zip
-    from devit_iot.decompose.sources import open_source
+    from devit_iot.datasets.source import write_image_zip
+    from devit_iot.datasets.sources import open_source
 
     found = open_source(source, Path(), split=split)
     for note in found.notes:
@@ -152,9 +152,9 @@ def curve(runs: tuple[Path, ...], output: Path) -> None:
     The runs have one teacher; each budget gets a line.
     """
     _require_train_extra()
-    from devit_iot.decompose.figures import write_picture
-    from devit_iot.decompose.figures_boards import draw_boards
-    from devit_iot.decompose.results import fleets_of
+    from devit_iot.decompose.report.figures import write_picture
+    from devit_iot.decompose.report.figures_boards import draw_boards
+    from devit_iot.decompose.run_folder.results import fleets_of
 
     fleets = [fleet for run in runs for fleet in fleets_of(run)]
     said = write_picture(output, lambda: draw_boards(fleets))

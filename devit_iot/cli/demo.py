@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.camera.source import Shot
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
-from devit_iot.decompose.data import read_image_folder
+from devit_iot.datasets.source import read_image_folder
+from devit_iot.demo.demo import Answer, Demo, Plan, accuracy, summarise
+from devit_iot.demo.processes import find_broker
 from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError
-from devit_iot.services.demo import Answer, Demo, Plan, accuracy, summarise
-from devit_iot.services.local import LocalFleet
-from devit_iot.services.processes import find_broker
-from devit_iot.services.shots import Shot
+from devit_iot.evaluation.local import LocalFleet
 from devit_iot.transport.address import parse_listen
 
 _FRAMES = 120

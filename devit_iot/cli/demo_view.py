@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from devit_iot.cli.cells import parts_bar, percent
+from devit_iot.demo.demo import Answer
 from devit_iot.errors import DevitError
-from devit_iot.services.demo import Answer
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,11 +10,11 @@ import msgspec
 
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
-from devit_iot.services.doctor.board import Machine, check_board
-from devit_iot.services.doctor.broker import check_broker
-from devit_iot.services.doctor.finding import Finding
-from devit_iot.services.doctor.part import check_part
-from devit_iot.text import shown
+from devit_iot.doctor.board import Machine, check_board
+from devit_iot.doctor.broker import check_broker
+from devit_iot.doctor.finding import Finding
+from devit_iot.doctor.part import check_part
+from devit_iot.protocol.text import shown
 
 _COLOURS = {"ok": "green", "look": "yellow", "bad": "red"}
 

@@ -5,16 +5,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
-from devit_iot.cli.images import bundle_labels, evenly, shown
-from devit_iot.cli.measure import Report, measure, run_fleet
 from devit_iot.cli.options import dtype_option, engine_option
-from devit_iot.decompose.evaluate import check_choices
-from devit_iot.decompose.sources import SPLITS, open_source
+from devit_iot.datasets.sources import SPLITS, open_source
 from devit_iot.errors import DataError
-from devit_iot.services.local import LocalFleet
-from devit_iot.storage import Dtype
+from devit_iot.evaluation.labels import bundle_labels, evenly, shown
+from devit_iot.evaluation.local import LocalFleet
+from devit_iot.evaluation.lost_parts import check_choices
+from devit_iot.evaluation.measure import Report, measure, run_fleet
 
 
 @click.command()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from devit_iot.access import Role
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.options import image_options
 from devit_iot.errors import ConfigError
+from devit_iot.fleet.access import Role
 
 if TYPE_CHECKING:
     from devit_iot.fleet.folder import FleetFolder

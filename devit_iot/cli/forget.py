@@ -8,11 +8,11 @@ import click
 
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
-from devit_iot.config import read_password
+from devit_iot.config.config import read_password
 from devit_iot.errors import ConfigError
-from devit_iot.services.forget import Forgetting, members
-from devit_iot.text import shown
-from devit_iot.topics import DiscoveryTopics, Topics
+from devit_iot.homeassistant.remove import Forgetting, members
+from devit_iot.protocol.text import shown
+from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.mqtt import MqttTransport
 
 

@@ -15,11 +15,11 @@ from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, FLEET_NAME, configuration, settings
 from devit_iot.cli.watching import watch
 from devit_iot.errors import MessageError
-from devit_iot.messages import Label
-from devit_iot.services.overview import MAX_CAMERAS, read_label
-from devit_iot.services.tally import Tally
-from devit_iot.services.watch import Watch
-from devit_iot.topics import Topics
+from devit_iot.monitor.overview import MAX_CAMERAS, read_label
+from devit_iot.monitor.watch import Watch
+from devit_iot.protocol.messages import Label
+from devit_iot.protocol.topics import Topics
+from devit_iot.service.counters import Tally
 from devit_iot.transport.base import Message
 
 logger = logging.getLogger(__name__)

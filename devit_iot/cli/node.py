@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from devit_iot import __version__
+from devit_iot.build import build_node
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
-from devit_iot.services.build import build_node
-from devit_iot.services.exporter import exporting
+from devit_iot.service.exporter import exporting
 
 
 @click.group()

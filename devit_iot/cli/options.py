@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 import click
 
-from devit_iot.config import Config, load_config
+from devit_iot.bundle.storage import Dtype
+from devit_iot.config.camera_apps import PRESETS, preset_filters
+from devit_iot.config.config import Config, load_config
 from devit_iot.engine.base import ENGINES
 from devit_iot.errors import ConfigError
-from devit_iot.presets import PRESETS, preset_filters
-from devit_iot.storage import Dtype
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

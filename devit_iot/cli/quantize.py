@@ -7,16 +7,16 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.storage import Storage
 from devit_iot.cli.common import one_line_errors
-from devit_iot.cli.images import bundle_labels, evenly, shown
-from devit_iot.cli.measure import run_fleet
-from devit_iot.decompose.data import ImageSource
-from devit_iot.decompose.quantize import quantize_bundle
-from devit_iot.decompose.sources import SPLITS, open_source
+from devit_iot.datasets.source import ImageSource
+from devit_iot.datasets.sources import SPLITS, open_source
 from devit_iot.errors import DataError
-from devit_iot.services.local import LocalFleet
-from devit_iot.storage import Storage
+from devit_iot.evaluation.labels import bundle_labels, evenly, shown
+from devit_iot.evaluation.local import LocalFleet
+from devit_iot.evaluation.measure import run_fleet
+from devit_iot.export.quantize import quantize_bundle
 
 
 class Answers(NamedTuple):

@@ -12,9 +12,9 @@ from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, FLEET_NAME, configuration, settings
 from devit_iot.cli.watching import watch
 from devit_iot.errors import DevitError
-from devit_iot.services.overview import FleetView, Overview
-from devit_iot.services.watch import Watch
-from devit_iot.topics import Topics
+from devit_iot.monitor.overview import FleetView, Overview
+from devit_iot.monitor.watch import Watch
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 
 _REFRESH_S = 0.5

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from devit_iot.cli.cells import age, number, parts_bar, percent, text
-from devit_iot.services.overview import CameraView, FleetView, NodeView
+from devit_iot.monitor.overview import CameraView, FleetView, NodeView
 
 _ROWS = 200
 _NODE_HEADINGS = ("node", "state", "part", "engine", "compute", "chip", "dropped")

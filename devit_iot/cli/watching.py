@@ -4,9 +4,9 @@ import os
 import secrets
 from collections.abc import Callable, Iterable
 
-from devit_iot.config import Config, read_password
-from devit_iot.services.watch import Watch
-from devit_iot.topics import Topics
+from devit_iot.config.config import Config, read_password
+from devit_iot.monitor.watch import Watch
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
 

@@ -1,1 +1,1 @@
-"""From a recipe or a checkpoint to a fleet bundle. Only ``cli`` imports this package."""
+"""From a recipe and a large ViT to the bundle of a fleet. Needs the extra ``train``."""

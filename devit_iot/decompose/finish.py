@@ -8,28 +8,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.bundle import Bundle, write_bundle
-from devit_iot.decompose.answers import answers_result
-from devit_iot.decompose.calibrate import fit_temperature
-from devit_iot.decompose.context import Context, TrainingData
-from devit_iot.decompose.evaluate import Fused, calibration_error
-from devit_iot.decompose.export import (
+from devit_iot.bundle.bundle import Bundle, write_bundle
+from devit_iot.decompose.network.models import SubVit
+from devit_iot.decompose.network.views import look
+from devit_iot.decompose.recipe import TEACHER_SUFFIX
+from devit_iot.decompose.run import Trained
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.run_folder.results import RESULTS, ModelResult, PartResult, Results
+from devit_iot.decompose.stages.calibrate import fit_temperature
+from devit_iot.decompose.stages.export import (
     Exported,
     Folding,
     export_classifier,
     export_fleet,
     published,
 )
-from devit_iot.decompose.folder import RunFolder
-from devit_iot.decompose.models import SubVit
-from devit_iot.decompose.partition import Groups
-from devit_iot.decompose.plan import MEAN_IMAGES
-from devit_iot.decompose.recipe import TEACHER_SUFFIX
-from devit_iot.decompose.results import RESULTS, ModelResult, PartResult, Results
-from devit_iot.decompose.run import Trained
-from devit_iot.decompose.stages import ENSEMBLE, TEACHER, TEMPLATE, distilled, part_teacher, shrunk
-from devit_iot.decompose.views import look
-from devit_iot.messages import feature_bytes
+from devit_iot.decompose.stages.names import (
+    ENSEMBLE,
+    TEACHER,
+    TEMPLATE,
+    distilled,
+    part_teacher,
+    shrunk,
+)
+from devit_iot.decompose.stages.partition import Groups
+from devit_iot.decompose.stages.plan import MEAN_IMAGES
+from devit_iot.decompose.training.answers import answers_result
+from devit_iot.decompose.training.context import Context, TrainingData
+from devit_iot.evaluation.lost_parts import Fused, calibration_error
+from devit_iot.protocol.messages import feature_bytes
 
 
 def finish(

@@ -8,18 +8,18 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from devit_iot.decompose.clock import Clock, parse_duration, process_age_s
-from devit_iot.decompose.context import Context
-from devit_iot.decompose.data import Decode
+from devit_iot.datasets.source import Decode
 from devit_iot.decompose.finish import finish
-from devit_iot.decompose.folder import RunFolder
-from devit_iot.decompose.images import read_images
-from devit_iot.decompose.progress import show_progress
 from devit_iot.decompose.recipe import Recipe
-from devit_iot.decompose.report import write_report
-from devit_iot.decompose.results import fleets_of
+from devit_iot.decompose.report.report import write_report
 from devit_iot.decompose.run import claim, train
-from devit_iot.decompose.stages import REPORT_STAGE
+from devit_iot.decompose.run_folder.clock import Clock, parse_duration, process_age_s
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.run_folder.progress import show_progress
+from devit_iot.decompose.run_folder.results import fleets_of
+from devit_iot.decompose.stages.images import read_images
+from devit_iot.decompose.stages.names import REPORT_STAGE
+from devit_iot.decompose.training.context import Context
 
 
 class Launch(NamedTuple):

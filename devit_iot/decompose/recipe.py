@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from devit_iot.bundle import MAX_NAME_LENGTH, MAX_PARTS
-from devit_iot.decompose.budget import Budget
-from devit_iot.decompose.clock import parse_duration
-from devit_iot.decompose.fold import Normalisation
-from devit_iot.decompose.views import Rectangle, views, zoom
+from devit_iot.bundle.bundle import MAX_NAME_LENGTH, MAX_PARTS
+from devit_iot.bundle.spec import SubVitSpec, View, macs
+from devit_iot.bundle.storage import Storage
+from devit_iot.decompose.network.views import Rectangle, views, zoom
+from devit_iot.decompose.run_folder.clock import parse_duration
+from devit_iot.decompose.shrinking.budget import Budget
 from devit_iot.errors import ConfigError, SpecError
+from devit_iot.export.fold import Normalisation
 from devit_iot.keys import check_keys
-from devit_iot.spec import SubVitSpec, View, macs
-from devit_iot.storage import Storage
-from devit_iot.text import is_plain
+from devit_iot.protocol.text import is_plain
 from devit_iot.text_file import read_text
 
 MAX_DEPTH = 1000
@@ -128,7 +128,7 @@ class TeacherConfig(NetworkConfig, frozen=True, forbid_unknown_fields=True):
         part: fine-tuning on each part's classes (docs/method.md, section 1); left out, the teacher
             itself teaches every part.
         passes: changes of every image for which its answers are stored, see
-            :mod:`devit_iot.decompose.answers`; 0 asks it anew in every step.
+            :mod:`devit_iot.decompose.training.answers`; 0 asks it anew in every step.
     """
 
     part: StageConfig | None = None
@@ -142,8 +142,8 @@ class PartitionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parts: number of them.
         by: what decides in which classes a part specialises: the seed, or similarity to the
             teacher.
-        views: what a part sees, see :mod:`devit_iot.decompose.views`: the ``whole`` image, one
-            place of a ``grid``, or rectangles ``[x, y, width, height]``, one for each part.
+        views: what a part sees, see :mod:`devit_iot.decompose.network.views`: the ``whole`` image,
+            one place of a ``grid``, or rectangles ``[x, y, width, height]``, one for each part.
     """
 
     parts: PartCount

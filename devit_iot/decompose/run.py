@@ -5,18 +5,23 @@ from typing import NamedTuple
 import msgspec
 import torch
 
-from devit_iot.decompose.context import Context
-from devit_iot.decompose.distill import distill_part
-from devit_iot.decompose.ensemble import train_ensemble
-from devit_iot.decompose.fleet import Fleet
-from devit_iot.decompose.fold import F64
-from devit_iot.decompose.joint import train_joint
-from devit_iot.decompose.models import Classifier, SubVit
-from devit_iot.decompose.partition import Groups, partition, partition_by_similarity
-from devit_iot.decompose.shrink import shrink_part
-from devit_iot.decompose.stages import reaches
-from devit_iot.decompose.subtask import sub_tasks
-from devit_iot.decompose.teach import restrict, train_part_teacher, train_teacher, train_template
+from devit_iot.decompose.network.fleet import Fleet
+from devit_iot.decompose.network.models import Classifier, SubVit
+from devit_iot.decompose.stages.distill import distill_part
+from devit_iot.decompose.stages.ensemble import train_ensemble
+from devit_iot.decompose.stages.joint import train_joint
+from devit_iot.decompose.stages.names import reaches
+from devit_iot.decompose.stages.partition import Groups, partition, partition_by_similarity
+from devit_iot.decompose.stages.shrink import shrink_part
+from devit_iot.decompose.stages.subtask import sub_tasks
+from devit_iot.decompose.stages.teach import (
+    restrict,
+    train_part_teacher,
+    train_teacher,
+    train_template,
+)
+from devit_iot.decompose.training.context import Context
+from devit_iot.export.fold import F64
 
 _PARTITION = "partition"
 

@@ -7,10 +7,10 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.storage import Array, Dtype
 from devit_iot.errors import EngineError
 from devit_iot.programs import missing_core
-from devit_iot.storage import Array, Dtype
 
 GOLDEN_TOLERANCE: Mapping[Dtype, float] = {"float32": 1e-3, "float16": 0.02, "int8": 0.2}
 """Largest relative L2 error of the golden feature, by what an engine computes in.
@@ -64,7 +64,8 @@ class PartEngine(Engine, Protocol):
         Args:
             bundle: for the part's shape, and for files of formats that an engine has of its own.
             part: its index.
-            tensors: of the part (see :func:`devit_iot.spec.tensors`), verified; read once, here.
+            tensors: of the part (see :func:`devit_iot.bundle.spec.tensors`), verified; they are
+                read once, here.
             threads: CPU threads of one inference; 0 means all that this process may use.
             isa: instruction set to force; empty for the best. ValueError if it cannot be had.
             dtype: what to compute in; None leaves it to the engine. ValueError likewise.

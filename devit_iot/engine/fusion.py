@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
-from devit_iot.messages import Ranked
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.protocol.messages import Ranked
 
 
 class Fusion:

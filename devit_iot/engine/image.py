@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
+from devit_iot.bundle.spec import CHANNELS, Filter, SubVitSpec
 from devit_iot.engine.image_file import essence
 from devit_iot.engine.jpeg_cost import JpegFrame, jpeg_frame, too_large
 from devit_iot.engine.jpeg_scans import END_OF_IMAGE, missing, open_ended
 from devit_iot.errors import ImageError
-from devit_iot.image_message import JPEG
 from devit_iot.limits import MAX_PIXELS
-from devit_iot.spec import CHANNELS, Filter, SubVitSpec
+from devit_iot.protocol.image_message import JPEG
 
 try:
     from devit_iot import _core

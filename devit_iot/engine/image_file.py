@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from devit_iot.errors import ImageError
-from devit_iot.image_message import JPEG, PNG, is_webp
+from devit_iot.protocol.image_message import JPEG, PNG, is_webp
 
 MAX_PIECES = 10_000
 """Segments of a JPEG, chunks of a PNG or WebP. A PNG may have one for each row."""

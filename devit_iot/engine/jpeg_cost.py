@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from devit_iot.engine.image_file import FRAMES, MAX_SCANS, SCAN, is_all, jpeg_pieces
 from devit_iot.errors import ImageError
-from devit_iot.image_message import JPEG
+from devit_iot.protocol.image_message import JPEG
 
 HEADER_PIXELS = 8
 """So many times the pixels that may be decoded may a JPEG's header say: with the usual limit 256

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot import _core
-from devit_iot import spec as shapes
-from devit_iot.bundle import Bundle, Tensors
-from devit_iot.spec import SubVitSpec
-from devit_iot.storage import Array, Dtype, is_matrix, pack
+from devit_iot.bundle import spec as shapes
+from devit_iot.bundle.bundle import Bundle, Tensors
+from devit_iot.bundle.spec import SubVitSpec
+from devit_iot.bundle.storage import Array, Dtype, is_matrix, pack
 
 
 class NativeEngine:

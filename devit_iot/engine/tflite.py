@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import CHANNELS, SubVitSpec
+from devit_iot.bundle.storage import Array, Dtype
 from devit_iot.engine.tflite_file import verified_model
-from devit_iot.spec import CHANNELS, SubVitSpec
-from devit_iot.storage import Array, Dtype
 
 try:
     from ai_edge_litert.interpreter import Interpreter

@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.bundle import Bundle
-from devit_iot.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec, tensors
-from devit_iot.storage import Array, Dtype
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import (
+    CHANNELS,
+    POOL_PADDING,
+    POOL_SIZE,
+    POOL_STRIDE,
+    SubVitSpec,
+    tensors,
+)
+from devit_iot.bundle.storage import Array, Dtype
 
 
 class FoldedSubVit(torch.nn.Module):

@@ -16,15 +16,15 @@ from typing import Self
 
 import msgspec
 
-from devit_iot.access import Role, access_list, mosquitto_acl
+from devit_iot.bundle.signature import check_trust
 from devit_iot.errors import ConfigError
 from devit_iot.fleet import authority
+from devit_iot.fleet.access import Role, access_list, mosquitto_acl
 from devit_iot.fleet.authority import Pair
 from devit_iot.fleet.mosquitto import CONFIG_FOLDER, DATA_FOLDER, mosquitto_conf
 from devit_iot.fleet.parcel import client_config
-from devit_iot.signature import check_trust
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, check_name
 from devit_iot.text_file import read_text
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, check_name
 
 STATE = "fleet.json"
 ROLES: tuple[Role, ...] = ("aggregator", "camera", "viewer")

@@ -11,7 +11,7 @@ from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport import refusals, versions
 from devit_iot.transport.address import parse_url

@@ -2,7 +2,7 @@
 
 import ssl
 
-from devit_iot.config import BrokerConfig
+from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.demo.processes import FleetProcesses
 from tests.arm.emulated import emulated_python, get_site, needs_tools
 from tests.e2e.conftest import DEMO
 from tests.e2e.watching import known_images, watching

@@ -14,10 +14,10 @@ from devit_iot.bench.peers import ENGINES, Peer, Source
 from devit_iot.bench.process import Worker
 from devit_iot.bench.report import Report, text
 from devit_iot.bench.runners import Job
+from devit_iot.bundle.spec import macs
+from devit_iot.bundle.storage import Dtype
 from devit_iot.errors import ConfigError
 from devit_iot.programs import own_program
-from devit_iot.spec import macs
-from devit_iot.storage import Dtype
 from tests.fleets import make_bundle
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -13,10 +13,10 @@ from typing import Protocol
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
-from devit_iot.config import BrokerConfig
-from devit_iot.services.dashboard import DashboardServer, View
-from devit_iot.services.processes import FleetProcesses
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, Topics
+from devit_iot.config.config import BrokerConfig
+from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.demo.processes import FleetProcesses
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 from tests.e2e.conftest import DEMO
 from tests.mosquitto import Client
 

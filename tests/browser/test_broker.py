@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from playwright.sync_api import Page, expect
 
+from devit_iot.demo.processes import free_port
 from devit_iot.fleet.folder import Fleet, FleetFolder
-from devit_iot.services.processes import free_port
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 from tests.browser.conftest import Opener, live
 from tests.mosquitto import PASSWD, needs_mosquitto, running_mosquitto
 

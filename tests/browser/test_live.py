@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from devit_iot.config import BrokerConfig
-from devit_iot.decompose.data import Sample
-from devit_iot.services.camera import Camera
-from devit_iot.services.processes import FleetProcesses
-from devit_iot.services.shots import Shot
+from devit_iot.camera.camera import Camera
+from devit_iot.camera.source import Shot
+from devit_iot.config.config import BrokerConfig
+from devit_iot.datasets.source import Sample
+from devit_iot.demo.processes import FleetProcesses
 from devit_iot.transport.mqtt import MqttTransport
 from tests.browser.conftest import Opener, live
 from tests.e2e.watching import known_images

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, Page
 
-from devit_iot.config import NodeConfig
+from devit_iot.config.config import NodeConfig
+from devit_iot.dashboard.server import View
 from devit_iot.errors import InputError
-from devit_iot.image_message import unwrap_image
-from devit_iot.messages import AggregatorStatus, Label, NodeStatus, request_id
-from devit_iot.services.dashboard import View
-from devit_iot.text import is_camera, is_plain
-from devit_iot.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, Topics
+from devit_iot.protocol.image_message import unwrap_image
+from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus, request_id
+from devit_iot.protocol.text import is_camera, is_plain
+from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, Topics
 from tests.browser.conftest import served
 from tests.fleets import huge_jpeg, image_file
 from tests.golden.make import AGGREGATOR_STATUS, GOLDEN, LABEL, NODE_STATUS

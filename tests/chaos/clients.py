@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from devit_iot.config import BrokerConfig
-from devit_iot.messages import AggregatorStatus, Label, NodeStatus
-from devit_iot.topics import Topics
+from devit_iot.config.config import BrokerConfig
+from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message, Session
 from devit_iot.transport.mqtt import MqttTransport
 

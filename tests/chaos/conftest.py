@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.demo.processes import FleetProcesses
 from tests.e2e.conftest import DEMO
 
 LONG = "DEVIT_CHAOS_SEED" in os.environ

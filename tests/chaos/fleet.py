@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.demo.processes import FleetProcesses
 from tests.fleets import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from devit_iot.decompose.figures_style import BLUE, GREEN, GREY, INK, ORANGE, STYLE, new_figure
+from devit_iot.figures.style import BLUE, GREEN, GREY, INK, ORANGE, STYLE, new_figure
 from tests.chaos.traffic import Age
 from tests.chaos.usage import Sample
 

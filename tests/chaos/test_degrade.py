@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Collection
 from pathlib import Path
 
-from devit_iot.bundle import Bundle
-from devit_iot.messages import Label
-from devit_iot.services.local import LocalFleet
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.demo.processes import FleetProcesses
+from devit_iot.evaluation.local import LocalFleet
+from devit_iot.protocol.messages import Label
 from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, Report
 from tests.chaos.fleet import PARTS, ChaosFleet

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from devit_iot.messages import NodeStatus
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.demo.processes import FleetProcesses
+from devit_iot.protocol.messages import NodeStatus
 from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, Report
 from tests.chaos.fleet import PARTS, ChaosFleet

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from devit_iot.config import BrokerConfig, load_config
+from devit_iot.config.config import BrokerConfig, load_config
+from devit_iot.demo.processes import free_port
 from devit_iot.errors import BrokerError
 from devit_iot.fleet import authority
 from devit_iot.fleet.authority import Pair
 from devit_iot.fleet.folder import Fleet, FleetFolder
-from devit_iot.services.processes import free_port
-from devit_iot.topics import Topics
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Will
 from tests.fleets import wait_until
 from tests.mosquitto import WAIT_S, Client, needs_mosquitto, running_mosquitto

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.demo.processes import FleetProcesses
 from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, SEED, Report
 from tests.chaos.fleet import EVERY, PARTS, ChaosFleet

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from devit_iot.demo.processes import FleetProcesses
 from devit_iot.engine.image import load_image
-from devit_iot.image_message import unwrap_image
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.protocol.image_message import unwrap_image
 from tests.chaos.attack import FEATURES, NODES, STATUSES, Attack, Expected, Watcher
 from tests.chaos.conftest import LONG, Report
 from tests.chaos.fleet import PARTS, ChaosFleet

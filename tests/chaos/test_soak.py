@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.demo.processes import FleetProcesses
 from tests.chaos.conftest import Report
 from tests.chaos.fleet import PARTS, ROOT, ChaosFleet
 from tests.chaos.traffic import CONFIG, KINDS, Age, Traffic

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from devit_iot.demo.processes import FleetProcesses
 from devit_iot.programs import own_program
-from devit_iot.services.processes import FleetProcesses
 from tests.chaos.clients import Outside
 from tests.chaos.fleet import PARTS, ChaosFleet
 from tests.chaos.network import Link, Network

@@ -8,11 +8,11 @@ import torch
 from accelerate import Accelerator
 from msgspec.structs import replace
 
-from devit_iot.decompose.clock import Clock
-from devit_iot.decompose.context import Context, TrainingData
-from devit_iot.decompose.folder import RunFolder
-from devit_iot.decompose.images import Decoded
 from devit_iot.decompose.recipe import AugmentConfig, Recipe, load_recipe
+from devit_iot.decompose.run_folder.clock import Clock
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.stages.images import Decoded
+from devit_iot.decompose.training.context import Context, TrainingData
 from tests.decompose.shapes import VIT
 
 COUNT, CLASSES, PASSES = 37, 5, 3

@@ -4,8 +4,8 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from devit_iot.decompose.models import Classifier
-from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.decompose.network.models import Classifier
 
 VIT = SubVitSpec(
     image_size=32,

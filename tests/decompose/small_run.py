@@ -10,8 +10,8 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from devit_iot.cli.decompose import decompose
-from devit_iot.decompose.data import write_image_zip
-from devit_iot.decompose.digits import read_digits
+from devit_iot.datasets.digits import read_digits
+from devit_iot.datasets.source import write_image_zip
 from devit_iot.programs import own_program
 
 PER_CLASS = 30

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.decompose.fold import trained_shapes
-from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.export.fold import trained_shapes
 
 CLASSES = 5
 SPEC = SubVitSpec(28, 32, 7, 24, 8, 1, (BlockSpec(3, 20), BlockSpec(3, 12)))

@@ -8,12 +8,12 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from devit_iot.decompose.answers import FOLDER, answers_result, taught_batches
-from devit_iot.decompose.batches import Batch, Epochs
-from devit_iot.decompose.context import Context
-from devit_iot.decompose.folder import RunFolder, write_whole
-from devit_iot.decompose.models import Classifier
+from devit_iot.decompose.network.models import Classifier
 from devit_iot.decompose.recipe import AugmentConfig, StageConfig
+from devit_iot.decompose.run_folder.folder import RunFolder, write_whole
+from devit_iot.decompose.training.answers import FOLDER, answers_result, taught_batches
+from devit_iot.decompose.training.batches import Batch, Epochs
+from devit_iot.decompose.training.context import Context
 from devit_iot.errors import DataError
 from tests.decompose.contexts import PASSES, context, recipe
 from tests.decompose.shapes import VIT, random_model
@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_nothing_behind_and_the_run_goes_on(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("devit_iot.decompose.folder.save_file", fill)
+        patch.setattr("devit_iot.decompose.run_folder.folder.save_file", fill)
         with pytest.raises(DataError, match=r"cannot be written .*No space.*it goes on from here"):
             epoch(run, teacher, 1)
     assert list((tmp_path / FOLDER).iterdir()) == before

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.decompose.augment import Augment
-from devit_iot.decompose.batches import Batches
-from devit_iot.decompose.fold import Normalisation
-from devit_iot.decompose.images import Decoded
-from devit_iot.decompose.losses import soft_targets
+from devit_iot.decompose.network.losses import soft_targets
 from devit_iot.decompose.recipe import AugmentConfig
+from devit_iot.decompose.stages.images import Decoded
+from devit_iot.decompose.training.augment import Augment
+from devit_iot.decompose.training.batches import Batches
+from devit_iot.export.fold import Normalisation
 
 NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.25, 0.2, 0.5))
 AS_IT_IS = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.decompose.calibrate import fit_temperature
+from devit_iot.decompose.stages.calibrate import fit_temperature
 
 SLACK = 1e-6
 """The search ends this close to the minimum, where the cost is flat."""

@@ -15,9 +15,9 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
-from devit_iot.decompose.checkpoint import read_checkpoint
-from devit_iot.decompose.network import read_network
 from devit_iot.errors import DataError
+from devit_iot.export.checkpoint import read_checkpoint
+from devit_iot.export.network import read_network
 from tests.decompose.spellings import State, hugging_face, prefixed, timm, torchvision
 
 

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from devit_iot.decompose.cifar import _KNOWN
-from devit_iot.decompose.data import ImageSource, decode_source
-from devit_iot.decompose.pixels import encode_png
-from devit_iot.decompose.sources import open_source
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.datasets.cifar import _KNOWN
+from devit_iot.datasets.pixels import encode_png
+from devit_iot.datasets.source import ImageSource, decode_source
+from devit_iot.datasets.sources import open_source
 from devit_iot.engine.image import load_image
 from devit_iot.errors import DataError
-from devit_iot.spec import BlockSpec, SubVitSpec
 
 DATA = Path(os.environ.get("DEVIT_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPEC = SubVitSpec(32, 32, 8, 4, 2, 1, (BlockSpec(1, 4),))

@@ -9,13 +9,13 @@ from accelerate import Accelerator
 from msgspec.structs import replace
 from torch import nn
 
-from devit_iot.decompose import loop
-from devit_iot.decompose.batches import Batch
-from devit_iot.decompose.clock import Clock, parse_duration, process_age_s
-from devit_iot.decompose.folder import RunFolder
-from devit_iot.decompose.loop import Losses, Stage, Trained, fit
-from devit_iot.decompose.plan import trainings_left
 from devit_iot.decompose.recipe import StageConfig, load_recipe
+from devit_iot.decompose.run_folder.clock import Clock, parse_duration, process_age_s
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.stages.plan import trainings_left
+from devit_iot.decompose.training import loop
+from devit_iot.decompose.training.batches import Batch
+from devit_iot.decompose.training.loop import Losses, Stage, Trained, fit
 from devit_iot.errors import ConfigError
 from tests.decompose.contexts import context
 

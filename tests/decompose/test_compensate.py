@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from devit_iot.decompose import compensate as module
-from devit_iot.decompose.compensate import BlockMoments, compensate, measure
-from devit_iot.decompose.heldout import HeldOut
-from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.policy import BlockPolicy, Policy
-from devit_iot.decompose.slicing import slice_classifier
-from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.shrinking import compensate as module
+from devit_iot.decompose.shrinking.compensate import BlockMoments, compensate, measure
+from devit_iot.decompose.shrinking.heldout import HeldOut
+from devit_iot.decompose.shrinking.policy import BlockPolicy, Policy
+from devit_iot.decompose.shrinking.slicing import slice_classifier
 
 SPEC = SubVitSpec(
     image_size=16,

@@ -4,17 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from devit_iot.decompose.data import (
-    Sample,
-    decode_source,
-    read_image_folder,
-    write_image_zip,
-)
-from devit_iot.decompose.digits import read_digits
-from devit_iot.decompose.sources import open_source
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.datasets.digits import read_digits
+from devit_iot.datasets.source import Sample, decode_source, read_image_folder, write_image_zip
+from devit_iot.datasets.sources import open_source
 from devit_iot.engine.image import load_image
 from devit_iot.errors import DataError
-from devit_iot.spec import BlockSpec, SubVitSpec
 
 SPEC = SubVitSpec(32, 32, 8, 4, 2, 1, (BlockSpec(1, 4),))
 

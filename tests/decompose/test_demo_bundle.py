@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import devit_iot
-from devit_iot.bundle import Bundle
-from devit_iot.decompose.data import ImageSet, Sample, decode_source, read_image_folder
-from devit_iot.decompose.evaluate import Fused
-from devit_iot.decompose.sources import open_source
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import macs
+from devit_iot.datasets.source import ImageSet, Sample, decode_source, read_image_folder
+from devit_iot.datasets.sources import open_source
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
-from devit_iot.spec import macs
+from devit_iot.evaluation.lost_parts import Fused
 
 DEMO = Path(devit_iot.__file__).parent / "demo"
 CIFAR100 = Path(__file__).parents[3] / "shared/data/cifar100"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from devit_iot.decompose.data import ImageSource, hold_out
-from devit_iot.decompose.enough import check_classes, check_parts
-from devit_iot.decompose.partition import partition
+from devit_iot.datasets.source import ImageSource, hold_out
 from devit_iot.decompose.recipe import Recipe, load_recipe
+from devit_iot.decompose.stages.enough import check_classes, check_parts
+from devit_iot.decompose.stages.partition import partition
 from devit_iot.errors import ConfigError, DataError
 from tests.decompose.small_run import RECIPE, failure, run
 from tests.fleets import image_file

@@ -10,8 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from devit_iot.bundle import Bundle, write_bundle
-from devit_iot.decompose.export import (
+from devit_iot.bundle.bundle import Bundle, write_bundle
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.bundle.storage import Storage
+from devit_iot.decompose.network.fleet import Fleet, FusionHead
+from devit_iot.decompose.network.models import Classifier, SubVit
+from devit_iot.decompose.stages.export import (
     Exported,
     Folding,
     export_classifier,
@@ -19,14 +23,10 @@ from devit_iot.decompose.export import (
     published,
     state_float64,
 )
-from devit_iot.decompose.fleet import Fleet, FusionHead
-from devit_iot.decompose.fold import F64, Normalisation, fold_sub_vit
-from devit_iot.decompose.models import Classifier, SubVit
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError
-from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec
-from devit_iot.storage import Storage
+from devit_iot.export.fold import F64, Normalisation, fold_sub_vit
 
 CLASSES = 5
 GROUPS = ((0, 3), (1,), (2, 4))

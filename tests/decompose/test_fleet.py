@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from devit_iot.decompose.evaluate import Fused
-from devit_iot.decompose.export import Folding, export_fleet, published
-from devit_iot.decompose.fleet import Fleet, FusionHead, drop_parts
-from devit_iot.decompose.fold import Normalisation
-from devit_iot.decompose.models import SubVit
-from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.decompose.network.fleet import Fleet, FusionHead, drop_parts
+from devit_iot.decompose.network.models import SubVit
+from devit_iot.decompose.stages.export import Folding, export_fleet, published
+from devit_iot.evaluation.lost_parts import Fused
+from devit_iot.export.fold import Normalisation
 
 CLASSES = 3
 SPECS = (

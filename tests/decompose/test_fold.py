@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.decompose import reference
-from devit_iot.decompose.export import Folding, export_fleet, state_float64
-from devit_iot.decompose.fleet import FusionHead
-from devit_iot.decompose.fold import F64, Normalisation, fold_sub_vit, trained_shapes
-from devit_iot.decompose.models import SubVit
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec, golden_tensors, tensors
+from devit_iot.decompose.network.fleet import FusionHead
+from devit_iot.decompose.network.models import SubVit
+from devit_iot.decompose.stages.export import Folding, export_fleet, state_float64
 from devit_iot.engine.torch import TorchEngine
-from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec, golden_tensors, tensors
+from devit_iot.export import reference
+from devit_iot.export.fold import F64, Normalisation, fold_sub_vit, trained_shapes
 
 CLASSES = 5
 DEIT = SubVitSpec(8, 8, 4, 6, 3, 2, (BlockSpec(1, 4), BlockSpec(2, 5)))

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch.nn import functional
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.storage import Array
 from devit_iot.cli.bundle import bundle as command
-from devit_iot.decompose.beside import Beside
-from devit_iot.decompose.fold import trained_shapes
-from devit_iot.decompose.importer import IMAGENET, ImportOptions, import_checkpoint, infer_spec
-from devit_iot.decompose.models import SubVit
-from devit_iot.decompose.names import internal_names
+from devit_iot.decompose.network.models import SubVit
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DataError
-from devit_iot.spec import BlockSpec, SubVitSpec
-from devit_iot.storage import Array
+from devit_iot.export.beside import Beside
+from devit_iot.export.fold import trained_shapes
+from devit_iot.export.importer import IMAGENET, ImportOptions, import_checkpoint, infer_spec
+from devit_iot.export.names import internal_names
 
 CLASSES = 6
 Weights = dict[str, NDArray[np.generic]]

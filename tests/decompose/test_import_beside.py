@@ -11,17 +11,17 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import Resize
 from devit_iot.cli.bundle import bundle as command
-from devit_iot.decompose.class_names import distinct, read_class_names
-from devit_iot.decompose.heads import PUBLISHED, head_dim
-from devit_iot.decompose.importer import IMAGENET
-from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.weights import load_checkpoint
+from devit_iot.datasets.class_names import distinct, read_class_names
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.weights import load_checkpoint
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DataError
-from devit_iot.spec import Resize
+from devit_iot.export.heads import PUBLISHED, head_dim
+from devit_iot.export.importer import IMAGENET
 from tests.decompose.spellings import CLASSES, SPEC, State, hugging_face, timm
 
 NAMES = tuple("abcde")

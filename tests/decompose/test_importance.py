@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from devit_iot.decompose.hsic import hsic, linear_gram, rbf_grams, scalar_hsic
-from devit_iot.decompose.importance import rank
-from devit_iot.decompose.models import Classifier
-from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.shrinking.hsic import hsic, linear_gram, rbf_grams, scalar_hsic
+from devit_iot.decompose.shrinking.importance import rank
 
 F64 = NDArray[np.float64]
 

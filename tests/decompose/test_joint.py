@@ -9,16 +9,16 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.decompose.batches import Answers, Batch
-from devit_iot.decompose.ensemble import ensemble_loss
-from devit_iot.decompose.fleet import Fleet, FusionHead
-from devit_iot.decompose.importance import BlockImportance
-from devit_iot.decompose.joint import joint_loss
-from devit_iot.decompose.models import SubVit
-from devit_iot.decompose.policy import BlockPolicy, Policy
+from devit_iot.decompose.network.fleet import Fleet, FusionHead
+from devit_iot.decompose.network.models import SubVit
 from devit_iot.decompose.recipe import EnsembleConfig, JointConfig, StageConfig
-from devit_iot.decompose.shrink import OVERLAP_DISCOUNT, discounted
-from devit_iot.decompose.subtask import sub_tasks
+from devit_iot.decompose.shrinking.importance import BlockImportance
+from devit_iot.decompose.shrinking.policy import BlockPolicy, Policy
+from devit_iot.decompose.stages.ensemble import ensemble_loss
+from devit_iot.decompose.stages.joint import joint_loss
+from devit_iot.decompose.stages.shrink import OVERLAP_DISCOUNT, discounted
+from devit_iot.decompose.stages.subtask import sub_tasks
+from devit_iot.decompose.training.batches import Answers, Batch
 from tests.decompose.shapes import DEIT, random_model
 
 CLASSES = 5

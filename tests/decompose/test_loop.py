@@ -11,15 +11,15 @@ from msgspec import structs
 from torch import Tensor, nn
 from torch.nn import functional
 
-from devit_iot.decompose.augment import Augment
-from devit_iot.decompose.batches import Batch, Batches
-from devit_iot.decompose.fold import Normalisation
-from devit_iot.decompose.images import Decoded
-from devit_iot.decompose.loop import Losses, Stage, Trained, fit
+from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.decompose.recipe import AugmentConfig, StageConfig
-from devit_iot.decompose.schedule import learning_rate
+from devit_iot.decompose.stages.images import Decoded
+from devit_iot.decompose.training.augment import Augment
+from devit_iot.decompose.training.batches import Batch, Batches
+from devit_iot.decompose.training.loop import Losses, Stage, Trained, fit
+from devit_iot.decompose.training.schedule import learning_rate
 from devit_iot.errors import DataError, TrainingError
-from devit_iot.spec import SubVitSpec
+from devit_iot.export.fold import Normalisation
 from tests.decompose.shapes import CCT, DEIT, VIT, random_model
 
 CONFIG = StageConfig(epochs=4, learning_rate=0.02, batch=16, warmup_epochs=1.0, ema=0.8)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from devit_iot.decompose.losses import (
+from devit_iot.decompose.network.losses import (
     cross_entropy,
     imitation,
     relation,
@@ -18,7 +18,7 @@ from devit_iot.decompose.losses import (
     soft_targets,
     token_distance,
 )
-from devit_iot.decompose.models import BlockTrace
+from devit_iot.decompose.network.models import BlockTrace
 
 Rows = list[list[float]]
 SEEDS = st.integers(0, 2**32 - 1)

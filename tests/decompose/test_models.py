@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.decompose.models import MAX_SEPARATE_TOKENS, attend
-from devit_iot.spec import SubVitSpec
+from devit_iot.bundle.spec import SubVitSpec
+from devit_iot.decompose.network.models import MAX_SEPARATE_TOKENS, attend
 from tests.decompose.shapes import CCT, DEIT, VIT, random_images, random_model
 
 LAST = len(VIT.blocks) - 1

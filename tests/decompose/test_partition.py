@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from devit_iot.decompose.partition import Groups, partition, partition_by_similarity
+from devit_iot.decompose.stages.partition import Groups, partition, partition_by_similarity
 from devit_iot.errors import ConfigError
 
 F64 = NDArray[np.float64]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from devit_iot.decompose.data import read_image_folder
-from devit_iot.decompose.sources import open_source
+from devit_iot.datasets.other_image import to_png
+from devit_iot.datasets.source import read_image_folder
+from devit_iot.datasets.sources import open_source
 from devit_iot.engine.image import load_image
 from devit_iot.errors import DataError, ImageError
-from devit_iot.other_image import to_png
 from tests.decompose.spellings import SPEC
 
 KINDS = {

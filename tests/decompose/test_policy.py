@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from devit_iot.decompose.budget import Budget
-from devit_iot.decompose.heldout import HeldOut
-from devit_iot.decompose.importance import BlockImportance
-from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.policy import Policy
-from devit_iot.decompose.search import METHODS, Method, search
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, macs
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.shrinking.budget import Budget
+from devit_iot.decompose.shrinking.heldout import HeldOut
+from devit_iot.decompose.shrinking.importance import BlockImportance
+from devit_iot.decompose.shrinking.policy import Policy
+from devit_iot.decompose.shrinking.search import METHODS, Method, search
 from devit_iot.errors import SpecError
-from devit_iot.spec import BlockSpec, SubVitSpec, macs
 
 DEIT_SMALL = SubVitSpec(
     image_size=224,

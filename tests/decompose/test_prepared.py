@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from devit_iot.decompose.prepared import Prepared, chosen, of_hugging_face, of_timm
-from devit_iot.spec import Filter, Fit, Resize
+from devit_iot.bundle.spec import Filter, Fit, Resize
+from devit_iot.export.prepared import Prepared, chosen, of_hugging_face, of_timm
 
 
 @pytest.mark.parametrize(

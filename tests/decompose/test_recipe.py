@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, macs
 from devit_iot.decompose.launch import Launch, launch
 from devit_iot.decompose.recipe import (
     ImitationConfig,
@@ -20,7 +21,6 @@ from devit_iot.decompose.recipe import (
 )
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ConfigError
-from devit_iot.spec import BlockSpec, SubVitSpec, macs
 
 RECIPES = Path(__file__).parents[2] / "devit_iot/decompose/recipes"
 SHIPPED = RECIPES / "digits.toml"

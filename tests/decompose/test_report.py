@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from devit_iot.decompose.evaluate import LostParts
-from devit_iot.decompose.figures import (
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, View, macs
+from devit_iot.decompose.report.figures import (
     ACCURACY,
     BOARDS,
     CONFUSION,
@@ -17,10 +17,17 @@ from devit_iot.decompose.figures import (
     POLICY,
     write_picture,
 )
-from devit_iot.decompose.figures_boards import budget, draw_boards
-from devit_iot.decompose.report import headline, write_report
-from devit_iot.decompose.report_units import count, difference, duration, percent, shorten, size
-from devit_iot.decompose.results import (
+from devit_iot.decompose.report.figures_boards import budget, draw_boards
+from devit_iot.decompose.report.report import headline, write_report
+from devit_iot.decompose.report.report_units import (
+    count,
+    difference,
+    duration,
+    percent,
+    shorten,
+    size,
+)
+from devit_iot.decompose.run_folder.results import (
     AnswersResult,
     History,
     Milestone,
@@ -28,7 +35,7 @@ from devit_iot.decompose.results import (
     PartResult,
     Results,
 )
-from devit_iot.spec import BlockSpec, SubVitSpec, View, macs
+from devit_iot.evaluation.lost_parts import LostParts
 
 TERMS = ("label", "imitation", "relations", "hsic")
 PICTURES = {ACCURACY, POLICY, LOST, CONFUSION, LOSSES}

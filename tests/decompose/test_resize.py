@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from devit_iot.bundle.spec import Resize, View
 from devit_iot.cli.decompose import decompose
 from devit_iot.decompose.launch import Launch
 from devit_iot.decompose.recipe import Recipe, load_recipe
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ConfigError
-from devit_iot.spec import Resize, View
 from tests.decompose.small_run import RECIPE
 from tests.fleets import image_file
 

@@ -10,14 +10,14 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import macs
 from devit_iot.cli.evaluate import evaluate
-from devit_iot.decompose.data import write_image_zip
-from devit_iot.decompose.digits import read_digits
-from devit_iot.decompose.folder import RunFolder
-from devit_iot.decompose.results import ModelResult
+from devit_iot.datasets.digits import read_digits
+from devit_iot.datasets.source import write_image_zip
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.run_folder.results import ModelResult
 from devit_iot.engine.base import load_engine
-from devit_iot.spec import macs
 from tests.decompose.small_run import (
     ENVIRONMENT,
     PER_CLASS,

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import WHOLE
 from devit_iot.cli.decompose import decompose
 from devit_iot.cli.evaluate import evaluate
-from devit_iot.decompose.answers import FOLDER
-from devit_iot.decompose.folder import RunFolder
+from devit_iot.decompose.network.views import views
 from devit_iot.decompose.recipe import load_recipe
-from devit_iot.decompose.results import ModelResult, Results
-from devit_iot.decompose.views import views
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.run_folder.results import ModelResult, Results
+from devit_iot.decompose.training.answers import FOLDER
 from devit_iot.engine.base import load_engine
-from devit_iot.spec import WHOLE
 from tests.decompose.small_run import (
     ENVIRONMENT,
     JOINT,

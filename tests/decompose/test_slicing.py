@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from devit_iot.decompose.policy import BlockPolicy, Policy
-from devit_iot.decompose.slicing import slice_classifier
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, macs
+from devit_iot.decompose.shrinking.policy import BlockPolicy, Policy
+from devit_iot.decompose.shrinking.slicing import slice_classifier
 from devit_iot.errors import SpecError
-from devit_iot.spec import BlockSpec, SubVitSpec, macs
 from tests.decompose.shapes import CCT, DEIT, VIT, random_images, random_model
 
 POLICY = Policy(

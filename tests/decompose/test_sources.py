@@ -11,18 +11,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from devit_iot.decompose.data import (
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.datasets.digits import read_digits
+from devit_iot.datasets.source import (
     ImageSource,
     check_headers,
     decode_source,
     hold_out,
     write_image_zip,
 )
-from devit_iot.decompose.digits import read_digits
-from devit_iot.decompose.sources import check_same_classes, open_source
+from devit_iot.datasets.sources import check_same_classes, open_source
 from devit_iot.engine.image import load_image
 from devit_iot.errors import DataError
-from devit_iot.spec import BlockSpec, SubVitSpec
 
 SPEC = SubVitSpec(32, 36, 8, 4, 2, 1, (BlockSpec(1, 4),))
 

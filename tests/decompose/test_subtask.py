@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devit_iot.decompose.context import TrainingData
-from devit_iot.decompose.images import Decoded
-from devit_iot.decompose.subtask import sub_tasks, whole_task
+from devit_iot.decompose.stages.images import Decoded
+from devit_iot.decompose.stages.subtask import sub_tasks, whole_task
+from devit_iot.decompose.training.context import TrainingData
 
 CLASSES = 6
 GROUPS = ((0, 3), (1, 4), (2, 5))

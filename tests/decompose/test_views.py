@@ -9,10 +9,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from PIL import Image
 
-from devit_iot.decompose.models import SubVit
-from devit_iot.decompose.views import look, views, zoom
+from devit_iot.bundle.spec import CROPPED, WHOLE, BlockSpec, Resize, SubVitSpec, View
+from devit_iot.decompose.network.models import SubVit
+from devit_iot.decompose.network.views import look, views, zoom
 from devit_iot.engine.image import load_image
-from devit_iot.spec import CROPPED, WHOLE, BlockSpec, Resize, SubVitSpec, View
 
 SPEC = SubVitSpec(
     image_size=24,

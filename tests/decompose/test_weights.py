@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from devit_iot.decompose.fold import trained_shapes
-from devit_iot.decompose.models import Classifier
-from devit_iot.decompose.weights import load_checkpoint, resample_patches, resize_positions
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.weights import load_checkpoint, resample_patches, resize_positions
 from devit_iot.errors import DataError
-from devit_iot.spec import BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.export.fold import trained_shapes
 
 CLASSES = 5
 BLOCKS = (BlockSpec(3, 10), BlockSpec(2, 7))

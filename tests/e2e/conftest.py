@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.services.processes import BrokerKind, FleetProcesses
+from devit_iot.demo.processes import BrokerKind, FleetProcesses
 
 DEMO = Path(__file__).parents[2] / "devit_iot" / "demo"
 

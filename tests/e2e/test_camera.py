@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.config import BrokerConfig
+from devit_iot.camera.camera import WINDOW
+from devit_iot.config.config import BrokerConfig
+from devit_iot.demo.processes import FleetProcesses
 from devit_iot.programs import own_program
-from devit_iot.services.camera import WINDOW
-from devit_iot.services.processes import FleetProcesses
 from devit_iot.transport.base import Message, Session
 from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import image_file, wait_until

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from devit_iot.demo.processes import FleetProcesses
 from devit_iot.programs import own_program
-from devit_iot.services.processes import FleetProcesses
 from tests.e2e.test_camera import TOPIC, subscriber
 from tests.fleets import image_file, wait_until
 from tests.services.camera_server import CameraServer

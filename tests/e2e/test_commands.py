@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from devit_iot.demo.processes import FleetProcesses, free_port
 from devit_iot.programs import own_program
-from devit_iot.services.processes import FleetProcesses, free_port
 from tests.e2e.conftest import DEMO
 from tests.fleets import huge_jpeg, wait_until
 

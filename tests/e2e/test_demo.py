@@ -9,8 +9,8 @@ import pytest
 from websockets import Subprotocol
 from websockets.sync.client import connect
 
+from devit_iot.demo.processes import BrokerKind
 from devit_iot.programs import own_program
-from devit_iot.services.processes import BrokerKind
 from tests.e2e.test_commands import command
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from devit_iot.services.processes import BrokerKind, FleetProcesses
+from devit_iot.demo.processes import BrokerKind, FleetProcesses
 from tests.e2e.watching import Viewer, known_images, watching
 from tests.fleets import huge_jpeg, wait_until
 

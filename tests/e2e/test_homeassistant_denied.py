@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.homeassistant import device_id
-from devit_iot.services.processes import FleetProcesses
-from devit_iot.topics import DiscoveryTopics
+from devit_iot.demo.processes import FleetProcesses
+from devit_iot.homeassistant.devices import device_id
+from devit_iot.protocol.topics import DiscoveryTopics
 from tests.e2e.watching import IMAGES, watching
 from tests.fleets import wait_until
 

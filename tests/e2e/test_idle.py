@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from devit_iot.services.processes import BrokerKind, FleetProcesses
+from devit_iot.demo.processes import BrokerKind, FleetProcesses
 from tests.e2e.watching import known_images, watching
 
 SECONDS = 3.0

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from devit_iot.cli import top as top_command
 from devit_iot.cli.devit import main
-from devit_iot.config import BrokerConfig
-from devit_iot.homeassistant import Devices, device_id
+from devit_iot.config.config import BrokerConfig
+from devit_iot.demo.processes import FleetProcesses, find_broker, free_port
+from devit_iot.homeassistant.devices import Devices, device_id
 from devit_iot.programs import own_program
-from devit_iot.services.processes import FleetProcesses, find_broker, free_port
-from devit_iot.topics import DiscoveryTopics, Topics
+from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from tests.e2e.test_commands import assert_one_line_error, command
 from tests.fleets import wait_until
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3

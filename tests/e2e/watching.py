@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import BrokerConfig
-from devit_iot.decompose.data import Sample, read_image_folder
-from devit_iot.messages import AggregatorStatus, Label, NodeStatus
-from devit_iot.services.local import LocalFleet
-from devit_iot.topics import Topics
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.config.config import BrokerConfig
+from devit_iot.datasets.source import Sample, read_image_folder
+from devit_iot.evaluation.local import LocalFleet
+from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
 from tests.e2e.conftest import DEMO

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from devit_iot import bundle, signature, spec
-from devit_iot.bundle import Bundle, Manifest
-from devit_iot.decompose.beside import read_beside
-from devit_iot.decompose.class_names import distinct, read_class_names
-from devit_iot.decompose.network import read_network
+from devit_iot.bundle import bundle, signature, spec
+from devit_iot.bundle.bundle import Bundle, Manifest
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.tensor_file import TensorFile
+from devit_iot.datasets.class_names import distinct, read_class_names
 from devit_iot.engine.image import load_image
 from devit_iot.errors import (
     BundleError,
@@ -27,14 +27,14 @@ from devit_iot.errors import (
     MessageError,
     SpecError,
 )
-from devit_iot.homeassistant import is_ours
-from devit_iot.image_message import unwrap_image
-from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
-from devit_iot.services.overview import Overview
-from devit_iot.spec import BlockSpec, SubVitSpec
-from devit_iot.tensor_file import TensorFile
-from devit_iot.text import is_camera, shown
-from devit_iot.topics import ImageFilter, Topics
+from devit_iot.export.beside import read_beside
+from devit_iot.export.network import read_network
+from devit_iot.homeassistant.devices import is_ours
+from devit_iot.monitor.overview import Overview
+from devit_iot.protocol.image_message import unwrap_image
+from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus
+from devit_iot.protocol.text import is_camera, shown
+from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.transport.base import Message
 from tests import bombs
 from tests.fleets import image_file

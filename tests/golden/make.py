@@ -10,9 +10,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from devit_iot.bundle import Bundle, PartData, write_bundle
-from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
-from devit_iot.spec import (
+from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.spec import (
     BlockSpec,
     ConvSpec,
     FusionSpec,
@@ -24,7 +23,8 @@ from devit_iot.spec import (
     golden_tensors,
     tensors,
 )
-from devit_iot.storage import Array, Storage, as_stored
+from devit_iot.bundle.storage import Array, Storage, as_stored
+from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]

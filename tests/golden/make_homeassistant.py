@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from devit_iot.homeassistant import Announcement, Devices
+from devit_iot.homeassistant.devices import Announcement, Devices
 from tests.golden.make import NODE_STATUS, NODE_STATUS_3
 
 FOLDER = Path(__file__).parent / "homeassistant"

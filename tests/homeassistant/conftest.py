@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from devit_iot.config import BrokerConfig
-from devit_iot.services.processes import FleetProcesses
+from devit_iot.config.config import BrokerConfig
+from devit_iot.demo.processes import FleetProcesses
 from tests.e2e.conftest import DEMO
 from tests.homeassistant.core import Core
 from tests.mosquitto import Client

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from websockets.sync.client import connect
 
-from devit_iot.services.processes import free_port
+from devit_iot.demo.processes import free_port
 from tests.fleets import wait_until
 
 ROOT = Path(__file__).parents[2]

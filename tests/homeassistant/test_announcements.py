@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from devit_iot.messages import Ranked
-from devit_iot.topics import DiscoveryTopics, Topics
+from devit_iot.protocol.messages import Ranked
+from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from tests.fleets import wait_until
 from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS, NODE_STATUS_3
 from tests.golden.make_homeassistant import CASES, FOLDER, HOSTILE

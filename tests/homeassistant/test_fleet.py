@@ -4,10 +4,10 @@ import subprocess
 
 import pytest
 
-from devit_iot.config import BrokerConfig
-from devit_iot.homeassistant import device_id
+from devit_iot.config.config import BrokerConfig
+from devit_iot.demo.processes import FleetProcesses
+from devit_iot.homeassistant.devices import device_id
 from devit_iot.programs import own_program
-from devit_iot.services.processes import FleetProcesses
 from tests.e2e.watching import Viewer, known_images, watching
 from tests.fleets import wait_until
 from tests.homeassistant.core import Core

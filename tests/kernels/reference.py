@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.spec import CHANNELS, SubVitSpec, tensors
+from devit_iot.bundle.spec import CHANNELS, SubVitSpec, tensors
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -78,7 +78,7 @@ def pool(x: F64, weight: F32) -> F64:
 
 
 def features(spec: SubVitSpec, weights: Mapping[str, F32], image: NDArray[np.uint8]) -> F64:
-    """Dosovitskiy et al. 2021, eq. (1) to (4), on the folded tensors of devit_iot.spec."""
+    """Dosovitskiy et al. 2021, eq. (1) to (4), on the folded tensors of devit_iot.bundle.spec."""
 
     def linear(x: F64, name: str) -> F64:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]

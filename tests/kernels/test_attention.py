@@ -1,4 +1,4 @@
-"""csrc/kernels/attention_f32.h: the values, the bound and what the binding refuses."""
+"""csrc/kernels/attention/attention_f32.h: the values, the bound and what the binding refuses."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""csrc/kernels/gemm_f32.h: the values, the bounds and what the binding refuses."""
+"""csrc/kernels/gemm/gemm_f32.h: the values, the bounds and what the binding refuses."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""csrc/kernels/gemm_f16.h: both arithmetics, the bounds, every half, what the binding refuses."""
+"""csrc/kernels/gemm/gemm_f16.h: both arithmetics, bounds, every half, what the binding refuses."""
 
 from typing import NamedTuple
 

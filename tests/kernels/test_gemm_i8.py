@@ -1,4 +1,4 @@
-"""csrc/kernels/gemm_i8.h: quantised rows, exact sums, the bounds and what the binding refuses."""
+"""csrc/kernels/gemm/gemm_i8.h: quantised rows, exact sums, bounds, what the binding refuses."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""csrc/kernels/layer_norm_f32.h: the values, the bound and what the binding refuses."""
+"""csrc/kernels/layer_norm/layer_norm_f32.h: the values, the bound and what the binding refuses."""
 
 import numpy as np
 import pytest

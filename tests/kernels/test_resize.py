@@ -1,4 +1,4 @@
-"""csrc/kernels/resize_u8.h and csrc/runtime/resize.h: the bytes, and what the binding refuses."""
+"""csrc/kernels/resize/resize_u8.h and csrc/runtime/resize.h: bytes, what the binding refuses."""
 
 import ctypes
 import math

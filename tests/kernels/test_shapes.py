@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devit_iot.spec import BlockSpec, SubVitSpec
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from tests.kernels import test_attention as of_attention
 from tests.kernels import test_sub_vit as of_sub_vit
 from tests.kernels.reference import attention, features, random_tensors

@@ -24,13 +24,13 @@ def test_cmake_builds_every_source() -> None:
 
 
 def test_kernels_are_named_by_the_grammar() -> None:
-    kernels = [path.stem for path in (CSRC / "kernels").glob("*.cc") if path.stem != "registry"]
+    kernels = [path.stem for path in (CSRC / "kernels").rglob("*.cc") if path.stem != "registry"]
     assert [name for name in kernels if not KERNEL_NAME.fullmatch(name)] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_includes_go_down(path: Path) -> None:
-    below = LAYERS[LAYERS.index(path.parent.name) :]
+    below = LAYERS[LAYERS.index(path.relative_to(CSRC).parts[0]) :]
     included = re.findall(r'#include "(\w+)/', path.read_text())
     assert [layer for layer in included if layer not in below] == []
 

@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from devit_iot import _core
-from devit_iot.spec import CHANNELS, BlockSpec, ConvSpec, SubVitSpec, tensors
+from devit_iot.bundle.spec import CHANNELS, BlockSpec, ConvSpec, SubVitSpec, tensors
 from tests.kernels.reference import F32, PYTHON, UNIT, features, random_tensors
 
 BLOCKS = st.lists(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from devit_iot import _core
-from devit_iot.spec import SubVitSpec
+from devit_iot.bundle.spec import SubVitSpec
 from tests.kernels.reference import random_tensors
 from tests.kernels.test_sub_vit import BOTH, random_image, run
 from tests.kernels.test_sub_vit_f16 import build_f16

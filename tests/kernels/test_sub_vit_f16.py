@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devit_iot import _core
-from devit_iot.spec import BlockSpec, SubVitSpec, tensors
-from devit_iot.storage import as_stored, is_matrix
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.bundle.storage import as_stored, is_matrix
 from tests.kernels.reference import F32, features, random_tensors
 from tests.kernels.test_gemm_f16 import in_halves
 from tests.kernels.test_sub_vit import BLOCKS, BOTH, UNEVEN, build, cct_specs, random_image, run

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from devit_iot import _core
-from devit_iot.spec import BlockSpec, SubVitSpec, tensors
-from devit_iot.storage import as_stored, is_matrix, pack
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.bundle.storage import as_stored, is_matrix, pack
 from tests.kernels.reference import F32, F64, features, random_tensors
 from tests.kernels.test_gemm_i8 import MAX_DEPTH, levels
 from tests.kernels.test_sub_vit import BLOCKS, BOTH, UNEVEN, build, cct_specs, random_image, run

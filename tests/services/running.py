@@ -7,15 +7,15 @@ from typing import Protocol
 
 import msgspec
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
+from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.engine.fusion import Fusion
-from devit_iot.messages import AggregatorStatus, Feature, Label, NodeStatus
-from devit_iot.services.aggregator import Aggregator
-from devit_iot.services.node import Node
-from devit_iot.services.sensors import Sensors
-from devit_iot.topics import Topics
+from devit_iot.node.node import Node
+from devit_iot.node.sensors import Sensors
+from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Will
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 

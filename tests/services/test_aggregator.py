@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from devit_iot.bundle import Bundle
+from devit_iot.aggregator import inbox, presence
+from devit_iot.aggregator.deadline import SAMPLES
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.engine.fusion import Fusion
-from devit_iot.messages import Feature, NodeStatus, Timing
-from devit_iot.services import inbox, presence
-from devit_iot.services import status as status_module
-from devit_iot.services.deadline import SAMPLES
+from devit_iot.protocol.messages import Feature, NodeStatus, Timing
+from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import wait_until
 from tests.services.running import (

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from devit_iot.errors import MessageError
-from devit_iot.homeassistant import Devices, device_id
-from devit_iot.messages import NodeStatus
-from devit_iot.services import announcer as announcer_module
-from devit_iot.services.announcer import Announcer
-from devit_iot.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
+from devit_iot.homeassistant import announcer as announcer_module
+from devit_iot.homeassistant.announcer import Announcer
+from devit_iot.homeassistant.devices import Devices, device_id
+from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 
 TOPICS = DiscoveryTopics("ha")

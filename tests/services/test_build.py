@@ -8,14 +8,15 @@ import msgspec
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import AggregatorConfig, BrokerConfig, Config, ImagesConfig, NodeConfig
+from devit_iot import build
+from devit_iot.aggregator import aggregator
+from devit_iot.aggregator.collector import Collector, Limits
+from devit_iot.aggregator.deadline import SAMPLES, Deadline
+from devit_iot.build import build_aggregator, build_node, check_memory
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import tensors
+from devit_iot.config.config import AggregatorConfig, BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import ConfigError
-from devit_iot.services import aggregator, build
-from devit_iot.services.build import build_aggregator, build_node, check_memory
-from devit_iot.services.collector import Collector, Limits
-from devit_iot.services.deadline import SAMPLES, Deadline
-from devit_iot.spec import tensors
 from devit_iot.transport.base import NO_SESSION, Handler, Session, Will
 from devit_iot.transport.versions import connect_options
 

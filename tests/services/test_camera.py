@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from devit_iot.config import Delivery
+from devit_iot.camera.camera import WINDOW, Camera
+from devit_iot.camera.source import Shot
+from devit_iot.config.config import Delivery
 from devit_iot.errors import BrokerError, ConfigError, DataError, MessageError
-from devit_iot.services.camera import WINDOW, Camera
-from devit_iot.services.shots import Shot
-from devit_iot.topics import check_topic
+from devit_iot.protocol.topics import check_topic
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 
 LIMIT, POISON = 100, 66

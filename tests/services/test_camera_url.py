@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devit_iot.camera.camera_url import scrubbed, shown_source, without_password
+from devit_iot.camera.shots import open_source
 from devit_iot.errors import DataError
-from devit_iot.services.camera_url import scrubbed, shown_source, without_password
-from devit_iot.services.shots import open_source
 
 SECRET = "s3cr3t"  # noqa: S105 - nobody's
 

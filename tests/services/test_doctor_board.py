@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 import devit_iot
-from devit_iot import _core, signature
-from devit_iot.bundle import MANIFEST
-from devit_iot.config import Config, NodeConfig
-from devit_iot.engine import base
-from devit_iot.programs import missing_core
-from devit_iot.services.doctor import board as board_module
-from devit_iot.services.doctor.board import (
+from devit_iot import _core
+from devit_iot.bundle import signature
+from devit_iot.bundle.bundle import MANIFEST
+from devit_iot.config.config import Config, NodeConfig
+from devit_iot.doctor import board as board_module
+from devit_iot.doctor.board import (
     Machine,
     check_board,
     check_clock,
@@ -22,8 +21,10 @@ from devit_iot.services.doctor.board import (
     check_heat,
     check_memory,
 )
-from devit_iot.services.doctor.finding import Finding
-from devit_iot.services.doctor.part import check_part
+from devit_iot.doctor.finding import Finding
+from devit_iot.doctor.part import check_part
+from devit_iot.engine import base
+from devit_iot.programs import missing_core
 from tests.fleets import make_bundle
 
 MEMORY = "MemTotal:        8000000 kB\nMemFree:         100000 kB\nMemAvailable:    6000000 kB\n"

@@ -14,17 +14,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from devit_iot.config import BrokerConfig, Config, NodeConfig
+from devit_iot.config.config import BrokerConfig, Config, NodeConfig
+from devit_iot.demo.processes import FleetProcesses, free_port
+from devit_iot.doctor import broker as broker_module
+from devit_iot.doctor.broker import check_broker
+from devit_iot.doctor.finding import Finding
+from devit_iot.doctor.tls import check_tls
+from devit_iot.doctor.websocket import check_websocket
 from devit_iot.fleet import authority
 from devit_iot.fleet.authority import Pair
-from devit_iot.messages import NodeStatus
-from devit_iot.services.doctor import broker as broker_module
-from devit_iot.services.doctor.broker import check_broker
-from devit_iot.services.doctor.finding import Finding
-from devit_iot.services.doctor.tls import check_tls
-from devit_iot.services.doctor.websocket import check_websocket
-from devit_iot.services.processes import FleetProcesses, free_port
-from devit_iot.topics import Topics
+from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Session
 from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import wait_until

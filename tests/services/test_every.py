@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import ImagesConfig, NodeConfig
-from devit_iot.messages import Label, NodeStatus
-from devit_iot.services import aggregator as aggregator_module
-from devit_iot.services import status as status_module
-from devit_iot.storage import Dtype
+from devit_iot.aggregator import aggregator as aggregator_module
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.storage import Dtype
+from devit_iot.config.config import ImagesConfig, NodeConfig
+from devit_iot.protocol.messages import Label, NodeStatus
+from devit_iot.service import status as status_module
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import huge_jpeg, image_file, wait_until

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.errors import MessageError
-from devit_iot.services import status as status_module
+from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, wait_until
 from tests.services.running import (

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import BrokerConfig, Config, ImagesConfig, NodeConfig
+from devit_iot.build import build_aggregator, build_node
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.config.config import BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import BrokerError
-from devit_iot.services.build import build_aggregator, build_node
-from devit_iot.topics import Topics
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.mqtt import MqttTransport
 from tests.fleets import image_file, make_bundle, wait_until
 from tests.services.running import running

@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from devit_iot.bundle import Bundle
+from devit_iot.bundle.bundle import Bundle
 from devit_iot.errors import ConfigError
-from devit_iot.messages import AggregatorStatus, NodeStatus
-from devit_iot.services import exporter, metrics
-from devit_iot.services import status as status_module
-from devit_iot.services.exporter import exporting
-from devit_iot.services.sensors import Sensors
+from devit_iot.node.sensors import Sensors
+from devit_iot.protocol.messages import AggregatorStatus, NodeStatus
+from devit_iot.service import exporter, metrics
+from devit_iot.service import status as status_module
+from devit_iot.service.exporter import exporting
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, wait_until
 from tests.golden.make import AGGREGATOR_STATUS_2, NODE_STATUS_3
@@ -208,7 +208,7 @@ def test_a_port_in_use_is_a_clear_error(bundle: Bundle) -> None:
 def test_without_the_option_nothing_is_served_or_imported() -> None:
     program = (
         "import sys, devit_iot.cli.node, devit_iot.cli.aggregate\n"
-        "from devit_iot.services.exporter import exporting\n"
+        "from devit_iot.service.exporter import exporting\n"
         "with exporting('', None, 1.0) as port: assert port == 0\n"
         "assert 'prometheus_client' not in sys.modules\n"
     )

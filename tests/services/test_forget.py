@@ -3,10 +3,10 @@
 import pytest
 
 from devit_iot.errors import BrokerError, ConfigError
-from devit_iot.homeassistant import Devices, device_id
-from devit_iot.services import forget
-from devit_iot.services.forget import Forgetting, Wanted, announcements, members
-from devit_iot.topics import DiscoveryTopics, Topics
+from devit_iot.homeassistant import remove as forget
+from devit_iot.homeassistant.devices import Devices, device_id
+from devit_iot.homeassistant.remove import Forgetting, Wanted, announcements, members
+from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.golden.make import LABEL, NODE_STATUS_3

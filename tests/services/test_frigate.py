@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import ImagesConfig
-from devit_iot.presets import PRESETS
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.config.camera_apps import PRESETS
+from devit_iot.config.config import ImagesConfig
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import image_file, wait_until
 from tests.services.running import labels, make_aggregator, make_node, node_status, running

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from devit_iot.services import inbox as inbox_module
-from devit_iot.services.inbox import Inbox
+from devit_iot.aggregator import inbox as inbox_module
+from devit_iot.aggregator.inbox import Inbox
 
 
 def test_items_come_in_order() -> None:

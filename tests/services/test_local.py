@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from devit_iot.bundle.spec import Resize, SubVitSpec
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
-from devit_iot.services.local import LocalFleet
-from devit_iot.spec import Resize, SubVitSpec
+from devit_iot.evaluation.local import LocalFleet
 from tests import fleets
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import Delivery, ImagesConfig, NodeConfig
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.storage import Dtype
+from devit_iot.config.config import Delivery, ImagesConfig, NodeConfig
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
-from devit_iot.messages import NodeStatus, preference, request_id
-from devit_iot.services import status as status_module
-from devit_iot.storage import Dtype
+from devit_iot.protocol.messages import NodeStatus, preference, request_id
+from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import huge_jpeg, image_file, wait_until
 from tests.services.running import features, make_node, node_status, running

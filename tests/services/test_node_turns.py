@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import ImagesConfig, NodeConfig
-from devit_iot.messages import preference, request_id
-from devit_iot.services import status as status_module
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.config.config import ImagesConfig, NodeConfig
+from devit_iot.protocol.messages import preference, request_id
+from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, make_bundle, wait_until
 from tests.services.running import features, make_node, node_status, running

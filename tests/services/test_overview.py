@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devit_iot.messages import STAGES, AggregatorStatus, Label, NodeStatus
-from devit_iot.services.overview import MAX_CAMERAS, FleetView, Overview
-from devit_iot.services.presence import MAX_NODES
-from devit_iot.topics import Topics
+from devit_iot.aggregator.presence import MAX_NODES
+from devit_iot.monitor.overview import MAX_CAMERAS, FleetView, Overview
+from devit_iot.protocol.messages import STAGES, AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
 

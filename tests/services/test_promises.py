@@ -2,7 +2,7 @@
 
 import pytest
 
-from devit_iot.services.promises import Promises
+from devit_iot.service.pending_acks import Promises
 from devit_iot.transport.base import Message, Receipt
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from devit_iot.bundle import Bundle
-from devit_iot.config import ImagesConfig, NodeConfig
-from devit_iot.messages import Feature
-from devit_iot.services import status as status_module
-from devit_iot.services.node import Node
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.config.config import ImagesConfig, NodeConfig
+from devit_iot.node.node import Node
+from devit_iot.protocol.messages import Feature
+from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import image_file, wait_until
 from tests.services.running import (

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from devit_iot.camera import still, video
+from devit_iot.camera.shots import open_source
+from devit_iot.camera.source import Form, Shots
 from devit_iot.errors import DataError
-from devit_iot.services import still, video
-from devit_iot.services.shots import Form, Shots, open_source
 from tests.fleets import image_file, wait_until
 from tests.services.camera_server import CameraServer
 

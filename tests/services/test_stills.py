@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from devit_iot.camera import still, video
+from devit_iot.camera.shots import open_source
+from devit_iot.camera.source import Form
+from devit_iot.camera.still import Stills, is_still
 from devit_iot.errors import DataError
 from devit_iot.fleet.authority import new_authority, new_server
-from devit_iot.services import still, video
-from devit_iot.services.shots import Form, open_source
-from devit_iot.services.still import Stills, is_still
 from tests.fleets import image_file
 from tests.services.raw_server import RawServer
 

@@ -1,0 +1,11 @@
+#include "kernels/simd/simd_scalar.h"
+
+#include "kernels/attention/attention_f32_broadcast_inl.h"
+
+namespace devit {
+
+void attention_f32_scalar(const AttentionF32Args& args) {
+  attend_rows<BroadcastProducts<4, 4>>(args);
+}
+
+}  // namespace devit

@@ -1,9 +1,0 @@
-#include "kernels/simd_scalar.h"
-
-#include "kernels/layer_norm_f32_inl.h"
-
-namespace devit {
-
-void layer_norm_f32_scalar(const LayerNormF32Args& args) { normalise_rows(args); }
-
-}  // namespace devit

@@ -1,0 +1,1 @@
+"""The hub: collects the features of each image, fuses them, publishes the label."""

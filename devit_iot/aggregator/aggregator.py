@@ -1,0 +1,335 @@
+"""The aggregator: features of all parts in, labels out."""
+
+import logging
+import threading
+import time
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from devit_iot.aggregator.collector import Collector, Limits, Request
+from devit_iot.aggregator.deadline import Deadline
+from devit_iot.aggregator.inbox import Inbox
+from devit_iot.aggregator.presence import Presence
+from devit_iot.config.config import AggregatorConfig
+from devit_iot.engine.fusion import Fusion
+from devit_iot.errors import BrokerError, InputError, MessageError
+from devit_iot.homeassistant.announcer import Announcer
+from devit_iot.protocol.messages import (
+    MAX_JSON_BYTES,
+    STAGES,
+    AggregatorStatus,
+    Feature,
+    Label,
+    NodeStatus,
+    State,
+    longest_feature,
+)
+from devit_iot.protocol.topics import Topics
+from devit_iot.service.counters import Tally
+from devit_iot.service.durations import Durations
+from devit_iot.service.pending_acks import Promises
+from devit_iot.service.status import INTERVAL_S, StatusReporter
+from devit_iot.transport.base import Message, Transport
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 4096
+"""Features of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5.
+So many wait for others of their requests before the oldest request is answered without them."""
+
+
+class _Received(NamedTuple):
+    """A message that waits for its turn.
+
+    Attributes:
+        at: when it came, monotonic seconds.
+        node: whose it is, by its topic.
+    """
+
+    at: float
+    node: str
+    message: Message
+
+
+class Aggregator:
+    """Fuses the features of each request and publishes its label.
+
+    A request is answered when all parts that are alive have sent their feature, or at the
+    deadline. The broker may forget the features of ``every``, which it delivers at QoS 1, when it
+    has their label. The network thread only hands messages over; all state belongs to :meth:`run`.
+
+    Args:
+        identity: the aggregator's status without counters: shard, bundle.
+        fusion: the bundle's.
+        transport: not started yet; its will says that this aggregator is offline.
+        every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
+        announcer: tells Home Assistant of cameras and nodes; None: nobody does.
+
+    Attributes:
+        reporter: of its status.
+        stages: where the time of its labels went, as in their ``latency_ms``.
+    """
+
+    def __init__(
+        self,
+        identity: AggregatorStatus,
+        fusion: Fusion,
+        transport: Transport,
+        *,
+        topics: Topics,
+        config: AggregatorConfig,
+        every_lifetime_s: float,
+        announcer: Announcer | None = None,
+    ) -> None:
+        self._identity = identity
+        self._fingerprint = bytes.fromhex(identity.fingerprint)
+        self._fusion = fusion
+        self._longest_feature = longest_feature(max(fusion.feature_dims))
+        self._transport = transport
+        self._topics = topics
+        self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
+        self._collector = Collector(
+            self._deadline,
+            Limits(
+                every_deadline_s=config.every_deadline_s,
+                lifetime_s=config.lifetime_s,
+                every_lifetime_s=every_lifetime_s,
+                max_open=config.max_open,
+                max_open_per_camera=config.max_open_per_camera,
+            ),
+        )
+        self._min_parts = config.min_parts
+        self._announcer = announcer
+        self._promises = Promises(transport)
+        self._presence = Presence(identity.parts, time.monotonic())
+        self._inbox: Inbox[_Received] = Inbox()
+        self._tally = Tally(logger)
+        self._stopping = threading.Event()
+        self._failure: BrokerError | None = None
+        self.stages = {stage: Durations() for stage in STAGES}
+        self.reporter = StatusReporter(
+            transport, topics.aggregator_status(config.shard), self._status
+        )
+        # Statuses at QoS 0: the broker must not store old ones while this aggregator is away.
+        transport.subscribe(
+            topics.node_statuses,
+            partial(self._hand_over, longest=MAX_JSON_BYTES, reason="too_large"),
+        )
+        transport.subscribe(topics.features(config.shard), self._on_feature, qos=1, keep=True)
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`.
+
+        Raises:
+            BrokerError: the broker refused us for good.
+        """
+        identity = self._identity
+        logger.info(
+            "aggregator %s fuses %d parts, bundle %s",
+            identity.shard,
+            identity.parts,
+            identity.fingerprint,
+        )
+        with self.reporter.connected(self._on_refused, self._on_ready):
+            while not self._stopping.is_set():
+                self._step()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Make :meth:`run` return after the message in progress."""
+        self._stopping.set()
+        self._inbox.wake()
+
+    def _step(self) -> None:
+        """Handle one message, or what became due meanwhile."""
+        deadline = self._collector.next_deadline()
+        wait = INTERVAL_S if deadline is None else deadline - time.monotonic()
+        item = self._inbox.get(min(max(wait, 0.0), INTERVAL_S))
+        if item is not None:
+            self._handle(item)
+        now = time.monotonic()
+        pressed = self._promises.messages >= WINDOW
+        for request in self._collector.due(now, self._presence.expected(now), pressed=pressed):
+            self._answer(request)
+        self.reporter.refresh()
+        if self._announcer is not None:
+            self._announcer.refresh()
+
+    def _on_feature(self, message: Message) -> None:
+        if message.retained:
+            self._refuse(MessageError("retained", "the broker kept it from before"), message)
+        else:
+            self._hand_over(message, longest=self._longest_feature, reason="length")
+
+    def _hand_over(self, message: Message, *, longest: int, reason: str) -> None:
+        """Queue what can be a message of ours; the rest is refused before it takes memory."""
+        size = len(message.payload)
+        try:
+            node = self._topics.node_of(message.topic)
+            if size > longest:
+                raise MessageError(reason, f"{size} bytes, the longest has {longest}")
+        except InputError as error:
+            self._refuse(error, message)
+            return
+        # Kept ones are as many as the broker sends ahead, and must not be lost here.
+        item = _Received(time.monotonic(), node, message)
+        if not self._inbox.put(item, size, must=message.receipt is not None):
+            self._tally.count("dropped")
+
+    def _handle(self, item: _Received) -> None:
+        try:
+            if item.message.topic != self._topics.node_status(item.node):
+                self._take_feature(item.node, item.message, item.at)
+            elif not item.message.payload:
+                self._forget(item.node)
+            else:
+                self._take_status(item.node, NodeStatus.decode(item.message.payload), item.at)
+        except InputError as error:
+            self._refuse(error, item.message)
+
+    def _refuse(self, error: InputError, message: Message) -> None:
+        self._tally.refuse(error, f"message on {message.topic[:100]!r}")
+        self._transport.acknowledge(message)
+
+    def _forget(self, node: str) -> None:
+        """Somebody deleted a node's status: it is no member of the fleet any more."""
+        self._presence.forget(node)
+        if self._announcer is not None:
+            self._announcer.forget_node(node)
+
+    def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
+        if status.state == "offline":
+            self._presence.offline(node, status.part)
+        elif status.fingerprint == self._identity.fingerprint:
+            self._presence.online(node, status.part, received)
+            if self._announcer is not None:
+                self._announcer.see_node(node, status)
+        else:
+            self._presence.offline(node, status.part)
+            raise MessageError("other_bundle", self._other_bundle(status.fingerprint))
+
+    def _take_feature(self, node: str, message: Message, received: float) -> None:
+        feature = Feature.decode(message.payload)
+        if feature.fingerprint != self._fingerprint:
+            raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
+        if feature.parts != self._identity.parts:
+            raise MessageError(
+                "part", f"feature of {feature.parts} parts, the bundle has {self._identity.parts}"
+            )
+        wanted = self._fusion.feature_dims[feature.part]
+        if feature.values.size != wanted:
+            raise MessageError(
+                "length",
+                f"feature of part {feature.part} has {feature.values.size} values, not {wanted}",
+            )
+        self._tally.count("features")
+        self._presence.heard(node, feature.part, received)
+        promised = message.receipt is not None
+        verdict = self._collector.add(feature, received, promised=promised)
+        if verdict != "taken":
+            self._tally.count(verdict)
+        if not promised:
+            return
+        if verdict != "late":
+            self._promises.hold(feature.request_id, message)
+        elif not self._promises.join(feature.request_id, message):
+            self._transport.acknowledge(message)  # the broker has the label
+
+    def _other_bundle(self, fingerprint: str) -> str:
+        return (
+            f"made with bundle {fingerprint!r}, this fleet fuses {self._identity.fingerprint}: "
+            "copy the same bundle to every board"
+        )
+
+    def _answer(self, request: Request) -> None:
+        if len(request.features) < self._min_parts:
+            self._tally.count("unanswered")
+            logger.warning("%s: no label from %d parts", request.camera, len(request.features))
+            self._promises.release(request.request_id)
+            return
+        label = self._label(request)
+        done = partial(self._promises.release, request.request_id) if request.promised else None
+        give_up = partial(self._give_up, request)
+        topic = self._topics.label(request.camera)
+        try:
+            self._transport.publish(
+                topic, label.encode(), qos=1, retain=True, on_stored=done, on_given_up=give_up
+            )
+        except InputError as error:
+            give_up(error)
+            return
+        self._tally.count("labels")
+        for stage, milliseconds in label.latency_ms.items():
+            self.stages[stage].add(milliseconds)
+        if self._announcer is not None:
+            self._announcer.see_camera(request.camera)
+        if label.degraded:
+            self._tally.count("degraded")
+        logger.info(
+            "%s: %s (%.0f %%), parts %d/%d",
+            label.camera,
+            label.label,
+            100 * label.confidence,
+            len(label.parts_used),
+            label.parts,
+        )
+
+    def _give_up(self, request: Request, error: InputError) -> None:
+        self._tally.refuse(error, f"label of camera {request.camera!r}")
+        self._promises.release(request.request_id)
+
+    def _label(self, request: Request) -> Label:
+        begin = time.monotonic()
+        logits = self._fusion.logits({i: f.values for i, f in request.features.items()})
+        top5 = tuple(self._fusion.rank(logits))
+        critical = request.features[request.last_part].timing
+        parts_used = tuple(sorted(request.features))
+        return Label(
+            request_id=request.request_id.hex(),
+            camera=request.camera,
+            label=top5[0].label,
+            class_index=top5[0].class_index,
+            confidence=top5[0].confidence,
+            top5=top5,
+            parts_used=parts_used,
+            parts=self._identity.parts,
+            degraded=len(parts_used) < self._identity.parts,
+            latency_ms={
+                "wait": round(critical.wait_us / 1e3, 3),
+                "decode": round(critical.decode_us / 1e3, 3),
+                "compute": round(critical.compute_us / 1e3, 3),
+                "collect": round(1e3 * (request.last - request.first), 3),
+                "fuse": round(1e3 * (time.monotonic() - begin), 3),
+            },
+        )
+
+    def _on_ready(self) -> None:
+        if self._announcer is not None:
+            self._announcer.connected()
+
+    def _on_refused(self, error: BrokerError) -> None:
+        self._failure = error
+        self.stop()
+
+    def _status(self, state: State, age_s: float) -> AggregatorStatus:
+        return msgspec.structs.replace(
+            self._identity,
+            state=state,
+            uptime_s=age_s,
+            features=self._tally["features"],
+            labels=self._tally["labels"],
+            degraded=self._tally["degraded"],
+            late=self._tally["late"],
+            duplicate=self._tally["duplicate"],
+            dropped=self._tally["dropped"],
+            unsent=self._transport.unsent,
+            refused=self._tally.refused,
+            parts_online=tuple(sorted(self._presence.alive(time.monotonic()))),
+            deadline_s=round(self._deadline.seconds, 3),
+            unanswered=self._tally["unanswered"],
+            unfinished=len(self._promises),
+            problem=self.reporter.problem,
+        )

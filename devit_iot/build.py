@@ -1,0 +1,175 @@
+"""The composition root: a configuration becomes a service. The only place that knows them all."""
+
+import math
+import os
+import platform
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from devit_iot import __version__
+from devit_iot.aggregator import aggregator
+from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.bundle.bundle import Bundle, PartEntry
+from devit_iot.bundle.spec import tensors
+from devit_iot.bundle.storage import is_matrix
+from devit_iot.config.config import Config, read_password
+from devit_iot.engine.base import load_engine
+from devit_iot.engine.fusion import Fusion
+from devit_iot.engine.image import decoding_bytes
+from devit_iot.errors import ConfigError
+from devit_iot.homeassistant.announcer import Announcer
+from devit_iot.homeassistant.devices import Devices
+from devit_iot.node import node
+from devit_iot.node.node import Node
+from devit_iot.node.sensors import Sensors
+from devit_iot.protocol.messages import AggregatorStatus, NodeStatus
+from devit_iot.protocol.topics import DiscoveryTopics, Topics
+from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
+from devit_iot.transport.mqtt import MqttTransport
+
+_BASE_BYTES = 64 * 2**20
+"""Interpreter, libraries and network buffers of a node, measured and rounded up."""
+
+EXIT_HUNG = 70
+"""Exit code of a node whose inference hung: sysexits.h's internal software error."""
+
+
+def build_node(config: Config, environment: Mapping[str, str]) -> Node:
+    """Load the part, prove the engine on the golden image, and wire the node up.
+
+    Raises:
+        BundleError, EngineError, ConfigError: with what to do about it.
+    """
+    if config.trust and config.node.engine == "tflite":
+        raise ConfigError("a bundle's signature covers no .tflite file: use the native engine")
+    bundle = _bundle(config)
+    part = config.node.part
+    entry = bundle.part(part)
+    check_memory(config, entry)
+    engine = load_engine(
+        bundle,
+        part,
+        name=config.node.engine,
+        threads=config.node.threads,
+        isa=config.node.isa,
+        dtype=config.node.dtype or None,
+    )
+    identity = NodeStatus(
+        state="online",
+        node=config.node_name,
+        part=part,
+        parts=len(bundle.manifest.parts),
+        fingerprint=bundle.manifest.fingerprint,
+        replica=config.node.replica,
+        version=__version__,
+        engine=f"{engine.name} ({engine.detail})",
+        machine=platform.machine(),
+    )
+    topics = Topics(config.fleet)
+    will = Will(topics.node_status(identity.node), identity.gone().encode())
+    client_id = topics.node_client_id(identity.node)
+    longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes  # so that most are counted
+    session = NO_SESSION._replace(max_packet=longest)
+    if _promises(config):
+        session = session._replace(expiry_s=config.broker.session_s, window=node.WINDOW)
+    return Node(
+        identity,
+        entry.spec,
+        engine,
+        _transport(config, environment, client_id, will, session),
+        topics=topics,
+        config=config,
+        sensors=Sensors(),
+        die=partial(os._exit, EXIT_HUNG),
+    )
+
+
+def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregator:
+    """Load the fusion and wire the aggregator up.
+
+    Raises:
+        BundleError, ConfigError: with what to do about it.
+    """
+    bundle = _bundle(config)
+    fusion = Fusion(bundle)
+    shard = config.aggregator.shard
+    identity = AggregatorStatus(
+        state="online",
+        shard=f"{shard}/{config.shards}",
+        fingerprint=bundle.manifest.fingerprint,
+        parts=len(bundle.manifest.parts),
+        version=__version__,
+    )
+    topics = Topics(config.fleet)
+    will = Will(topics.aggregator_status(shard), identity.gone().encode())
+    client_id = topics.aggregator_client_id(shard)
+    session = Session(config.broker.session_s, aggregator.WINDOW)
+    transport = _transport(config, environment, client_id, will, session)
+    return Aggregator(
+        identity,
+        fusion,
+        transport,
+        topics=topics,
+        config=config.aggregator,
+        every_lifetime_s=config.broker.session_s,
+        announcer=_announcer(config, transport) if config.homeassistant.enabled else None,
+    )
+
+
+def _announcer(config: Config, transport: Transport) -> Announcer:
+    devices = Devices(
+        config.fleet,
+        shards=config.shards,
+        version=__version__,
+        label_expire_s=config.homeassistant.expire_s,
+    )
+    return Announcer(devices, transport, topics=DiscoveryTopics(config.homeassistant.prefix))
+
+
+def _bundle(config: Config) -> Bundle:
+    if not config.bundle:
+        raise ConfigError("no bundle: give --bundle DIR, DEVIT_BUNDLE, or bundle = ... in the file")
+    return Bundle(Path(config.bundle), trust=config.trust)
+
+
+def check_memory(config: Config, entry: PartEntry) -> None:
+    """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
+    limits = config.node
+    waiting = limits.max_cameras * limits.max_payload_bytes
+    if _promises(config):
+        waiting += limits.max_waiting_mb * 2**20
+    storage = limits.dtype or entry.dtype
+    packed = sum(
+        math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
+        for tensor in tensors(entry.spec)
+    )
+    weights = entry.weights.size + packed
+    total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
+    needed = -(-total // 2**20)
+    if needed > limits.memory_mb:
+        raise ConfigError(
+            f"part {limits.part} may need {needed} MB and node.memory_mb is {limits.memory_mb}: "
+            "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
+            "max_waiting_mb, or raise it"
+        )
+
+
+def _promises(config: Config) -> bool:
+    """Whether some camera is of ``every``."""
+    return any(images.delivery == "every" for images in config.images)
+
+
+def _transport(
+    config: Config,
+    environment: Mapping[str, str],
+    client_id: str,
+    will: Will,
+    session: Session,
+) -> MqttTransport:
+    password = read_password(config.broker, environment)
+    return MqttTransport(
+        config.broker, client_id=client_id, password=password, will=will, session=session
+    )

@@ -1,0 +1,1 @@
+"""Pictures of cameras, files and streams, published at a steady rate."""

@@ -1,0 +1,184 @@
+"""A camera for those who have none that speaks MQTT: publishes shots at a steady rate."""
+
+import logging
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from devit_iot.camera.source import Shot
+from devit_iot.config.config import Delivery
+from devit_iot.errors import BrokerError, DataError, MessageError
+from devit_iot.protocol.topics import REQUEST_LEVEL
+from devit_iot.transport.base import Transport
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 20
+"""Images of ``every`` that are published before the camera waits for acknowledgements."""
+
+_CHECK_S = 0.1
+_ADVICE = "--size makes images smaller"
+
+
+class Camera:
+    """Publishes shots at a steady rate.
+
+    Args:
+        shots: what to publish.
+        transport: not started yet.
+        topic: a ``{request}`` level becomes a fresh request id for each image.
+        rate: images per second; ``inf`` for as fast as the broker takes them.
+        delivery: ``every`` publishes at QoS 1, again after each reconnection, until the broker has
+            acknowledged all; ``latest`` at QoS 0, which drops images while the broker is away.
+        on_published: called with the shot and its topic just before each publish.
+        on_stop: called by :meth:`stop`, to end shots that are waited for.
+    """
+
+    def __init__(
+        self,
+        shots: Iterator[Shot],
+        transport: Transport,
+        *,
+        topic: str,
+        rate: float,
+        delivery: Delivery = "latest",
+        on_published: Callable[[Shot, str], None] | None = None,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._shots = shots
+        self._transport = transport
+        self._topic = topic
+        self._interval_s = 0.0 if math.isinf(rate) else 1.0 / rate
+        self._every = delivery == "every"
+        self._on_published = on_published or _log
+        self._on_stop = on_stop
+        self._room = threading.Semaphore(WINDOW)
+        self._acknowledged = 0
+        self._tried = 0
+        self._left_out = 0
+        self._ready = threading.Event()
+        self._stopping = threading.Event()
+        self._failure: BrokerError | None = None
+
+    def run(self) -> int:
+        """Publish until the shots end or :meth:`stop`; return how many were published.
+
+        Of ``every`` it returns when the broker has all of them on its disk. An image that it
+        does not take is left out and counted.
+
+        Raises:
+            BrokerError: the broker refused us for good, it did not acknowledge each image of
+                ``every``: it refused one, or :meth:`stop` came first; or it took none.
+            DataError: the shots ended before the first one.
+        """
+        self._transport.start(on_ready=self._ready.set, on_refused=self._on_refused)
+        try:
+            self._ready.wait()
+            self._publish_all()
+            self._wait_settled()
+        finally:
+            self._transport.stop()
+        if self._failure is not None:
+            raise self._failure
+        return self._account()
+
+    def stop(self) -> None:
+        """Make :meth:`run` return after the image in progress."""
+        self._stopping.set()
+        self._ready.set()
+        self._on_stop()
+
+    def _publish_all(self) -> None:
+        due = time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            shot = next(self._shots, None)
+            if shot is None or not self._wait_room():
+                break
+            self._publish(shot)
+            due = max(due + self._interval_s, time.monotonic() - self._interval_s)
+
+    def _publish(self, shot: Shot) -> None:
+        """Publish it, unless the broker does not take it."""
+        self._tried += 1
+        topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
+        self._on_published(shot, topic)
+        try:
+            if self._every:
+                self._transport.publish(
+                    topic,
+                    shot.payload,
+                    qos=1,
+                    on_stored=self._on_stored,
+                    on_given_up=partial(self._leave_out, shot),
+                )
+            else:
+                self._transport.publish(topic, shot.payload)
+        except MessageError as error:
+            self._leave_out(shot, error)
+
+    def _wait_room(self) -> bool:
+        """Wait while too many images are under way; False if there is nothing to wait for."""
+        if not self._every:
+            return True
+        while self._worthwhile():
+            if self._room.acquire(timeout=_CHECK_S):
+                return True
+        return False
+
+    def _wait_settled(self) -> None:
+        if not self._every or self._transport.settled:
+            return
+        logger.info("published all; waiting until the broker has them on its disk")
+        while self._worthwhile() and not self._transport.settled:
+            self._stopping.wait(_CHECK_S)
+
+    def _worthwhile(self) -> bool:
+        """Whether acknowledgements may still come: the broker refuses the next image too."""
+        return not self._stopping.is_set() and not self._transport.refused
+
+    def _on_stored(self) -> None:
+        self._acknowledged += 1
+        self._room.release()
+
+    def _leave_out(self, shot: Shot, error: MessageError) -> None:
+        logger.warning("%s: left out: %s; %s", shot.name, error, _ADVICE)
+        self._left_out += 1
+        if self._every:
+            self._room.release()
+
+    def _account(self) -> int:
+        """Say what became of all images; return how many were published."""
+        published = self._tried - self._left_out
+        if not self._tried and not self._stopping.is_set():
+            raise DataError("there was no image to publish")
+        if self._left_out:
+            lost = f"{self._left_out} of {self._tried} images were left out"
+            if self._every:
+                raise BrokerError(f"{lost}, {self._acknowledged} acknowledged; {_ADVICE}")
+            if not published:
+                raise BrokerError(f"{lost}; {_ADVICE}")
+            logger.warning("%s; %s", lost, _ADVICE)
+        if self._every:
+            count = f"the broker acknowledged {self._acknowledged} of {published} images"
+            if self._acknowledged < published:
+                problem = self._transport.problem
+                raise BrokerError(f"{count}: {problem}" if problem else count)
+            logger.info("%s", count)
+        elif self._transport.unsent:
+            logger.warning(
+                "%d of %d images were dropped: the broker was away or the link too slow",
+                self._transport.unsent,
+                published,
+            )
+        return published
+
+    def _on_refused(self, error: BrokerError) -> None:
+        self._failure = error
+        self.stop()
+
+
+def _log(shot: Shot, topic: str) -> None:
+    logger.info("%s -> %s (%d bytes)", shot.name, topic, len(shot.payload))

@@ -1,0 +1,1 @@
+"""The live page: its server; the page itself is in ``app``."""

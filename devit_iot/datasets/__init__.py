@@ -1,0 +1,1 @@
+"""Labelled images: class folders, archives, CIFAR, mosaics, digits. Needs numpy only."""

@@ -1,0 +1,1 @@
+"""The networks that are trained, their losses, and what each of them sees."""

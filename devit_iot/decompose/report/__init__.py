@@ -1,0 +1,1 @@
+"""What a run has reached, in words, tables and pictures."""

@@ -1,0 +1,63 @@
+"""The pictures of a report; only the modules called figures import matplotlib."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+from devit_iot.decompose.report.figures_boards import draw_boards
+from devit_iot.decompose.report.figures_fleet import draw_accuracy, draw_confusion, draw_lost
+from devit_iot.decompose.report.figures_parts import draw_losses, draw_policy
+from devit_iot.decompose.run_folder.results import Results
+from devit_iot.figures.style import STYLE, Drawing
+
+BOARDS, ACCURACY, POLICY, LOST, CONFUSION, LOSSES = (
+    "boards.png",
+    "accuracy_macs.png",
+    "policy.png",
+    "lost_parts.png",
+    "confusion.png",
+    "losses.png",
+)
+
+
+def write_pictures(
+    folder: Path, results: Results, others: Sequence[Results] = ()
+) -> dict[str, str]:
+    """Write every picture that there are numbers for, each whole or not at all.
+
+    Args:
+        folder: that they go to.
+        results: of the run.
+        others: fleets of the same teacher.
+
+    Returns:
+        Alternative text by file name; no "losses.png" if nothing was trained, no "boards.png"
+        without others.
+    """
+    draw: dict[str, Callable[[], Drawing | None]] = {
+        BOARDS: lambda: draw_boards([results, *others]),
+        ACCURACY: lambda: draw_accuracy(results),
+        POLICY: lambda: draw_policy(results),
+        LOST: lambda: draw_lost(results),
+        CONFUSION: lambda: draw_confusion(results),
+        LOSSES: lambda: draw_losses(results),
+    }
+    written = {name: write_picture(folder / name, function) for name, function in draw.items()}
+    return {name: alt for name, alt in written.items() if alt is not None}
+
+
+def write_picture(path: Path, draw: Callable[[], Drawing | None]) -> str | None:
+    """Write one picture, whole or not at all.
+
+    Returns:
+        Its alternative text; None if there was nothing to draw.
+    """
+    with mpl.rc_context(dict(STYLE)):
+        drawing = draw()
+        if drawing is None:
+            return None
+        partial = path.with_suffix(".partial")
+        drawing.figure.savefig(partial, format="png")
+    partial.replace(path)
+    return drawing.alt

@@ -1,0 +1,1 @@
+"""The stages of a decomposition, each of which is stored and resumed."""

@@ -1,0 +1,142 @@
+"""What is left to do in a run, and what it costs: from it follows when each training must end."""
+
+import math
+import time
+
+import msgspec
+import torch
+
+from devit_iot.bundle.spec import macs
+from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.recipe import Recipe, StageConfig
+from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.stages.names import (
+    ENSEMBLE,
+    TEACHER,
+    TEMPLATE,
+    distilled,
+    part_teacher,
+    shrunk,
+)
+from devit_iot.decompose.training.context import Context
+from devit_iot.decompose.training.loop import Stage
+from devit_iot.errors import ConfigError
+
+MEAN_IMAGES = 5000
+"""Training images over which mean contributions are taken, at most."""
+BACKWARD = 3
+"""A training step costs so many forward passes."""
+SEARCH = 4
+"""A candidate of the search costs so many forward passes: it is cut and refitted first."""
+PICTURES_S = 5.0
+"""For the report and the bundles."""
+_PROBE_IMAGES, _PROBE_MACS = 32, 4e9
+"""The speed is measured on at most so many images, fewer of large networks."""
+
+
+def begin(run: Context, name: str, config: StageConfig, index: int, folder: RunFolder) -> Stage:
+    """The training ``name``, and when it must end.
+
+    Args:
+        run: the run.
+        name: under which its result will be stored.
+        config: its hyper-parameters.
+        index: of the stage; its randomness is its own by it.
+        folder: where its state is kept.
+
+    Raises:
+        ConfigError: the run's time is too short for all but its trainings.
+    """
+
+    def on_step(done: int, steps: int, losses: dict[str, float]) -> None:
+        run.progress(name, done, steps, losses)
+
+    seed, state = run.recipe.seed * 100 + index, folder.state(name)
+    limit = run.clock.limit_s
+    if limit is None:
+        return Stage(config, seed, state, on_step)
+    others = other_work_s(run)
+    if others >= limit:
+        raise ConfigError(
+            f"all but the trainings will take {others:.0f} s of {limit:.0f} s; give more --time"
+        )
+    end = run.clock.end_of(name, trainings_left(run), others)
+    return Stage(config, seed, state, on_step, clock=run.clock, end=end)
+
+
+def trainings_left(run: Context) -> dict[str, float]:
+    """The trainings that are not stored yet, in their order, and what each costs.
+
+    The unit is one multiply-accumulate of a forward pass.
+    """
+    recipe, images = run.recipe, len(run.data.fit)
+    teacher, budgets = _costs(recipe)
+    found: dict[str, float] = {}
+
+    def add(name: str, train: StageConfig | None, cost: float, share: float = 1.0) -> None:
+        if train is not None:
+            found[name] = train.epochs * images * share * cost
+
+    def asking(train: StageConfig) -> float:
+        """Of the teacher, for each image and epoch."""
+        return teacher * min(recipe.teacher.passes or train.epochs, train.epochs) / train.epochs
+
+    add(TEACHER, recipe.teacher.train, BACKWARD * teacher)
+    if recipe.student is not None:
+        add(TEMPLATE, recipe.student.train, BACKWARD * macs(recipe.student.model))
+    if recipe.method == "joint" and recipe.joint is not None:
+        train = recipe.joint.train
+        add(ENSEMBLE, train, BACKWARD * sum(budgets) + asking(train))
+    if recipe.method == "dekd" and recipe.distill is not None and recipe.ensemble is not None:
+        own = 1 / len(budgets)
+        seen = own + recipe.distill.others * (1 - own)
+        for part, budget in enumerate(budgets):
+            add(part_teacher(part), recipe.teacher.part, BACKWARD * teacher, own)
+            train = recipe.distill.train
+            add(distilled(part), train, BACKWARD * budget + asking(train), seen)
+        train = recipe.ensemble.train
+        add(ENSEMBLE, train, BACKWARD * sum(budgets) + asking(train))
+    return {
+        name: cost
+        for name, cost in found.items()
+        if not (run.shared if name in {TEACHER, TEMPLATE} else run.folder).has(name)
+    }
+
+
+def other_work_s(run: Context) -> float:
+    """Seconds that all but the trainings will take: cuts that are left, measuring, the report.
+
+    Images that are decoded when they are needed are taken to be ready.
+    """
+    recipe = run.recipe
+    teacher, budgets = _costs(recipe)
+    shrink, cost = recipe.shrink, 0.0
+    for part, budget in enumerate(budgets):
+        if not run.folder.has(shrunk(part)) and budget < teacher:
+            cost += shrink.images * (shrink.candidates * SEARCH * budget + 10 * teacher)
+    means = min(MEAN_IMAGES, len(run.data.fit))
+    cost += (means + run.test_images) * (sum(budgets) + teacher)
+    cost += 2 * len(run.data.held_out) * sum(budgets)
+    return cost / forward_speed(run) + PICTURES_S
+
+
+def _costs(recipe: Recipe) -> tuple[int, list[float]]:
+    """Multiply-accumulates of the teacher, and at most of each part."""
+    teacher = macs(recipe.teacher.model)
+    parts = range(recipe.partition.parts)
+    return teacher, [min(recipe.macs_budget(part), teacher) for part in parts]
+
+
+@torch.inference_mode()
+def forward_speed(run: Context) -> float:
+    """Multiply-accumulates of a forward pass that this process does in a second, measured."""
+    spec = msgspec.structs.replace(run.recipe.teacher.model, view=msgspec.UNSET)
+    model = Classifier(spec, len(run.data.classes)).to(run.device).eval()
+    count = max(1, min(_PROBE_IMAGES, round(_PROBE_MACS / macs(spec))))
+    images = torch.zeros(count, 3, spec.image_size, spec.image_size, device=run.device)
+    best = math.inf
+    for _ in range(3):
+        started = time.monotonic()
+        model(images).logits.cpu()
+        best = min(best, time.monotonic() - started)
+    return count * macs(spec) / best

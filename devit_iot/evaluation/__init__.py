@@ -1,0 +1,1 @@
+"""How accurate a bundle is on labelled images, also with parts lost."""

@@ -1,0 +1,153 @@
+"""Run a whole fleet over labelled images once, and sum up what that says."""
+
+import time
+from collections.abc import Callable, Iterable
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.spec import macs
+from devit_iot.datasets.source import ImageSource
+from devit_iot.errors import DataError, ImageError
+from devit_iot.evaluation.local import LocalFleet, PartFeature
+from devit_iot.evaluation.lost_parts import Fused, LostParts, calibration_error
+
+
+class PartCost(msgspec.Struct, frozen=True):
+    """What one part costs.
+
+    Attributes:
+        part: its index.
+        ms: median time of its engine for one image, decoding not counted.
+        macs: multiply-accumulates of one image.
+        bytes: of its weights on disk.
+    """
+
+    part: int
+    ms: float
+    macs: int
+    bytes: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What ``devit evaluate --json`` prints. Accuracies are fractions.
+
+    Attributes:
+        images: that were read and classified.
+        unreadable: that were not, and count nowhere else.
+        top1: share of images whose best class is the true one.
+        top5: share whose true class is among the best five.
+        ece: expected calibration error of the published confidence, 15 bins.
+        lost: accuracies with parts lost.
+        parts: cost of each.
+        fusion_ms: median time to fuse and rank one image.
+        engine: what the engine chose on this machine.
+    """
+
+    images: int
+    unreadable: int
+    top1: float
+    top5: float
+    ece: float
+    lost: tuple[LostParts, ...]
+    parts: tuple[PartCost, ...]
+    fusion_ms: float
+    engine: str
+
+
+class Pass(NamedTuple):
+    """One pass of a fleet over a source.
+
+    Attributes:
+        rows: features of the images that could be read, by part.
+        read: int64, their indices in the source.
+        unreadable: one line for each of the others.
+    """
+
+    rows: list[list[PartFeature]]
+    read: NDArray[np.int64]
+    unreadable: list[str]
+
+
+def run_fleet(
+    fleet: LocalFleet, source: ImageSource, shown: Callable[[range], Iterable[int]]
+) -> Pass:
+    """Compute every part's feature of every image.
+
+    Args:
+        fleet: of the bundle.
+        source: the images.
+        shown: hands on the indices while it shows progress.
+
+    Raises:
+        DataError: not one image could be read.
+    """
+    rows, read, unreadable = [], [], []
+    for index in shown(range(len(source))):
+        try:
+            rows.append(fleet.features(source.sample(index).payload))
+            read.append(index)
+        except (ImageError, DataError) as error:
+            unreadable.append(f"{source.names[index]}: {error}")
+    if not rows:
+        raise DataError(
+            f"no image of {source.origin} could be read, the first one is {unreadable[0]}"
+        )
+    return Pass(rows, np.array(read, np.int64), unreadable)
+
+
+def measure(
+    bundle: Bundle,
+    fleet: LocalFleet,
+    done: Pass,
+    labels: NDArray[np.int64],
+    lose: int | None,
+) -> Report:
+    """Fuse the features of a pass, whole and with parts lost.
+
+    Args:
+        bundle: the fleet's.
+        fleet: fuses as an aggregator does.
+        done: the pass.
+        labels: of the images read, int64[images], in the bundle's order of classes.
+        lose: the only number of lost parts to try; None for 0 to all but one.
+
+    Raises:
+        DataError: ``lose`` parts can be lost in too many ways to try them all.
+    """
+    entries = bundle.manifest.parts
+    features = [np.stack([row[part].values for row in done.rows]) for part in range(len(entries))]
+    fused = Fused(features, bundle.fusion_tensors(), labels)
+    hits, confidence, seconds = [], [], []
+    for row in done.rows:
+        begin = time.perf_counter()
+        best = fleet.fusion.rank(
+            fleet.fusion.logits({part: found.values for part, found in enumerate(row)})
+        )
+        seconds.append(time.perf_counter() - begin)
+        hits.append([entry.class_index for entry in best])
+        confidence.append(best[0].confidence)
+    right = np.array(hits) == labels[:, None]
+    return Report(
+        images=len(done.rows),
+        unreadable=len(done.unreadable),
+        top1=float(right[:, 0].mean()),
+        top5=float(right.any(axis=1).mean()),
+        ece=calibration_error(np.array(confidence), right[:, 0]),
+        lost=tuple(fused.lose(count) for count in (fused.counts() if lose is None else [lose])),
+        parts=tuple(
+            PartCost(
+                part=part,
+                ms=1000 * median(row[part].seconds for row in done.rows),
+                macs=macs(entry.spec),
+                bytes=entry.weights.size,
+            )
+            for part, entry in enumerate(entries)
+        ),
+        fusion_ms=1000 * median(seconds),
+        engine=fleet.detail,
+    )

@@ -1,0 +1,1 @@
+"""The looks of all pictures that are drawn."""

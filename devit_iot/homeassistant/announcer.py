@@ -1,0 +1,157 @@
+"""Announces a fleet's devices to Home Assistant, from within the aggregator."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sized
+from typing import NamedTuple
+
+from devit_iot.errors import InputError
+from devit_iot.homeassistant.devices import Announcement, Devices, device_id
+from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
+from devit_iot.transport.base import Message, Transport
+
+logger = logging.getLogger(__name__)
+
+MAX_CAMERAS = 64
+MAX_NODES = 256
+
+_BURST = 16  # announcements at a time: the broker queues them for Home Assistant
+_MAX_DELAY_S = 5.0
+_PROOF_S = 5.0
+_STRIKES = 3
+
+
+class _Facts(NamedTuple):
+    """What a node's announcement rests on."""
+
+    part: int
+    parts: int
+    machine: str
+    version: str
+    has_thermometer: bool
+
+
+class Announcer:
+    """Publishes, retained, what Home Assistant needs to know of each device.
+
+    It does so on connecting, when something new is seen, and when Home Assistant has started: then
+    after a random delay, since others announce themselves too. Announcements are of QoS 0: nothing
+    waits for them, and a broker that denies them is no problem of the service. One that hangs up
+    instead is told nothing more on that connection after three attempts.
+
+    Args:
+        devices: describes them.
+        transport: not started yet.
+        topics: where Home Assistant looks for devices.
+        delay_s: draws the delay.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        devices: Devices,
+        transport: Transport,
+        *,
+        topics: DiscoveryTopics,
+        delay_s: Callable[[], float] = lambda: random.uniform(0.0, _MAX_DELAY_S),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._devices = devices
+        self._transport = transport
+        self._topics = topics
+        self._delay_s = delay_s
+        self._clock = clock
+        self._cameras: set[str] = set()
+        self._nodes: dict[str, _Facts] = {}
+        self._full: set[str] = set()  # kinds of devices of which there are too many
+        fleet = devices.fleet()
+        self._known: dict[str, Announcement] = {fleet.device_id: fleet}
+        self._due: dict[str, Announcement] = {}
+        self._lock = threading.Lock()  # of what follows; the rest belongs to the main thread
+        self._all_due_at: float | None = None
+        self._published_at: float | None = None
+        self._strikes = 0
+        transport.subscribe(HOME_ASSISTANT_STATUS, self._on_home_assistant, required=False)
+
+    def connected(self) -> None:
+        """Announce all, on a new connection. On the network thread."""
+        now = self._clock()
+        with self._lock:
+            hung_up = self._published_at is not None and now - self._published_at < _PROOF_S
+            self._published_at = None
+            self._strikes = self._strikes + 1 if hung_up else 0
+            self._all_due_at = now if self._strikes < _STRIKES else None
+            given_up = self._strikes == _STRIKES
+        if given_up:
+            logger.error(
+                "the broker hangs up when we announce the fleet to Home Assistant: see its access "
+                "list, or turn that off with --homeassistant false"
+            )
+
+    def see_camera(self, camera: str) -> None:
+        """A label of this camera was published."""
+        if camera not in self._cameras and self._has_room("cameras", self._cameras, MAX_CAMERAS):
+            self._cameras.add(camera)
+            self._announce(self._devices.camera(camera))
+
+    def see_node(self, name: str, status: NodeStatus) -> None:
+        """A node of the fleet said that it is online."""
+        before = self._nodes.get(name)
+        facts = _Facts(
+            status.part,
+            status.parts,
+            status.machine,
+            status.version,
+            status.temperature_c is not None or (before is not None and before.has_thermometer),
+        )
+        if facts != before and (before or self._has_room("nodes", self._nodes, MAX_NODES)):
+            self._nodes[name] = facts
+            node = self._devices.node(name, status, has_thermometer=facts.has_thermometer)
+            self._announce(node)
+
+    def forget_node(self, name: str) -> None:
+        """A node is no member of the fleet any more: do not announce it again."""
+        if self._nodes.pop(name, None) is not None:
+            device = device_id(self._devices.fleet_name, "node", name)
+            self._known.pop(device, None)
+            self._due.pop(device, None)
+
+    def refresh(self) -> None:
+        """Publish some of what is due; call it about once a second at least."""
+        now = self._clock()
+        with self._lock:
+            if self._all_due_at is not None and now >= self._all_due_at:
+                self._all_due_at = None
+                self._due = dict(self._known)
+            if not self._due or self._strikes >= _STRIKES or not self._transport.connected:
+                return
+            self._published_at = now
+        for device in list(self._due)[:_BURST]:
+            self._publish(self._due.pop(device))
+
+    def _announce(self, announcement: Announcement) -> None:
+        self._known[announcement.device_id] = announcement
+        self._due[announcement.device_id] = announcement
+
+    def _publish(self, announcement: Announcement) -> None:
+        topic = self._topics.device(announcement.device_id)
+        try:
+            self._transport.publish(topic, announcement.payload, retain=True)
+        except InputError as error:
+            logger.warning("not announced to Home Assistant: %s", error)
+
+    def _has_room(self, kind: str, present: Sized, limit: int) -> bool:
+        if len(present) < limit:
+            return True
+        if kind not in self._full:
+            self._full.add(kind)
+            logger.warning("Home Assistant is told of the first %d %s only", limit, kind)
+        return False
+
+    def _on_home_assistant(self, message: Message) -> None:
+        if message.payload == b"online" and not message.retained:
+            with self._lock:
+                self._all_due_at = self._clock() + self._delay_s()

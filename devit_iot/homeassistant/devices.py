@@ -1,0 +1,281 @@
+"""What Home Assistant is told: a device for each camera and node, and one for the fleet.
+
+Pure: facts in, JSON out. The format is device discovery of Home Assistant's MQTT integration
+(2024.11 and later). An entity's state topic is the label or status that the fleet publishes anyway.
+Names from the wire only ever become a text or a topic, never a part of a template.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.topics import Topics
+
+ORIGIN = "devit-iot"
+SILENCE_S = 90
+"""Without a status for so long, six heartbeats, an entity that shows it becomes unavailable."""
+
+_UNESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_LABEL_STATE = (
+    "{% if value %}{% set name = value_json.label %}"
+    "{% if name | lower in ['', 'none', 'unknown', 'unavailable'] %}{{ name }} (class)"
+    "{% elif name | length > 255 or name | trim != name or '(class' in name %}"
+    "{{ (name | trim)[:230] }} (class {{ value_json.class_index }})"
+    "{% else %}{{ name }}{% endif %}{% else %}None{% endif %}"
+)
+"""A label as a state that belongs to this class alone.
+
+Home Assistant has three states of its own, of which a rendered ``None`` is one, cuts white space
+off, and takes no state over 255 characters. A class whose name would be lost so is marked as a
+class; an empty message, which deletes the label, is no class and gives the state ``unknown``.
+"""
+
+_STATUS_STATE = "{{ value_json.state if value else 'offline' }}"
+
+Json = dict[str, Any]
+
+
+class Announcement(NamedTuple):
+    """One device: its id, and what is published for it."""
+
+    device_id: str
+    payload: bytes
+
+
+def device_id(fleet: str, kind: str, name: str = "") -> str:
+    """An id of ``[A-Za-z0-9_-]``, different for different arguments.
+
+    What may not stand there becomes ``-XX`` for each byte of its UTF-8, in upper-case hex; ``kind``
+    is lower-case, so that no escape can be taken for a separator.
+    """
+    return "-".join(["devit", _escaped(fleet), kind, *([_escaped(name)] if name else [])])
+
+
+def belongs_to(device: str, fleet: str) -> bool:
+    """Whether an id is one of ``fleet``'s."""
+    return device == device_id(fleet, "fleet") or device.startswith(
+        (f"{device_id(fleet, 'camera')}-", f"{device_id(fleet, 'node')}-")
+    )
+
+
+def is_ours(payload: bytes) -> bool:
+    """Whether an announcement says that this software made it."""
+    try:
+        origin = msgspec.json.decode(payload, type=dict[str, msgspec.Raw]).get("origin", b"null")
+        return msgspec.json.decode(origin, type=dict[str, object]).get("name") == ORIGIN
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+class Devices:
+    """Describes the devices of one fleet.
+
+    The same facts give the same bytes and the same ids: in every aggregator of the fleet, and after
+    every restart.
+
+    Args:
+        fleet: its name.
+        shards: number of its aggregators.
+        version: of this software.
+        label_expire_s: after so many seconds without a label a camera's entities become
+            unavailable; 0: never.
+    """
+
+    def __init__(self, fleet: str, *, shards: int, version: str, label_expire_s: int = 0) -> None:
+        self._fleet = fleet
+        self._topics = Topics(fleet)
+        self._shards = shards
+        self._version = version
+        self._label_expire_s = label_expire_s
+
+    @property
+    def fleet_name(self) -> str:
+        """The fleet's name."""
+        return self._fleet
+
+    def fleet(self) -> Announcement:
+        """The fleet: which parts are online, and whether its aggregators are."""
+        device = device_id(self._fleet, "fleet")
+        parts_online: Json = {
+            "platform": "sensor",
+            "name": "Parts online",
+            "icon": "mdi:puzzle",
+            "state_class": "measurement",
+            "state_topic": self._topics.aggregator_status(0),
+            "value_template": _value("value_json.parts_online | count"),
+            **_attributes(self._topics.aggregator_status(0), "parts_online", "parts"),
+            **_available_with(self._topics.aggregator_status(0)),
+            "expire_after": SILENCE_S,
+        }
+        components = {"parts_online": parts_online}
+        for shard in range(self._shards):
+            topic = self._topics.aggregator_status(shard)
+            which = "Aggregator" if self._shards == 1 else f"Aggregator {shard}"
+            components[f"aggregator_{shard}"] = _connectivity(which, topic)
+            components[f"problem_{shard}"] = {
+                **_problem(f"{which} problem", topic),
+                **_available_with(topic),
+            }
+        about = {"name": f"Fleet {self._fleet}", "model": "Fleet", "sw_version": self._version}
+        return self._announce(device, about, {}, components)
+
+    def camera(self, camera: str) -> Announcement:
+        """One camera: its label, how sure the fleet is, and whether a part was missing."""
+        topic = self._topics.label(camera)
+        aggregators = [self._topics.aggregator_status(shard) for shard in range(self._shards)]
+        label: Json = {
+            "platform": "sensor",
+            "name": "Label",
+            "icon": "mdi:tag",
+            "value_template": _LABEL_STATE,
+            **_attributes(topic, "class_index", "top5", "parts_used", "parts"),
+        }
+        confidence: Json = {
+            "platform": "sensor",
+            "name": "Confidence",
+            "icon": "mdi:percent",
+            "unit_of_measurement": "%",
+            "state_class": "measurement",
+            "suggested_display_precision": 0,
+            "value_template": _value("(value_json.confidence * 100) | round(2)"),
+        }
+        degraded: Json = {
+            "platform": "binary_sensor",
+            "name": "Degraded",
+            "device_class": "problem",
+            "value_template": _value("'ON' if value_json.degraded else 'OFF'"),
+        }
+        components = {"label": label, "confidence": confidence, "degraded": degraded}
+        if self._label_expire_s:
+            for component in components.values():
+                component["expire_after"] = self._label_expire_s
+        shared = {"state_topic": topic, **_available_with(*aggregators, mode="any")}
+        about = {"name": camera, "model": f"Camera of fleet {self._fleet}"}
+        return self._announce(device_id(self._fleet, "camera", camera), about, shared, components)
+
+    def node(self, name: str, status: NodeStatus, *, has_thermometer: bool) -> Announcement:
+        """One node: whether it is online, how fast it is, and what it dropped.
+
+        Its figures need the aggregator too: without one nothing comes of them.
+
+        Args:
+            name: as in its topics.
+            status: the facts of it that do not change while it runs are used.
+            has_thermometer: whether it has ever told its temperature.
+        """
+        topic = self._topics.node_status(name)
+        aggregator = self._topics.aggregator_status(0)
+        components = {
+            "online": {**_connectivity("Online", topic), **_available_with(aggregator)},
+            "latency": {
+                "platform": "sensor",
+                "name": "Latency",
+                "device_class": "duration",
+                "unit_of_measurement": "ms",
+                "state_class": "measurement",
+                "suggested_display_precision": 1,
+                "value_template": _value(
+                    "(value_json.decode_ms + value_json.compute_ms) | round(3)"
+                ),
+                **_attributes(topic, "decode_ms", "compute_ms"),
+                "expire_after": SILENCE_S,
+            },
+            "dropped": {
+                "platform": "sensor",
+                "name": "Dropped images",
+                "icon": "mdi:image-off",
+                "state_class": "total_increasing",
+                "entity_category": "diagnostic",
+                "value_template": _value("value_json.dropped"),
+                **_attributes(topic, "drops"),
+                "expire_after": SILENCE_S,
+            },
+            "problem": _problem("Problem", topic),
+        }
+        if has_thermometer:
+            components["temperature"] = {
+                "platform": "sensor",
+                "name": "Temperature",
+                "device_class": "temperature",
+                "unit_of_measurement": "°C",
+                "state_class": "measurement",
+                "entity_category": "diagnostic",
+                "value_template": _value("value_json.temperature_c"),
+                "expire_after": SILENCE_S,
+            }
+        about = {
+            "name": name,
+            "model": f"Part {status.part} of {status.parts} of fleet {self._fleet}",
+            **({"hw_version": status.machine} if status.machine else {}),
+            **({"sw_version": status.version} if status.version else {}),
+        }
+        shared = {"state_topic": topic, **_available_with(aggregator, topic)}
+        return self._announce(device_id(self._fleet, "node", name), about, shared, components)
+
+    def _announce(
+        self, device: str, about: Json, shared: Json, components: Mapping[str, Json]
+    ) -> Announcement:
+        content = {
+            "device": {"identifiers": [device], "manufacturer": ORIGIN, **about},
+            "origin": {"name": ORIGIN, "sw_version": self._version},
+            **shared,
+            "components": {
+                key: {"unique_id": f"{device}-{key}", **component}
+                for key, component in components.items()
+            },
+        }
+        return Announcement(device, msgspec.json.encode(content))
+
+
+def _escaped(text: str) -> str:
+    return "".join(chr(b) if b in _UNESCAPED else f"-{b:02X}" for b in text.encode())
+
+
+def _value(expression: str) -> str:
+    """A template of ``expression``; an empty message, which deletes the last one, gives None."""
+    return f"{{{{ ({expression}) if value else None }}}}"
+
+
+def _available_with(*status_topics: str, mode: str = "all") -> Json:
+    """Available while all, or any, of these statuses say ``online``."""
+    entries = [{"topic": topic, "value_template": _STATUS_STATE} for topic in status_topics]
+    return {"availability": entries, "availability_mode": mode}
+
+
+def _attributes(topic: str, *fields: str) -> Json:
+    """Show these fields of the message beside the state."""
+    chosen = ", ".join(f"'{name}': value_json.{name}" for name in fields)
+    return {
+        "json_attributes_topic": topic,
+        "json_attributes_template": f"{{{{ ({{{chosen}}} if value else {{}}) | tojson }}}}",
+    }
+
+
+def _connectivity(name: str, status_topic: str) -> Json:
+    return {
+        "platform": "binary_sensor",
+        "name": name,
+        "device_class": "connectivity",
+        "entity_category": "diagnostic",
+        "state_topic": status_topic,
+        "value_template": _STATUS_STATE,
+        "payload_on": "online",
+        "payload_off": "offline",
+        "expire_after": SILENCE_S,
+    }
+
+
+def _problem(name: str, status_topic: str) -> Json:
+    """Whether a service says that something is wrong; what it is, as an attribute."""
+    return {
+        "platform": "binary_sensor",
+        "name": name,
+        "device_class": "problem",
+        "entity_category": "diagnostic",
+        "state_topic": status_topic,
+        "value_template": _value("'ON' if value_json.problem else 'OFF'"),
+        **_attributes(status_topic, "problem"),
+        "expire_after": SILENCE_S,
+    }

@@ -1,0 +1,157 @@
+"""Takes off the broker what it keeps of members that are gone, and what Home Assistant was told."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from devit_iot.errors import BrokerError, ConfigError
+from devit_iot.homeassistant.devices import belongs_to, device_id, is_ours
+from devit_iot.protocol.text import is_camera
+from devit_iot.protocol.topics import DiscoveryTopics, Topics, check_name
+from devit_iot.transport.base import Message, Transport
+
+_READY_S = 10.0
+_QUIET_S = 1.0
+_LIMIT_S = 10.0
+
+Wanted = Mapping[str, Callable[[Message], bool]]
+"""Topic filter -> which of the retained messages that it matches are to be deleted."""
+
+
+def announcements(fleet: str, topics: DiscoveryTopics) -> Wanted:
+    """What Home Assistant was told of ``fleet``; what other programs and fleets announced stays.
+
+    Args:
+        fleet: its name.
+        topics: where Home Assistant looks for devices.
+    """
+
+    def is_the_fleets(message: Message) -> bool:
+        device = topics.device_of(message.topic)
+        return belongs_to(device, fleet) and is_ours(message.payload)
+
+    return {topics.devices: is_the_fleets}
+
+
+def members(
+    topics: Topics,
+    discovery: DiscoveryTopics,
+    *,
+    cameras: Sequence[str] = (),
+    nodes: Sequence[str] = (),
+    shards: Sequence[int] = (),
+) -> Wanted:
+    """Labels and statuses of members that are gone, and their devices in Home Assistant.
+
+    Args:
+        topics: of the fleet.
+        discovery: where Home Assistant looks for devices.
+        cameras: their names, as in the labels.
+        nodes: their names.
+        shards: of aggregators.
+
+    Raises:
+        ConfigError: a name that no camera or node can have.
+    """
+    for camera in cameras:
+        if not is_camera(camera) or set(camera) & set("/+#"):
+            raise ConfigError(f"no camera can be called '{camera}': see its name in `devit top`")
+    for node in nodes:
+        check_name("node", node)
+    said = [
+        *map(topics.label, cameras),
+        *map(topics.node_status, nodes),
+        *map(topics.aggregator_status, shards),
+    ]
+    announced = [
+        discovery.device(device_id(topics.fleet, kind, name))
+        for kind, names in (("camera", cameras), ("node", nodes))
+        for name in names
+    ]
+    return {
+        **dict.fromkeys(said, lambda _: True),
+        **dict.fromkeys(announced, lambda message: is_ours(message.payload)),
+    }
+
+
+class Forgetting:
+    """Finds the messages of some kinds that the broker retains, and deletes them.
+
+    Args:
+        transport: not started yet.
+        wanted: which ones.
+    """
+
+    def __init__(self, transport: Transport, wanted: Wanted) -> None:
+        self._transport = transport
+        self._changed = threading.Condition()
+        self._ready = False
+        self._failure: BrokerError | None = None
+        self._heard_at = 0.0
+        self._retained: set[str] = set()
+        for topic_filter, is_wanted in wanted.items():
+            transport.subscribe(topic_filter, partial(self._on_message, is_wanted), qos=1)
+
+    def run(self) -> list[str]:
+        """Delete them and return their topics, sorted.
+
+        Raises:
+            BrokerError: no broker, it refused us, or it did not delete all of them.
+        """
+        self._transport.start(on_ready=self._on_ready, on_refused=self._on_refused)
+        try:
+            self._wait_ready()
+            self._wait_quiet()
+            with self._changed:
+                found = sorted(self._retained)
+            for topic in found:
+                self._transport.publish(topic, b"", qos=1, retain=True, on_stored=lambda: None)
+            self._wait_deleted(len(found))
+        finally:
+            self._transport.stop()
+        return found
+
+    def _wait_ready(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._failure, _READY_S)
+            if self._failure is not None:
+                raise self._failure
+            if not self._ready:
+                raise BrokerError(f"no answer from the broker within {_READY_S:g} s")
+
+    def _wait_quiet(self) -> None:
+        """Nothing says which retained message is the last one; they come without a pause."""
+        limit = time.monotonic() + _LIMIT_S
+        with self._changed:
+            self._heard_at = time.monotonic()
+            while (until := min(self._heard_at + _QUIET_S, limit)) > time.monotonic():
+                self._changed.wait(until - time.monotonic())
+
+    def _wait_deleted(self, count: int) -> None:
+        """The broker sends us our own messages, unless it did not take them."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._retained, _LIMIT_S):
+                raise BrokerError(
+                    f"the broker did not delete {len(self._retained)} of {count} messages: "
+                    "its access list must let us write and read them"
+                )
+
+    def _on_message(self, is_wanted: Callable[[Message], bool], message: Message) -> None:
+        with self._changed:
+            self._heard_at = time.monotonic()
+            if not message.payload:
+                self._retained.discard(message.topic)
+            elif message.retained and is_wanted(message):
+                self._retained.add(message.topic)
+            self._changed.notify_all()
+
+    def _on_ready(self) -> None:
+        with self._changed:
+            self._ready = True
+            self._changed.notify_all()
+
+    def _on_refused(self, error: BrokerError) -> None:
+        with self._changed:
+            self._failure = error
+            self._changed.notify_all()

@@ -1,0 +1,1 @@
+"""The state of a whole fleet, from what its members say."""

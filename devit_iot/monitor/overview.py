@@ -1,0 +1,322 @@
+"""What a fleet looks like, from what it publishes. Pure: time is an argument."""
+
+import math
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from devit_iot.aggregator.presence import MAX_NODES, STATUS_S
+from devit_iot.errors import MessageError
+from devit_iot.protocol.messages import STAGES, AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.topics import Topics
+from devit_iot.transport.base import Message
+
+MAX_CAMERAS = 1024
+MAX_AGGREGATORS = 64
+RATE_S = 10.0
+"""Labels of so many seconds make the rate."""
+
+_LABELS = 10_000  # remembered for the rate
+_LATENCIES = 1000  # of the last labels
+_PARTS = 1024  # of a message, remembered
+_REASONS = 8  # why a node drops images, told apart
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """Median and 99th percentile of the last thousand labels, milliseconds."""
+
+    p50: float
+    p99: float
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """One node as it said last.
+
+    Attributes:
+        state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for 90 s.
+        age_s: since it said so.
+        refused: inputs, in all.
+        drops: images of ``latest`` that were not computed, by reason.
+    """
+
+    name: str
+    state: str
+    age_s: float
+    part: int
+    parts: int
+    replica: str
+    engine: str
+    compute_ms: float
+    temperature_c: float | None
+    throttled: bool | None
+    published: int
+    refused: int
+    lost: int
+    drops: dict[str, int]
+    problem: str
+
+
+class AggregatorView(msgspec.Struct, frozen=True):
+    """One aggregator as it said last; ``state`` and ``age_s`` as for a node."""
+
+    shard: str
+    state: str
+    age_s: float
+    parts: int
+    parts_online: tuple[int, ...]
+    labels: int
+    unanswered: int
+    problem: str
+
+
+class CameraView(msgspec.Struct, frozen=True):
+    """The last label of a camera.
+
+    Attributes:
+        age_s: since it came; if ``retained``, from before we looked, at least so much.
+    """
+
+    camera: str
+    request_id: str
+    label: str
+    confidence: float
+    parts_used: tuple[int, ...]
+    parts: int
+    degraded: bool
+    retained: bool
+    age_s: float
+
+
+class FleetView(msgspec.Struct, frozen=True):
+    """A fleet at one moment.
+
+    Attributes:
+        parts: of its bundle; 0 if nobody said.
+        parts_online: with a live node, as the aggregators say, else as the nodes do.
+        labels_per_s: over the last ten seconds.
+        degraded_share: of the labels of that time, 0 to 1.
+        latency_ms: stage -> quantiles; empty before the first label.
+        refused: messages that do not parse or do not belong here.
+    """
+
+    fleet: str
+    parts: int
+    parts_online: tuple[int, ...]
+    labels_per_s: float
+    degraded_share: float
+    latency_ms: dict[str, Quantiles]
+    aggregators: tuple[AggregatorView, ...]
+    nodes: tuple[NodeView, ...]
+    cameras: tuple[CameraView, ...]
+    refused: int
+
+
+V = TypeVar("V", NodeView, AggregatorView, CameraView)
+
+
+class _Latest(Generic[V]):
+    """What each of at most ``limit`` publishers said last, and when."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[str, tuple[float, V]] = {}  # in the order of hearing
+
+    def put(self, name: str, view: V, now: float) -> None:
+        self._known.pop(name, None)
+        if len(self._known) >= self._limit:
+            del self._known[next(iter(self._known))]
+        self._known[name] = (now, view)
+
+    def drop(self, name: str) -> None:
+        self._known.pop(name, None)
+
+    def get(self, name: str) -> V | None:
+        return self._known[name][1] if name in self._known else None
+
+    def last(self) -> V | None:
+        """Of the one that was heard last."""
+        return next(reversed(self._known.values()))[1] if self._known else None
+
+    def views(self, now: float) -> list[V]:
+        return [
+            msgspec.structs.replace(view, age_s=round(now - at, 1))
+            for at, view in self._known.values()
+        ]
+
+
+class Overview:
+    """Takes labels and statuses, shows the fleet.
+
+    What it remembers is bounded, whatever arrives: 1024 nodes and cameras, 64 aggregators (one more
+    takes the place of the one that was heard least recently), ten thousand labels for the rate and
+    a thousand for latencies.
+
+    Args:
+        topics: of the fleet.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, topics: Topics, now: float) -> None:
+        self._topics = topics
+        self._started = now
+        self._nodes: _Latest[NodeView] = _Latest(MAX_NODES)
+        self._aggregators: _Latest[AggregatorView] = _Latest(MAX_AGGREGATORS)
+        self._cameras: _Latest[CameraView] = _Latest(MAX_CAMERAS)
+        self._labels: deque[tuple[float, bool]] = deque(maxlen=_LABELS)
+        self._latencies: deque[tuple[float, ...]] = deque(maxlen=_LATENCIES)
+        self._refused = 0
+
+    def take(self, message: Message, now: float) -> None:
+        """Look at a label or status.
+
+        One that is unusable is counted; an empty one takes its camera, node or aggregator away.
+        """
+        try:
+            self._take(message, now)
+        except MessageError:
+            self._refused += 1
+
+    def _take(self, message: Message, now: float) -> None:
+        if camera := self._topics.camera_of(message.topic):
+            if message.payload:
+                label = read_label(camera, message.payload)
+                self._take_label(label, now, retained=message.retained)
+            else:
+                self._cameras.drop(camera)
+            return
+        name = self._topics.node_of(message.topic)
+        if message.topic == self._topics.node_status(name):
+            if message.payload:
+                view = _node_view(name, NodeStatus.decode(message.payload))
+                self._nodes.put(name, view, now)
+            else:
+                self._nodes.drop(name)
+        elif message.topic == self._topics.aggregator_status(name):
+            if message.payload:
+                status = AggregatorStatus.decode(message.payload)
+                self._aggregators.put(name, _aggregator_view(name, status), now)
+            else:
+                self._aggregators.drop(name)
+        else:
+            raise MessageError("topic", "neither a label nor a status")
+
+    def _take_label(self, label: Label, now: float, *, retained: bool) -> None:
+        known = self._cameras.get(label.camera)
+        if retained and known is not None and known.request_id == label.request_id:
+            return  # the same one, after we connected again
+        self._cameras.put(label.camera, _camera_view(label, retained=retained), now)
+        if not retained:
+            self._labels.append((now, label.degraded))
+            self._latencies.append(tuple(_stage(label.latency_ms, name) for name in STAGES))
+
+    def view(self, now: float) -> FleetView:
+        """The fleet as it looks now; rows sorted by part, shard and name."""
+        nodes = [_with_state(node) for node in self._nodes.views(now)]
+        aggregators = [_with_state(aggregator) for aggregator in self._aggregators.views(now)]
+        last = self._aggregators.last() or self._nodes.last()
+        parts = 0 if last is None else last.parts
+        alive = [set(a.parts_online) for a in aggregators if a.state == "online"]
+        online = set().union(*alive) if alive else {n.part for n in nodes if n.state == "online"}
+        recent = [degraded for at, degraded in self._labels if now - at <= RATE_S]
+        return FleetView(
+            fleet=self._topics.fleet,
+            parts=parts,
+            parts_online=tuple(sorted(part for part in online if 0 <= part < parts)),
+            labels_per_s=round(len(recent) / min(RATE_S, max(now - self._started, 1.0)), 2),
+            degraded_share=round(sum(recent) / len(recent), 4) if recent else 0.0,
+            latency_ms=self._quantiles(),
+            aggregators=tuple(sorted(aggregators, key=lambda a: a.shard)),
+            nodes=tuple(sorted(nodes, key=lambda n: (n.part, n.name))),
+            cameras=tuple(sorted(self._cameras.views(now), key=lambda c: c.camera)),
+            refused=self._refused,
+        )
+
+    def _quantiles(self) -> dict[str, Quantiles]:
+        if not self._latencies:
+            return {}
+        p50, p99 = np.quantile(np.array(self._latencies), (0.5, 0.99), axis=0)
+        return {
+            name: Quantiles(round(float(p50[i]), 3), round(float(p99[i]), 3))
+            for i, name in enumerate(STAGES)
+        }
+
+
+def read_label(camera: str, payload: bytes) -> Label:
+    """The label that appeared on the topic of ``camera``.
+
+    Raises:
+        MessageError: it does not parse, or is of another camera.
+    """
+    label = Label.decode(payload)
+    if label.camera != camera:
+        raise MessageError("camera", f"a label of {label.camera!r} on the topic of {camera!r}")
+    return label
+
+
+S = TypeVar("S", NodeView, AggregatorView)
+
+
+def _with_state(view: S) -> S:
+    if view.state == "online" and view.age_s > STATUS_S:
+        return msgspec.structs.replace(view, state="silent")
+    return view
+
+
+def _node_view(name: str, status: NodeStatus) -> NodeView:
+    drops: Counter[str] = Counter()
+    for by_reason in status.drops.values():
+        for reason, number in by_reason.items():
+            told_apart = reason in drops or len(drops) < _REASONS
+            drops[reason if told_apart else "other"] += number
+    return NodeView(
+        name=name,
+        state=status.state,
+        age_s=0.0,
+        part=status.part,
+        parts=status.parts,
+        replica=status.replica,
+        engine=status.engine,
+        compute_ms=status.compute_ms,
+        temperature_c=status.temperature_c,
+        throttled=status.throttled,
+        published=status.published,
+        refused=sum(status.refused.values()),
+        lost=status.lost,
+        drops=dict(drops),
+        problem=status.problem,
+    )
+
+
+def _aggregator_view(shard: str, status: AggregatorStatus) -> AggregatorView:
+    return AggregatorView(
+        shard=shard,
+        state=status.state,
+        age_s=0.0,
+        parts=status.parts,
+        parts_online=tuple(sorted(set(status.parts_online)))[:_PARTS],
+        labels=status.labels,
+        unanswered=status.unanswered,
+        problem=status.problem,
+    )
+
+
+def _camera_view(label: Label, *, retained: bool) -> CameraView:
+    return CameraView(
+        camera=label.camera,
+        request_id=label.request_id,
+        label=label.label,
+        confidence=label.confidence,
+        parts_used=label.parts_used[:_PARTS],
+        parts=label.parts,
+        degraded=label.degraded,
+        retained=retained,
+        age_s=0.0,
+    )
+
+
+def _stage(latency_ms: Mapping[str, float], name: str) -> float:
+    value = latency_ms.get(name, 0.0)
+    return value if math.isfinite(value) and value >= 0 else 0.0

@@ -1,0 +1,1 @@
+"""One board: runs its part on every image and publishes the feature."""

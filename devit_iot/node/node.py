@@ -1,0 +1,339 @@
+"""One edge node: images in, features of one part out."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from devit_iot.bundle.spec import SubVitSpec
+from devit_iot.config.config import Config, ImagesConfig, fraction
+from devit_iot.engine.base import Engine
+from devit_iot.engine.image import load_image
+from devit_iot.errors import BrokerError, ImageError, InputError, MessageError
+from devit_iot.node.mailbox import Mailbox
+from devit_iot.node.rate import RateLimit
+from devit_iot.node.sensors import Sensors
+from devit_iot.node.watchdog import Watchdog
+from devit_iot.protocol import messages
+from devit_iot.protocol.image_message import unwrap_image
+from devit_iot.protocol.messages import Feature, NodeStatus, Timing
+from devit_iot.protocol.topics import ImageFilter, Topics
+from devit_iot.service.counters import Drops, Tally
+from devit_iot.service.durations import Durations
+from devit_iot.service.pending_acks import Promises
+from devit_iot.service.status import INTERVAL_S, StatusReporter
+from devit_iot.transport.base import Message, Transport
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 32
+"""Images of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5."""
+
+
+class Frame(NamedTuple):
+    """An image that waits for its turn.
+
+    Attributes:
+        received: monotonic seconds.
+        received_ms: the same moment in Unix milliseconds.
+        promised: whether it is of ``every``: its request is in the node's promises.
+        take_incomplete: whether it counts if its data end early.
+    """
+
+    camera: str
+    request_id: bytes
+    payload: bytes
+    received: float
+    received_ms: int
+    promised: bool
+    take_incomplete: bool
+
+
+class Node:
+    """Runs one part on camera images and publishes its features.
+
+    Of a ``latest`` camera it computes one of the newest images, of an ``every`` camera each one,
+    and lets the broker forget that one when it has the feature. The network thread only
+    identifies a frame and hands it over; decoding and inference run in :meth:`run`.
+
+    Args:
+        identity: the node's status without counters: name, part, bundle, engine.
+        spec: the part's shape.
+        engine: proven on the golden image.
+        transport: not started yet; its will says that this node is offline.
+        sensors: of the board.
+        die: ends the process when an inference hangs; may be called on any thread.
+
+    Attributes:
+        reporter: of its status.
+        stages: where the time of its images went: ``wait``, ``decode``, ``compute``.
+    """
+
+    def __init__(
+        self,
+        identity: NodeStatus,
+        spec: SubVitSpec,
+        engine: Engine,
+        transport: Transport,
+        *,
+        topics: Topics,
+        config: Config,
+        sensors: Sensors,
+        die: Callable[[], None],
+    ) -> None:
+        self._identity = identity
+        self._fingerprint = bytes.fromhex(identity.fingerprint)
+        self._spec = spec
+        self._engine = engine
+        self._transport = transport
+        self._topics = topics
+        self._config = config.node
+        self._shards = config.shards
+        self._replica, self._replicas = fraction(config.node.replica, "node.replica")
+        self._frames: Mailbox[Frame] = Mailbox(
+            config.node.max_cameras,
+            max_kept_bytes=config.node.max_waiting_mb * 2**20,
+            on_dropped=lambda frame: self._drops.count(frame.camera, "overload"),
+        )
+        self._promises = Promises(transport)
+        self._deferring = False  # since the last redelivery
+        self._tally = Tally(logger)
+        self._drops = Drops()
+        self._failure: BrokerError | None = None
+        self._serving: Frame | None = None
+        self._sensors = sensors
+        self._die = die
+        self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
+        self.stages = {stage: Durations() for stage in ("wait", "decode", "compute")}
+        self.reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
+        for entry in config.images:
+            self._subscribe(entry)
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`.
+
+        Raises:
+            BrokerError: the broker refused us for good.
+        """
+        identity = self._identity
+        logger.info(
+            "node %s runs part %d of %d on %s, bundle %s",
+            identity.node,
+            identity.part,
+            identity.parts,
+            identity.engine,
+            identity.fingerprint,
+        )
+        with self._watchdog.watching(), self.reporter.connected(self._on_refused):
+            while not self._frames.closed:
+                self._watchdog.beat()
+                self._serving = self._frames.get(INTERVAL_S)
+                if self._serving is not None:
+                    self._serve(self._serving)
+                if self._deferring and self._frames.empty:
+                    self._deferring = False
+                    self._transport.redeliver()
+                self.reporter.refresh()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Make :meth:`run` return after the inference in progress."""
+        self._frames.close()
+
+    def _subscribe(self, entry: ImagesConfig) -> None:
+        pattern = ImageFilter(entry.topic)
+        every = entry.delivery == "every"
+        limit = RateLimit(entry.max_rate) if entry.max_rate else None
+        take_incomplete = entry.incomplete == "take"
+
+        def on_image(message: Message) -> None:
+            if not message.payload:
+                self._note_deletion(message)
+                return
+            if message.retained and not entry.retained:
+                self._tally.count("retained")
+                self._transport.acknowledge(message)
+                return
+            self._tally.count("received")
+            if every and message.receipt is None:
+                self._warn(message)
+            try:
+                self._accept(pattern, limit, message, take_incomplete=take_incomplete)
+            except InputError as error:
+                self._tally.refuse(error, f"image on {message.topic[:100]!r}")
+                self._transport.acknowledge(message)
+
+        self._transport.subscribe(pattern.mqtt, on_image, qos=int(every), keep=every)
+
+    def _note_deletion(self, message: Message) -> None:
+        """An empty message takes a retained image off the broker; nothing is wrong with it."""
+        if not self._tally["deleted"]:
+            logger.info("an empty message on %r: nothing to label", message.topic[:100])
+        self._tally.count("deleted")
+        self._transport.acknowledge(message)
+
+    def _warn(self, message: Message) -> None:
+        if not self._tally["unpromised"]:
+            logger.warning(
+                "image on %r came at QoS 0: the broker cannot promise it, it counts as `latest`",
+                message.topic[:100],
+            )
+        self._tally.count("unpromised")
+
+    def _accept(
+        self,
+        pattern: ImageFilter,
+        limit: RateLimit | None,
+        message: Message,
+        *,
+        take_incomplete: bool,
+    ) -> None:
+        if len(message.payload) > self._config.max_payload_bytes:
+            raise ImageError(
+                "too_large",
+                f"payload of {len(message.payload)} bytes is over the limit of "
+                f"{self._config.max_payload_bytes}",
+            )
+        route = pattern.match(message.topic)
+        if route is None:
+            raise MessageError("topic", f"topic does not match {pattern.pattern}")
+        request_id = route.request_id or messages.request_id(message.topic, message.payload)
+        if int.from_bytes(request_id, "little") % self._replicas != self._replica:
+            self._transport.acknowledge(message)
+            return
+        now = time.monotonic()
+        if limit is not None and not limit.allows(route.camera, now):
+            self._drops.count(route.camera, "rate")
+            self._transport.acknowledge(message)
+            return
+        now_ms = time.time_ns() // 1_000_000
+        promised = message.receipt is not None
+        frame = Frame(
+            route.camera, request_id, message.payload, now, now_ms, promised, take_incomplete
+        )
+        if promised:
+            self._keep(frame, message)
+        elif not self._frames.put(route.camera, frame, self._rank(request_id)):
+            raise ImageError(
+                "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
+            )
+
+    def _rank(self, request_id: bytes) -> int:
+        """A fleet of one part has nobody to agree with: the newest image is the best."""
+        return messages.preference(request_id) if self._identity.parts > 1 else 0
+
+    def _keep(self, frame: Frame, message: Message) -> None:
+        """Take an image of ``every``, unless it is under way or must wait at the broker."""
+        if not self._promises.hold(frame.request_id, message):
+            self._tally.count("redelivered")
+        elif not self._frames.keep(("every", frame.camera), frame, len(frame.payload)):
+            self._promises.forget(frame.request_id)
+            self._tally.count("deferred")
+            self._deferring = True
+
+    def _serve(self, frame: Frame) -> None:
+        age = time.monotonic() - frame.received
+        if not frame.promised and age > self._config.max_age_s:
+            self._drops.count(frame.camera, "age")
+            return
+        try:
+            self._publish(frame, self._compute(frame).encode())
+        except InputError as error:  # costs this request only
+            self._give_up(frame, error)
+        except Exception:
+            logger.exception("request %s lost", frame.request_id.hex())
+            self._tally.count("lost")
+            self._promises.release(frame.request_id)
+
+    def _publish(self, frame: Frame, payload: bytes) -> None:
+        topic = self._topics.feature(frame.request_id[0] % self._shards, self._identity.node)
+        if frame.promised:
+            done = partial(self._promises.release, frame.request_id)
+            give_up = partial(self._give_up, frame)
+            self._transport.publish(topic, payload, qos=1, on_stored=done, on_given_up=give_up)
+        else:
+            self._transport.publish(topic, payload)
+        self._tally.count("published")
+
+    def _give_up(self, frame: Frame, error: InputError) -> None:
+        self._tally.refuse(error, f"image of camera {frame.camera!r}")
+        self._promises.release(frame.request_id)
+
+    def _compute(self, frame: Frame) -> Feature:
+        begin = time.monotonic()
+        file = unwrap_image(frame.payload)
+        image = load_image(
+            file,
+            self._spec,
+            max_pixels=self._config.max_pixels,
+            take_incomplete=frame.take_incomplete,
+        )
+        decoded = time.monotonic()
+        values = self._engine.features(image)
+        end = time.monotonic()
+        timing = Timing(_us(begin - frame.received), _us(decoded - begin), _us(end - decoded))
+        self.stages["wait"].add(timing.wait_us / 1e3)
+        self.stages["decode"].add(timing.decode_us / 1e3)
+        self.stages["compute"].add(timing.compute_us / 1e3)
+        return Feature(
+            request_id=frame.request_id,
+            fingerprint=self._fingerprint,
+            part=self._identity.part,
+            parts=self._identity.parts,
+            camera=frame.camera,
+            received_ms=frame.received_ms,
+            timing=timing,
+            values=values,
+        )
+
+    def _on_refused(self, error: BrokerError) -> None:
+        self._failure = error
+        self._frames.close()
+
+    def _on_hang(self) -> None:
+        """Say so, give up the image that caused it, and end: nothing else stops an inference."""
+        frame = self._serving
+        if frame is None:
+            logger.critical("the node hangs; ending it")
+        else:
+            logger.critical(
+                "an image of camera %r takes more than %g s; ending the node",
+                frame.camera,
+                self._config.hang_s,
+            )
+            self._tally.count("lost")
+            self._promises.release(frame.request_id)  # or it would hang the next one too
+        self.reporter.goodbye()
+        self._transport.stop()
+        self._die()
+
+    def _status(self, state: messages.State, age_s: float) -> NodeStatus:
+        felt = self._sensors.read()
+        return msgspec.structs.replace(
+            self._identity,
+            state=state,
+            uptime_s=age_s,
+            received=self._tally["received"],
+            published=self._tally["published"],
+            dropped=self._drops.total,
+            lost=self._tally["lost"],
+            unsent=self._transport.unsent,
+            refused=self._tally.refused,
+            decode_ms=self.stages["decode"].median_ms,
+            compute_ms=self.stages["compute"].median_ms,
+            drops=self._drops.by_camera,
+            unfinished=len(self._promises),
+            redelivered=self._tally["redelivered"],
+            deferred=self._tally["deferred"],
+            temperature_c=felt.temperature_c,
+            throttled=felt.throttled,
+            problem=self.reporter.problem,
+        )
+
+
+def _us(seconds: float) -> int:
+    return max(0, round(1e6 * seconds))

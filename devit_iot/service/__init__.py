@@ -1,0 +1,1 @@
+"""What node and aggregator share: status, counters, metrics, acknowledgements."""

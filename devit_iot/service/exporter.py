@@ -1,0 +1,184 @@
+"""Metrics and health of a service over HTTP, for Prometheus and for supervisors.
+
+``/metrics`` and ``/healthz``, nothing else. A thread of its own reads the last status that the
+service made of itself; the service never waits for it. The only user of prometheus_client.
+"""
+
+import math
+import socket
+import socketserver
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from devit_iot.config.config import listen_address
+from devit_iot.errors import ConfigError
+from devit_iot.protocol.messages import NodeStatus
+from devit_iot.service import metrics
+from devit_iot.service.durations import Durations
+from devit_iot.service.status import StatusReporter
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+Request = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it
+
+_CLIENTS = 8
+_CLIENT_S = 10.0
+_TEXT = ("Content-Type", "text/plain; charset=utf-8")
+
+
+class Service(Protocol):
+    """What is looked at."""
+
+    @property
+    def reporter(self) -> StatusReporter:
+        """Of its status."""
+
+    @property
+    def stages(self) -> Mapping[str, Durations]:
+        """Where its time went."""
+
+
+@contextmanager
+def exporting(listen: str, service: Service, limit_s: float) -> Iterator[int]:
+    """Serve the metrics and health of ``service`` inside the block; yields the port.
+
+    Args:
+        listen: ``[host]:port``; port 0: any free one. Empty: serve nothing, port 0.
+        service: what to look at.
+        limit_s: without progress for longer it is not healthy.
+
+    Raises:
+        ConfigError: the address cannot be used, or prometheus_client is not installed.
+    """
+    if not listen:
+        yield 0
+        return
+    host, port = listen_address(listen)
+    application = _application(service, limit_s)
+    try:
+        server = _Server((host, port), _Handler)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot serve metrics on {listen}: {error.strerror}; choose another --metrics"
+        ) from error
+    server.set_app(application)
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _application(service: Service, limit_s: float) -> WSGIApplication:
+    try:
+        from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+    except ImportError as error:
+        raise ConfigError(
+            "--metrics needs prometheus_client: pip install 'devit-iot[metrics]'"
+        ) from error
+    registry = CollectorRegistry()
+    registry.register(_Collector(service, limit_s))
+    ProcessCollector(registry=registry)
+    exposition: WSGIApplication = make_wsgi_app(registry)
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return exposition(environ, start_response)
+        if path != "/healthz":
+            start_response("404 Not Found", [_TEXT])
+            return [b"/metrics or /healthz\n"]
+        ailment = service.reporter.ailment(limit_s)
+        start_response("503 Service Unavailable" if ailment else "200 OK", [_TEXT])
+        return [f"{ailment or 'healthy'}\n".encode()]
+
+    return application
+
+
+class _Collector:
+    """Makes Prometheus's families of the last status."""
+
+    def __init__(self, service: Service, limit_s: float) -> None:
+        self._service = service
+        self._limit_s = limit_s
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.metrics_core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        healthy = not self._service.reporter.ailment(self._limit_s)
+        yield GaugeMetricFamily(metrics.HEALTHY.name, metrics.HEALTHY.help, float(healthy))
+        status = self._service.reporter.latest
+        if status is None:  # the service has not gone round yet
+            return
+        families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+        for metric, children in metrics.of(status):
+            family = families[metric.kind](metric.name, metric.help, labels=metric.labels)
+            for labels, number in children.items():
+                family.add_metric(labels, float(number))
+            yield family
+        is_node = isinstance(status, NodeStatus)
+        stages = metrics.NODE_STAGES if is_node else metrics.AGGREGATOR_STAGES
+        histogram = HistogramMetricFamily(stages.name, stages.help, labels=stages.labels)
+        for stage, durations in self._service.stages.items():
+            buckets, total_s = durations.histogram
+            histogram.add_metric([stage], [(_bound(le), n) for le, n in buckets], total_s)
+        yield histogram
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if math.isinf(seconds) else repr(seconds)
+
+
+class _Handler(WSGIRequestHandler):
+    """Logs nothing, and hangs up on a client that takes too long."""
+
+    timeout = _CLIENT_S
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        pass
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """A thread for each of a few clients; further ones are hung up on."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._free = threading.BoundedSemaphore(_CLIENTS)
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """As WSGIServer does, without asking the name service for our own name."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
+        self.setup_environ()
+
+    def process_request(self, request: Request, client_address: object) -> None:
+        """Hang up on more clients than there is room for."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Request, client_address: object) -> None:
+        """See the base class."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that hang up."""

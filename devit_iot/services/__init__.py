@@ -1,1 +1,0 @@
-"""The long-running programs: camera, node, aggregator, and what holds them together."""
