@@ -147,6 +147,28 @@ def test_a_huge_manifest_is_refused_unread(tiny: Path) -> None:
         Bundle(tiny)
 
 
+def test_a_manifest_may_have_16_mebibytes(tiny: Path) -> None:
+    path = tiny / "manifest.json"
+    text = path.read_bytes()
+    path.write_bytes(text.ljust(16 * 2**20))
+    assert Bundle(tiny).fingerprint.hex() == BUNDLE_FINGERPRINT
+    path.write_bytes(text.ljust(16 * 2**20 + 1))
+    with pytest.raises(BundleError, match="larger than any manifest"):
+        Bundle(tiny)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_file_has_the_size_that_the_manifest_says(tiny: Path, more: int) -> None:
+    """The fingerprint does not cover it, so that an edited size is found at the file only."""
+
+    def resize(fields: dict[str, Any]) -> None:
+        fields["fusion"]["size"] += more
+
+    edit(tiny, resize)
+    with pytest.raises(BundleError, match="size or SHA-256 differ"):
+        Bundle(tiny).verify()
+
+
 def test_no_bundle_at_all(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(BundleError, match="is not a bundle"):

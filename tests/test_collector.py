@@ -194,7 +194,12 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         waiting.due(0.0, NOBODY)
         assert len(waiting._answered[False]) <= 11
     assert waiting.add(feature(29, 1), 0.0) == "late"
-    assert waiting.add(feature(0, 1), 0.0) == "taken"
+    assert waiting.add(feature(20, 1), 0.0) == "late"  # the tenth from the end
+    assert waiting.add(feature(19, 1), 0.0) == "taken"
+
+
+def test_the_number_remembered_is_as_documented() -> None:
+    assert collector_module._MAX_REMEMBERED == 65536
 
 
 def test_a_promised_request_has_a_deadline_of_its_own() -> None:
@@ -242,6 +247,15 @@ def test_a_camera_may_not_fill_the_collector() -> None:
     for request in range(10, 14):
         waiting.add(feature(request, 0, "busy"), 0.0, promised=True)
     assert waiting.due(0.0, ALL) == []  # what is promised is bounded elsewhere
+
+
+def test_a_promised_answer_makes_no_room_for_its_camera() -> None:
+    waiting = collector(max_open=99, max_open_per_camera=2)
+    for part in range(3):
+        waiting.add(feature(1, part), 0.0, promised=True)
+    for request in (2, 3, 4):
+        waiting.add(feature(request, 0), 0.0)
+    assert ids(waiting.due(0.0, ALL)) == [1, 2]
 
 
 def spread(waiting: Collector, count: int, seconds: float) -> None:

@@ -208,7 +208,10 @@ DOOR = camera_tag(b"door")
         ("magic", b"DVF2" + FEATURE.encode()[4:]),
         ("magic", FEATURE.encode()[:59]),
         ("version", packed(FEATURE, extensions=DOOR, values=bytes(4), dtype=2)),
-        ("version", packed(FEATURE, extensions=DOOR, values=bytes(4), flags=1)),
+        *(
+            ("version", packed(FEATURE, extensions=DOOR, values=bytes(4), flags=1 << bit))
+            for bit in range(8)
+        ),
         ("length", packed(FEATURE, extensions=DOOR, values=bytes(4), count=3)),
         ("length", packed(FEATURE, extensions=DOOR, values=bytes(4), count=U32)),
         ("length", packed(FEATURE, extensions=DOOR, values=bytes(4), header=59)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from devit_iot.bundle.storage import Array
 from devit_iot.bundle.tensor_file import TensorFile, write_tensors
@@ -102,3 +102,18 @@ def test_a_header_of_16_mebibytes_is_the_longest(tmp_path: Path) -> None:
     by_hand(path, {}, b"", length=16 * 2**20 + 1)
     with pytest.raises(BundleError, match="its header would have 16777217 bytes"):
         TensorFile(path)
+
+
+@pytest.mark.parametrize("change", [-1, 1, 4])
+def test_a_tensor_has_as_many_bytes_as_its_shape_says(tmp_path: Path, change: int) -> None:
+    entry = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24 + change]}
+    path = by_hand(tmp_path / "t.safetensors", {"a": entry}, bytes(32), length=80)
+    with pytest.raises(BundleError, match="'a' does not lie where its header says"):
+        TensorFile(path)
+
+
+def test_notes_in_the_header_are_no_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    save_file({"a": np.ones(3, np.float32)}, path, metadata={"by": "another program"})
+    assert TensorFile(path).specs.keys() == {"a"}
+    assert TensorFile(path).read("a").tolist() == [1, 1, 1]

@@ -10,6 +10,7 @@ from paho.mqtt.client import topic_matches_sub
 from devit_iot.errors import ConfigError, MessageError
 from devit_iot.protocol.topics import (
     DEFAULT_IMAGE_FILTERS,
+    DiscoveryTopics,
     ImageFilter,
     ImageRoute,
     Topics,
@@ -190,6 +191,13 @@ def test_the_node_is_found_whatever_the_fleet_is_called(fleet: str) -> None:
     topics = Topics(fleet)
     assert topics.node_of(topics.feature(3, "pi-1")) == "pi-1"
     assert topics.node_of(topics.node_status("pi-1")) == "pi-1"
+
+
+def test_the_longest_discovery_prefix_has_128_characters() -> None:
+    assert DiscoveryTopics("a/" * 63 + "ab").device("x").endswith("/ab/device/x/config")
+    for prefix in ("a/" * 63 + "abc", ""):
+        with pytest.raises(ConfigError, match="1 to 128"):
+            DiscoveryTopics(prefix)
 
 
 LEVEL = st.sampled_from(["a", "b", "+"])

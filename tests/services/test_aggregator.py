@@ -125,6 +125,38 @@ def test_the_deadline_falls_to_its_configured_floor(broker: MemoryBroker, bundle
         wait_until(lambda: aggregator_status(broker).deadline_s == 600)
 
 
+def test_only_labels_of_every_are_kept_until_the_broker_has_them(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    """Those of `latest` count as others do, so that few of them wait for a broker that is away."""
+    broker.storing = False
+    with running(make_aggregator(broker, bundle)):
+        for qos in (0, 1):
+            for part in range(PARTS):
+                send(broker, make_feature(bundle, part, request=qos), qos)
+            wait_until(lambda count=qos + 1: len(labels(broker)) == count)
+            wait_until(lambda answered=qos == 0: broker.stored == answered)
+        broker.store_all()
+        wait_until(lambda: aggregator_status(broker).unfinished == 0)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_feature_of_any_part_may_have_the_longest_header(
+    broker: MemoryBroker, bundle: Bundle, part: int
+) -> None:
+    wire = make_feature(bundle, part).encode()
+    header = int.from_bytes(wire[4:6], "little")
+    padded = wire[:header].ljust(4096, b"\0") + wire[header:]
+    with running(make_aggregator(broker, bundle)):
+        wait_until(lambda: broker.clients)
+        topic = TOPICS.feature(0, "node")
+        broker.publish(topic, padded[:4] + (4096).to_bytes(2, "little") + padded[6:])
+        wait_until(lambda: aggregator_status(broker).features == 1)
+        longer = padded[:4096] + bytes(4) + padded[4096:]
+        broker.publish(topic, longer[:4] + (4100).to_bytes(2, "little") + longer[6:])
+        wait_until(lambda: aggregator_status(broker).refused == {"length": 1})
+
+
 def test_a_missing_part_counts_with_its_mean(broker: MemoryBroker, bundle: Bundle) -> None:
     with running(make_aggregator(broker, bundle, deadline_s=0.05)):
         for part in (0, 2):

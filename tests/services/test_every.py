@@ -27,6 +27,7 @@ from tests.services.running import (
     running,
 )
 from tests.services.test_aggregator import PARTS, announce, make_feature
+from tests.services.test_node import BrokenEngine
 
 EVERY = (ImagesConfig("cameras/{camera}/image", delivery="every"),)
 TOPIC = "cameras/door/image"
@@ -208,6 +209,42 @@ def test_an_image_at_qos_0_cannot_be_promised(
     assert len([r for r in caplog.records if "QoS 0" in r.getMessage()]) == 1
 
 
+def test_an_image_of_latest_at_qos_0_is_nothing_to_warn_of(
+    broker: MemoryBroker, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(make_node(broker, bundle, 0)):
+        wait_until(lambda: broker.retained)
+        broker.publish(TOPIC, image_file(1))
+        wait_until(lambda: features(broker))
+    assert not [record for record in caplog.records if "QoS 0" in record.getMessage()]
+
+
+def test_an_image_that_the_broker_kept_is_let_go(broker: MemoryBroker, bundle: Bundle) -> None:
+    broker.retained[TOPIC] = image_file(1)
+    transport = MemoryTransport(broker)
+    with running(make_node(broker, bundle, 0, images=EVERY, transport=transport)):
+        wait_until(lambda: TOPICS.node_status("node-0") in broker.retained)
+        assert not transport.unacknowledged
+        broker.publish(TOPIC, image_file(2), qos=1)
+        wait_until(lambda: not transport.unacknowledged and features(broker))
+    assert len(features(broker)) == 1
+
+
+def test_an_image_that_meets_a_bug_does_not_come_again(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    transport = MemoryTransport(broker)
+    engine = BrokenEngine(bundle.part(0).spec.feature_dim)
+    with running(make_node(broker, bundle, 0, images=EVERY, engine=engine, transport=transport)):
+        wait_until(lambda: broker.retained)
+        for seed in range(3):  # a bug, NaN, a feature
+            broker.publish(TOPIC, image_file(seed), qos=1)
+        wait_until(lambda: node_status(broker).published == 1)
+        wait_until(lambda: not transport.unacknowledged)
+        wait_until(lambda: node_status(broker).unfinished == 0)
+    assert (node_status(broker).lost, node_status(broker).refused) == (1, {"not_finite": 1})
+
+
 def test_an_inference_that_hangs_ends_the_node(broker: MemoryBroker, bundle: Bundle) -> None:
     transport = MemoryTransport(broker)
     engine = Gate(bundle.part(0).spec.feature_dim)
@@ -342,3 +379,4 @@ def test_a_whole_fleet_keeps_its_promise(broker: MemoryBroker, bundle: Bundle) -
     found: list[Label] = labels(broker)
     assert not any(label.degraded for label in found)
     assert len({label.request_id for label in found}) == 10
+    assert not [topic for topic in broker.retained if "/features/" in topic]

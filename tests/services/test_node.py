@@ -18,7 +18,7 @@ from devit_iot.protocol.messages import NodeStatus, preference, request_id
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import huge_jpeg, image_file, wait_until
-from tests.services.running import features, make_node, node_status, running
+from tests.services.running import TOPICS, features, make_node, node_status, running
 
 TOPIC = "cameras/door/image"
 GOOD = image_file(1)
@@ -82,6 +82,7 @@ def test_an_image_becomes_a_feature(broker: MemoryBroker, bundle: Bundle) -> Non
     assert feature.fingerprint == bundle.fingerprint
     assert feature.timing.decode_us > 0
     assert feature.timing.compute_us > 0
+    assert broker.retained.keys() == {TOPICS.node_status("node-1")}
 
 
 @pytest.mark.parametrize(
