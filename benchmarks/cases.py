@@ -9,8 +9,9 @@ import numpy as np
 
 from devit_iot.bench.models import random_array, random_image, random_tensors
 from devit_iot.bundle import spec as shapes
-from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, FusionSpec, SubVitSpec, macs
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.decompose.recipe import Recipe, load_recipe
 from devit_iot.decompose.shrinking.budget import MULTIPLE, Budget
 from devit_iot.engine.base import Engine, load_engine

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.source import Shot
 from devit_iot.demo.demo import Demo, Plan, summarise
 from devit_iot.demo.processes import BrokerKind

@@ -12,7 +12,8 @@ import numpy as np
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
-from devit_iot.bundle.bundle import Bundle, PartEntry
+from devit_iot.bundle.manifest import PartEntry
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import is_matrix
 from devit_iot.config.config import Config, read_password

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from devit_iot.bundle import bundle as bundle_module
-from devit_iot.bundle.bundle import Manifest
+from devit_iot.bundle.manifest import Manifest, fingerprint_of
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -19,5 +18,5 @@ def edit(path: Path, change: Edit, *, seal: bool = False) -> None:
     change(fields)
     if seal:
         manifest = msgspec.convert(fields, Manifest)
-        fields["fingerprint"] = bundle_module._fingerprint(manifest)
+        fields["fingerprint"] = fingerprint_of(manifest)
     (path / "manifest.json").write_text(json.dumps(fields))

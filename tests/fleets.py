@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from devit_iot.bundle import spec as shapes
-from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec
 from devit_iot.bundle.storage import Storage, as_stored
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.errors import InputError
 from devit_iot.export.reference import with_golden
 

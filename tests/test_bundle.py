@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import golden_tensors, tensors
 from devit_iot.bundle.storage import Array
 from devit_iot.errors import BundleError

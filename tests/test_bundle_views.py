@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import CROPPED, WHOLE, Resize, View
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.errors import BundleError

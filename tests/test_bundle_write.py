@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from devit_iot.bundle.bundle import Bundle, PartData, Tensors, write_bundle
+from devit_iot.bundle.reading import Bundle, Tensors
 from devit_iot.bundle.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec, tensors
 from devit_iot.bundle.storage import Array, Storage, as_stored
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.errors import BundleError
 from tests.golden.make import (
     FILES,

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from devit_iot.aggregator import aggregator, deadline, inbox, presence
-from devit_iot.bundle import bundle, signature, spec
+from devit_iot.bundle import manifest, signature, spec
+from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
@@ -235,9 +236,9 @@ def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None
 @pytest.mark.parametrize(
     "kind",
     [
-        bundle.Manifest,
-        bundle.PartEntry,
-        bundle.FileEntry,
+        manifest.Manifest,
+        manifest.PartEntry,
+        manifest.FileEntry,
         spec.SubVitSpec,
         spec.BlockSpec,
         spec.ConvSpec,
@@ -300,7 +301,7 @@ def test_the_documented_tensors_are_those_of_spec_py() -> None:
     ],
 )
 def test_the_fingerprint_is_the_documented_hash(folder: str) -> None:
-    manifest = bundle.Bundle(ROOT / folder).manifest
+    manifest = Bundle(ROOT / folder).manifest
     parts = ",".join(
         f'["{part.weights.sha256}",{spec_text(part.spec)},{numbers(part.classes)},"{part.dtype}"]'
         for part in manifest.parts
@@ -411,21 +412,22 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
 
 def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
     stated = (
-        f"1 to {bundle.MAX_CLASSES}",
-        f"1 to {bundle.MAX_PARTS};",
-        f"at most {bundle.MAX_NAME_LENGTH} characters, all printable",
+        f"1 to {manifest.MAX_CLASSES}",
+        f"1 to {manifest.MAX_PARTS};",
+        f"at most {manifest.MAX_NAME_LENGTH} characters, all printable",
         f"`{signature.SIGNATURE}` holds {signature.SIGNATURE_BYTES} bytes",
         f"1 to {spec.MAX_HEAD_DIM}",
         f"at most {spec.MAX_TOKENS}",
         f"most {spec.MAX_MAP}. Tokens",
-        f"`{bundle._FILE_NAME.pattern}`",
-        f"`{bundle.FORMAT}`",
-        f"Fleet bundle, versions {bundle.FIRST_VERSION} to {bundle.VERSION}",
+        f"`{manifest._FILE_NAME.pattern}`",
+        f"`{manifest.FORMAT}`",
+        f"Fleet bundle, versions {manifest.FIRST_VERSION} to {manifest.VERSION}",
         f"at least 1/{1 / spec.MIN_VIEW:g};",
         f"`{tflite_file.FORMAT}`",
         f"| `version` | integer | {tflite_file.VERSION} |",
-        f"| `version` | integer | {bundle.VERSION} if any part has a `resize`;",
-        f"{bundle.VERSION_OF_VIEWS} if any part has a `view`; otherwise {bundle.FIRST_VERSION} |",
+        f"| `version` | integer | {manifest.VERSION} if any part has a `resize`;",
+        f"{manifest.VERSION_OF_VIEWS} if any part has a `view`; otherwise "
+        f"{manifest.FIRST_VERSION} |",
         f"at most {GOLDEN_TOLERANCE['float32']:.0e}".replace("e-03", "e-3") + " of",
         f"at most {GOLDEN_TOLERANCE['float16']} of",
         f"at most {GOLDEN_TOLERANCE['int8']} of",

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devit_iot.bundle.bundle import Bundle, PartData, Tensors, write_bundle
+from devit_iot.bundle.reading import Bundle, Tensors
 from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import Array, Dtype, Storage, as_stored, is_matrix
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.engine.base import GOLDEN_TOLERANCE, Engine, check_golden, load_engine
 from devit_iot.engine.native import NativeEngine
 from devit_iot.errors import BundleError, EngineError

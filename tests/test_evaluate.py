@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.cli.evaluate import evaluate as command
 from devit_iot.errors import DataError

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle, write_bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import FusionSpec
+from devit_iot.bundle.writing import write_bundle
 from devit_iot.engine.fusion import Fusion
 from tests.golden.make import GOLDEN, random_fusion, random_part, tiny_spec
 

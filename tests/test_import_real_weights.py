@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion

@@ -12,9 +12,9 @@ import pytest
 
 from devit_iot.bench.models import random_array, random_image, random_tensors
 from devit_iot.bundle import spec as shapes
-from devit_iot.bundle.bundle import PartData, write_bundle
 from devit_iot.bundle.spec import BlockSpec, FusionSpec, SubVitSpec
 from devit_iot.bundle.storage import Storage, as_stored
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.export.reference import with_golden
 
 COMPILER = shutil.which("c++")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import Storage, as_stored
 from devit_iot.cli.bundle import bundle as command

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from devit_iot.build import build_aggregator, build_node
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import SIGNATURE, check_trust, new_key, sign, verify
 from devit_iot.cli.devit import main
 from devit_iot.config.config import load_config

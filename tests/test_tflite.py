@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from devit_iot.bundle.bundle import Bundle, file_entry
+from devit_iot.bundle.manifest import file_entry
+from devit_iot.bundle.reading import Bundle
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.tflite_file import TfliteManifest
 from devit_iot.errors import BundleError, EngineError

@@ -20,7 +20,7 @@ from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.process import Worker
 from devit_iot.bench.report import EngineResult, Machine, NetworkResult, Report
 from devit_iot.bench.runners import Job
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import GOLDEN_TOLERANCE

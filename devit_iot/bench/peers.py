@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from devit_iot.bench.graph import describe
-from devit_iot.bundle.bundle import PartData, write_bundle
 from devit_iot.bundle.spec import FusionSpec, SubVitSpec, fusion_tensors
 from devit_iot.bundle.storage import Array, Dtype, as_stored
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.errors import ConfigError
 
 OURS = "devit"

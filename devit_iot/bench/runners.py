@@ -42,7 +42,7 @@ def open_model(job: Job) -> Opened:
 
 
 def _devit(job: Job, pixels: Pixels) -> Opened:
-    from devit_iot.bundle.bundle import Bundle
+    from devit_iot.bundle.reading import Bundle
     from devit_iot.engine.native import NativeEngine
 
     bundle = Bundle(Path(job.model))

@@ -11,7 +11,7 @@ import msgspec
 from devit_iot.bench.models import MODELS
 from devit_iot.bench.peers import ENGINES, OURS, chosen
 from devit_iot.bench.report import text
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.engine.base import require_core

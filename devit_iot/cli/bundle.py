@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from devit_iot.bundle import signature
-from devit_iot.bundle.bundle import MANIFEST, Bundle
+from devit_iot.bundle.manifest import MANIFEST
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import CROPPED, Filter, Fit, macs
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors

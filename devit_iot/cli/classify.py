@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.options import dtype_option, engine_option

@@ -11,7 +11,7 @@ import click
 import numpy as np
 from msgspec.structs import replace
 
-from devit_iot.bundle.bundle import MAX_PARTS
+from devit_iot.bundle.manifest import MAX_PARTS
 from devit_iot.bundle.spec import macs as count_macs
 from devit_iot.cli.common import one_line_errors
 from devit_iot.decompose.stages.names import STAGES

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.source import Shot
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View

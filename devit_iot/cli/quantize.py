@@ -7,7 +7,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Storage
 from devit_iot.cli.common import one_line_errors
 from devit_iot.datasets.source import ImageSource

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from devit_iot.bundle.bundle import MAX_NAME_LENGTH
+from devit_iot.bundle.manifest import MAX_NAME_LENGTH
 from devit_iot.errors import DataError
 from devit_iot.protocol.text import is_plain
 from devit_iot.text_file import read_text

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.bundle.bundle import Bundle, write_bundle
+from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.writing import write_bundle
 from devit_iot.decompose.network.models import SubVit
 from devit_iot.decompose.network.views import look
 from devit_iot.decompose.recipe import TEACHER_SUFFIX

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from devit_iot.bundle.bundle import MAX_NAME_LENGTH, MAX_PARTS
+from devit_iot.bundle.manifest import MAX_NAME_LENGTH, MAX_PARTS
 from devit_iot.bundle.spec import SubVitSpec, View, macs
 from devit_iot.bundle.storage import Storage
 from devit_iot.decompose.network.views import Rectangle, views, zoom

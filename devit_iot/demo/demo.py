@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.camera import Camera
 from devit_iot.camera.source import Shot
 from devit_iot.config.config import BrokerConfig

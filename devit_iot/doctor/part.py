@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from devit_iot.build import check_memory
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import WHOLE, View
 from devit_iot.config.config import Config
 from devit_iot.doctor.finding import Finding, bad, bad_error, look, ok

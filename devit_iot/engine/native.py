@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from devit_iot import _core
 from devit_iot.bundle import spec as shapes
-from devit_iot.bundle.bundle import Bundle, Tensors
+from devit_iot.bundle.reading import Bundle, Tensors
 from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.bundle.storage import Array, Dtype, is_matrix, pack
 

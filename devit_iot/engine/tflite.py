@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import CHANNELS, SubVitSpec
 from devit_iot.bundle.storage import Array, Dtype
 from devit_iot.engine.tflite_file import verified_model

@@ -3,7 +3,7 @@
 import litert_torch
 import torch
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import CHANNELS
 from devit_iot.engine.tflite_file import tflite_path, write_manifest
 from devit_iot.engine.torch import FoldedSubVit

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from devit_iot.bundle.bundle import Bundle, FileEntry, file_entry
+from devit_iot.bundle.manifest import FileEntry, file_entry
+from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import BundleError
 
 FORMAT = "devit-tflite"

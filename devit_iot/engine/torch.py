@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import (
     CHANNELS,
     POOL_PADDING,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import Resize, SubVitSpec, View
 from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import load_engine

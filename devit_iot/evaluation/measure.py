@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.datasets.source import ImageSource
 from devit_iot.errors import DataError, ImageError

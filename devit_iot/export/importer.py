@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import POOL_STRIDE, BlockSpec, ConvSpec, SubVitSpec
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.datasets.class_names import distinct
 from devit_iot.errors import DataError
 from devit_iot.export.beside import Beside

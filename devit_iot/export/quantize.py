@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from devit_iot.bundle import spec as shapes
-from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Storage, as_stored
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.export.reference import with_golden
 
 

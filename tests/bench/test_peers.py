@@ -9,7 +9,7 @@ from devit_iot.bench.graph import peer_pixels
 from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.process import Worker
 from devit_iot.bench.runners import Job
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.errors import EngineError

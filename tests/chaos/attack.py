@@ -5,7 +5,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import MessageError
 from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus
 from devit_iot.transport.base import Message

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Collection
 from pathlib import Path
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.protocol.messages import Label

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import devit_iot
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.datasets.source import ImageSet, Sample, decode_source, read_image_folder
 from devit_iot.datasets.sources import open_source

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from devit_iot.bundle.bundle import Bundle, write_bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec
 from devit_iot.bundle.storage import Storage
+from devit_iot.bundle.writing import write_bundle
 from devit_iot.decompose.network.fleet import Fleet, FusionHead
 from devit_iot.decompose.network.models import Classifier, SubVit
 from devit_iot.decompose.stages.export import (

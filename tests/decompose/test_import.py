@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch.nn import functional
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.bundle.storage import Array
 from devit_iot.cli.bundle import bundle as command

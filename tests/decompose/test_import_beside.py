@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import Resize
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.datasets.class_names import distinct, read_class_names

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec, macs
 from devit_iot.decompose.launch import Launch, launch
 from devit_iot.decompose.recipe import (

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.datasets.digits import read_digits

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import WHOLE
 from devit_iot.cli.decompose import decompose
 from devit_iot.cli.evaluate import evaluate

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import BrokerConfig
 from devit_iot.datasets.source import Sample, read_image_folder
 from devit_iot.evaluation.local import LocalFleet

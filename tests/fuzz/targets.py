@@ -13,8 +13,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from devit_iot.bundle import bundle, signature, spec
-from devit_iot.bundle.bundle import Bundle, Manifest
+from devit_iot.bundle import signature, spec
+from devit_iot.bundle.manifest import Manifest, fingerprint_of
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.bundle.tensor_file import TensorFile
 from devit_iot.datasets.class_names import distinct, read_class_names
@@ -146,7 +147,7 @@ def manifest(data: bytes) -> None:
     """With the right fingerprint, or nothing behind that check would be seen."""
     try:
         found = msgspec.json.decode(data, type=Manifest)
-        found = msgspec.structs.replace(found, fingerprint=bundle._fingerprint(found))
+        found = msgspec.structs.replace(found, fingerprint=fingerprint_of(found))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
         found = None
     path = _FOLDER / "bundle"

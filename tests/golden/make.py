@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from devit_iot.bundle.bundle import Bundle, PartData, write_bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import (
     BlockSpec,
     ConvSpec,
@@ -24,6 +24,7 @@ from devit_iot.bundle.spec import (
     tensors,
 )
 from devit_iot.bundle.storage import Array, Storage, as_stored
+from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
 
 GOLDEN = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from tests.fleets import make_bundle
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.engine.fusion import Fusion

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from devit_iot.aggregator import inbox, presence
 from devit_iot.aggregator.deadline import SAMPLES
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.engine.fusion import Fusion
 from devit_iot.protocol.messages import Feature, NodeStatus, Timing
 from devit_iot.service import status as status_module
@@ -130,12 +131,15 @@ def test_only_labels_of_every_are_kept_until_the_broker_has_them(
 ) -> None:
     """Those of `latest` count as others do, so that few of them wait for a broker that is away."""
     broker.storing = False
+
+    def has(count: int, *, stored: bool) -> bool:
+        return len(labels(broker)) == count and broker.stored == stored
+
     with running(make_aggregator(broker, bundle)):
         for qos in (0, 1):
             for part in range(PARTS):
                 send(broker, make_feature(bundle, part, request=qos), qos)
-            wait_until(lambda count=qos + 1: len(labels(broker)) == count)
-            wait_until(lambda answered=qos == 0: broker.stored == answered)
+            wait_until(partial(has, qos + 1, stored=qos == 0))
         broker.store_all()
         wait_until(lambda: aggregator_status(broker).unfinished == 0)
 

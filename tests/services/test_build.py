@@ -13,7 +13,7 @@ from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.collector import Collector, Limits
 from devit_iot.aggregator.deadline import SAMPLES, Deadline
 from devit_iot.build import build_aggregator, build_node, check_memory
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import tensors
 from devit_iot.config.config import AggregatorConfig, BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 import devit_iot
 from devit_iot import _core
 from devit_iot.bundle import signature
-from devit_iot.bundle.bundle import MANIFEST
+from devit_iot.bundle.manifest import MANIFEST
 from devit_iot.config.config import Config, NodeConfig
 from devit_iot.doctor import board as board_module
 from devit_iot.doctor.board import (

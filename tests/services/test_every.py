@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from devit_iot.aggregator import aggregator as aggregator_module
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.config.config import ImagesConfig, NodeConfig
 from devit_iot.protocol.messages import Label, NodeStatus

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import MessageError
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from devit_iot.build import build_aggregator, build_node
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import BrokerError
 from devit_iot.protocol.topics import Topics

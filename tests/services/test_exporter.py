@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import ConfigError
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.messages import AggregatorStatus, NodeStatus

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.camera import Camera
 from devit_iot.camera.shots import open_source
 from devit_iot.camera.source import Shot

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.config.camera_apps import PRESETS
 from devit_iot.config.config import ImagesConfig
 from devit_iot.transport.memory import MemoryBroker

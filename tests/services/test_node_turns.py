@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import ImagesConfig, NodeConfig
 from devit_iot.protocol.messages import preference, request_id
 from devit_iot.service import status as status_module

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.node.sensors import Reading, Sensors
 from devit_iot.transport.memory import MemoryBroker
 from tests.services.running import make_node, node_status, running

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import ImagesConfig, NodeConfig
 from devit_iot.node.node import Node
 from devit_iot.protocol.messages import Feature

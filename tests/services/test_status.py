@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from devit_iot.bundle.bundle import Bundle
+from devit_iot.bundle.reading import Bundle
 from devit_iot.service import status as status_module
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport

@@ -1,4 +1,4 @@
-"""A trained fleet -> what :func:`devit_iot.bundle.bundle.write_bundle` takes."""
+"""A trained fleet -> what :func:`devit_iot.bundle.writing.write_bundle` takes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from devit_iot.bundle.bundle import PartData
 from devit_iot.bundle.storage import Storage, as_stored
+from devit_iot.bundle.writing import PartData
 from devit_iot.decompose.network.fleet import FusionHead
 from devit_iot.decompose.network.models import Classifier, SubVit
 from devit_iot.export import reference

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.bundle.bundle import MAX_NAME_LENGTH
+from devit_iot.bundle.manifest import MAX_NAME_LENGTH
 from devit_iot.datasets.source import (
     Decode,
     ImageSource,
