@@ -26,7 +26,7 @@ from devit_iot.homeassistant.devices import Devices
 from devit_iot.node import node
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
-from devit_iot.protocol.messages import AggregatorStatus, NodeStatus
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport

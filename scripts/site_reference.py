@@ -10,7 +10,9 @@ from paho.mqtt.client import topic_matches_sub
 
 from devit_iot.fleet.access import Grants, Role, access_list
 from devit_iot.protocol import topics
-from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
 MESSAGES = (Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing)
 """Every struct that crosses the wire."""

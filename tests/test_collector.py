@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from devit_iot.aggregator import collector as collector_module
 from devit_iot.aggregator.collector import Collector, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
-from devit_iot.protocol.messages import Feature
+from devit_iot.protocol.feature import Feature
 from tests.golden.make import FEATURE
 
 DEADLINE_S = 4.0

@@ -26,8 +26,10 @@ from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.homeassistant import announcer
 from devit_iot.homeassistant import devices as homeassistant
 from devit_iot.node import node as node_module
-from devit_iot.protocol import messages, topics
-from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Timing
+from devit_iot.protocol import feature, json_message, topics
+from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.service import status
 from devit_iot.transport import backoff, limits, settling, suspects
@@ -191,8 +193,8 @@ def test_the_feature_header_is_the_documented_one() -> None:
         code = codes[kind].format(length)
         assert struct.calcsize("<" + code) == int(length)
         offset, layout = offset + int(length), layout + code
-    assert offset == messages._HEADER.size
-    assert layout == messages._HEADER.format
+    assert offset == feature._HEADER.size
+    assert layout == feature._HEADER.format
     assert f"The header is {offset} bytes long" in PROTOCOL
 
 
@@ -394,13 +396,13 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"comes back within {status.ECHO_S:g} s",
         f"of them, {BrokerConfig().queue})",
         f"because {spaced(inbox.MAX_ITEMS)} of them, or {inbox.MAX_BYTES // 2**20} MiB, were",
-        f"extensions, {messages.MAX_HEADER_BYTES} at most",
+        f"extensions, {feature.MAX_HEADER_BYTES} at most",
         f"more than {spaced(image_file.MAX_PIECES)} segments or chunks, more",
         f"more than {image_file.MAX_SCANS} scans",
         f"the longest packet that they take: {NO_SESSION.max_packet // 2**20} MiB",
         f"1 to {MAX_CAMERA_LENGTH} printable",
         f"at most {MAX_CAMERA_BYTES} bytes of UTF-8",
-        f"at most {messages.MAX_JSON_BYTES} bytes",
+        f"at most {json_message.MAX_JSON_BYTES} bytes",
         f"at most {MAX_TEXT} characters",
         f"knows {presence.MAX_NODES} nodes",
         f"at most {announcer.MAX_NODES} nodes and {announcer.MAX_CAMERAS} cameras",
@@ -426,8 +428,8 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"`{tflite_file.FORMAT}`",
         f"| `version` | integer | {tflite_file.VERSION} |",
         f"| `version` | integer | {manifest.VERSION} if any part has a `resize`;",
-        f"{manifest.VERSION_OF_VIEWS} if any part has a `view`; otherwise "
-        f"{manifest.FIRST_VERSION} |",
+        f"; otherwise {manifest.VERSION_OF_VIEWS} if any part has a `view`;",
+        f"otherwise {manifest.FIRST_VERSION} |",
         f"at most {GOLDEN_TOLERANCE['float32']:.0e}".replace("e-03", "e-3") + " of",
         f"at most {GOLDEN_TOLERANCE['float16']} of",
         f"at most {GOLDEN_TOLERANCE['int8']} of",

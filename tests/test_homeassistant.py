@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from devit_iot.aggregator import presence
 from devit_iot.homeassistant import devices as homeassistant
 from devit_iot.homeassistant.devices import Announcement, Devices, belongs_to, device_id, is_ours
-from devit_iot.protocol.messages import MAX_JSON_BYTES, NodeStatus
+from devit_iot.protocol.json_message import MAX_JSON_BYTES
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.text import is_camera
 from devit_iot.protocol.topics import check_name
 from tests.golden.make_homeassistant import CASES, FOLDER, HOSTILE

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from devit_iot.errors import ImageError
 from devit_iot.protocol.image_message import unwrap_image
-from devit_iot.protocol.messages import preference, request_id
+from devit_iot.protocol.request import preference, request_id
 from tests.fleets import reason_of
 
 

@@ -106,7 +106,7 @@ def test_there_is_something_to_check() -> None:
     assert there - {"__pycache__", "py", "_core.cpython-311-x86_64-linux-gnu"} >= rooms - {"_core"}
     assert len(CSRC) > 10
     assert "devit_iot.bundle.reading" in set(imports(PACKAGE / "engine/base.py"))
-    assert "devit_iot.protocol.messages" in set(imports(PACKAGE / "node/node.py"))
+    assert "devit_iot.protocol.status" in set(imports(PACKAGE / "node/node.py"))
     assert "devit_iot._core" in set(imports(PACKAGE / "engine/native.py"))
 
 

@@ -13,16 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from devit_iot.errors import MessageError
-from devit_iot.protocol.messages import (
-    MAX_JSON_BYTES,
-    AggregatorStatus,
-    Feature,
-    Label,
-    NodeStatus,
-    Ranked,
-    Timing,
-    longest_feature,
-)
+from devit_iot.protocol.feature import Feature, Timing, longest_feature
+from devit_iot.protocol.json_message import MAX_JSON_BYTES
+from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import ImageFilter
 from tests.fleets import reason_of
 from tests.golden.make import (

@@ -18,7 +18,9 @@ from devit_iot.cli.node import main as node
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
 from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.protocol import topics
-from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from tests.test_docs import DOCUMENTS
 
 ROOT = Path(__file__).parent.parent

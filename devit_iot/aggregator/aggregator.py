@@ -16,16 +16,10 @@ from devit_iot.config.config import AggregatorConfig
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BrokerError, InputError, MessageError
 from devit_iot.homeassistant.announcer import Announcer
-from devit_iot.protocol.messages import (
-    MAX_JSON_BYTES,
-    STAGES,
-    AggregatorStatus,
-    Feature,
-    Label,
-    NodeStatus,
-    State,
-    longest_feature,
-)
+from devit_iot.protocol.feature import Feature, longest_feature
+from devit_iot.protocol.json_message import MAX_JSON_BYTES
+from devit_iot.protocol.label import STAGES, Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import Topics
 from devit_iot.service.counters import Tally
 from devit_iot.service.durations import Durations

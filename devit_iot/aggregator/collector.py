@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple
 
 from devit_iot.aggregator.deadline import Deadline
-from devit_iot.protocol.messages import Feature
+from devit_iot.protocol.feature import Feature
 
 _MAX_REMEMBERED = 65536
 

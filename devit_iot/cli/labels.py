@@ -17,7 +17,7 @@ from devit_iot.cli.watching import watch
 from devit_iot.errors import MessageError
 from devit_iot.monitor.overview import MAX_CAMERAS, read_label
 from devit_iot.monitor.watch import Watch
-from devit_iot.protocol.messages import Label
+from devit_iot.protocol.label import Label
 from devit_iot.protocol.topics import Topics
 from devit_iot.service.counters import Tally
 from devit_iot.transport.base import Message

@@ -21,7 +21,7 @@ from devit_iot import __version__
 from devit_iot.aggregator.presence import STATUS_S
 from devit_iot.config.config import NodeConfig
 from devit_iot.errors import DevitError
-from devit_iot.protocol.messages import MAX_JSON_BYTES
+from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
 

@@ -37,7 +37,7 @@ from devit_iot.decompose.stages.plan import MEAN_IMAGES
 from devit_iot.decompose.training.answers import answers_result
 from devit_iot.decompose.training.context import Context, TrainingData
 from devit_iot.evaluation.lost_parts import Fused, calibration_error
-from devit_iot.protocol.messages import feature_bytes
+from devit_iot.protocol.feature import feature_bytes
 
 
 def finish(

@@ -21,7 +21,8 @@ from devit_iot.config.config import BrokerConfig
 from devit_iot.dashboard.server import DashboardServer, View
 from devit_iot.demo.processes import BrokerKind, FleetProcesses
 from devit_iot.errors import BrokerError, DevitError
-from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus, State
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import CAMERA_LEVEL, Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport

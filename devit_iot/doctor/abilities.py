@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from devit_iot.doctor.finding import Finding, bad, look, ok
 from devit_iot.errors import BrokerError
-from devit_iot.protocol.messages import MAX_JSON_BYTES
+from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.transport.base import Will
 from devit_iot.transport.limits import LARGEST_PACKET
 from devit_iot.transport.probe import Probe

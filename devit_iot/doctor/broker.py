@@ -14,7 +14,7 @@ from devit_iot.doctor.finding import Finding, bad, bad_error, look, ok
 from devit_iot.doctor.tls import check_tls
 from devit_iot.doctor.websocket import check_websocket
 from devit_iot.errors import BrokerError, ConfigError
-from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import Will

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.protocol.messages import Ranked
+from devit_iot.protocol.label import Ranked
 
 
 class Fusion:

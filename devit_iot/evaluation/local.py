@@ -12,7 +12,7 @@ from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import load_image
-from devit_iot.protocol.messages import Ranked
+from devit_iot.protocol.label import Ranked
 
 _Square = tuple[int, int, View, Resize]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from devit_iot.errors import InputError
 from devit_iot.homeassistant.devices import Announcement, Devices, device_id
-from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
 from devit_iot.transport.base import Message, Transport
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import Topics
 
 ORIGIN = "devit-iot"

@@ -10,7 +10,8 @@ import numpy as np
 
 from devit_iot.aggregator.presence import MAX_NODES, STATUS_S
 from devit_iot.errors import MessageError
-from devit_iot.protocol.messages import STAGES, AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.label import STAGES, Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 

@@ -17,9 +17,10 @@ from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.rate import RateLimit
 from devit_iot.node.sensors import Sensors
 from devit_iot.node.watchdog import Watchdog
-from devit_iot.protocol import messages
+from devit_iot.protocol import request
+from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.image_message import unwrap_image
-from devit_iot.protocol.messages import Feature, NodeStatus, Timing
+from devit_iot.protocol.status import NodeStatus, State
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.service.counters import Drops, Tally
 from devit_iot.service.durations import Durations
@@ -201,7 +202,7 @@ class Node:
         route = pattern.match(message.topic)
         if route is None:
             raise MessageError("topic", f"topic does not match {pattern.pattern}")
-        request_id = route.request_id or messages.request_id(message.topic, message.payload)
+        request_id = route.request_id or request.request_id(message.topic, message.payload)
         if int.from_bytes(request_id, "little") % self._replicas != self._replica:
             self._transport.acknowledge(message)
             return
@@ -224,7 +225,7 @@ class Node:
 
     def _rank(self, request_id: bytes) -> int:
         """A fleet of one part has nobody to agree with: the newest image is the best."""
-        return messages.preference(request_id) if self._identity.parts > 1 else 0
+        return request.preference(request_id) if self._identity.parts > 1 else 0
 
     def _keep(self, frame: Frame, message: Message) -> None:
         """Take an image of ``every``, unless it is under way or must wait at the broker."""
@@ -311,7 +312,7 @@ class Node:
         self._transport.stop()
         self._die()
 
-    def _status(self, state: messages.State, age_s: float) -> NodeStatus:
+    def _status(self, state: State, age_s: float) -> NodeStatus:
         felt = self._sensors.read()
         return msgspec.structs.replace(
             self._identity,

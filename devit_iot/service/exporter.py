@@ -16,7 +16,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from devit_iot.config.config import listen_address
 from devit_iot.errors import ConfigError
-from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import metrics
 from devit_iot.service.durations import Durations
 from devit_iot.service.status import StatusReporter

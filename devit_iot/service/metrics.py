@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 
-from devit_iot.protocol.messages import AggregatorStatus, NodeStatus
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.service.counters import Reason
 
 S = TypeVar("S", NodeStatus, AggregatorStatus)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import msgspec
 
 from devit_iot.errors import BrokerError
-from devit_iot.protocol.messages import AggregatorStatus, NodeStatus, State
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.transport.base import Message, Transport
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import BrokerError
-from devit_iot.protocol.messages import MAX_JSON_BYTES
+from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.transport import versions
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import NO_SESSION, Message, Session, Will

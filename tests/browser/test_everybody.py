@@ -5,7 +5,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from devit_iot.demo.processes import FleetProcesses
-from devit_iot.protocol.messages import AggregatorStatus
+from devit_iot.protocol.status import AggregatorStatus
 from tests.browser.conftest import TOPICS, Opener, live
 from tests.browser.test_hostile import FINGERPRINT, label, node, say
 from tests.fleets import image_file

@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from devit_iot.demo.processes import FleetProcesses
-from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus, Ranked
+from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from tests.browser.conftest import TOPICS, Opener, live
 from tests.fleets import huge_jpeg, image_file, wait_until
 from tests.mosquitto import Client

@@ -16,7 +16,9 @@ from devit_iot.config.config import NodeConfig
 from devit_iot.dashboard.server import View
 from devit_iot.errors import InputError
 from devit_iot.protocol.image_message import unwrap_image
-from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus, request_id
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.request import request_id
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import is_camera, is_plain
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, Topics
 from tests.browser.conftest import served

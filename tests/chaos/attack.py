@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import MessageError
-from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.transport.base import Message
 from tests.chaos.clients import TOPICS, Outside
 from tests.chaos.fleet import PARTS

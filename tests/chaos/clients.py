@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from devit_iot.config.config import BrokerConfig
-from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message, Session
 from devit_iot.transport.mqtt import MqttTransport

@@ -8,15 +8,10 @@ import msgspec
 import numpy as np
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.protocol.messages import (
-    MAX_HEADER_BYTES,
-    MAX_JSON_BYTES,
-    AggregatorStatus,
-    Feature,
-    Label,
-    NodeStatus,
-    Timing,
-)
+from devit_iot.protocol.feature import MAX_HEADER_BYTES, Feature, Timing
+from devit_iot.protocol.json_message import MAX_JSON_BYTES
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from tests.chaos.rubbish import CUTS, TEXTS
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS
 

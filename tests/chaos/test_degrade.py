@@ -8,7 +8,7 @@ from pathlib import Path
 from devit_iot.bundle.reading import Bundle
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.evaluation.local import LocalFleet
-from devit_iot.protocol.messages import Label
+from devit_iot.protocol.label import Label
 from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, Report
 from tests.chaos.fleet import PARTS, ChaosFleet

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from devit_iot.demo.processes import FleetProcesses
-from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.status import NodeStatus
 from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, Report
 from tests.chaos.fleet import PARTS, ChaosFleet

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import NamedTuple
 
-from devit_iot.protocol.messages import Label
+from devit_iot.protocol.label import Label
 from devit_iot.transport.base import Message
 from tests.chaos.clients import WAIT_S, Client
 from tests.e2e.watching import IMAGES

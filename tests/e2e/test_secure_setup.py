@@ -14,7 +14,7 @@ import pytest
 from devit_iot.config.config import load_config
 from devit_iot.demo.processes import free_port
 from devit_iot.programs import own_program
-from devit_iot.protocol.messages import Label
+from devit_iot.protocol.label import Label
 from devit_iot.protocol.topics import Topics
 from tests.fleets import wait_until
 from tests.mosquitto import MOSQUITTO, WAIT_S, Client, listens, needs_mosquitto

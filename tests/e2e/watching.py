@@ -8,7 +8,8 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import BrokerConfig
 from devit_iot.datasets.source import Sample, read_image_folder
 from devit_iot.evaluation.local import LocalFleet
-from devit_iot.protocol.messages import AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport

@@ -32,8 +32,10 @@ from devit_iot.export.beside import read_beside
 from devit_iot.export.network import read_network
 from devit_iot.homeassistant.devices import is_ours
 from devit_iot.monitor.overview import Overview
+from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.image_message import unwrap_image
-from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import is_camera, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.transport.base import Message

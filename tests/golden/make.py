@@ -25,7 +25,9 @@ from devit_iot.bundle.spec import (
 )
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
-from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus, Ranked, Timing
+from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]

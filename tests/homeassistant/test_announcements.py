@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from devit_iot.protocol.messages import Ranked
+from devit_iot.protocol.label import Ranked
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from tests.fleets import wait_until
 from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS, NODE_STATUS_3

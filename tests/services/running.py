@@ -14,7 +14,9 @@ from devit_iot.engine.base import Engine, load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
-from devit_iot.protocol.messages import AggregatorStatus, Feature, Label, NodeStatus
+from devit_iot.protocol.feature import Feature
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Will
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport

@@ -12,7 +12,8 @@ from devit_iot.aggregator import inbox, presence
 from devit_iot.aggregator.deadline import SAMPLES
 from devit_iot.bundle.reading import Bundle
 from devit_iot.engine.fusion import Fusion
-from devit_iot.protocol.messages import Feature, NodeStatus, Timing
+from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import wait_until

@@ -10,7 +10,7 @@ from devit_iot.errors import MessageError
 from devit_iot.homeassistant import announcer as announcer_module
 from devit_iot.homeassistant.announcer import Announcer
 from devit_iot.homeassistant.devices import Devices, device_id
-from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 

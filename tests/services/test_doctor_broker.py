@@ -23,7 +23,7 @@ from devit_iot.doctor.tls import check_tls
 from devit_iot.doctor.websocket import check_websocket
 from devit_iot.fleet import authority
 from devit_iot.fleet.authority import Pair
-from devit_iot.protocol.messages import NodeStatus
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Session
 from devit_iot.transport.mqtt import MqttTransport

@@ -11,7 +11,8 @@ from devit_iot.aggregator import aggregator as aggregator_module
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.config.config import ImagesConfig, NodeConfig
-from devit_iot.protocol.messages import Label, NodeStatus
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import status as status_module
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport

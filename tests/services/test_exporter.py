@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import ConfigError
 from devit_iot.node.sensors import Sensors
-from devit_iot.protocol.messages import AggregatorStatus, NodeStatus
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.service import exporter, metrics
 from devit_iot.service import status as status_module
 from devit_iot.service.exporter import exporting

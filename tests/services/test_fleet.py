@@ -12,7 +12,7 @@ from devit_iot.camera.shots import open_source
 from devit_iot.camera.source import Shot
 from devit_iot.errors import DataError
 from devit_iot.evaluation.local import LocalFleet
-from devit_iot.protocol.messages import request_id
+from devit_iot.protocol.request import request_id
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, wait_until
 from tests.services.running import labels, make_aggregator, make_node, running

@@ -14,7 +14,8 @@ from devit_iot.bundle.storage import Dtype
 from devit_iot.config.config import Delivery, ImagesConfig, NodeConfig
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
-from devit_iot.protocol.messages import NodeStatus, preference, request_id
+from devit_iot.protocol.request import preference, request_id
+from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import huge_jpeg, image_file, wait_until

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import ImagesConfig, NodeConfig
-from devit_iot.protocol.messages import preference, request_id
+from devit_iot.protocol.request import preference, request_id
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, make_bundle, wait_until

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.monitor.overview import MAX_CAMERAS, FleetView, Overview
-from devit_iot.protocol.messages import STAGES, AggregatorStatus, Label, NodeStatus
+from devit_iot.protocol.label import STAGES, Label
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3

@@ -5,7 +5,7 @@ import pytest
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import ImagesConfig, NodeConfig
 from devit_iot.node.node import Node
-from devit_iot.protocol.messages import Feature
+from devit_iot.protocol.feature import Feature
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.fleets import image_file, wait_until

@@ -1,0 +1,175 @@
+"""The binary message of a node: one feature. Normative: docs/protocol.md.
+
+Whatever does not parse raises MessageError with a stable reason; no allocation is larger than the
+payload that caused it.
+"""
+
+import struct
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from devit_iot.errors import MessageError
+from devit_iot.protocol.text import is_camera
+
+MAX_HEADER_BYTES = 4096
+"""Of a feature, with its extensions."""
+
+
+# magic, header bytes, dtype, flags, request id, fingerprint, part, parts, count,
+# received ms, wait us, decode us, compute us
+_HEADER = struct.Struct("<4sHBB16s8sHHIQIII")
+
+
+_MAGIC = b"DVF1"
+
+
+_DTYPE_FLOAT16 = 1
+
+
+_TAG_PADDING = 0
+
+
+_TAG_CAMERA = 1
+
+
+_MAX_U32 = 2**32 - 1
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Where a node's time went, in microseconds.
+
+    Attributes:
+        wait_us: from receiving the image to decoding it.
+        decode_us: of decoding and resizing.
+        compute_us: of the engine.
+    """
+
+    wait_us: int = 0
+    decode_us: int = 0
+    compute_us: int = 0
+
+    @property
+    def total_us(self) -> int:
+        """From receiving the image to having its feature."""
+        return self.wait_us + self.decode_us + self.compute_us
+
+
+def feature_bytes(count: int) -> int:
+    """Size of a feature message of ``count`` numbers, without extensions."""
+    return _HEADER.size + 2 * count
+
+
+def longest_feature(count: int) -> int:
+    """Size of the longest feature message of ``count`` numbers."""
+    return MAX_HEADER_BYTES + 2 * count
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One part's answer to one image.
+
+    Attributes:
+        request_id: 16 bytes, the same at every node that saw the image.
+        fingerprint: 8 bytes, the bundle's.
+        part: index of the part that computed it.
+        parts: how many parts the bundle has.
+        camera: name derived from the image's topic.
+        received_ms: when the node received the image, Unix milliseconds of its own clock.
+        timing: where its time went.
+        values: float32[feature_dim]; float16 on the wire.
+    """
+
+    request_id: bytes
+    fingerprint: bytes
+    part: int
+    parts: int
+    camera: str
+    received_ms: int
+    timing: Timing
+    values: NDArray[np.float32]
+
+    def encode(self) -> bytes:
+        """The binary form: 60 bytes, the camera, then the values as float16.
+
+        Raises:
+            MessageError: a value is not finite as float16.
+        """
+        with np.errstate(over="ignore"):
+            values = self.values.astype("<f2")
+        if not np.isfinite(values).all():
+            raise MessageError("not_finite", "the feature holds NaN, infinity or a value > 65504")
+        camera = self.camera.encode()
+        extension = bytes((_TAG_CAMERA, len(camera))) + camera
+        extension += bytes(-len(extension) % 4)  # single zero bytes are padding
+        timing = self.timing
+        header = _HEADER.pack(
+            _MAGIC,
+            _HEADER.size + len(extension),
+            _DTYPE_FLOAT16,
+            0,
+            self.request_id,
+            self.fingerprint,
+            self.part,
+            self.parts,
+            values.size,
+            self.received_ms,
+            *(min(us, _MAX_U32) for us in (timing.wait_us, timing.decode_us, timing.compute_us)),
+        )
+        return header + extension + values.tobytes()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read the binary form.
+
+        Raises:
+            MessageError: wrong magic, flags, dtype or length, or a value that is not finite.
+        """
+        if len(payload) < _HEADER.size or payload[:4] != _MAGIC:
+            raise MessageError("magic", f"{len(payload)} bytes that are no DVF1 feature")
+        _, header, dtype, flags, request_id, fingerprint, part, parts, count, received, *us = (
+            _HEADER.unpack_from(payload)
+        )
+        if dtype != _DTYPE_FLOAT16 or flags:
+            raise MessageError("version", f"feature of unknown dtype {dtype} or flags {flags:#x}")
+        in_bounds = _HEADER.size <= header <= min(len(payload), MAX_HEADER_BYTES)
+        if not in_bounds or len(payload) != header + 2 * count:
+            raise MessageError(
+                "length", f"feature of {len(payload)} bytes, its header says {header} + 2 x {count}"
+            )
+        if part >= parts:
+            raise MessageError("part", f"feature of part {part} of {parts}")
+        camera = _camera(payload[_HEADER.size : header])
+        values = np.frombuffer(payload, "<f2", count, header).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise MessageError("not_finite", "the feature holds NaN or infinity")
+        return cls(request_id, fingerprint, part, parts, camera, received, Timing(*us), values)
+
+
+def _camera(extensions: bytes) -> str:
+    """The camera's name from the tag-length-value extensions; unknown tags are skipped."""
+    position = 0
+    while position < len(extensions):
+        tag = extensions[position]
+        if tag == _TAG_PADDING:
+            position += 1
+            continue
+        length = extensions[position + 1] if position + 1 < len(extensions) else len(extensions)
+        value = extensions[position + 2 : position + 2 + length]
+        if len(value) != length:
+            raise MessageError("extension", "a feature's extension runs past its header")
+        if tag == _TAG_CAMERA:
+            return _camera_name(value)
+        position += 2 + length
+    raise MessageError("extension", "the feature names no camera")
+
+
+def _camera_name(value: bytes) -> str:
+    try:
+        camera = value.decode()
+    except UnicodeDecodeError as error:
+        raise MessageError("camera", "a feature's camera name is not UTF-8") from error
+    if not is_camera(camera) or set(camera) & set("/+#"):
+        raise MessageError("camera", f"a feature's camera name is unusable: {camera!r}")
+    return camera

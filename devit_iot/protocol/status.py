@@ -1,0 +1,109 @@
+"""What nodes and aggregators say of themselves. Normative: docs/protocol.md."""
+
+from typing import Literal, Self
+
+import msgspec
+
+from devit_iot.protocol.json_message import JsonMessage, PartCount
+
+State = Literal["online", "offline"]
+
+
+class _Status(JsonMessage, frozen=True):
+    """What both statuses share.
+
+    Attributes:
+        state: ``offline`` before a clean disconnect and as the last will.
+        fingerprint: of the bundle, hex.
+        parts: how many parts the bundle has.
+        version: of devit-iot.
+        uptime_s: since the service started.
+        unsent: messages dropped because the broker was away too long.
+        refused: inputs refused, by reason.
+        problem: what is wrong now, in words; empty if nothing is.
+    """
+
+    state: State
+    fingerprint: str
+    parts: PartCount
+    version: str = ""
+    uptime_s: float = 0.0
+    unsent: int = 0
+    refused: dict[str, int] = {}  # noqa: RUF012 - msgspec copies it
+    problem: str = ""
+
+    def gone(self) -> Self:
+        """The last will."""
+        return msgspec.structs.replace(self, state="offline")
+
+
+class NodeStatus(_Status, frozen=True, kw_only=True):
+    """What a node is and how it fares, as retained JSON; the last will says ``offline``.
+
+    Attributes:
+        node: its name.
+        part: index of the part that it runs.
+        replica: ``i/n``: it serves every n-th request.
+        engine: name, instruction set and threads.
+        machine: the CPU's architecture.
+        received: images; retained ones that are ignored do not count.
+        published: features.
+        dropped: frames that were not computed: ``drops`` in all.
+        lost: frames that met a bug of ours; the log has the traceback.
+        decode_ms: median time of decoding and resizing over the last hundred frames.
+        compute_ms: likewise of the engine.
+        drops: by camera and reason (``overload``, ``age``, ``rate``).
+        unfinished: images of ``every`` whose feature the broker does not have yet.
+        redelivered: images of ``every`` that came again while they were unfinished.
+        deferred: images of ``every`` left with the broker for want of memory; they come again.
+        temperature_c: of the board's chip, degrees Celsius; None where it has no sensor.
+        throttled: whether heat or a weak power supply slows the board down; None: it cannot say.
+    """
+
+    node: str
+    part: PartCount
+    replica: str = "0/1"
+    engine: str = ""
+    machine: str = ""
+    received: int = 0
+    published: int = 0
+    dropped: int = 0
+    lost: int = 0
+    decode_ms: float = 0.0
+    compute_ms: float = 0.0
+    drops: dict[str, dict[str, int]] = {}  # noqa: RUF012 - msgspec copies it
+    unfinished: int = 0
+    redelivered: int = 0
+    deferred: int = 0
+    temperature_c: float | None = None
+    throttled: bool | None = None
+
+
+class AggregatorStatus(_Status, frozen=True, kw_only=True):
+    """What an aggregator is and how it fares, as retained JSON.
+
+    Attributes:
+        shard: ``i/n``.
+        features: valid ones received.
+        labels: published.
+        late: features of requests already answered.
+        duplicate: second features of one part for a request.
+        dropped: messages dropped because too many were waiting.
+        degraded: labels that lacked a part.
+        parts_online: indices of the parts with a live node.
+        deadline_s: how long a request of ``latest`` waits for its parts at present.
+        unanswered: requests that had too few parts for a label at their deadline.
+        unfinished: requests of ``every`` whose label the broker does not have yet.
+    """
+
+    shard: str
+    features: int = 0
+    labels: int = 0
+    degraded: int = 0
+    late: int = 0
+    duplicate: int = 0
+    dropped: int = 0
+    parts_online: tuple[PartCount, ...] = ()
+    deadline_s: float = 0.0
+    unanswered: int = 0
+    unfinished: int = 0
