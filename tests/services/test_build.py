@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -83,7 +82,9 @@ def test_what_a_node_needs_grows_with_what_may_wait(bundle: Bundle) -> None:
 
 def test_what_a_node_needs_depends_on_what_it_computes_in(bundle: Bundle) -> None:
     for part, default in ((0, "float32"), (IN_HALVES, "float16")):
-        rooms = {dtype: room(config(bundle, dtype=dtype), bundle, part) for dtype in DTYPES}
+        rooms: dict[str, int] = {
+            dtype: room(config(bundle, dtype=dtype), bundle, part) for dtype in DTYPES
+        }
         assert rooms["int8"] > rooms["float16"] > rooms["float32"]
         assert rooms[""] == rooms[default]
 
@@ -104,7 +105,7 @@ class Asked:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     found: list[Asked] = []
 
     class Recording:
