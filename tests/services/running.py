@@ -18,7 +18,7 @@ from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
-from devit_iot.transport.base import Will
+from devit_iot.transport.base import Message, Will
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 
 TOPICS = Topics("test")
@@ -103,6 +103,15 @@ def make_aggregator(
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
         every_lifetime_s=10.0,
     )
+
+
+def listen(broker: MemoryBroker, topic_filter: str) -> list[Message]:
+    """What comes from now on; only a message of QoS 1 has a receipt."""
+    heard: list[Message] = []
+    transport = MemoryTransport(broker)
+    transport.subscribe(topic_filter, heard.append, qos=1, keep=True)
+    transport.start(on_ready=lambda: None, on_refused=lambda _: None)
+    return heard
 
 
 def features(broker: MemoryBroker) -> list[Feature]:

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import ImagesConfig, NodeConfig
+from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.request import preference, request_id
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.fleets import image_file, make_bundle, wait_until
-from tests.services.running import features, make_node, node_status, running
+from tests.services.running import TOPICS, features, listen, make_node, node_status, running
 from tests.services.test_every import EVERY, TOPIC, Gate
 from tests.services.test_node import SlowEngine
 
@@ -125,6 +126,18 @@ def test_a_rate_counts_what_it_keeps_out_of_every(broker: MemoryBroker, bundle: 
         wait_until(lambda: node_status(broker).unfinished == 0)
     assert node_status(broker).drops == {"door": {"rate": 4}}
     assert len(features(broker)) == 1
+
+
+def test_a_feature_travels_as_its_image_did(broker: MemoryBroker, bundle: Bundle) -> None:
+    heard = listen(broker, TOPICS.features(0))
+    with running(make_node(broker, bundle, 0, images=EVERY)):
+        wait_until(lambda: broker.retained)
+        for qos in (0, 1):
+            broker.publish(TOPIC, image_file(qos), qos=qos)
+        wait_until(lambda: len(heard) == 2)
+    for message in heard:
+        seed = int(message.receipt is not None)
+        assert Feature.decode(message.payload).request_id == request_id(TOPIC, image_file(seed))
 
 
 def now_ms() -> int:
