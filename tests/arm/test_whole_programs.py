@@ -12,7 +12,7 @@ from devit_iot.demo.processes import FleetProcesses
 from tests.arm.emulated import emulated_python, get_site, needs_tools
 from tests.e2e.conftest import DEMO
 from tests.e2e.watching import known_images, watching
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 NODES = {  # CPU -> the instruction set that it must choose by itself
     "cortex-a53": "neon",

@@ -18,7 +18,7 @@ from devit_iot.bundle.spec import macs
 from devit_iot.bundle.storage import Dtype
 from devit_iot.errors import ConfigError
 from devit_iot.programs import own_program
-from tests.fleets import make_bundle
+from tests.support.fleets import make_bundle
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MACS = {"M1": 1.25e9, "M2": 4.60e9, "M3": 2.02e9, "M4": 0.188e9, "M5": 17.6e9}

@@ -13,7 +13,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.errors import EngineError
-from tests.fleets import make_bundle
+from tests.support.fleets import make_bundle
 
 KINDS = ("ViT", "DeiT", "CCT")
 FEWER_BITS = [

@@ -18,7 +18,7 @@ from devit_iot.dashboard.server import DashboardServer, View
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 from tests.e2e.conftest import DEMO
-from tests.mosquitto import Client
+from tests.support.mosquitto import Client
 
 CHROMIUM = shutil.which("chromium")
 TOPICS = Topics("test")

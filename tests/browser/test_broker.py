@@ -12,7 +12,7 @@ from devit_iot.demo.processes import free_port
 from devit_iot.fleet.folder import Fleet, FleetFolder
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 from tests.browser.conftest import Opener, live
-from tests.mosquitto import PASSWD, needs_mosquitto, running_mosquitto
+from tests.support.mosquitto import PASSWD, needs_mosquitto, running_mosquitto
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "dashboard.md").read_text()
 USER, SECRET = "dashboard", "pass word é"

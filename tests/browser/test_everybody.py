@@ -7,9 +7,9 @@ from playwright.sync_api import Page, expect
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.protocol.status import AggregatorStatus
 from tests.browser.conftest import TOPICS, Opener, live
-from tests.browser.test_hostile import FINGERPRINT, label, node, say
-from tests.fleets import image_file
-from tests.mosquitto import Client
+from tests.browser.said import FINGERPRINT, label, node, say
+from tests.support.fleets import image_file
+from tests.support.mosquitto import Client
 
 
 @pytest.fixture

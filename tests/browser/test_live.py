@@ -21,9 +21,9 @@ from devit_iot.demo.processes import FleetProcesses
 from devit_iot.transport.mqtt import MqttTransport
 from tests.browser.conftest import Opener, live
 from tests.e2e.watching import known_images
-from tests.fleets import wait_until
 from tests.golden.make import LABEL
-from tests.mosquitto import Client
+from tests.support.fleets import wait_until
+from tests.support.mosquitto import Client
 
 PARTS = 4
 YARD = ".camera:has(h3[title='yard'])"

@@ -22,8 +22,8 @@ from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import is_camera, is_plain
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, ImageFilter, Topics
 from tests.browser.conftest import served
-from tests.fleets import huge_jpeg, image_file
 from tests.golden.make import AGGREGATOR_STATUS, GOLDEN, LABEL, NODE_STATUS
+from tests.support.fleets import huge_jpeg, image_file
 
 KINDS: dict[str, type[Label] | type[NodeStatus] | type[AggregatorStatus]] = {
     "label": Label,

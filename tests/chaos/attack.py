@@ -16,7 +16,7 @@ from tests.chaos.rubbish import FINE, TEXTS, Image
 from tests.chaos.rubbish_messages import AGGREGATOR_STATUSES, LABELS, Rubbish, features, statuses
 from tests.chaos.senders import Sender
 from tests.e2e.conftest import DEMO
-from tests.fleets import image_file
+from tests.support.fleets import image_file
 
 REPLAYS = 5
 BUNDLE = Bundle(DEMO / "bundle")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devit_iot.demo.processes import FleetProcesses
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 ROOT = Path(__file__).parents[2]
 PARTS = 4

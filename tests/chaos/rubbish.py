@@ -11,9 +11,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from devit_iot.engine.image_file import MAX_PIECES, MAX_SCANS
-from tests.bombs import after_start, black, chunk, groups_webp, png, scans_jpeg, segment, webp
-from tests.fleets import image_file
-from tests.test_image import encoded, jpeg_that_claims, noise, png_that_claims
+from tests.support.bombs import (
+    after_start,
+    black,
+    chunk,
+    groups_webp,
+    png,
+    scans_jpeg,
+    segment,
+    webp,
+)
+from tests.support.fleets import image_file
+from tests.support.images import encoded, jpeg_that_claims, noise, png_that_claims
 
 MAX_PIXELS = 1_000_000
 MAX_PAYLOAD = 512 * 2**10

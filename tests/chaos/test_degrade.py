@@ -14,7 +14,7 @@ from tests.chaos.conftest import LONG, Report
 from tests.chaos.fleet import PARTS, ChaosFleet
 from tests.e2e.conftest import DEMO
 from tests.e2e.watching import IMAGES
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 COUNT = len(IMAGES) if LONG else 25
 DEADLINE_S = 1.0

@@ -13,7 +13,8 @@ from devit_iot.protocol.status import NodeStatus
 from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, Report
 from tests.chaos.fleet import PARTS, ChaosFleet
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
+from tests.support.memory import resident_kib
 
 SECONDS = 60.0 if LONG else 6.0
 CAMERAS = 4
@@ -37,14 +38,6 @@ def slow_image() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (3000, 2000), (40, 90, 160)).save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-def resident_kib(processes: FleetProcesses) -> dict[str, int]:
-    found = {}
-    for name, process in processes._running.items():
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        found[name] = int(status.partition("VmRSS:")[2].split()[0])
-    return found
 
 
 def accounted(status: NodeStatus) -> int:

@@ -21,9 +21,9 @@ from devit_iot.fleet.authority import Pair
 from devit_iot.fleet.folder import Fleet, FleetFolder
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Will
-from tests.fleets import wait_until
-from tests.mosquitto import WAIT_S, Client, needs_mosquitto, running_mosquitto
-from tests.tls_server import TlsServer
+from tests.support.fleets import wait_until
+from tests.support.mosquitto import WAIT_S, Client, needs_mosquitto, running_mosquitto
+from tests.support.tls_server import TlsServer
 
 pytestmark = needs_mosquitto
 TOPICS = Topics("home")

@@ -15,7 +15,7 @@ from tests.chaos.conftest import LONG, SEED, Report
 from tests.chaos.fleet import EVERY
 from tests.chaos.network import Link, Network, NoNamespacesError
 from tests.chaos.world import FAR, HOSTS, LatestCamera, World
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 COUNT = 200 if LONG else 15
 KEEPALIVE_S = 10 if LONG else 4

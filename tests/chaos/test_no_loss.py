@@ -12,7 +12,7 @@ from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, SEED, Report
 from tests.chaos.fleet import EVERY, PARTS, ChaosFleet
 from tests.e2e.watching import IMAGES
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 SEEDS = (SEED, SEED + 1, SEED + 2) if LONG else (SEED,)
 COUNT = 1000 if LONG else 100

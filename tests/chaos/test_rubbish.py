@@ -16,10 +16,10 @@ from tests.chaos.fleet import PARTS, ChaosFleet
 from tests.chaos.rubbish import FINE, MAX_PAYLOAD, MAX_PIXELS, TEXTS, images
 from tests.chaos.rubbish_messages import LABELS
 from tests.chaos.senders import is_thrown_out, sender
-from tests.chaos.test_flood import resident_kib
 from tests.e2e.watching import known_images
-from tests.fleets import reason_of, wait_until
 from tests.fuzz.targets import SPEC
+from tests.support.fleets import reason_of, wait_until
+from tests.support.memory import resident_kib
 
 ROUNDS = 12 if LONG else 2
 BATCH = 25

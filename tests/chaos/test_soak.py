@@ -16,7 +16,7 @@ from tests.chaos.conftest import Report
 from tests.chaos.fleet import PARTS, ROOT, ChaosFleet
 from tests.chaos.traffic import CONFIG, KINDS, Age, Traffic
 from tests.chaos.usage import Sample, Usage, trend, usage
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 pytest.importorskip("matplotlib", reason="no matplotlib: pip install 'devit-iot[train]'")
 

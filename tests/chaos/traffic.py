@@ -10,7 +10,7 @@ from devit_iot.protocol.label import Label
 from devit_iot.transport.base import Message
 from tests.chaos.clients import WAIT_S, Client
 from tests.e2e.watching import IMAGES
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 CONFIG = """\
 [log]

@@ -18,7 +18,7 @@ from tests.chaos.fleet import PARTS, ChaosFleet
 from tests.chaos.network import Link, Network
 from tests.e2e.conftest import DEMO
 from tests.e2e.watching import IMAGES
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 HOSTS = ("broker", "aggregator", *(f"node-{part}" for part in range(PARTS)), "camera")
 FAR = HOSTS[1:]

@@ -15,8 +15,8 @@ from devit_iot.decompose.training.answers import FOLDER, answers_result, taught_
 from devit_iot.decompose.training.batches import Batch, Epochs
 from devit_iot.decompose.training.context import Context
 from devit_iot.errors import DataError
-from tests.decompose.contexts import PASSES, context, recipe
-from tests.decompose.shapes import VIT, random_model
+from tests.support.contexts import PASSES, context, recipe
+from tests.support.shapes import VIT, random_model
 
 STAGE = StageConfig(epochs=4, learning_rate=1e-3, batch=8)
 

@@ -17,7 +17,7 @@ from devit_iot.decompose.training import loop
 from devit_iot.decompose.training.batches import Batch
 from devit_iot.decompose.training.loop import Losses, Stage, Trained, fit
 from devit_iot.errors import ConfigError
-from tests.decompose.contexts import context
+from tests.support.contexts import context
 
 BATCHES = 5
 CONFIG = StageConfig(epochs=2, learning_rate=0.1, warmup_epochs=0.0)

@@ -12,8 +12,8 @@ from devit_iot.decompose.recipe import Recipe, load_recipe
 from devit_iot.decompose.stages.enough import check_classes, check_parts
 from devit_iot.decompose.stages.partition import partition
 from devit_iot.errors import ConfigError, DataError
-from tests.decompose.small_run import RECIPE, failure, run
-from tests.fleets import image_file
+from tests.support.fleets import image_file
+from tests.support.small_run import RECIPE, failure, run
 
 
 def folders(path: Path, **counts: int) -> None:

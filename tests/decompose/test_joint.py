@@ -19,7 +19,7 @@ from devit_iot.decompose.stages.joint import joint_loss
 from devit_iot.decompose.stages.shrink import OVERLAP_DISCOUNT, discounted
 from devit_iot.decompose.stages.subtask import sub_tasks
 from devit_iot.decompose.training.batches import Answers, Batch
-from tests.decompose.shapes import DEIT, random_model
+from tests.support.shapes import DEIT, random_model
 
 CLASSES = 5
 GROUPS = ((0, 1, 2), (3, 4))

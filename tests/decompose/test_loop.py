@@ -20,7 +20,7 @@ from devit_iot.decompose.training.loop import Losses, Stage, Trained, fit
 from devit_iot.decompose.training.schedule import learning_rate
 from devit_iot.errors import DataError, TrainingError
 from devit_iot.export.fold import Normalisation
-from tests.decompose.shapes import CCT, DEIT, VIT, random_model
+from tests.support.shapes import CCT, DEIT, VIT, random_model
 
 CONFIG = StageConfig(epochs=4, learning_rate=0.02, batch=16, warmup_epochs=1.0, ema=0.8)
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.decompose.network.models import MAX_SEPARATE_TOKENS, attend
-from tests.decompose.shapes import CCT, DEIT, VIT, random_images, random_model
+from tests.support.shapes import CCT, DEIT, VIT, random_images, random_model
 
 LAST = len(VIT.blocks) - 1
 

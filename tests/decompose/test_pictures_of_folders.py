@@ -13,7 +13,7 @@ from devit_iot.datasets.source import read_image_folder
 from devit_iot.datasets.sources import open_source
 from devit_iot.engine.image import load_image
 from devit_iot.errors import DataError, ImageError
-from tests.decompose.spellings import SPEC
+from tests.support.spellings import SPEC
 
 KINDS = {
     "jpg": "JPEG", "JPG": "JPEG", "jpeg": "JPEG", "jfif": "JPEG", "jpe": "JPEG", "png": "PNG",

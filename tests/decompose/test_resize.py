@@ -15,8 +15,8 @@ from devit_iot.decompose.launch import Launch
 from devit_iot.decompose.recipe import Recipe, load_recipe
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ConfigError
-from tests.decompose.small_run import RECIPE
-from tests.fleets import image_file
+from tests.support.fleets import image_file
+from tests.support.small_run import RECIPE
 
 SQUASHED = RECIPE.replace(
     "patch_size = 8", 'patch_size = 8\nresize = { fit = "squash", filter = "bilinear" }'

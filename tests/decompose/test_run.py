@@ -18,7 +18,7 @@ from devit_iot.datasets.source import write_image_zip
 from devit_iot.decompose.run_folder.folder import RunFolder
 from devit_iot.decompose.run_folder.results import ModelResult
 from devit_iot.engine.base import load_engine
-from tests.decompose.small_run import (
+from tests.support.small_run import (
     ENVIRONMENT,
     PER_CLASS,
     RECIPE,

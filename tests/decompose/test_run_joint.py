@@ -16,7 +16,7 @@ from devit_iot.decompose.run_folder.folder import RunFolder
 from devit_iot.decompose.run_folder.results import ModelResult, Results
 from devit_iot.decompose.training.answers import FOLDER
 from devit_iot.engine.base import load_engine
-from tests.decompose.small_run import (
+from tests.support.small_run import (
     ENVIRONMENT,
     JOINT,
     TWO_PROCESSES,

@@ -9,7 +9,7 @@ from devit_iot.bundle.spec import BlockSpec, SubVitSpec, macs
 from devit_iot.decompose.shrinking.policy import BlockPolicy, Policy
 from devit_iot.decompose.shrinking.slicing import slice_classifier
 from devit_iot.errors import SpecError
-from tests.decompose.shapes import CCT, DEIT, VIT, random_images, random_model
+from tests.support.shapes import CCT, DEIT, VIT, random_images, random_model
 
 POLICY = Policy(
     (

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,19 +12,16 @@ from pathlib import Path
 import pytest
 
 from devit_iot.camera.camera import WINDOW
-from devit_iot.config.config import BrokerConfig
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.programs import own_program
-from devit_iot.transport.base import Message, Session
-from devit_iot.transport.mqtt import MqttTransport
-from tests.fleets import image_file, wait_until
+from tests.e2e.subscribing import TOPIC, subscriber
+from tests.support.fleets import image_file, wait_until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("mosquitto") is None,
     reason="mosquitto is not on PATH: install it to test against it",
 )
 COUNT = 60
-TOPIC = "cameras/line/image/{request}"
 END_S = 60.0
 
 
@@ -66,26 +62,6 @@ def shooting(url: str, folder: Path) -> Iterator[Shooting]:
         camera.process.kill()
         camera.process.wait()
         print(camera.log)  # noqa: T201 - shown if the test fails
-
-
-@contextmanager
-def subscriber(url: str) -> Iterator[set[str]]:
-    """The topics of all images that arrive."""
-    topics: set[str] = set()
-
-    def on_image(message: Message) -> None:
-        topics.add(message.topic)
-
-    config = BrokerConfig(url=url)
-    transport = MqttTransport(config, client_id="subscriber", session=Session(60, 100))
-    transport.subscribe(TOPIC.replace("{request}", "+"), on_image, qos=1)
-    ready = threading.Event()
-    transport.start(on_ready=ready.set, on_refused=lambda _error: None)
-    assert ready.wait(20)
-    try:
-        yield topics
-    finally:
-        transport.stop()
 
 
 def test_a_broker_that_is_killed_loses_no_image(fleet: FleetProcesses, tmp_path: Path) -> None:

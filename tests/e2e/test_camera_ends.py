@@ -10,9 +10,9 @@ import pytest
 
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.programs import own_program
-from tests.e2e.test_camera import TOPIC, subscriber
-from tests.fleets import image_file, wait_until
-from tests.services.camera_server import CameraServer
+from tests.e2e.subscribing import TOPIC, subscriber
+from tests.support.camera_server import CameraServer
+from tests.support.fleets import image_file, wait_until
 
 needs_mosquitto = pytest.mark.skipif(
     shutil.which("mosquitto") is None,

@@ -1,7 +1,6 @@
 """The commands as a person runs them: results, and one-line errors that say what to do."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -11,32 +10,9 @@ from pathlib import Path
 import pytest
 
 from devit_iot.demo.processes import FleetProcesses, free_port
-from devit_iot.programs import own_program
+from tests.e2e.commands import assert_one_line_error, command
 from tests.e2e.conftest import DEMO
-from tests.fleets import huge_jpeg, wait_until
-
-
-def command(
-    name: str, *arguments: str | Path, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*own_program(f"devit_iot.cli.{name}"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **(environment or {})},
-    )
-
-
-def assert_one_line_error(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode != 0
-    assert lines[-1].startswith("Error: ")
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in lines[-1]
+from tests.support.fleets import huge_jpeg, wait_until
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 from devit_iot.demo.processes import BrokerKind
 from devit_iot.programs import own_program
-from tests.e2e.test_commands import command
+from tests.e2e.commands import command
 
 
 def test_every_frame_gets_its_label(kind: BrokerKind) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from devit_iot.demo.processes import BrokerKind, FleetProcesses
 from tests.e2e.watching import Viewer, known_images, watching
-from tests.fleets import huge_jpeg, wait_until
+from tests.support.fleets import huge_jpeg, wait_until
 
 KNOWN = known_images()
 

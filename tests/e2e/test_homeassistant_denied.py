@@ -10,7 +10,7 @@ from devit_iot.demo.processes import FleetProcesses
 from devit_iot.homeassistant.devices import device_id
 from devit_iot.protocol.topics import DiscoveryTopics
 from tests.e2e.watching import IMAGES, watching
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 RIGHTS = "topic readwrite devit/#\ntopic readwrite cameras/#\ntopic read homeassistant/#\n"
 

@@ -21,10 +21,10 @@ from devit_iot.demo.processes import FleetProcesses, find_broker, free_port
 from devit_iot.homeassistant.devices import Devices, device_id
 from devit_iot.programs import own_program
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from tests.e2e.test_commands import assert_one_line_error, command
-from tests.fleets import wait_until
+from tests.e2e.commands import assert_one_line_error, command
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
-from tests.mosquitto import Client
+from tests.support.fleets import wait_until
+from tests.support.mosquitto import Client
 
 TOPICS = Topics("test")
 HOSTILE = "[red]cat[/red]"

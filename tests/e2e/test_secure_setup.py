@@ -16,8 +16,8 @@ from devit_iot.demo.processes import free_port
 from devit_iot.programs import own_program
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.topics import Topics
-from tests.fleets import wait_until
-from tests.mosquitto import MOSQUITTO, WAIT_S, Client, listens, needs_mosquitto
+from tests.support.fleets import wait_until
+from tests.support.mosquitto import MOSQUITTO, WAIT_S, Client, listens, needs_mosquitto
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"devit": "devit", "devit-node": "node", "devit-aggregate": "aggregate"}

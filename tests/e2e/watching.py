@@ -14,7 +14,7 @@ from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
 from tests.e2e.conftest import DEMO
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 TOPICS = Topics("test")
 IMAGES = list(read_image_folder(DEMO / "images.zip"))

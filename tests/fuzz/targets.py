@@ -39,9 +39,9 @@ from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import is_camera, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.transport.base import Message
-from tests import bombs
-from tests.fleets import image_file
 from tests.golden.make import GOLDEN
+from tests.support import bombs
+from tests.support.fleets import image_file
 
 MAX_PIXELS = 10_000
 SPEC = SubVitSpec(

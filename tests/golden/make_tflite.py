@@ -1,12 +1,12 @@
 """How ``tests/golden/tflite`` was made: ``python -m tests.golden.make_tflite``, with litert-torch.
 
 A bundle of a ViT, a DeiT and a CCT, and each part as a TFLite network: what boards in the field
-hold. A runtime or an engine that cannot read them any more is found by ``tests/test_tflite.py``.
+hold. A runtime or an engine that cannot read them is found by ``tests/engine/test_tflite.py``.
 """
 
 from devit_iot.engine.tflite_export import export_tflite
-from tests.fleets import make_bundle
 from tests.golden.make import GOLDEN
+from tests.support.fleets import make_bundle
 
 TFLITE = GOLDEN / "tflite"
 

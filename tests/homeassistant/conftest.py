@@ -10,7 +10,7 @@ from devit_iot.config.config import BrokerConfig
 from devit_iot.demo.processes import FleetProcesses
 from tests.e2e.conftest import DEMO
 from tests.homeassistant.core import Core
-from tests.mosquitto import Client
+from tests.support.mosquitto import Client
 
 WANTED = "DEVIT_HOMEASSISTANT" in os.environ
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 from websockets.sync.client import connect
 
 from devit_iot.demo.processes import free_port
-from tests.fleets import wait_until
+from tests.support.fleets import wait_until
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "homeassistant"

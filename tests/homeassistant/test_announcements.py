@@ -5,11 +5,11 @@ import pytest
 
 from devit_iot.protocol.label import Ranked
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from tests.fleets import wait_until
 from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS, NODE_STATUS_3
 from tests.golden.make_homeassistant import CASES, FOLDER, HOSTILE
 from tests.homeassistant.core import Core
-from tests.mosquitto import Client
+from tests.support.fleets import wait_until
+from tests.support.mosquitto import Client
 
 HOME, BARN = Topics("home"), Topics("barn.2")
 LONG = LABEL.label * 200

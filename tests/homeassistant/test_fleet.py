@@ -9,9 +9,9 @@ from devit_iot.demo.processes import FleetProcesses
 from devit_iot.homeassistant.devices import device_id
 from devit_iot.programs import own_program
 from tests.e2e.watching import Viewer, known_images, watching
-from tests.fleets import wait_until
 from tests.homeassistant.core import Core
-from tests.mosquitto import Client
+from tests.support.fleets import wait_until
+from tests.support.mosquitto import Client
 
 WAIT_S = 120.0
 PARTS = 4

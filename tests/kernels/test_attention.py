@@ -6,23 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devit_iot import _core
-from tests.kernels.guarded import guarded, guarded_copy
+from tests.kernels.attentions import error_bound, run
 from tests.kernels.reference import F32, UNIT, attention
-
-
-def error_bound(qkv: F32) -> float:
-    tokens, _, _, head_dim = qkv.shape
-    q, k, v = np.abs(qkv.astype(np.float64)).transpose(1, 2, 0, 3)
-    s = (q @ k.transpose(0, 2, 1)).max()
-    return float(UNIT * v.max() * (2 * tokens + 2 * (head_dim + 3) * s + 16))
-
-
-def run(qkv: F32, isa: str) -> F32:
-    tokens, _, heads, head_dim = qkv.shape
-    out = guarded((tokens, heads, head_dim))
-    _core.attention(guarded_copy(qkv), out.array, isa=isa)
-    out.assert_intact()
-    return out.array
 
 
 @given(

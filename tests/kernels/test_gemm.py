@@ -1,34 +1,14 @@
 """csrc/kernels/gemm/gemm_f32.h: the values, the bounds and what the binding refuses."""
 
-from typing import Literal
-
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devit_iot import _core
+from tests.kernels.gemms import Epilogue, gelu_bound, reference
 from tests.kernels.guarded import guarded, guarded_copy
-from tests.kernels.reference import F32, F64, UNIT, gelu
-
-Epilogue = Literal["none", "gelu", "residual"]
-
-
-def gelu_bound(y: F64) -> F64:
-    out: F64 = UNIT * (4 * np.minimum(np.abs(y), 5.3) + np.abs(gelu(y))) + 2.0**-148
-    return out
-
-
-def reference(a: F32, weight: F32, bias: F32, old: F32, epilogue: Epilogue) -> tuple[F64, F64]:
-    """The exact result and the promised bound of the error."""
-    wide = a.astype(np.float64), weight.astype(np.float64).T
-    residual = old.astype(np.float64) if epilogue == "residual" else np.zeros(old.shape)
-    y = wide[0] @ wide[1] + bias + residual
-    size = np.abs(wide[0]) @ np.abs(wide[1]) + np.abs(bias) + np.abs(residual)
-    bound = UNIT * (a.shape[1] + 3) * size
-    if epilogue == "gelu":
-        return gelu(y), 1.13 * bound + gelu_bound(y)
-    return y, bound
+from tests.kernels.reference import F32, gelu
 
 
 @given(

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from devit_iot import _core
+from tests.kernels.gemms import Epilogue, gelu_bound, in_halves
+from tests.kernels.gemms import reference as float32_reference
 from tests.kernels.guarded import guarded, guarded_copy
 from tests.kernels.reference import F32, F64, UNIT, gelu
-from tests.kernels.test_gemm import Epilogue, gelu_bound
-from tests.kernels.test_gemm import reference as float32_reference
 
 F16 = NDArray[np.float16]
 HALF_UNIT = 2.0**-11  # the error of one rounding to a half
@@ -36,12 +36,6 @@ class Layer(NamedTuple):
             np.clip(rng.standard_normal((cols, depth)) * size, -65504, 65504).astype(np.float16),
             rng.standard_normal(cols, np.float32),
         )
-
-
-def in_halves(isa: str) -> bool:
-    """Whether products are summed in halves, and activations are rounded to halves first."""
-    one = np.ones((1, 1), np.float32)
-    return _core.round_f16(one, one.astype(np.float16), isa=isa) is not None
 
 
 def limit(weight: F16) -> float:

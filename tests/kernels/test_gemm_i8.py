@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from devit_iot import _core
+from tests.kernels.gemms import MAX_DEPTH, Epilogue, gelu_bound, levels
 from tests.kernels.guarded import guarded, guarded_copy
 from tests.kernels.reference import F32, F64, UNIT, gelu
-from tests.kernels.test_gemm import Epilogue, gelu_bound
 
 I8 = NDArray[np.int8]
-MAX_DEPTH = 2**17
 TINY = 2.0**-96
 
 
@@ -34,11 +33,6 @@ class Layer(NamedTuple):
             (rng.uniform(0.5, 2, cols) / 127).astype(np.float32),
             rng.standard_normal(cols, np.float32),
         )
-
-
-def levels(depth: int, isa: str) -> int:
-    q, _ = _core.quantize_i8(np.ones((1, 1), np.float32), isa=isa)
-    return 127 if q.dtype == np.int8 else min(32639, (2**31 - 1) // (128 * depth))
 
 
 def run(layer: Layer, isa: str, epilogue: Epilogue = "none", old: F32 | None = None) -> F32:

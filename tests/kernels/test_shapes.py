@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
-from tests.kernels import test_attention as of_attention
-from tests.kernels import test_sub_vit as of_sub_vit
+from tests.kernels import attentions as of_attention
+from tests.kernels import sub_vits as of_sub_vit
 from tests.kernels.reference import attention, features, random_tensors
 
 HEAD_DIMS = st.sampled_from([16, 32, 48, 64, 96])

@@ -11,60 +11,23 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from devit_iot import _core
-from devit_iot.bundle.spec import CHANNELS, BlockSpec, ConvSpec, SubVitSpec, tensors
-from tests.kernels.reference import F32, PYTHON, UNIT, features, random_tensors
-
-BLOCKS = st.lists(
-    st.builds(BlockSpec, heads=st.integers(1, 4), mlp_dim=st.integers(1, 50)),
-    min_size=1,
-    max_size=3,
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
+from tests.kernels.reference import F32, PYTHON, features, random_tensors
+from tests.kernels.sub_vits import (
+    BLOCKS,
+    BOTH,
+    CCT,
+    UNEVEN,
+    build,
+    cct_specs,
+    random_image,
+    run,
+    tolerance,
 )
-UNEVEN = SubVitSpec(35, 35, 5, 37, 13, 2, (BlockSpec(3, 41), BlockSpec(1, 5), BlockSpec(2, 70)))
-CCT = SubVitSpec(
-    35, 35, 0, 37, 13, 0, UNEVEN.blocks, 1e-5, (ConvSpec(11, 7, 2, 3), ConvSpec(37, 3, 1, 1)),
-    residual_norm=True,
-)  # fmt: skip
-BOTH = pytest.mark.parametrize("spec", [UNEVEN, CCT], ids=["vit", "cct"])
-
-
-def build(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.SubVit:  # noqa: ANN401
-    return _core.SubVit(
-        image_size=spec.image_size,
-        patch_size=spec.patch_size,
-        embed_dim=spec.embed_dim,
-        head_dim=spec.head_dim,
-        prefix_tokens=spec.prefix_tokens,
-        blocks=[(block.heads, block.mlp_dim) for block in spec.blocks],
-        norm_eps=spec.norm_eps,
-        tensors=weights,
-        tokenizer=[msgspec.structs.astuple(layer) for layer in spec.tokenizer],
-        residual_norm=spec.residual_norm,
-        **kwargs,
-    )
-
-
-def random_image(spec: SubVitSpec, seed: int) -> np.ndarray[tuple[int, int, int], Any]:
-    shape = (spec.image_size, spec.image_size, 3)
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def run(model: _core.SubVit, image: Any) -> F32:  # noqa: ANN401
-    out = np.full(model.feature_dim, np.nan, np.float32)
-    model.features(image, out)
-    return out
-
-
-def tolerance(spec: SubVitSpec) -> float:
-    """Roundings of one layer add up like sqrt(depth), and each block adds a few layers."""
-    widths = [max(b.heads * spec.head_dim, b.mlp_dim, spec.embed_dim) for b in spec.blocks]
-    layers = zip((CHANNELS, *(c.channels for c in spec.tokenizer)), spec.tokenizer, strict=False)
-    depths = [layer.kernel_size**2 * channels for channels, layer in layers]
-    depth = 1 + len(spec.blocks) + len(spec.tokenizer)
-    return 16 * UNIT * depth * math.sqrt(max(*widths, *depths, spec.patch_dim))
 
 
 @given(
@@ -95,25 +58,6 @@ def test_matches_float64(
     np.testing.assert_allclose(
         feature, features(spec, weights, image), rtol=0, atol=tolerance(spec)
     )
-
-
-@st.composite
-def cct_specs(draw: st.DrawFn) -> SubVitSpec:
-    """One to three convolutions with kernels of any size, odd sides."""
-    embed_dim = draw(st.integers(8, 50))
-    channels = draw(st.lists(st.integers(1, 20), max_size=2))
-    layers = [
-        ConvSpec(c, k, draw(st.integers(1, 4)), draw(st.integers(0, k - 1)))
-        for c in [*channels, embed_dim]
-        for k in [draw(st.sampled_from([1, 2, 3, 5, 7]))]
-    ]
-    side = draw(st.integers(1, 20))
-    spec = SubVitSpec(
-        side, side, 0, embed_dim, draw(st.integers(1, 20)), 0, tuple(draw(BLOCKS)), 1e-5,
-        tuple(layers), residual_norm=draw(st.booleans()),
-    )  # fmt: skip
-    assume(min(spec.grids) >= 1)
-    return spec
 
 
 @given(spec=cct_specs(), threads=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
@@ -319,7 +263,8 @@ def test_an_impossible_cct_is_an_error(fields: dict[str, Any], message: str) -> 
 
 AFTER_FORK = """
 import os, sys
-from tests.kernels.test_sub_vit import UNEVEN, build, random_image, random_tensors, run
+from tests.kernels.reference import random_tensors
+from tests.kernels.sub_vits import UNEVEN, build, random_image, run
 model = build(UNEVEN, random_tensors(UNEVEN, 0), threads=2)
 child = os.fork()
 if child == 0:

@@ -8,9 +8,7 @@ import pytest
 from devit_iot import _core
 from devit_iot.bundle.spec import SubVitSpec
 from tests.kernels.reference import random_tensors
-from tests.kernels.test_sub_vit import BOTH, random_image, run
-from tests.kernels.test_sub_vit_f16 import build_f16
-from tests.kernels.test_sub_vit_i8 import build_i8
+from tests.kernels.sub_vits import BOTH, build_f16, build_i8, random_image, run
 
 PACKED = pytest.mark.parametrize("build", [build_f16, build_i8], ids=["float16", "int8"])
 

@@ -1,37 +1,31 @@
 """The whole forward pass on halves, against float64 and against float32 on the same weights."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devit_iot import _core
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
 from devit_iot.bundle.storage import as_stored, is_matrix
-from tests.kernels.reference import F32, features, random_tensors
-from tests.kernels.test_gemm_f16 import in_halves
-from tests.kernels.test_sub_vit import BLOCKS, BOTH, UNEVEN, build, cct_specs, random_image, run
-from tests.kernels.test_sub_vit_i8 import error
+from tests.kernels.gemms import in_halves
+from tests.kernels.reference import features, random_tensors
+from tests.kernels.sub_vits import (
+    BLOCKS,
+    BOTH,
+    UNEVEN,
+    build,
+    build_f16,
+    cct_specs,
+    error,
+    packed_f16,
+    random_image,
+    run,
+)
 
 NAME = "blocks.0.attn.qkv.weight"
 LATER_CONVOLUTION = "tokenizer.1.weight"
-
-
-def packed(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
-    """Matrices as halves, as SubVit takes them in float16."""
-    halves: dict[str, Any] = dict(weights)
-    for tensor in tensors(spec):
-        if is_matrix(tensor):
-            halves[tensor.name] = weights[tensor.name].astype(np.float16)
-    return halves
-
-
-def build_f16(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.SubVit:  # noqa: ANN401
-    return build(spec, packed(spec, weights), dtype="float16", **kwargs)
 
 
 def check(spec: SubVitSpec, seed: int, isa: str, threads: int) -> None:
@@ -93,14 +87,14 @@ def test_weights_take_two_bytes(isa: str) -> None:
 @BOTH
 def test_a_matrix_that_is_not_finite_is_named(spec: SubVitSpec, bad: float) -> None:
     name = LATER_CONVOLUTION if spec.tokenizer else NAME
-    weights = packed(spec, random_tensors(spec, 0))
+    weights = packed_f16(spec, random_tensors(spec, 0))
     weights[name].flat[-1] = bad
     with pytest.raises(ValueError, match=f"tensor '{name}' holds NaN or infinity"):
         build(spec, weights, dtype="float16")
 
 
 def test_a_wrong_tensor_is_named() -> None:
-    weights = packed(UNEVEN, random_tensors(UNEVEN, 0))
+    weights = packed_f16(UNEVEN, random_tensors(UNEVEN, 0))
     good = weights[NAME]
     for wrong in (good.astype(np.float32), good.view(np.uint16), np.repeat(good, 2, -1)[:, ::2]):
         weights[NAME] = wrong

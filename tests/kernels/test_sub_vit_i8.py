@@ -1,8 +1,6 @@
 """The whole forward pass in int8 against the float64 one on the same bytes."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,29 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from devit_iot import _core
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
-from devit_iot.bundle.storage import as_stored, is_matrix, pack
-from tests.kernels.reference import F32, F64, features, random_tensors
-from tests.kernels.test_gemm_i8 import MAX_DEPTH, levels
-from tests.kernels.test_sub_vit import BLOCKS, BOTH, UNEVEN, build, cct_specs, random_image, run
-
-
-def packed(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
-    """Matrices as pairs of bytes and scales, as SubVit takes them in int8."""
-    out: dict[str, Any] = dict(weights)
-    for tensor in tensors(spec):
-        if is_matrix(tensor):
-            out[tensor.name] = tuple(pack(tensor, weights[tensor.name], "int8").values())
-    return out
-
-
-def build_i8(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.SubVit:  # noqa: ANN401
-    return build(spec, packed(spec, weights), dtype="int8", **kwargs)
-
-
-def error(found: F32 | F64, wanted: F32 | F64) -> float:
-    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+from devit_iot.bundle.storage import as_stored, is_matrix
+from tests.kernels.gemms import MAX_DEPTH, levels
+from tests.kernels.reference import features, random_tensors
+from tests.kernels.sub_vits import (
+    BLOCKS,
+    BOTH,
+    UNEVEN,
+    build,
+    build_i8,
+    cct_specs,
+    error,
+    packed_i8,
+    random_image,
+    run,
+)
 
 
 def bound(spec: SubVitSpec, isa: str) -> float:
@@ -103,14 +94,14 @@ NAME = "blocks.0.attn.qkv.weight"
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
 def test_a_bad_scale_is_refused(bad: float) -> None:
-    weights = packed(UNEVEN, random_tensors(UNEVEN, 0))
+    weights = packed_i8(UNEVEN, random_tensors(UNEVEN, 0))
     weights[NAME][1][3] = bad
     with pytest.raises(ValueError, match=f"'{NAME}' has a scale that is not positive and finite"):
         build(UNEVEN, weights, dtype="int8")
 
 
 def test_a_wrong_tensor_is_named() -> None:
-    weights = packed(UNEVEN, random_tensors(UNEVEN, 0))
+    weights = packed_i8(UNEVEN, random_tensors(UNEVEN, 0))
     matrix, scale = weights[NAME]
     wide: NDArray[np.int16] = matrix.astype(np.int16)
     wrong = [matrix, (matrix,), (wide, scale), (matrix, scale.astype(np.float64)), [matrix, scale]]

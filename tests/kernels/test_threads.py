@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from tests.kernels.reference import F32, random_tensors
-from tests.kernels.test_sub_vit import UNEVEN, build, random_image, run
+from tests.kernels.sub_vits import UNEVEN, build, random_image, run
 
 
 def test_engines_of_several_threads_do_not_disturb_each_other() -> None:

@@ -1,0 +1,112 @@
+"""The benchmarks run, on so little that their figures mean nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleets import make_bundle
+from tests.support.small_run import JOINT
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BRIEF = ("--seconds", "0.1", "--frames", "5", "--without-onnx")
+
+
+def latency(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return run("latency.py", *arguments)
+
+
+def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_a_recipe_and_two_bundles_are_compared(tmp_path: Path) -> None:
+    fleet = make_bundle(tmp_path / "fleet", parts=3)
+    teacher = make_bundle(tmp_path / "teacher", parts=1)
+    done = latency(
+        *("--case", "digits", "--fleet", fleet.path, "--teacher", teacher.path, *BRIEF, "--json")
+    )
+    assert done.returncode == 0, done.stderr
+    digits, bundles = json.loads(done.stdout)["cases"]
+    assert [len(digits["parts"]), len(bundles["parts"])] == [1, 3]  # of equal parts one
+    assert digits["parts"][0]["mmacs"] <= 0.3 * digits["teacher_native"]["mmacs"]
+    assert digits["errors"]["native"] < 1e-5
+    for case in (digits, bundles):
+        slowest = max(part["ms"]["median"] for part in case["parts"])
+        fleet_ms = slowest + case["transport"]["transport"] + case["fusion"]["median"]
+        assert case["fleet_ms"] == pytest.approx(fleet_ms)
+        ratio = case["teacher_native"]["ms"]["median"] / fleet_ms
+        assert case["ratio_native"] == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--case", "nothing"], "no recipe 'nothing'"),
+        (["--fleet", "somewhere"], "give pairs"),
+        (["--fleet", "nowhere", "--teacher", "nowhere"], "is not a bundle"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(arguments: list[str], word: str) -> None:
+    done = latency(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert word in done.stderr
+
+
+def test_ways_to_decode_an_image_are_compared() -> None:
+    done = run("image.py", "--seconds", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    ours, pillow, *others = json.loads(done.stdout)["ways"]
+    assert (ours["name"], pillow["name"]) == ("ours", "Pillow, bicubic")
+    # Pillow 13 may take the rows first, which moves a byte by one here and there.
+    assert ours["error_max"] <= 1
+    assert all(0 < way["error_mean"] < 4 and way["ms"] > 0 for way in others)
+
+
+def test_training_loops_take_turns() -> None:
+    done = run("training.py", "--steps", "2", "--rounds", "1", "--batch", "8")
+    assert done.returncode == 0, done.stderr
+    rows = [
+        line.split() for line in done.stdout.splitlines() if " torch" in line or "devit" in line
+    ]
+    named = {(row[0], row[1]) for row in rows if row[0] in {"teacher", "4"}}
+    assert named == {
+        ("teacher", "devit"),
+        ("teacher", "plain"),
+        ("teacher", "torch"),
+        ("4", "parts"),
+    }
+    assert "FMA peak of a core" in done.stdout
+
+
+def test_the_study_compares_ways_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(JOINT.replace('"images"', '"digits"'))
+    arguments = (
+        *("decomposition_study.py", recipe, "--folder", tmp_path / "study", "--epochs", "1"),
+        *("--images", "40", "--parts", "1", "2", "--budgets", "0.5"),
+    )
+    first = run(*arguments)
+    assert first.returncode == 0, first.stderr
+    rows = [line.split("|")[1:-1] for line in first.stdout.splitlines()[2:]]
+    assert len(rows) == len({(name, views) for name, views, *_ in rows}) == 16
+    for name, _, one, two in rows:
+        shares = [float(cell) for cell in two.split("/")]
+        assert len(shares) == 3
+        assert all(0 <= share <= 100 for share in shares), name
+        assert (one.strip() == "") == ("= 0.1" in name or "= 0.2" in name or "0.5" in name
+                                       or "first" in name or "= 1)" in name)  # fmt: skip
+    again = run(*arguments)
+    assert again.stdout == first.stdout
+    assert "ensemble" not in again.stderr  # nothing was trained a second time
+    assert (tmp_path / "study/study.md").read_text() == first.stdout
