@@ -74,7 +74,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     client_id = topics.node_client_id(identity.node)
     longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes  # so that most are counted
     session = NO_SESSION._replace(max_packet=longest)
-    if _promises(config):
+    if _has_every(config):
         session = session._replace(expiry_s=config.broker.session_s, window=node.WINDOW)
     return Node(
         identity,
@@ -140,7 +140,7 @@ def check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
     limits = config.node
     waiting = limits.max_cameras * limits.max_payload_bytes
-    if _promises(config):
+    if _has_every(config):
         waiting += limits.max_waiting_mb * 2**20
     storage = limits.dtype or entry.dtype
     packed = sum(
@@ -158,7 +158,7 @@ def check_memory(config: Config, entry: PartEntry) -> None:
         )
 
 
-def _promises(config: Config) -> bool:
+def _has_every(config: Config) -> bool:
     """Whether some camera is of ``every``."""
     return any(images.delivery == "every" for images in config.images)
 

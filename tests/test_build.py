@@ -129,11 +129,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
             handler: Handler,
             *,
             qos: int = 0,
-            keep: bool = False,
+            manual_ack: bool = False,
             required: bool = True,
         ) -> None:
             del handler, required
-            self._asked.subscriptions[topic_filter] = qos, keep
+            self._asked.subscriptions[topic_filter] = qos, manual_ack
 
     monkeypatch.setattr(build, "MqttTransport", Recording)
     return found

@@ -21,9 +21,9 @@ from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.label import STAGES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import Topics
-from devit_iot.service.counters import Tally
+from devit_iot.service.counters import Counters
 from devit_iot.service.durations import Durations
-from devit_iot.service.pending_acks import Promises
+from devit_iot.service.pending_acks import PendingAcks
 from devit_iot.service.status import INTERVAL_S, StatusReporter
 from devit_iot.transport.base import Message, Transport
 
@@ -96,10 +96,10 @@ class Aggregator:
         )
         self._min_parts = config.min_parts
         self._announcer = announcer
-        self._promises = Promises(transport)
+        self._pending_acks = PendingAcks(transport)
         self._presence = Presence(identity.parts, time.monotonic())
         self._inbox: Inbox[_Received] = Inbox()
-        self._tally = Tally(logger)
+        self._counters = Counters(logger)
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
         self.stages = {stage: Durations() for stage in STAGES}
@@ -111,7 +111,7 @@ class Aggregator:
             topics.node_statuses,
             partial(self._hand_over, longest=MAX_JSON_BYTES, reason="too_large"),
         )
-        transport.subscribe(topics.features(config.shard), self._on_feature, qos=1, keep=True)
+        transport.subscribe(topics.features(config.shard), self._on_feature, qos=1, manual_ack=True)
 
     def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -145,8 +145,10 @@ class Aggregator:
         if item is not None:
             self._handle(item)
         now = time.monotonic()
-        pressed = self._promises.messages >= WINDOW
-        for request in self._collector.due(now, self._presence.expected(now), pressed=pressed):
+        window_full = self._pending_acks.messages >= WINDOW
+        for request in self._collector.due(
+            now, self._presence.expected(now), window_full=window_full
+        ):
             self._answer(request)
         self.reporter.refresh()
         if self._announcer is not None:
@@ -170,8 +172,8 @@ class Aggregator:
             return
         # Kept ones are as many as the broker sends ahead, and must not be lost here.
         item = _Received(time.monotonic(), node, message)
-        if not self._inbox.put(item, size, must=message.receipt is not None):
-            self._tally.count("dropped")
+        if not self._inbox.put(item, size, must=message.delivery is not None):
+            self._counters.count("dropped")
 
     def _handle(self, item: _Received) -> None:
         try:
@@ -185,7 +187,7 @@ class Aggregator:
             self._refuse(error, item.message)
 
     def _refuse(self, error: InputError, message: Message) -> None:
-        self._tally.refuse(error, f"message on {message.topic[:100]!r}")
+        self._counters.refuse(error, f"message on {message.topic[:100]!r}")
         self._transport.acknowledge(message)
 
     def _forget(self, node: str) -> None:
@@ -219,17 +221,17 @@ class Aggregator:
                 "length",
                 f"feature of part {feature.part} has {feature.values.size} values, not {wanted}",
             )
-        self._tally.count("features")
+        self._counters.count("features")
         self._presence.heard(node, feature.part, received)
-        promised = message.receipt is not None
-        verdict = self._collector.add(feature, received, promised=promised)
+        is_every = message.delivery is not None
+        verdict = self._collector.add(feature, received, is_every=is_every)
         if verdict != "taken":
-            self._tally.count(verdict)
-        if not promised:
+            self._counters.count(verdict)
+        if not is_every:
             return
         if verdict != "late":
-            self._promises.hold(feature.request_id, message)
-        elif not self._promises.join(feature.request_id, message):
+            self._pending_acks.add(feature.request_id, message)
+        elif not self._pending_acks.add_if_pending(feature.request_id, message):
             self._transport.acknowledge(message)  # the broker has the label
 
     def _other_bundle(self, fingerprint: str) -> str:
@@ -240,28 +242,29 @@ class Aggregator:
 
     def _answer(self, request: Request) -> None:
         if len(request.features) < self._min_parts:
-            self._tally.count("unanswered")
+            self._counters.count("unanswered")
             logger.warning("%s: no label from %d parts", request.camera, len(request.features))
-            self._promises.release(request.request_id)
+            self._pending_acks.acknowledge(request.request_id)
             return
         label = self._label(request)
-        done = partial(self._promises.release, request.request_id) if request.promised else None
+        acknowledge = partial(self._pending_acks.acknowledge, request.request_id)
+        done = acknowledge if request.is_every else None
         give_up = partial(self._give_up, request)
         topic = self._topics.label(request.camera)
         try:
             self._transport.publish(
-                topic, label.encode(), qos=1, retain=True, on_stored=done, on_given_up=give_up
+                topic, label.encode(), qos=1, retain=True, on_puback=done, on_given_up=give_up
             )
         except InputError as error:
             give_up(error)
             return
-        self._tally.count("labels")
+        self._counters.count("labels")
         for stage, milliseconds in label.latency_ms.items():
             self.stages[stage].add(milliseconds)
         if self._announcer is not None:
             self._announcer.see_camera(request.camera)
         if label.degraded:
-            self._tally.count("degraded")
+            self._counters.count("degraded")
         logger.info(
             "%s: %s (%.0f %%), parts %d/%d",
             label.camera,
@@ -272,8 +275,8 @@ class Aggregator:
         )
 
     def _give_up(self, request: Request, error: InputError) -> None:
-        self._tally.refuse(error, f"label of camera {request.camera!r}")
-        self._promises.release(request.request_id)
+        self._counters.refuse(error, f"label of camera {request.camera!r}")
+        self._pending_acks.acknowledge(request.request_id)
 
     def _label(self, request: Request) -> Label:
         begin = time.monotonic()
@@ -313,17 +316,17 @@ class Aggregator:
             self._identity,
             state=state,
             uptime_s=age_s,
-            features=self._tally["features"],
-            labels=self._tally["labels"],
-            degraded=self._tally["degraded"],
-            late=self._tally["late"],
-            duplicate=self._tally["duplicate"],
-            dropped=self._tally["dropped"],
+            features=self._counters["features"],
+            labels=self._counters["labels"],
+            degraded=self._counters["degraded"],
+            late=self._counters["late"],
+            duplicate=self._counters["duplicate"],
+            dropped=self._counters["dropped"],
             unsent=self._transport.unsent,
-            refused=self._tally.refused,
+            refused=self._counters.refused,
             parts_online=tuple(sorted(self._presence.alive(time.monotonic()))),
             deadline_s=round(self._deadline.seconds, 3),
-            unanswered=self._tally["unanswered"],
-            unfinished=len(self._promises),
+            unanswered=self._counters["unanswered"],
+            unfinished=len(self._pending_acks),
             problem=self.reporter.problem,
         )

@@ -17,15 +17,15 @@ class Request:
         features: part -> feature.
         first: when the first feature came, monotonic seconds.
         last: when the latest came; the part that sent it is ``last_part``.
-        promised: whether a feature of it is of ``every``.
+        is_every: whether a feature of it is of ``every``.
     """
 
-    def __init__(self, feature: Feature, now: float, *, promised: bool) -> None:
+    def __init__(self, feature: Feature, now: float, *, is_every: bool) -> None:
         self.request_id = feature.request_id
         self.camera = feature.camera
         self.features: dict[int, Feature] = {}
         self.first = now
-        self.promised = promised
+        self.is_every = is_every
         self.add(feature, now)
 
     def add(self, feature: Feature, now: float) -> None:
@@ -45,11 +45,12 @@ class Limits(NamedTuple):
     """How long and how many.
 
     Attributes:
-        every_deadline_s: after its first feature a promised request is answered with what it has.
+        every_deadline_s: so long after its first feature a request of ``every`` is answered with
+            what it has.
         lifetime_s: an answered id is remembered this long; the same bytes are a new request after.
-        every_lifetime_s: likewise a promised one.
+        every_lifetime_s: the same for a request of ``every``.
         max_open: beyond it the oldest request is answered at once.
-        max_open_per_camera: likewise the oldest of that camera that is not promised.
+        max_open_per_camera: beyond it the oldest request of ``latest`` of that camera is answered.
     """
 
     every_deadline_s: float
@@ -66,7 +67,7 @@ class Collector:
     """Requests that wait for parts, and the ids of those answered lately.
 
     Args:
-        deadline: of requests that are not promised; learns from the features that come.
+        deadline: of requests of ``latest``; learns from the features that come.
         limits: the others.
     """
 
@@ -74,7 +75,7 @@ class Collector:
         self._deadline = deadline
         self._limits = limits
         self._open: OrderedDict[bytes, Request] = OrderedDict()  # oldest first
-        # By whether they are promised, so that each of the two is in the order of forgetting.
+        # By whether they are of `every`, so that each of the two is in the order of forgetting.
         self._answered: dict[bool, OrderedDict[bytes, _Answered]] = {
             True: OrderedDict(),
             False: OrderedDict(),
@@ -83,58 +84,58 @@ class Collector:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, feature: Feature, now: float, *, promised: bool = False) -> Verdict:
+    def add(self, feature: Feature, now: float, *, is_every: bool = False) -> Verdict:
         """Take a feature, or say why not; ask :meth:`due` next."""
         self._forget(now)
         for answered in self._answered.values():
             known = answered.get(feature.request_id)
             if known is not None:
                 # Of one that was used, the image came again: that says nothing about the fleet.
-                if not promised and feature.part not in known.parts:
+                if not is_every and feature.part not in known.parts:
                     self._deadline.observe(now - known.first)
                 return "late"
         request = self._open.get(feature.request_id)
         if request is None:
-            self._open[feature.request_id] = Request(feature, now, promised=promised)
+            self._open[feature.request_id] = Request(feature, now, is_every=is_every)
             return "taken"
-        request.promised |= promised
+        request.is_every |= is_every
         if feature.part in request.features:
             return "duplicate"
         request.add(feature, now)
-        if not promised:
+        if not is_every:
             self._deadline.observe(now - request.first)
         return "taken"
 
     def due(
-        self, now: float, expected: AbstractSet[int], *, pressed: bool = False
+        self, now: float, expected: AbstractSet[int], *, window_full: bool = False
     ) -> list[Request]:
         """Remove and return the requests to answer now.
 
         Args:
             now: monotonic seconds.
             expected: the parts that are alive; a request that has them all waits no longer.
-            pressed: whether to answer the oldest promised request whatever it has, since waiting
-                keeps the features out that it waits for.
+            window_full: whether to answer the oldest request of ``every`` whatever it has: the
+                broker delivers no more, so the features that it waits for cannot come.
         """
         surplus = len(self._open) - self._limits.max_open
-        of_camera = Counter(r.camera for r in self._open.values() if not r.promised)
+        of_camera = Counter(r.camera for r in self._open.values() if not r.is_every)
         waits = self._waits
         ready = []
         for position, request in enumerate(self._open.values()):
-            gives_way = pressed and request.promised
+            gives_way = window_full and request.is_every
             if (
                 position < surplus
                 or gives_way
-                or now >= request.first + waits[request.promised]
+                or now >= request.first + waits[request.is_every]
                 or expected <= request.features.keys()
                 or (
-                    not request.promised
+                    not request.is_every
                     and of_camera[request.camera] > self._limits.max_open_per_camera
                 )
             ):
                 ready.append(request)
-                of_camera[request.camera] -= not request.promised
-                pressed = pressed and not gives_way
+                of_camera[request.camera] -= not request.is_every
+                window_full = window_full and not gives_way
         for request in ready:
             self._close(request, now)
         return ready
@@ -142,19 +143,19 @@ class Collector:
     def next_deadline(self) -> float | None:
         """When :meth:`due` must be asked next, monotonic seconds; None if nothing waits."""
         waits = self._waits
-        return min((r.first + waits[r.promised] for r in self._open.values()), default=None)
+        return min((r.first + waits[r.is_every] for r in self._open.values()), default=None)
 
     @property
     def _waits(self) -> dict[bool, float]:
-        """After its first feature, how long a request waits; by whether it is promised."""
+        """After its first feature, how long a request waits; by whether it is of ``every``."""
         return {True: self._limits.every_deadline_s, False: self._deadline.seconds}
 
     def _close(self, request: Request, now: float) -> None:
         del self._open[request.request_id]
         limits = self._limits
-        lifetime = limits.every_lifetime_s if request.promised else limits.lifetime_s
+        lifetime = limits.every_lifetime_s if request.is_every else limits.lifetime_s
         answered = _Answered(frozenset(request.features), request.first, now + lifetime)
-        self._answered[request.promised][request.request_id] = answered
+        self._answered[request.is_every][request.request_id] = answered
 
     def _forget(self, now: float) -> None:
         for answered in self._answered.values():

@@ -111,7 +111,7 @@ class Camera:
                     topic,
                     shot.payload,
                     qos=1,
-                    on_stored=self._on_stored,
+                    on_puback=self._on_puback,
                     on_given_up=partial(self._leave_out, shot),
                 )
             else:
@@ -139,7 +139,7 @@ class Camera:
         """Whether acknowledgements may still come: the broker refuses the next image too."""
         return not self._stopping.is_set() and not self._transport.refused
 
-    def _on_stored(self) -> None:
+    def _on_puback(self) -> None:
         self._acknowledged += 1
         self._room.release()
 

@@ -19,7 +19,7 @@ from devit_iot.monitor.overview import MAX_CAMERAS, read_label
 from devit_iot.monitor.watch import Watch
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.topics import Topics
-from devit_iot.service.counters import Tally
+from devit_iot.service.counters import Counters
 from devit_iot.transport.base import Message
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class _Inbox:
     def __init__(self, topics: Topics, cameras: Collection[str]) -> None:
         self._topics = topics
         self._cameras = cameras
-        self._tally = Tally(logger)
+        self._counters = Counters(logger)
         self._connections = 0
         self._last: dict[str, str] = {}  # camera -> request id, in the order of hearing
         self._labels: queue.Queue[Label] = queue.Queue(_WAITING)
@@ -58,11 +58,11 @@ class _Inbox:
             if self._is_new(label, retained=message.retained):
                 self._labels.put_nowait(label)
         except MessageError as error:
-            self._tally.refuse(error, f"label on {message.topic[:100]!r}")
+            self._counters.refuse(error, f"label on {message.topic[:100]!r}")
         except queue.Full:
-            if not self._tally["dropped"]:
+            if not self._counters["dropped"]:
                 logger.warning("labels come faster than they are printed: some are dropped")
-            self._tally.count("dropped")
+            self._counters.count("dropped")
 
     def _is_new(self, label: Label, *, retained: bool) -> bool:
         before = self._last.pop(label.camera, None)

@@ -106,7 +106,7 @@ class Forgetting:
             with self._changed:
                 found = sorted(self._retained)
             for topic in found:
-                self._transport.publish(topic, b"", qos=1, retain=True, on_stored=lambda: None)
+                self._transport.publish(topic, b"", qos=1, retain=True, on_puback=lambda: None)
             self._wait_deleted(len(found))
         finally:
             self._transport.stop()

@@ -22,9 +22,9 @@ from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.image_message import unwrap_image
 from devit_iot.protocol.status import NodeStatus, State
 from devit_iot.protocol.topics import ImageFilter, Topics
-from devit_iot.service.counters import Drops, Tally
+from devit_iot.service.counters import Counters, Drops
 from devit_iot.service.durations import Durations
-from devit_iot.service.pending_acks import Promises
+from devit_iot.service.pending_acks import PendingAcks
 from devit_iot.service.status import INTERVAL_S, StatusReporter
 from devit_iot.transport.base import Message, Transport
 
@@ -40,7 +40,7 @@ class Frame(NamedTuple):
     Attributes:
         received: monotonic seconds.
         received_ms: the same moment in Unix milliseconds.
-        promised: whether it is of ``every``: its request is in the node's promises.
+        is_every: whether it is of ``every``: its request waits for its acknowledgement.
         take_incomplete: whether it counts if its data end early.
     """
 
@@ -49,7 +49,7 @@ class Frame(NamedTuple):
     payload: bytes
     received: float
     received_ms: int
-    promised: bool
+    is_every: bool
     take_incomplete: bool
 
 
@@ -99,9 +99,9 @@ class Node:
             max_kept_bytes=config.node.max_waiting_mb * 2**20,
             on_dropped=lambda frame: self._drops.count(frame.camera, "overload"),
         )
-        self._promises = Promises(transport)
+        self._pending_acks = PendingAcks(transport)
         self._deferring = False  # since the last redelivery
-        self._tally = Tally(logger)
+        self._counters = Counters(logger)
         self._drops = Drops()
         self._failure: BrokerError | None = None
         self._serving: Frame | None = None
@@ -156,34 +156,34 @@ class Node:
                 self._note_deletion(message)
                 return
             if message.retained and not entry.retained:
-                self._tally.count("retained")
+                self._counters.count("retained")
                 self._transport.acknowledge(message)
                 return
-            self._tally.count("received")
-            if every and message.receipt is None:
+            self._counters.count("received")
+            if every and message.delivery is None:
                 self._warn(message)
             try:
                 self._accept(pattern, limit, message, take_incomplete=take_incomplete)
             except InputError as error:
-                self._tally.refuse(error, f"image on {message.topic[:100]!r}")
+                self._counters.refuse(error, f"image on {message.topic[:100]!r}")
                 self._transport.acknowledge(message)
 
-        self._transport.subscribe(pattern.mqtt, on_image, qos=int(every), keep=every)
+        self._transport.subscribe(pattern.mqtt, on_image, qos=int(every), manual_ack=every)
 
     def _note_deletion(self, message: Message) -> None:
         """An empty message takes a retained image off the broker; nothing is wrong with it."""
-        if not self._tally["deleted"]:
+        if not self._counters["deleted"]:
             logger.info("an empty message on %r: nothing to label", message.topic[:100])
-        self._tally.count("deleted")
+        self._counters.count("deleted")
         self._transport.acknowledge(message)
 
     def _warn(self, message: Message) -> None:
-        if not self._tally["unpromised"]:
+        if not self._counters["qos_0"]:
             logger.warning(
                 "image on %r came at QoS 0: the broker cannot promise it, it counts as `latest`",
                 message.topic[:100],
             )
-        self._tally.count("unpromised")
+        self._counters.count("qos_0")
 
     def _accept(
         self,
@@ -212,11 +212,11 @@ class Node:
             self._transport.acknowledge(message)
             return
         now_ms = time.time_ns() // 1_000_000
-        promised = message.receipt is not None
+        is_every = message.delivery is not None
         frame = Frame(
-            route.camera, request_id, message.payload, now, now_ms, promised, take_incomplete
+            route.camera, request_id, message.payload, now, now_ms, is_every, take_incomplete
         )
-        if promised:
+        if is_every:
             self._keep(frame, message)
         elif not self._frames.put(route.camera, frame, self._rank(request_id)):
             raise ImageError(
@@ -229,16 +229,16 @@ class Node:
 
     def _keep(self, frame: Frame, message: Message) -> None:
         """Take an image of ``every``, unless it is under way or must wait at the broker."""
-        if not self._promises.hold(frame.request_id, message):
-            self._tally.count("redelivered")
+        if not self._pending_acks.add(frame.request_id, message):
+            self._counters.count("redelivered")
         elif not self._frames.keep(("every", frame.camera), frame, len(frame.payload)):
-            self._promises.forget(frame.request_id)
-            self._tally.count("deferred")
+            self._pending_acks.pop(frame.request_id)
+            self._counters.count("deferred")
             self._deferring = True
 
     def _serve(self, frame: Frame) -> None:
         age = time.monotonic() - frame.received
-        if not frame.promised and age > self._config.max_age_s:
+        if not frame.is_every and age > self._config.max_age_s:
             self._drops.count(frame.camera, "age")
             return
         try:
@@ -247,22 +247,22 @@ class Node:
             self._give_up(frame, error)
         except Exception:
             logger.exception("request %s lost", frame.request_id.hex())
-            self._tally.count("lost")
-            self._promises.release(frame.request_id)
+            self._counters.count("lost")
+            self._pending_acks.acknowledge(frame.request_id)
 
     def _publish(self, frame: Frame, payload: bytes) -> None:
         topic = self._topics.feature(frame.request_id[0] % self._shards, self._identity.node)
-        if frame.promised:
-            done = partial(self._promises.release, frame.request_id)
+        if frame.is_every:
+            done = partial(self._pending_acks.acknowledge, frame.request_id)
             give_up = partial(self._give_up, frame)
-            self._transport.publish(topic, payload, qos=1, on_stored=done, on_given_up=give_up)
+            self._transport.publish(topic, payload, qos=1, on_puback=done, on_given_up=give_up)
         else:
             self._transport.publish(topic, payload)
-        self._tally.count("published")
+        self._counters.count("published")
 
     def _give_up(self, frame: Frame, error: InputError) -> None:
-        self._tally.refuse(error, f"image of camera {frame.camera!r}")
-        self._promises.release(frame.request_id)
+        self._counters.refuse(error, f"image of camera {frame.camera!r}")
+        self._pending_acks.acknowledge(frame.request_id)
 
     def _compute(self, frame: Frame) -> Feature:
         begin = time.monotonic()
@@ -306,8 +306,8 @@ class Node:
                 frame.camera,
                 self._config.hang_s,
             )
-            self._tally.count("lost")
-            self._promises.release(frame.request_id)  # or it would hang the next one too
+            self._counters.count("lost")
+            self._pending_acks.acknowledge(frame.request_id)  # or it would hang the next one too
         self.reporter.goodbye()
         self._transport.stop()
         self._die()
@@ -318,18 +318,18 @@ class Node:
             self._identity,
             state=state,
             uptime_s=age_s,
-            received=self._tally["received"],
-            published=self._tally["published"],
+            received=self._counters["received"],
+            published=self._counters["published"],
             dropped=self._drops.total,
-            lost=self._tally["lost"],
+            lost=self._counters["lost"],
             unsent=self._transport.unsent,
-            refused=self._tally.refused,
+            refused=self._counters.refused,
             decode_ms=self.stages["decode"].median_ms,
             compute_ms=self.stages["compute"].median_ms,
             drops=self._drops.by_camera,
-            unfinished=len(self._promises),
-            redelivered=self._tally["redelivered"],
-            deferred=self._tally["deferred"],
+            unfinished=len(self._pending_acks),
+            redelivered=self._counters["redelivered"],
+            deferred=self._counters["deferred"],
             temperature_c=felt.temperature_c,
             throttled=felt.throttled,
             problem=self.reporter.problem,

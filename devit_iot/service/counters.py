@@ -17,7 +17,7 @@ _MAX_CAMERAS = 64
 _QUIET_S = 1.0
 
 
-class Tally:
+class Counters:
     """Counts events by name and refusals by reason. Safe to use from several threads."""
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:

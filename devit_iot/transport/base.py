@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from devit_iot.errors import BrokerError, MessageError
 
 
-class Receipt(NamedTuple):
+class DeliveryId(NamedTuple):
     """Names one delivery of a message; worth nothing after its connection ended."""
 
     connection: int
@@ -18,13 +18,13 @@ class Message(NamedTuple):
 
     Attributes:
         retained: the broker kept it from before we subscribed.
-        receipt: for :meth:`Transport.acknowledge`; None if there is nothing to acknowledge.
+        delivery: for :meth:`Transport.acknowledge`; None if there is nothing to acknowledge.
     """
 
     topic: str
     payload: bytes
     retained: bool
-    receipt: Receipt | None = None
+    delivery: DeliveryId | None = None
 
 
 class Will(NamedTuple):
@@ -92,7 +92,7 @@ class Transport(Protocol):
         handler: Handler,
         *,
         qos: int = 0,
-        keep: bool = False,
+        manual_ack: bool = False,
         required: bool = True,
     ) -> None:
         """Call ``handler`` on the network thread for each message; call before :meth:`start`.
@@ -103,8 +103,8 @@ class Transport(Protocol):
             topic_filter: MQTT's wildcards allowed.
             handler: gets the messages.
             qos: 0 or 1.
-            keep: a QoS 1 message stays with the broker until :meth:`acknowledge`, and comes again
-                after a reconnection; otherwise it is done with when ``handler`` returns.
+            manual_ack: a QoS 1 message stays with the broker until :meth:`acknowledge`, and comes
+                again after a reconnection; otherwise it is acknowledged when ``handler`` returns.
             required: whether a broker that denies the subscription refuses us for good.
         """
 
@@ -126,7 +126,7 @@ class Transport(Protocol):
         *,
         qos: int = 0,
         retain: bool = False,
-        on_stored: Callable[[], None] | None = None,
+        on_puback: Callable[[], None] | None = None,
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         """Send a message, or queue it (QoS 1) or drop it (QoS 0) while the broker is away.
@@ -138,11 +138,11 @@ class Transport(Protocol):
             payload: the message.
             qos: 0 or 1.
             retain: whether the broker keeps it for later subscribers.
-            on_stored: QoS 1 only: called once, on the network thread, when the broker has taken
+            on_puback: QoS 1 only: called once, on the network thread, when the broker has taken
                 the message over; must not publish. Such a message is queued without limit, so the
                 caller bounds how many it has under way; and it is sent again if the connection is
                 lost soon after.
-            on_given_up: QoS 1 only: called once, instead of ``on_stored``, when the message will
+            on_given_up: QoS 1 only: called once, instead of ``on_puback``, when the message will
                 not be sent again: a later connection turned out to take less than an earlier one,
                 or the broker hung up each time when it got the message. Must not publish.
 

@@ -47,6 +47,6 @@ class Limits(NamedTuple):
             )
         if message.retain and not self.retain:
             return MessageError("retain", f"{what}; the broker keeps no retained messages")
-        if message.on_stored is not None and not self.max_qos:
+        if message.on_puback is not None and not self.max_qos:
             return MessageError("qos", f"{what}; the broker takes QoS 0 alone, so it may lose it")
         return None

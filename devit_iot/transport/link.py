@@ -16,7 +16,7 @@ class Link:
     """One connection.
 
     Attributes:
-        number: counts the connections: receipts of earlier ones are void.
+        number: counts the connections: deliveries of earlier ones are void.
         acknowledged: the broker answered CONNACK.
         limits: what the broker takes.
         ready_at: when every subscription was granted, in monotonic seconds; None: never.

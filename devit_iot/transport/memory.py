@@ -6,7 +6,7 @@ from collections.abc import Callable
 from paho.mqtt.client import topic_matches_sub
 
 from devit_iot.errors import BrokerError, MessageError
-from devit_iot.transport.base import Handler, Message, Receipt, Will
+from devit_iot.transport.base import DeliveryId, Handler, Message, Will
 from devit_iot.transport.subscriptions import Subscription
 
 
@@ -14,7 +14,7 @@ class MemoryBroker:
     """Topics, wildcards, retained messages, wills and acknowledgements, without a network.
 
     Attributes:
-        storing: while False, ``on_stored`` of what is published waits, as if the broker were slow.
+        storing: while False, ``on_puback`` of what is published waits, as if the broker were slow.
     """
 
     def __init__(self) -> None:
@@ -39,18 +39,18 @@ class MemoryBroker:
         """Whether no message waits for :meth:`store_all`."""
         return not self._unstored
 
-    def store(self, on_stored: Callable[[], None]) -> None:
+    def store(self, on_puback: Callable[[], None]) -> None:
         """Acknowledge a publisher's message now, or at :meth:`store_all`."""
         if self.storing:
-            on_stored()
+            on_puback()
         else:
-            self._unstored.append(on_stored)
+            self._unstored.append(on_puback)
 
     def store_all(self) -> None:
         """Acknowledge what waits for it."""
         waiting, self._unstored = self._unstored, []
-        for on_stored in waiting:
-            on_stored()
+        for on_puback in waiting:
+            on_puback()
 
 
 class MemoryTransport:
@@ -83,11 +83,11 @@ class MemoryTransport:
         handler: Handler,
         *,
         qos: int = 0,
-        keep: bool = False,
+        manual_ack: bool = False,
         required: bool = True,
     ) -> None:
         """See the protocol."""
-        self._subscriptions.append(Subscription(topic_filter, handler, qos, keep, required))
+        self._subscriptions.append(Subscription(topic_filter, handler, qos, manual_ack, required))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
@@ -107,19 +107,19 @@ class MemoryTransport:
         *,
         qos: int = 0,
         retain: bool = False,
-        on_stored: Callable[[], None] | None = None,
+        on_puback: Callable[[], None] | None = None,
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         """See the protocol; nothing is ever given up."""
         del on_given_up
         self._broker.publish(topic, payload, retain=retain, qos=qos)
-        if on_stored is not None:
-            self._broker.store(on_stored)
+        if on_puback is not None:
+            self._broker.store(on_puback)
 
     def acknowledge(self, message: Message) -> None:
         """See the protocol."""
-        if message.receipt is not None and message.receipt.connection == self._connection:
-            self.unacknowledged.pop(message.receipt.number, None)
+        if message.delivery is not None and message.delivery.connection == self._connection:
+            self.unacknowledged.pop(message.delivery.number, None)
 
     def stop(self) -> None:
         """See the protocol."""
@@ -138,16 +138,16 @@ class MemoryTransport:
         self._connection += 1
         again, self.unacknowledged = self.unacknowledged, {}
         for message in again.values():
-            self.deliver(message._replace(receipt=None), 1)
+            self.deliver(message._replace(delivery=None), 1)
 
     def deliver(self, message: Message, qos: int) -> None:
         """Call the handlers whose filter matches."""
         for wanted in self._subscriptions:
             if topic_matches_sub(wanted.topic_filter, message.topic):
-                keep = wanted.keep and qos and wanted.qos
-                wanted.handler(self._kept(message) if keep else message)
+                manual_ack = wanted.manual_ack and qos and wanted.qos
+                wanted.handler(self._kept(message) if manual_ack else message)
 
     def _kept(self, message: Message) -> Message:
-        receipt = Receipt(self._connection, next(self._numbers))
-        kept = self.unacknowledged[receipt.number] = message._replace(receipt=receipt)
+        delivery = DeliveryId(self._connection, next(self._numbers))
+        kept = self.unacknowledged[delivery.number] = message._replace(delivery=delivery)
         return kept

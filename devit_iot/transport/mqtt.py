@@ -16,7 +16,7 @@ from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport import refusals, versions
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.backoff import Backoff
-from devit_iot.transport.base import NO_SESSION, Handler, Message, Receipt, Session, Will
+from devit_iot.transport.base import NO_SESSION, DeliveryId, Handler, Message, Session, Will
 from devit_iot.transport.limits import Limits
 from devit_iot.transport.link import Link
 from devit_iot.transport.outgoing import Outgoing
@@ -107,11 +107,11 @@ class MqttTransport:
         handler: Handler,
         *,
         qos: int = 0,
-        keep: bool = False,
+        manual_ack: bool = False,
         required: bool = True,
     ) -> None:
         """See the protocol."""
-        self._subscriptions.add(Subscription(topic_filter, handler, qos, keep, required))
+        self._subscriptions.add(Subscription(topic_filter, handler, qos, manual_ack, required))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
@@ -128,19 +128,19 @@ class MqttTransport:
         *,
         qos: int = 0,
         retain: bool = False,
-        on_stored: Callable[[], None] | None = None,
+        on_puback: Callable[[], None] | None = None,
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         """See the protocol."""
         given_up = on_given_up or self._publisher.give_up
-        self._publisher.publish(Outgoing(topic, payload, retain, on_stored, given_up), qos)
+        self._publisher.publish(Outgoing(topic, payload, retain, on_puback, given_up), qos)
 
     def acknowledge(self, message: Message) -> None:
         """See the protocol."""
         with self._acknowledging:
-            receipt = message.receipt
-            if receipt is not None and receipt.connection == self._link.number:
-                self._client.ack(receipt.number, 1)
+            delivery = message.delivery
+            if delivery is not None and delivery.connection == self._link.number:
+                self._client.ack(delivery.number, 1)
 
     def redeliver(self) -> None:
         """See the protocol."""
@@ -167,7 +167,7 @@ class MqttTransport:
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         for wanted in self._subscriptions:
-            handler = self._adapted(wanted.handler, keep=wanted.keep)
+            handler = self._adapted(wanted.handler, manual_ack=wanted.manual_ack)
             client.message_callback_add(wanted.topic_filter, handler)
         return client
 
@@ -317,14 +317,16 @@ class MqttTransport:
         client.ack(message.mid, message.qos)
 
     def _adapted(
-        self, handler: Handler, *, keep: bool
+        self, handler: Handler, *, manual_ack: bool
     ) -> Callable[[paho.Client, object, paho.MQTTMessage], None]:
         def on_message(client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
-            receipt = Receipt(self._link.number, message.mid) if keep and message.qos else None
-            done = receipt is None
+            delivery = (
+                DeliveryId(self._link.number, message.mid) if manual_ack and message.qos else None
+            )
+            done = delivery is None
             try:
                 handler(
-                    Message(message.topic, bytes(message.payload), bool(message.retain), receipt)
+                    Message(message.topic, bytes(message.payload), bool(message.retain), delivery)
                 )
             except Exception:  # a bug in one message's handling must not end the network thread
                 logger.exception("message on %s lost", message.topic)

@@ -119,7 +119,7 @@ class Outbox:
             in_flight = self._in_flight.values()
             given_up = self._suspects.hung_up(in_flight) if hung_up else None
             self._queue_again(given_up)
-            settling = [m._replace(on_stored=_told) for m in self._settling.take_all()]
+            settling = [m._replace(on_puback=_told) for m in self._settling.take_all()]
             self._queue.extendleft(reversed(settling))
             self._changed.notify_all()
             return given_up
@@ -158,7 +158,7 @@ class Outbox:
         """
         with self._changed:
             self._suspects.acquit(message)
-            must_not_be_lost = message.on_stored is not None and answer != "refused"
+            must_not_be_lost = message.on_puback is not None and answer != "refused"
             repeated = must_not_be_lost and answer == "unheard" and not message.retain
             if repeated:
                 self._unheard.append(message)
@@ -166,9 +166,9 @@ class Outbox:
             elif must_not_be_lost:
                 self._settling.add(message)
             self._changed.notify_all()
-        if message.on_stored is not None and must_not_be_lost and not repeated:
-            message.on_stored()
+        if message.on_puback is not None and must_not_be_lost and not repeated:
+            message.on_puback()
 
 
 def _told() -> None:
-    """Stand in for an ``on_stored`` that was called before."""
+    """Stand in for an ``on_puback`` that was called before."""

@@ -7,17 +7,17 @@ from devit_iot.errors import MessageError
 
 
 class Outgoing(NamedTuple):
-    """A message; with ``on_stored`` it must not be lost.
+    """A message; with ``on_puback`` it must not be lost.
 
     Attributes:
-        on_stored: called once, when the broker has taken the message over.
+        on_puback: called once, when the broker has taken the message over.
         on_given_up: called instead, if the broker will never take it.
     """
 
     topic: str
     payload: bytes
     retain: bool
-    on_stored: Callable[[], None] | None
+    on_puback: Callable[[], None] | None
     on_given_up: Callable[[MessageError], None]
 
     @property

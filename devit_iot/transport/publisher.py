@@ -62,7 +62,7 @@ class Publisher:
             raise objection
         if qos == 0:
             self._send_once(message)
-        elif message.on_stored is None and len(self.outbox) >= self._queue:
+        elif message.on_puback is None and len(self.outbox) >= self._queue:
             self.unsent += 1
         else:
             self.outbox.put(message)

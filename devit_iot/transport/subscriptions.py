@@ -12,7 +12,7 @@ class Subscription(NamedTuple):
     topic_filter: str
     handler: Handler
     qos: int
-    keep: bool
+    manual_ack: bool
     required: bool
 
 

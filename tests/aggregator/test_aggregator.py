@@ -115,7 +115,7 @@ def test_labels_of_every_are_kept_until_the_broker_has_them(
             send(broker, make_feature(bundle, part, request=2), qos=1)
         wait_until(lambda: len(heard) == 2)
         wait_until(lambda: not broker.stored)
-    assert all(message.receipt is not None for message in heard)
+    assert all(message.delivery is not None for message in heard)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

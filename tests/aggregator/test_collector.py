@@ -204,36 +204,36 @@ def test_the_number_remembered_is_as_documented() -> None:
 
 def test_a_promised_request_has_a_deadline_of_its_own() -> None:
     waiting = collector()
-    waiting.add(feature(1, 0), 0.0, promised=True)
+    waiting.add(feature(1, 0), 0.0, is_every=True)
     waiting.add(feature(2, 0), 1.0)
     assert waiting.next_deadline() == 5.0
     assert ids(waiting.due(29.9, ALL)) == [2]
     assert waiting.next_deadline() == 30.0
     (request,) = waiting.due(30.0, ALL)
-    assert (request.request_id[0], request.promised) == (1, True)
+    assert (request.request_id[0], request.is_every) == (1, True)
 
 
 def test_one_promised_feature_makes_a_promised_request() -> None:
     waiting = collector()
     waiting.add(feature(1, 0), 0.0)
-    assert waiting.add(feature(1, 0), 0.0, promised=True) == "duplicate"
+    assert waiting.add(feature(1, 0), 0.0, is_every=True) == "duplicate"
     assert waiting.next_deadline() == EVERY_DEADLINE_S
 
 
 def test_a_promised_request_is_remembered_as_long_as_it_may_come_again() -> None:
     waiting = collector()
-    waiting.add(feature(1, 0), 0.0, promised=True)
+    waiting.add(feature(1, 0), 0.0, is_every=True)
     waiting.due(0.0, NOBODY)
-    assert waiting.add(feature(1, 1), EVERY_LIFETIME_S - 0.1, promised=True) == "late"
-    assert waiting.add(feature(1, 1), EVERY_LIFETIME_S, promised=True) == "taken"
+    assert waiting.add(feature(1, 1), EVERY_LIFETIME_S - 0.1, is_every=True) == "late"
+    assert waiting.add(feature(1, 1), EVERY_LIFETIME_S, is_every=True) == "taken"
 
 
 def test_under_pressure_the_oldest_promised_request_gives_way() -> None:
     waiting = collector(max_open=99)
     waiting.add(feature(1, 0), 0.0)
     for request in (2, 3):
-        waiting.add(feature(request, 0), 0.0, promised=True)
-    assert ids(waiting.due(0.0, ALL, pressed=True)) == [2]
+        waiting.add(feature(request, 0), 0.0, is_every=True)
+    assert ids(waiting.due(0.0, ALL, window_full=True)) == [2]
     assert ids(waiting.due(0.0, ALL)) == []
 
 
@@ -245,14 +245,14 @@ def test_a_camera_may_not_fill_the_collector() -> None:
     assert ids(waiting.due(0.0, ALL)) == [0, 1]
     assert len(waiting) == 3
     for request in range(10, 14):
-        waiting.add(feature(request, 0, "busy"), 0.0, promised=True)
-    assert waiting.due(0.0, ALL) == []  # what is promised is bounded elsewhere
+        waiting.add(feature(request, 0, "busy"), 0.0, is_every=True)
+    assert waiting.due(0.0, ALL) == []  # what is of `every` is bounded elsewhere
 
 
 def test_a_promised_answer_makes_no_room_for_its_camera() -> None:
     waiting = collector(max_open=99, max_open_per_camera=2)
     for part in range(3):
-        waiting.add(feature(1, part), 0.0, promised=True)
+        waiting.add(feature(1, part), 0.0, is_every=True)
     for request in (2, 3, 4):
         waiting.add(feature(request, 0), 0.0)
     assert ids(waiting.due(0.0, ALL)) == [1, 2]
@@ -281,8 +281,8 @@ def test_an_image_that_came_again_teaches_nothing() -> None:
     spread(waiting, 100, 0.75)
     for part in (0, 1):
         assert waiting.add(feature(150, part), 55.0) == "late"  # both were used
-        assert waiting.add(feature(151, part), 55.0, promised=True) == "late"
-    assert waiting.add(feature(152, 2), 55.0, promised=True) == "late"  # its node was away
+        assert waiting.add(feature(151, part), 55.0, is_every=True) == "late"
+    assert waiting.add(feature(152, 2), 55.0, is_every=True) == "late"  # its node was away
     waiting.add(feature(1, 0), 60.0)
     assert waiting.next_deadline() == 61.5
 
@@ -291,13 +291,13 @@ def test_features_of_every_teach_nothing() -> None:
     """They wait in queues, which says nothing about the time that an image of `latest` needs."""
     waiting = collector(max_open=999)
     for request in range(100):
-        waiting.add(feature(request, 0), 10.0, promised=True)
-        assert waiting.add(feature(request, 1), 10.0, promised=True) == "taken"
+        waiting.add(feature(request, 0), 10.0, is_every=True)
+        assert waiting.add(feature(request, 1), 10.0, is_every=True) == "taken"
     waiting.add(feature(200, 0), 20.0)
     assert waiting.next_deadline() == 20.0 + DEADLINE_S
     waiting.due(1000.0, ALL)
     spread(waiting, 100, 0.75)
-    waiting.add(feature(201, 0), 60.0, promised=True)
-    waiting.add(feature(201, 1), 63.0, promised=True)
+    waiting.add(feature(201, 0), 60.0, is_every=True)
+    waiting.add(feature(201, 1), 63.0, is_every=True)
     waiting.add(feature(202, 0), 63.0)
     assert waiting.next_deadline() == 64.5

@@ -35,13 +35,13 @@ class Unwilling(MemoryTransport):
         *,
         qos: int = 0,
         retain: bool = False,
-        on_stored: Callable[[], None] | None = None,
+        on_puback: Callable[[], None] | None = None,
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         if self.unwilling and not topic.endswith("/status"):
             self._say_no(on_given_up)
         else:
-            super().publish(topic, payload, qos=qos, retain=retain, on_stored=on_stored)
+            super().publish(topic, payload, qos=qos, retain=retain, on_puback=on_puback)
 
     def _say_no(self, on_given_up: Callable[[MessageError], None] | None) -> None:
         del on_given_up

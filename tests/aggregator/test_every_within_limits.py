@@ -53,7 +53,7 @@ def test_every_image_gets_a_label(small: Bundle, ack_delay_s: float) -> None:
             transport.start(on_ready=lambda: None, on_refused=refused.append)
             for seed in range(IMAGES):
                 request = f"line/belt/{seed:032x}"
-                transport.publish(request, image_file(seed), qos=1, on_stored=lambda: None)
+                transport.publish(request, image_file(seed), qos=1, on_puback=lambda: None)
             wait_until(lambda: len(labelled()) > 5, 60)
             broker.restart()
             wait_until(lambda: len(labelled()) == IMAGES, 60)

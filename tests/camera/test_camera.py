@@ -25,7 +25,7 @@ class SmallTransport(MemoryTransport):
         *,
         qos: int = 0,
         retain: bool = False,
-        on_stored: Callable[[], None] | None = None,
+        on_puback: Callable[[], None] | None = None,
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         if len(payload) > LIMIT:
@@ -33,7 +33,7 @@ class SmallTransport(MemoryTransport):
         if len(payload) == POISON and on_given_up is not None:
             on_given_up(MessageError("hangs_up", "the broker hangs up for it"))
             return
-        super().publish(topic, payload, qos=qos, retain=retain, on_stored=on_stored)
+        super().publish(topic, payload, qos=qos, retain=retain, on_puback=on_puback)
 
 
 def shots(*sizes: int) -> Iterator[Shot]:

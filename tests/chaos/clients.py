@@ -64,7 +64,7 @@ class Client(ABC):
 
     def _publish_in_turn(self, topic: str, payload: bytes) -> None:
         """Publish an image at QoS 1, after its turn was taken."""
-        self._transport.publish(topic, payload, qos=1, on_stored=self._room.release)
+        self._transport.publish(topic, payload, qos=1, on_puback=self._room.release)
 
     @abstractmethod
     def _on_label(self, message: Message) -> None:

@@ -115,7 +115,9 @@ def keeping(port: int, inbox: "queue.Queue[bytes]") -> MqttTransport:
         password=SECRET["DEVIT_PASSWORD"],
         session=Session(600, 20),
     )
-    transport.subscribe("cameras/x", lambda message: inbox.put(message.payload), qos=1, keep=True)
+    transport.subscribe(
+        "cameras/x", lambda message: inbox.put(message.payload), qos=1, manual_ack=True
+    )
     transport.start(on_ready=lambda: None, on_refused=print)
     wait_until(lambda: transport.connected)
     return transport

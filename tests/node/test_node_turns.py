@@ -136,7 +136,7 @@ def test_a_feature_travels_as_its_image_did(broker: MemoryBroker, bundle: Bundle
             broker.publish(TOPIC, image_file(qos), qos=qos)
         wait_until(lambda: len(heard) == 2)
     for message in heard:
-        seed = int(message.receipt is not None)
+        seed = int(message.delivery is not None)
         assert Feature.decode(message.payload).request_id == request_id(TOPIC, image_file(seed))
 
 

@@ -109,7 +109,7 @@ def listen(broker: MemoryBroker, topic_filter: str) -> list[Message]:
     """What comes from now on; only a message of QoS 1 has a receipt."""
     heard: list[Message] = []
     transport = MemoryTransport(broker)
-    transport.subscribe(topic_filter, heard.append, qos=1, keep=True)
+    transport.subscribe(topic_filter, heard.append, qos=1, manual_ack=True)
     transport.start(on_ready=lambda: None, on_refused=lambda _: None)
     return heard
 

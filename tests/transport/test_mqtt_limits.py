@@ -40,7 +40,7 @@ class Sender:
             topic,
             payload,
             qos=1,
-            on_stored=lambda: self.stored.append(topic),
+            on_puback=lambda: self.stored.append(topic),
             on_given_up=self.given_up.append,
         )
 

@@ -35,13 +35,13 @@ class Keeper:
         self.transport = MqttTransport(config, client_id="keeper", session=session)
 
     def start(self, topic_filter: str = "work/#") -> None:
-        self.transport.subscribe(topic_filter, self.got.append, qos=1, keep=True)
+        self.transport.subscribe(topic_filter, self.got.append, qos=1, manual_ack=True)
         self.transport.start(on_ready=self._on_ready, on_refused=lambda _error: None)
         wait_until(lambda: self.ready)
 
     def publish(self, name: str, payload: bytes = b"") -> None:
         self.transport.publish(
-            f"work/{name}", payload, qos=1, on_stored=lambda: self.stored.append(name)
+            f"work/{name}", payload, qos=1, on_puback=lambda: self.stored.append(name)
         )
 
     @property
@@ -173,7 +173,7 @@ def test_what_a_killed_broker_forgot_is_sent_again(broker: FleetProcesses) -> No
 def test_what_nobody_hears_is_sent_until_somebody_does(broker: FleetProcesses) -> None:
     with keeper(broker.url) as client:
         stored: list[str] = []
-        client.transport.publish("early", b"", qos=1, on_stored=lambda: stored.append("early"))
+        client.transport.publish("early", b"", qos=1, on_puback=lambda: stored.append("early"))
         wait_until(lambda: client.transport.problem)
         assert client.transport.problem == "nobody listens on early"
         assert stored == []
@@ -222,7 +222,7 @@ def test_a_failing_handler_blocks_nothing(
         client.got.append(message)
         raise ValueError
 
-    client.transport.subscribe("bad/#", fail, qos=1, keep=True)
+    client.transport.subscribe("bad/#", fail, qos=1, manual_ack=True)
     client.start()
     for _ in range(2 * SESSION.window):
         client.transport.publish("bad/a", b"", qos=1)

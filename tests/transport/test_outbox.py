@@ -32,8 +32,8 @@ def message(name: str, told: list[str] | None = None) -> Outgoing:
     def never(error: MessageError) -> None:
         raise AssertionError(error)
 
-    on_stored = None if told is None else lambda: told.append(name)
-    return Outgoing(name, b"payload", retain=False, on_stored=on_stored, on_given_up=never)
+    on_puback = None if told is None else lambda: told.append(name)
+    return Outgoing(name, b"payload", retain=False, on_puback=on_puback, on_given_up=never)
 
 
 def send(outbox: Outbox, number: int, what: Outgoing) -> None:
