@@ -5,11 +5,11 @@
 
 #include "base/cpu_features.h"
 #include "kernels/attention/attention_f32.h"
-#include "kernels/peak/fma_peak_f32.h"
 #include "kernels/gemm/gemm_f16.h"
 #include "kernels/gemm/gemm_f32.h"
 #include "kernels/gemm/gemm_i8.h"
 #include "kernels/layer_norm/layer_norm_f32.h"
+#include "kernels/peak/fma_peak_f32.h"
 #include "kernels/resize/resize_u8.h"
 
 namespace devit {

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "kernels/gemm/gemm_f32.h"
-#include "kernels/simd/math_f32_inl.h"
 #include "kernels/gemm/outer_products_f32_inl.h"
+#include "kernels/simd/math_f32_inl.h"
 
 // Include simd_<isa>.h first, in a block of its own.
 //
