@@ -35,8 +35,14 @@ def shipped(bundle: Bundle) -> ImageSet:
 @pytest.fixture(scope="module")
 def fused(bundle: Bundle, shipped: ImageSet) -> Fused:
     """The shipped images' logits, by engines that the golden check has passed."""
-    engines = [load_engine(bundle, i, name="torch") for i in range(len(bundle.manifest.parts))]
-    features = [np.stack([e.features(image) for image in shipped.images]) for e in engines]
+    features = []
+    for index, part in enumerate(bundle.manifest.parts):
+        engine = load_engine(bundle, index, name="torch")
+        seen = [
+            load_image(sample.payload, part.spec)
+            for sample in read_image_folder(DEMO / "images.zip")
+        ]
+        features.append(np.stack([engine.features(image) for image in seen]))
     return Fused(features, bundle.fusion_tensors(), shipped.labels)
 
 
@@ -55,7 +61,7 @@ def test_its_readme_gives_the_command_that_made_it(bundle: Bundle) -> None:
     assert f"decompose run {recipe}" in readme
 
 
-@pytest.mark.parametrize(("lost", "wanted"), [(0, 0.60), (1, 0.50), (2, 0.35), (3, 0.10)])
+@pytest.mark.parametrize(("lost", "wanted"), [(0, 0.75), (1, 0.72), (2, 0.64), (3, 0.52)])
 def test_it_is_accurate_even_with_parts_lost(fused: Fused, lost: int, wanted: float) -> None:
     """A hundred images tell little: the bounds are loose, docs/results.md has the figures."""
     assert fused.lose(lost).mean >= wanted
