@@ -17,8 +17,10 @@ def parse_url(url: str) -> tuple[str, int, bool]:
     is ``fe80::1%eth0``; that form is taken in the URL too.
 
     Raises:
-        ConfigError: another scheme, no host, a path, or credentials, which do not belong in a URL.
+        ConfigError: another scheme, no host, a path, or credentials, which do not belong in a URL
+            and are not repeated.
     """
+    _refuse_credentials("broker", url, "use username and password_file")
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
@@ -26,10 +28,14 @@ def parse_url(url: str) -> tuple[str, int, bool]:
         raise ConfigError(f"broker url '{url}': {error}") from error
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path.strip("/"):
         raise ConfigError(f"broker url '{url}' is not mqtt://host[:port] or mqtts://host[:port]")
-    if parts.username or parts.password:
-        raise ConfigError("no credentials in the broker url: use username and password_file")
     host = _with_plain_zone(parts.hostname)
     return host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
+
+
+def _refuse_credentials(which: str, url: str, instead: str) -> None:
+    """Whatever stands around it: a parser may take part of a password for something else."""
+    if "@" in url:
+        raise ConfigError(f"no credentials in the {which} url: {instead}")
 
 
 def _with_plain_zone(host: str) -> str:
@@ -44,6 +50,7 @@ def check_websocket_url(url: str) -> str:
     Raises:
         ConfigError: another scheme, no host or port, or credentials.
     """
+    _refuse_credentials("websocket", url, "people type them on the page")
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port

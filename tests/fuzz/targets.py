@@ -18,6 +18,7 @@ from devit_iot.bundle.manifest import Manifest, fingerprint_of
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.bundle.tensor_file import TensorFile
+from devit_iot.camera.camera_url import scrubbed, without_password
 from devit_iot.datasets.class_names import distinct, read_class_names
 from devit_iot.engine.image import load_image
 from devit_iot.errors import (
@@ -38,12 +39,15 @@ from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import is_camera, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
+from devit_iot.transport.address import check_websocket_url, parse_url, websocket_of
 from devit_iot.transport.base import Message
 from tests.golden.make import GOLDEN
 from tests.support import bombs
 from tests.support.fleets import image_file
 
 MAX_PIXELS = 10_000
+MARK = "pa55word"
+"""Stands for a password that must not be shown."""
 SPEC = SubVitSpec(
     image_size=8,
     resize_size=9,
@@ -260,8 +264,35 @@ def checkpoint(data: bytes) -> None:
         read_network(path)
 
 
+def broker_url(data: bytes) -> None:
+    """A broker's address, with a password in it that must not be repeated."""
+    rest = data.decode("utf-8", "replace").replace(MARK, "")
+    for parse in (parse_url, check_websocket_url, websocket_of):
+        with contextlib.suppress(ConfigError):
+            parse(rest)
+        try:
+            parse(f"mqtt://user:{MARK}{rest}@hub")
+        except ConfigError as error:
+            _check_shown(error)
+            if MARK in str(error):
+                raise AssertionError(error) from error
+
+
+def camera_url(data: bytes) -> None:
+    """A camera's URL, with a password in it that must not be shown."""
+    rest = data.decode("utf-8", "replace").replace(MARK, "")
+    for url in (
+        f"rtsp://user:{MARK}{rest}@door/live",
+        f"http://door/snap?user=admin&pwd={MARK}&{rest}",
+    ):
+        assert MARK not in without_password(url)
+        assert MARK not in scrubbed(f"cannot open {url}: no answer")
+
+
 TARGETS: Mapping[str, Target] = {
-    "feature": Target(feature, 13, _golden("feature.bin")),
+    "broker_url": Target(broker_url, 2, (b"mqtt://[fe80::1%25eth0]:1883", b"#/?", b"wss://a:1/b")),
+    "camera_url": Target(camera_url, 2, (b"#1", b"/a?b=c", b"%40&token=x")),
+    "feature": Target(feature, 11, _golden("feature.bin")),
     "label": Target(lambda data: json_message(Label, data), 10, _golden("label.json")),
     "node_status": Target(
         lambda data: json_message(NodeStatus, data),
@@ -294,7 +325,7 @@ TARGETS: Mapping[str, Target] = {
             "/9j/AAA".encode("utf-16"),
         ),
     ),
-    "image": Target(image, 17, tuple(_images())),
+    "image": Target(image, 15, tuple(_images())),
     "topic": Target(topic, 8, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),
     "manifest": Target(manifest, 4, _golden("bundle/manifest.json")),
     "tensor_file": Target(tensor_file, 5, _golden("bundle/fusion.safetensors")),

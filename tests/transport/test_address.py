@@ -99,3 +99,20 @@ def test_a_link_local_address_is_one_that_the_system_takes() -> None:
 def test_no_browser_can_name_an_interface(url: str) -> None:
     with pytest.raises(ConfigError, match="give --websocket"):
         websocket_of(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mqtt://user:pa55@hub",
+        "http://user:pa55@hub",
+        "mqtt://user:pa55#x@hub",  # a parser takes `pa55` for the port, and says so
+        "mqtt://user:pa55/x@hub",
+        "mqtt://user:pa55?x@hub:1883",
+    ],
+)
+def test_a_password_in_an_address_is_not_repeated(url: str) -> None:
+    for parse in (parse_url, check_websocket_url, websocket_of):
+        with pytest.raises(ConfigError, match="no credentials in the") as caught:
+            parse(url)
+        assert "pa55" not in str(caught.value)
