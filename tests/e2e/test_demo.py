@@ -13,20 +13,25 @@ from devit_iot.demo.processes import BrokerKind
 from devit_iot.programs import own_program
 from tests.e2e.commands import command
 
+SLOWLY = ("--rate", "3")
+"""Nodes that stall for longer than between two images drop one, as they should: a busy machine may
+stall for a tenth of a second."""
+
 
 def test_every_frame_gets_its_label(kind: BrokerKind) -> None:
-    done = command("devit", "demo", "--frames", "40", "--json", "--broker", kind)
+    done = command("devit", "demo", "--frames", "40", *SLOWLY, "--json", "--broker", kind)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert (result["frames"], result["labels"], result["degraded"]) == (40, 40, 0)
-    assert result["accuracy"] >= 0.55
+    assert result["accuracy"] >= 0.7
     assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p99"]
 
 
 def test_a_killed_part_degrades_the_rest(kind: BrokerKind) -> None:
     done = command(
-        "devit", "demo", "--frames", "30", "--kill-part", "1", "--after", "10", "--broker", kind
-    )
+        "devit", "demo", "--frames", "30", "--kill-part", "1", "--after", "10", *SLOWLY,
+        "--broker", kind,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "* killed the node of part 1" in lines
