@@ -99,6 +99,11 @@ class Outside(Client):
         self.sent.append(request_id)
         self._publish_in_turn(f"cameras/{camera}/image/{request_id}", payload)
 
+    @property
+    def unsent(self) -> int:
+        """Images that the link did not take."""
+        return self._transport.unsent
+
     def show(self, camera: str, payload: bytes, request_id: str) -> None:
         """Publish an image at QoS 0, as most cameras do."""
         self._transport.publish(f"cameras/{camera}/image/{request_id}", payload)

@@ -90,7 +90,8 @@ def test_a_flood_costs_images_and_nothing_else(
     )
     assert statistics.quantiles(ages, n=100)[98] < MAX_AGE_S
     assert growth < 0.1
-    assert {status.received for status in nodes.values()} == {len(sent) + WARM}
+    shown = len(sent) + WARM - outside.unsent  # a busy machine may not take them all
+    assert {status.received for status in nodes.values()} == {shown}
     assert all(s.dropped == sum(sum(c.values()) for c in s.drops.values()) for s in nodes.values())
     assert min(s.dropped / s.received for s in nodes.values()) > 0.5
     # Every feature that was published is in a label, or counted as late or duplicate.

@@ -295,7 +295,7 @@ def test_damaged_json_never_breaks_a_decoder(
 ) -> None:
     payload = mutate(message.encode(), flips, cut)
     reason = reason_of(message.decode, payload)
-    assert reason in {None, "json"}
+    assert reason in {None, "json", "text"}  # a flipped bit may make a character unprintable
     if reason is None:
         decoded = message.decode(payload)
         assert type(decoded) is type(message)
