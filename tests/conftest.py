@@ -1,10 +1,34 @@
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from devit_iot.bundle.reading import Bundle
 from tests.support.fleets import make_bundle
+
+TESTS = Path(__file__).parent
+SLOW = (
+    *("arm", "bench", "browser", "chaos", "e2e", "homeassistant/test_announcements.py"),
+    *("homeassistant/test_fleet.py", "fleet/test_access.py", "repository/test_benchmarks.py"),
+    *(
+        "repository/test_site.py",
+        "decompose",
+        "kernels",
+        "fuzz",
+        "doctor",
+        "service/test_exporter.py",
+    ),
+    *("export/test_import_real_weights.py", "engine/test_memory.py", "transport/test_mqtt.py"),
+)
+"""What `make check` leaves out: trainings, emulated boards, browsers, brokers, many processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        where = item.path.relative_to(TESTS)
+        if any(where.is_relative_to(slow) for slow in SLOW):
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
