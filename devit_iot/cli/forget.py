@@ -1,19 +1,16 @@
 """``devit forget``: what the broker keeps of cameras and boards that are gone."""
 
-import os
-import secrets
 from pathlib import Path
 
 import click
 
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
-from devit_iot.config.config import read_password
+from devit_iot.cli.watching import command_transport
 from devit_iot.errors import ConfigError
 from devit_iot.homeassistant.remove import Forgetting, members
 from devit_iot.protocol.text import shown
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from devit_iot.transport.mqtt import MqttTransport
 
 
 @click.command()
@@ -47,12 +44,7 @@ def forget(
     topics = Topics(config.fleet)
     discovery = DiscoveryTopics(config.homeassistant.prefix)
     wanted = members(topics, discovery, cameras=cameras, nodes=nodes, shards=shards)
-    transport = MqttTransport(
-        config.broker,
-        client_id=topics.command_client_id("forget", secrets.token_hex(4)),
-        password=read_password(config.broker, os.environ),
-    )
-    removed = Forgetting(transport, wanted).run()
+    removed = Forgetting(command_transport(config, "forget"), wanted).run()
     for topic in removed:
         click.echo(f"removed {shown(topic)}")
     if not removed:

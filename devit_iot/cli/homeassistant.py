@@ -1,17 +1,14 @@
 """``devit homeassistant``: what a fleet announced there."""
 
-import os
-import secrets
 from pathlib import Path
 
 import click
 
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
-from devit_iot.config.config import read_password
+from devit_iot.cli.watching import command_transport
 from devit_iot.homeassistant.remove import Forgetting, announcements
-from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from devit_iot.transport.mqtt import MqttTransport
+from devit_iot.protocol.topics import DiscoveryTopics
 
 
 @click.group()
@@ -33,11 +30,7 @@ def remove(config_file: Path | None, **values: object) -> None:
     """
     config = configuration(config_file, values)
     set_up_logging(config.log.format, "error")
-    transport = MqttTransport(
-        config.broker,
-        client_id=Topics(config.fleet).command_client_id("homeassistant", secrets.token_hex(4)),
-        password=read_password(config.broker, os.environ),
-    )
+    transport = command_transport(config, "homeassistant")
     topics = DiscoveryTopics(config.homeassistant.prefix)
     removed = Forgetting(transport, announcements(config.fleet, topics)).run()
     for topic in removed:

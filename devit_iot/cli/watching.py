@@ -1,4 +1,4 @@
-"""A connection for commands that look on."""
+"""The connections of commands that look on, or tidy up."""
 
 import os
 import secrets
@@ -18,10 +18,14 @@ def watch(
     on_message: Callable[[Message], None],
     on_ready: Callable[[], None] = lambda: None,
 ) -> Watch:
-    """Look on as ``config`` says, under a client id of our own that has ``name`` in it."""
-    transport = MqttTransport(
+    """Look on as ``config`` says, see :func:`command_transport`."""
+    return Watch(command_transport(config, name), filters, on_message, on_ready)
+
+
+def command_transport(config: Config, name: str) -> MqttTransport:
+    """A connection as ``config`` says, under a client id of our own that has ``name`` in it."""
+    return MqttTransport(
         config.broker,
         client_id=Topics(config.fleet).command_client_id(name, secrets.token_hex(4)),
         password=read_password(config.broker, os.environ),
     )
-    return Watch(transport, filters, on_message, on_ready)

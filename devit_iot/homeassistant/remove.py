@@ -7,7 +7,7 @@ from functools import partial
 
 from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.homeassistant.devices import belongs_to, device_id, is_ours
-from devit_iot.protocol.text import is_camera
+from devit_iot.protocol.text import is_camera_level
 from devit_iot.protocol.topics import DiscoveryTopics, Topics, check_name
 from devit_iot.transport.base import Message, Transport
 
@@ -55,7 +55,7 @@ def members(
         ConfigError: a name that no camera or node can have.
     """
     for camera in cameras:
-        if not is_camera(camera) or set(camera) & set("/+#"):
+        if not is_camera_level(camera):
             raise ConfigError(f"no camera can be called '{camera}': see its name in `devit top`")
     for node in nodes:
         check_name("node", node)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.errors import MessageError
-from devit_iot.protocol.text import is_camera
+from devit_iot.protocol.text import is_camera_level
 
 MAX_HEADER_BYTES = 4096
 """Of a feature, with its extensions."""
@@ -170,6 +170,6 @@ def _camera_name(value: bytes) -> str:
         camera = value.decode()
     except UnicodeDecodeError as error:
         raise MessageError("camera", "a feature's camera name is not UTF-8") from error
-    if not is_camera(camera) or set(camera) & set("/+#"):
+    if not is_camera_level(camera):
         raise MessageError("camera", f"a feature's camera name is unusable: {camera!r}")
     return camera

@@ -23,6 +23,11 @@ def is_camera(name: str) -> bool:
     )
 
 
+def is_camera_level(name: str) -> bool:
+    """Whether ``name`` can be a camera's name and one level of a topic."""
+    return is_camera(name) and not set(name) & set("/+#")
+
+
 def shown(text: str) -> str:
     """``text`` for a log or a terminal: one line, with escapes for what is not printable."""
     cut = text[:_MAX_SHOWN]

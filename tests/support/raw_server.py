@@ -1,14 +1,13 @@
 """A server that answers every connection with bytes of a test's choice, HTTP or not."""
 
-import contextlib
 import socket
 import ssl
-import threading
 from collections.abc import Callable
-from typing import Self
+
+from tests.support.listening import Listening
 
 
-class RawServer:
+class RawServer(Listening):
     """Serves inside a ``with`` block.
 
     Args:
@@ -20,34 +19,19 @@ class RawServer:
     def __init__(
         self, answer: Callable[[str, int], bytes], context: ssl.SSLContext | None = None
     ) -> None:
+        super().__init__()
         self.requests: list[str] = []
         self._answer = answer
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
         protocol = "http" if context is None else "https"
-        self.url = f"{protocol}://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve)
+        self.url = f"{protocol}://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-        self._thread.join()
-        self._listener.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):  # the listener's end
-            while True:
-                link, _ = self._listener.accept()
-                with link, contextlib.suppress(OSError):
-                    link.settimeout(5)
-                    if self._context is None:
-                        self._reply(link)
-                    else:
-                        with self._context.wrap_socket(link, server_side=True) as tls:
-                            self._reply(tls)
+    def _talk(self, link: socket.socket) -> None:
+        if self._context is None:
+            self._reply(link)
+        else:
+            with self._context.wrap_socket(link, server_side=True) as tls:
+                self._reply(tls)
 
     def _reply(self, link: socket.socket) -> None:
         request = b""
