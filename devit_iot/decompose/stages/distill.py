@@ -63,7 +63,9 @@ def distillation(
     middle = len(student.spec.blocks) // 2
     theirs = len(teacher.spec.blocks) // 2
     related = any(config.relations)
-    scope = list(task.scope) if teacher.classes > len(task.scope) else slice(None)
+    scope: Tensor | slice = slice(None)
+    if teacher.classes > len(task.scope):
+        scope = torch.tensor(task.scope, device=next(teacher.parameters()).device)
 
     def loss(model: nn.Module, batch: Batch) -> Losses:
         if not related:

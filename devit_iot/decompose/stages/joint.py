@@ -56,7 +56,7 @@ def joint_loss(
     classes of its group weigh ``1 + own``.
     """
     share = config.individual
-    weights = torch.ones(len(tasks), teacher.classes)
+    weights = torch.ones(len(tasks), teacher.classes, device=next(teacher.parameters()).device)
     for weight, task in zip(weights, tasks, strict=True):
         weight[list(task.group)] += config.own
 
@@ -71,9 +71,8 @@ def joint_loss(
 
         terms = {name: (1 - share) * term for name, term in learn(output.logits).items()}
         if share:
-            device = output.logits.device
             alone = [
-                torch.stack(list(learn(logits, weight.to(device)).values())).sum()
+                torch.stack(list(learn(logits, weight).values())).sum()
                 for logits, weight in zip(output.individual, weights, strict=True)
             ]
             terms["individual"] = share * torch.stack(alone).mean()

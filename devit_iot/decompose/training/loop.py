@@ -16,6 +16,7 @@ from devit_iot.decompose.recipe import StageConfig
 from devit_iot.decompose.run_folder.clock import Clock
 from devit_iot.decompose.run_folder.folder import write_whole
 from devit_iot.decompose.training.batches import Batch, Epochs
+from devit_iot.decompose.training.captured import Captured, CudaCapture
 from devit_iot.decompose.training.schedule import ByEpochs, ByTime, Pace, learning_rate
 from devit_iot.errors import DataError, TrainingError
 
@@ -80,7 +81,8 @@ def fit(
     Args:
         model: its parameters that need a gradient are trained.
         batches: iterated once per epoch.
-        loss: called once per batch.
+        loss: called once per batch; on a GPU, only for the first batches of each shape, then what
+            it did is repeated (:mod:`devit_iot.decompose.training.captured`).
         stage: hyper-parameters, seed, and where to keep what a resumption needs.
         accelerator: device, precision and processes.
 
@@ -88,7 +90,7 @@ def fit(
         TrainingError: a loss became NaN or infinite; the last good epoch is kept.
         DataError: the state of an earlier attempt is damaged, or cannot be written.
     """
-    training = _Training(model, stage, accelerator)
+    training = _Training(model, loss, stage, accelerator)
     pace = _pace(stage, training.record, len(batches))
     history: list[dict[str, float]] = training.record["history"]
     steps = len(history) * len(batches)
@@ -99,7 +101,7 @@ def fit(
         sums: dict[str, float] = {}
         shuffled = batches.epoch(epoch, _mix(stage.seed, epoch, 0))
         for step, batch in enumerate(shuffled, start=1):
-            for name, value in training.step(batch, loss, progress).items():
+            for name, value in training.step(batch, progress).items():
                 sums[name] = sums.get(name, 0.0) + value
             means = {name: value / step for name, value in sums.items()}
             steps += 1
@@ -117,14 +119,21 @@ def fit(
 class _Training:
     """A network in training, and what a resumption of it needs."""
 
-    def __init__(self, model: nn.Module, stage: Stage, accelerator: Accelerator) -> None:
+    def __init__(
+        self, model: nn.Module, loss: Loss, stage: Stage, accelerator: Accelerator
+    ) -> None:
         config = stage.config
         model.to(accelerator.device)
+        alone = accelerator.num_processes == 1
+        captured = alone and accelerator.device.type == "cuda"
         groups = _groups(model, config.weight_decay)
         self._model = model
+        self._loss = loss
         self._stage = stage
         self._accelerator = accelerator
-        self._optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        self._optimiser = torch.optim.AdamW(
+            groups, lr=config.learning_rate, fused=True, capturable=captured
+        )
         self._average = (
             AveragedModel(model, multi_avg_fn=_ema(config.ema), use_buffers=True)
             if config.ema
@@ -136,33 +145,50 @@ class _Training:
         self.record = _resume(stage.state, self._pieces)
         self._started = time.monotonic() - self.record["seconds"]
         self._stored = time.monotonic()
-        alone = accelerator.num_processes == 1
         self._wrapped = model if alone else accelerator.prepare(model)
+        self._terms: tuple[str, ...] = ()
+        self._learn = Captured(self._learn_once, CudaCapture()) if captured else self._learn_once
+        if captured:  # a graph reads the rate from the device
+            for group in self._optimiser.param_groups:
+                group["lr"] = torch.tensor(float(group["lr"]), device=accelerator.device)
         model.train()
 
-    def step(self, batch: Batch, loss: Loss, progress: float) -> dict[str, float]:
-        """Learn from a batch; its losses."""
+    def step(self, batch: Batch, progress: float) -> dict[str, float]:
+        """Learn from a batch; its losses.
+
+        Raises:
+            TrainingError: they are not finite.
+        """
+        rate = learning_rate(self._stage.config, progress)
         for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self._stage.config, progress)
-        with self._accelerator.autocast():
-            terms = loss(self._wrapped, batch)
-        stacked = torch.stack(list(terms.values()))
-        total = stacked.sum()
-        values = [total.item(), *stacked.tolist()]
-        if not math.isfinite(values[0]):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        values = self._learn(batch).tolist()
+        total = math.fsum(values)
+        if not math.isfinite(total):
             epoch = len(self.record["history"])
             raise TrainingError(
-                f"the loss became {values[0]} in epoch {epoch + 1}; lower learning_rate or "
+                f"the loss became {total} in epoch {epoch + 1}; lower learning_rate or "
                 f"raise warmup_epochs in the recipe. The state after epoch {epoch} is kept in "
                 f"{self._stage.state}"
             )
-        self._optimiser.zero_grad()
-        self._accelerator.backward(total)
-        self._accelerator.clip_grad_norm_(self._model.parameters(), MAX_GRADIENT_NORM)
-        self._optimiser.step()
         if self._average is not None:
             self._average.update_parameters(self._model)
-        return dict(zip(("loss", *terms), values, strict=True))
+        return dict(zip(("loss", *self._terms), (total, *values), strict=True))
+
+    def _learn_once(self, batch: Batch) -> Tensor:
+        """One step of the optimiser; the losses, float[terms]."""
+        self._optimiser.zero_grad()
+        with self._accelerator.autocast():
+            terms = self._loss(self._wrapped, batch)
+        self._terms = tuple(terms)
+        stacked = torch.stack(list(terms.values()))
+        self._accelerator.backward(stacked.sum())
+        self._accelerator.clip_grad_norm_(self._model.parameters(), MAX_GRADIENT_NORM)
+        self._optimiser.step()
+        return stacked.detach()
 
     def finish_epoch(self, *, measure: bool) -> None:
         """Note what was reached, each time that twice as many epochs are done; store."""
