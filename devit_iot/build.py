@@ -141,7 +141,7 @@ def check_memory(config: Config, entry: PartEntry) -> None:
     limits = config.node
     waiting = limits.max_cameras * limits.max_payload_bytes
     if _has_every(config):
-        waiting += limits.max_waiting_mb * 2**20
+        waiting += limits.max_waiting_mib * 2**20
     storage = limits.dtype or entry.dtype
     packed = sum(
         math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
@@ -150,11 +150,11 @@ def check_memory(config: Config, entry: PartEntry) -> None:
     weights = entry.weights.size + packed
     total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
     needed = -(-total // 2**20)
-    if needed > limits.memory_mb:
+    if needed > limits.memory_mib:
         raise ConfigError(
-            f"part {limits.part} may need {needed} MB and node.memory_mb is {limits.memory_mb}: "
+            f"part {limits.part} may need {needed} MiB and node.memory_mib is {limits.memory_mib}: "
             "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
-            "max_waiting_mb, or raise it"
+            "max_waiting_mib, or raise it"
         )
 
 

@@ -78,7 +78,7 @@ class Camera:
         try:
             self._ready.wait()
             self._publish_all()
-            self._wait_settled()
+            self._wait_persisted()
         finally:
             self._transport.stop()
         if self._failure is not None:
@@ -128,11 +128,11 @@ class Camera:
                 return True
         return False
 
-    def _wait_settled(self) -> None:
-        if not self._every or self._transport.settled:
+    def _wait_persisted(self) -> None:
+        if not self._every or self._transport.persisted:
             return
         logger.info("published all; waiting until the broker has them on its disk")
-        while self._worthwhile() and not self._transport.settled:
+        while self._worthwhile() and not self._transport.persisted:
             self._stopping.wait(_CHECK_S)
 
     def _worthwhile(self) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
 from devit_iot.dashboard.server import DashboardServer, View
 from devit_iot.protocol.topics import Topics
@@ -14,11 +15,11 @@ _OPTIONS = tuple(
     setting
     for setting in (*CLIENT, *FLEET, *NODE)
     if setting.flag
-    in {"--broker", "--camera", "--fleet", "--images", "--log-format", "--log-level"}
+    in {"--broker", "--camera-app", "--fleet", "--images", "--log-format", "--log-level"}
 )
 
 
-@click.command()
+@click.command(cls=Command, path="devit dashboard")
 @settings(_OPTIONS)
 @click.option(
     "--listen",

@@ -11,6 +11,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.source import Shot
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
+from devit_iot.cli.old_options import Command
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.demo import Answer, Demo, Plan, accuracy, summarise
 from devit_iot.demo.processes import find_broker
@@ -23,9 +24,9 @@ _FRAMES = 120
 _DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
-@click.command()
+@click.command(cls=Command, path="devit demo")
 @click.option(
-    "--frames",
+    "--count",
     type=click.IntRange(1),
     help="How many images to publish; default: 120, with --dashboard until Ctrl-C.",
 )
@@ -54,7 +55,9 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines: the last line is JSON.")
 @click.option(
-    "--broker", type=click.Choice(["mosquitto", "amqtt"]), help="Default: mosquitto if on PATH."
+    "--broker-kind",
+    type=click.Choice(["mosquitto", "amqtt"]),
+    help="Default: mosquitto if on PATH.",
 )
 @click.option(
     "--bundle",
@@ -71,13 +74,13 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
 @one_line_errors
 def demo(  # noqa: PLR0913 - one for each option
     *,
-    frames: int | None,
+    count: int | None,
     rate: float,
     kill_part: int | None,
     after: int,
     listen: str | None,
     as_json: bool,
-    broker: str | None,
+    broker_kind: str | None,
     bundle: Path,
     data: Path,
 ) -> None:
@@ -98,9 +101,9 @@ def demo(  # noqa: PLR0913 - one for each option
     plan = Plan(
         bundle=bundle,
         samples=samples,
-        frames=frames or (None if listen else _FRAMES),
+        frames=count or (None if listen else _FRAMES),
         rate=rate,
-        broker="amqtt" if broker == "amqtt" else "mosquitto" if broker else find_broker(),
+        broker="amqtt" if broker_kind == "amqtt" else "mosquitto" if broker_kind else find_broker(),
         kill_part=kill_part,
         kill_after=after,
         page=parse_listen(listen) if listen else None,

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
 from devit_iot.doctor.board import Machine, check_board
 from devit_iot.doctor.broker import check_broker
@@ -19,7 +20,7 @@ from devit_iot.protocol.text import shown
 _COLOURS = {"ok": "green", "look": "yellow", "bad": "red"}
 
 
-@click.command()
+@click.command(cls=Command, path="devit doctor")
 @settings(CLIENT, FLEET, NODE)
 @click.option("--board", envvar="DEVIT_BOARD", help="Board that it is, for instance pi5.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object.")

@@ -89,13 +89,13 @@ def check_memory(config: Config, machine: Machine) -> Finding:
     if "MemTotal" not in facts or "MemAvailable" not in facts:
         return look("memory", "the system does not say", "look at it with free -m")
     total, free = (int(facts[key]) // 1024 for key in ("MemTotal", "MemAvailable"))
-    text = f"{free} MB of {total} MB are free"
-    wanted = config.node.memory_mb
+    text = f"{free} MiB of {total} MiB are free"
+    wanted = config.node.memory_mib
     if total < wanted:
         return look(
             "memory",
-            f"{text}, and node.memory_mb says {wanted}",
-            "give the board with --board, or lower node.memory_mb",
+            f"{text}, and node.memory_mib says {wanted}",
+            "give the board with --board, or lower node.memory_mib",
         )
     return ok("memory", text)
 

@@ -96,7 +96,7 @@ class Node:
         self._replica, self._replicas = fraction(config.node.replica, "node.replica")
         self._frames: Mailbox[Frame] = Mailbox(
             config.node.max_cameras,
-            max_kept_bytes=config.node.max_waiting_mb * 2**20,
+            max_kept_bytes=config.node.max_waiting_mib * 2**20,
             on_dropped=lambda frame: self._drops.count(frame.camera, "overload"),
         )
         self._pending_acks = PendingAcks(transport)

@@ -83,7 +83,7 @@ class Transport(Protocol):
         """What the broker refuses on this connection, in words; empty if nothing."""
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """Whether the broker has all QoS 1 messages, and would have them if it were killed now."""
 
     def subscribe(

@@ -73,7 +73,7 @@ class MemoryTransport:
         self._numbers = itertools.count(1)
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """See the protocol."""
         return self._broker.stored
 

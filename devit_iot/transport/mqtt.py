@@ -75,7 +75,7 @@ class MqttTransport:
         self._ready = False  # ever
         self._link = Link()
         self._redelivering = False
-        self._publisher = Publisher(self._client, config.settle_s, config.queue)
+        self._publisher = Publisher(self._client, config.persist_s, config.queue)
         self._backoff = Backoff()
         self._acknowledging = threading.Lock()
         self._on_ready: Callable[[], None] = lambda: None
@@ -97,9 +97,9 @@ class MqttTransport:
         return self._publisher.problem
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """See the protocol."""
-        return self._publisher.outbox.settled
+        return self._publisher.outbox.persisted
 
     def subscribe(
         self,

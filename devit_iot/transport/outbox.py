@@ -1,4 +1,4 @@
-"""QoS 1 messages on their way to the broker: queued, in flight, and settling. Pure of MQTT."""
+"""QoS 1 messages on their way to the broker's disk: queued, in flight, unpersisted. No MQTT."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ from typing import Literal
 
 from devit_iot.transport.limits import WINDOW
 from devit_iot.transport.outgoing import Outgoing
-from devit_iot.transport.settling import Settling
 from devit_iot.transport.suspects import Suspects
+from devit_iot.transport.unpersisted import Unpersisted
 
 UNHEARD_PAUSE_S = 1.0
 Answer = Literal["stored", "refused", "unheard"]
@@ -23,11 +23,11 @@ class Outbox:
     message's number: :meth:`take` and :meth:`sent` bracket the publishing for that.
 
     Args:
-        settle_s: how long an acknowledgement is not trusted yet.
+        persist_s: how long an acknowledgement is not trusted yet.
         clock: monotonic seconds.
     """
 
-    def __init__(self, settle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, persist_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
         self._window = WINDOW
@@ -35,7 +35,7 @@ class Outbox:
         self._taken = 0
         self._early: dict[int, Answer] = {}
         self._in_flight: dict[int, Outgoing] = {}
-        self._settling = Settling(settle_s, clock)
+        self._unpersisted = Unpersisted(persist_s, clock)
         self._unheard: deque[Outgoing] = deque()
         self._unheard_until = 0.0
         self._suspects = Suspects()
@@ -45,10 +45,10 @@ class Outbox:
         return len(self._queue) + len(self._in_flight) + self._taken
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """Whether all is acknowledged, and every acknowledgement can be trusted by now."""
         with self._changed:
-            return not (len(self) or self._unheard or len(self._settling))
+            return not (len(self) or self._unheard or len(self._unpersisted))
 
     @property
     def unheard(self) -> str:
@@ -119,8 +119,8 @@ class Outbox:
             in_flight = self._in_flight.values()
             given_up = self._suspects.hung_up(in_flight) if hung_up else None
             self._queue_again(given_up)
-            settling = [m._replace(on_puback=_told) for m in self._settling.take_all()]
-            self._queue.extendleft(reversed(settling))
+            unsafe = [m._replace(on_puback=_told) for m in self._unpersisted.take_all()]
+            self._queue.extendleft(reversed(unsafe))
             self._changed.notify_all()
             return given_up
 
@@ -164,7 +164,7 @@ class Outbox:
                 self._unheard.append(message)
                 self._unheard_until = self._clock() + UNHEARD_PAUSE_S
             elif must_not_be_lost:
-                self._settling.add(message)
+                self._unpersisted.add(message)
             self._changed.notify_all()
         if message.on_puback is not None and must_not_be_lost and not repeated:
             message.on_puback()

@@ -22,7 +22,7 @@ class Publisher:
 
     Args:
         client: of the first connection.
-        settle_s: how long the acknowledgement of a message that must not be lost is not trusted.
+        persist_s: how long the acknowledgement of a message that must not be lost is not trusted.
         queue: QoS 1 messages that may wait, beside those that must not be lost.
 
     Attributes:
@@ -31,8 +31,8 @@ class Publisher:
         refused: see there.
     """
 
-    def __init__(self, client: paho.Client, settle_s: float, queue: int) -> None:
-        self.outbox = Outbox(settle_s)
+    def __init__(self, client: paho.Client, persist_s: float, queue: int) -> None:
+        self.outbox = Outbox(persist_s)
         self.unsent = 0
         self.refused = 0
         self._queue = queue

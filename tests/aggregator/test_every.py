@@ -164,7 +164,7 @@ def test_what_does_not_fit_stays_with_the_broker(broker: MemoryBroker, bundle: B
             images=EVERY,
             engine=engine,
             transport=transport,
-            config=NodeConfig(max_waiting_mb=1),
+            config=NodeConfig(max_waiting_mib=1),
         )
     ):
         wait_until(lambda: broker.retained)

@@ -64,7 +64,7 @@ def test_a_sound_machine(machine: Machine) -> None:
     }  # fmt: skip
     assert findings["cpu"].text.startswith("A CPU, ")
     assert findings["kernels"].text.startswith(_core.select_isa())
-    assert findings["memory"].text == "5859 MB of 7812 MB are free"
+    assert findings["memory"].text == "5859 MiB of 7812 MiB are free"
     assert findings["temperature"].text == "45 °C"
 
 
@@ -105,7 +105,7 @@ def test_portable_kernels_are_slow(machine: Machine) -> None:
 
 
 def test_more_memory_is_promised_than_there_is(machine: Machine) -> None:
-    finding = check_memory(Config(node=NodeConfig(memory_mb=16000)), machine)
+    finding = check_memory(Config(node=NodeConfig(memory_mib=16000)), machine)
     assert finding.level == "look"
     assert "16000" in finding.text
 
@@ -215,9 +215,9 @@ def test_signatures(own: Config) -> None:
 
 
 def test_a_part_that_is_too_large(own: Config) -> None:
-    finding = found(check_part(changed(own, memory_mb=100)))["part"]
+    finding = found(check_part(changed(own, memory_mib=100)))["part"]
     assert finding.level == "bad"
-    assert "node.memory_mb is 100" in finding.text
+    assert "node.memory_mib is 100" in finding.text
 
 
 @pytest.mark.parametrize("node", [{"engine": "onnx"}, {"isa": "sse9"}])

@@ -122,7 +122,7 @@ def test_images_of_other_things_are_compared_without_top1(
 ) -> None:
     (photos / "ant").rename(photos / "zebra")
     (photos / "bee" / "broken.png").write_bytes(b"no image")
-    result = run(source, tmp_path / "made", "--data", str(photos), "--dtype", "float16")
+    result = run(source, tmp_path / "made", "--data", str(photos), "--storage", "float16")
     assert result.exit_code == 0, result.output
     assert "no top-1: 'zebra'" in result.output
     assert f"{IMAGES} images, 1 unreadable: the same answer for" in result.output
@@ -130,7 +130,7 @@ def test_images_of_other_things_are_compared_without_top1(
 
 
 def test_only_some_images_are_compared(source: Bundle, tmp_path: Path, photos: Path) -> None:
-    result = run(source, tmp_path / "made", "--data", str(photos), "--limit", "7")
+    result = run(source, tmp_path / "made", "--data", str(photos), "--count", "7")
     assert "7 images: the same answer" in result.output
 
 

@@ -210,14 +210,14 @@ def test_what_init_refuses(tmp_path: Path, arguments: list[str], problem: str) -
 )
 def test_what_add_and_revoke_refuse(made: FleetFolder, arguments: list[str], problem: str) -> None:
     before = contents(made.path)
-    result = run(*arguments, "--dir", made.path)
+    result = run(*arguments, "--folder", made.path)
     assert result.exit_code != 0
     assert problem in result.output
     assert contents(made.path) == before
 
 
 def test_a_folder_that_is_no_fleet(tmp_path: Path) -> None:
-    result = run("add", "pi-0", "--dir", tmp_path)
+    result = run("add", "pi-0", "--folder", tmp_path)
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert "is no fleet" in result.output
 
@@ -225,11 +225,11 @@ def test_a_folder_that_is_no_fleet(tmp_path: Path) -> None:
 def test_the_line_makes_a_private_folder_where_it_is_pasted(
     made: FleetFolder, tmp_path: Path
 ) -> None:
-    result = run("add", "pi-0", "--part", "2", "--dir", made.path)
+    result = run("add", "pi-0", "--part", "2", "--folder", made.path)
     line = result.stdout
     assert line.startswith(" ")
     assert line.count("\n") == 1
-    again = run("add", "pi-0", "--part", "2", "--dir", made.path)
+    again = run("add", "pi-0", "--part", "2", "--folder", made.path)
     assert again.stdout == line
     board = tmp_path / "board"
     board.mkdir()

@@ -97,7 +97,7 @@ def test_what_was_left_to_the_broker_is_asked_for_when_all_else_is_done(
     """Each time costs a connection. There is room for two at least, and a third for each turn."""
     transport = Redelivered(broker)
     engine = Gate(bundle.part(0).spec.feature_dim)
-    config = NodeConfig(max_waiting_mb=1)
+    config = NodeConfig(max_waiting_mib=1)
     node = make_node(
         broker, bundle, 0, images=EVERY, engine=engine, transport=transport, config=config
     )

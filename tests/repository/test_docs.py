@@ -32,7 +32,7 @@ from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.service import status
-from devit_iot.transport import backoff, limits, settling, suspects
+from devit_iot.transport import backoff, limits, suspects, unpersisted
 from devit_iot.transport.base import NO_SESSION
 from tests.support.documents import DOCUMENTS, ROOT, without_fences
 
@@ -369,13 +369,13 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"`every_deadline_s` ({defaults.every_deadline_s:g} s)",
         f"longest of the last {deadline.SAMPLES} *spreads*",
         f"`max_age_s` ({NodeConfig().max_age_s:g} s)",
-        f"`max_waiting_mb` ({NodeConfig().max_waiting_mb})",
+        f"`max_waiting_mib` ({NodeConfig().max_waiting_mib})",
         f"`broker.session_s` ({BrokerConfig().session_s} s)",
-        f"`broker.settle_s` ({BrokerConfig().settle_s:g} s,",
+        f"`broker.persist_s` ({BrokerConfig().persist_s:g} s,",
         f"after 0.25 to {backoff.MAX_PAUSE_S:g} s",
         f"at most {limits.WINDOW} QoS 1 messages",
         f"up {suspects.HANG_UPS} times in a row",
-        f"at most {settling.MAX_BYTES // 2**20} MiB",
+        f"at most {unpersisted.MAX_BYTES // 2**20} MiB",
         f"is {node_module.WINDOW} for nodes and {aggregator.WINDOW} for aggregators",
         f"in its first {presence.GRACE_S:g} s",
         f"at least every {status.HEARTBEAT_S:g} s",
