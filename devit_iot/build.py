@@ -14,7 +14,6 @@ from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import is_matrix
 from devit_iot.config.config import Config, read_password
 from devit_iot.engine.base import load_engine
@@ -145,7 +144,7 @@ def check_memory(config: Config, entry: PartEntry) -> None:
     storage = limits.dtype or entry.dtype
     packed = sum(
         math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
-        for tensor in tensors(entry.spec)
+        for tensor in entry.spec.tensors()
     )
     weights = entry.weights.size + packed
     total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting

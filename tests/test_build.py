@@ -14,7 +14,6 @@ from devit_iot.aggregator.collector import Collector, Limits
 from devit_iot.aggregator.deadline import SAMPLES, Deadline
 from devit_iot.build import build_aggregator, build_node, check_memory
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.spec import tensors
 from devit_iot.config.config import AggregatorConfig, BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import ConfigError
 from devit_iot.transport.base import NO_SESSION, Handler, Session, Will
@@ -63,7 +62,7 @@ def room(config: Config, bundle: Bundle, part: int = 0) -> int:
 def test_a_part_that_needs_too_much_memory_is_refused_at_its_last_byte(bundle: Bundle) -> None:
     """The interpreter, the file, the weights as they are computed with, an image, a message."""
     entry = bundle.part(0)
-    packed = 4 * sum(math.prod(tensor.shape) for tensor in tensors(entry.spec))
+    packed = 4 * sum(math.prod(tensor.shape) for tensor in entry.spec.tensors())
     decoding = 17 * SMALL.max_pixels + 32 * MIB
     left = 200 * MIB - 64 * MIB - entry.weights.size - packed - decoding
     assert room(config(bundle), bundle) == left

@@ -267,12 +267,12 @@ def test_the_documented_tensors_are_those_of_spec_py() -> None:
             re.sub(r"\.[ij]\.", ".0.", name): sizes
             for name, sizes in documented_tensors("4", symbols).items()
         }
-        stored = {t.name: t.shape for t in (*spec.tensors(shape), *spec.golden_tensors(shape))}
+        stored = {t.name: t.shape for t in (*shape.tensors(), *shape.golden_tensors())}
         assert stored.items() <= documented.items()
         assert stored == {name: documented[name] for name in documented if name in stored}
         found |= stored
     assert found.keys() == documented.keys()
-    fusion = spec.fusion_tensors(spec.FusionSpec(10, (24,)))
+    fusion = spec.FusionSpec(10, (24,)).tensors()
     assert {
         name.replace(".i.", ".0."): shape
         for name, shape in documented_tensors("5", {"C": 10, "F_i": 24}).items()
