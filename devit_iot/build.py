@@ -83,7 +83,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         topics=topics,
         config=config,
         sensors=Sensors(),
-        die=partial(os._exit, EXIT_HUNG),
+        exit_process=partial(os._exit, EXIT_HUNG),
     )
 
 

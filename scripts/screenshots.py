@@ -19,7 +19,7 @@ from PIL import Image
 from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
 from devit_iot.camera.camera import Camera
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import BrokerConfig
 from devit_iot.dashboard.server import DashboardServer, View
 from devit_iot.datasets.source import read_image_folder
@@ -93,8 +93,8 @@ def take(playwright: Playwright, url: str, fleet: FleetProcesses) -> None:
 def save(page: Page, name: str, section: str | None = None) -> None:
     """What the window shows, or one section: a PNG without transparency, optimised."""
     taken = page.locator(section).screenshot() if section else page.screenshot()
-    shot = Image.open(io.BytesIO(taken)).convert("RGB")
-    shot.save(OUT / f"dashboard-{name}.png", optimize=True)
+    taken_image = Image.open(io.BytesIO(taken)).convert("RGB")
+    taken_image.save(OUT / f"dashboard-{name}.png", optimize=True)
 
 
 @contextmanager
@@ -112,10 +112,10 @@ def served(websocket: str) -> Iterator[str]:
 @contextmanager
 def filming(url: str, name: str) -> Iterator[None]:
     samples = read_image_folder(DEMO / "images.zip")
-    shots = [Shot(s.name, s.payload) for s in samples if s.class_name in CAMERAS[name]]
+    images = [CameraImage(s.name, s.payload) for s in samples if s.class_name in CAMERAS[name]]
     transport = MqttTransport(BrokerConfig(url=url), client_id=f"camera-{name}")
     topic = f"cameras/{name}/image/{{request}}"
-    camera = Camera(itertools.cycle(shots), transport, topic=topic, rate=RATE)
+    camera = Camera(itertools.cycle(images), transport, topic=topic, rate=RATE)
     thread = threading.Thread(target=camera.run)
     thread.start()
     try:

@@ -172,7 +172,7 @@ class Aggregator:
             return
         # Kept ones are as many as the broker sends ahead, and must not be lost here.
         item = _Received(time.monotonic(), node, message)
-        if not self._inbox.put(item, size, must=message.delivery is not None):
+        if not self._inbox.put(item, size, force=message.delivery is not None):
             self._counters.count("dropped")
 
     def _handle(self, item: _Received) -> None:

@@ -19,7 +19,7 @@ from devit_iot.cli.options import (
 from devit_iot.service.exporter import exporting
 
 _LIMIT_S = 10.0
-"""It goes round once a second or more often."""
+"""An aggregator refreshes its status once a second or more often."""
 
 
 class StartUnlessTold(click.Group):

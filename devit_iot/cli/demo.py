@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
 from devit_iot.cli.old_options import Command
@@ -97,7 +97,7 @@ def demo(  # noqa: PLR0913 - one for each option
     if kill_part is not None and kill_part >= parts:
         raise ConfigError(f"--kill-part {kill_part}: the fleet has parts 0 to {parts - 1}")
     set_up_logging("human", "error")  # what happens is shown in the table
-    samples = [(Shot(s.name, s.payload), s.class_name) for s in read_image_folder(data)]
+    samples = [(CameraImage(s.name, s.payload), s.class_name) for s in read_image_folder(data)]
     plan = Plan(
         bundle=bundle,
         samples=samples,
@@ -151,7 +151,7 @@ def _print_summary(answers: list[Answer], bundle: Path) -> None:
 def _print_loss(degraded: list[Answer], bundle: Path) -> None:
     """Compare with what the whole fleet says of the very same images."""
     whole = LocalFleet(Bundle(bundle), threads=1)
-    right = sum(whole.classify(a.shot.payload)[0].label == a.truth for a in degraded)
+    right = sum(whole.classify(a.image.payload)[0].label == a.truth for a in degraded)
     without, with_all = accuracy(degraded), right / len(degraded)
     click.echo(
         f"the {len(degraded)} degraded labels: accuracy {without:.1%}; the whole fleet has "

@@ -17,7 +17,7 @@ from devit_iot.doctor.finding import Finding
 from devit_iot.doctor.part import check_part
 from devit_iot.protocol.text import shown
 
-_COLOURS = {"ok": "green", "look": "yellow", "bad": "red"}
+_COLOURS = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 
 @click.command(cls=Command, path="devit doctor")
@@ -55,5 +55,5 @@ def doctor(config_file: Path | None, *, board: str | None, as_json: bool, **valu
 def _show(finding: Finding) -> None:
     level = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level], bold=True)
     click.echo(f"{level}{finding.check:21}{shown(finding.text)}")
-    if finding.mend:
-        click.echo(f"{'':5}{'':21}-> {shown(finding.mend)}")
+    if finding.remedy:
+        click.echo(f"{'':5}{'':21}-> {shown(finding.remedy)}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.writing import write_bundle
 from devit_iot.decompose.network.models import SubVit
-from devit_iot.decompose.network.views import look
+from devit_iot.decompose.network.views import crop_view
 from devit_iot.decompose.recipe import TEACHER_SUFFIX
 from devit_iot.decompose.run import Trained
 from devit_iot.decompose.run_folder.folder import RunFolder
@@ -136,7 +136,7 @@ def _golden(run: Context) -> NDArray[np.uint8]:
     low = (len(pixels) - run.side) // 2
     square = pixels[low : low + run.side, low : low + run.side].permute(2, 0, 1)[None]
     whole = msgspec.structs.replace(run.recipe.teacher.model, view=msgspec.UNSET)
-    seen = look(square.float(), whole).round().clamp(0, 255).to(torch.uint8)
+    seen = crop_view(square.float(), whole).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(seen[0].permute(1, 2, 0).numpy())
 
 

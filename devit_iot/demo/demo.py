@@ -16,7 +16,7 @@ import numpy as np
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.camera import Camera
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import BrokerConfig
 from devit_iot.dashboard.server import DashboardServer, View
 from devit_iot.demo.processes import BrokerKind, FleetProcesses
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     """
 
     number: int
-    shot: Shot
+    image: CameraImage
     truth: str
     label: Label | None
     latency_ms: float
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
     """
 
     bundle: Path
-    samples: Sequence[tuple[Shot, str]]
+    samples: Sequence[tuple[CameraImage, str]]
     frames: int | None
     rate: float
     broker: BrokerKind
@@ -225,23 +225,23 @@ class Demo:
         order = self._order()
         truths: dict[str, str] = {}
 
-        def shots() -> Iterator[Shot]:
-            for number, (shot, truth) in enumerate(islice(order, plan.frames)):
+        def images() -> Iterator[CameraImage]:
+            for number, (image, truth) in enumerate(islice(order, plan.frames)):
                 if self._stopping.is_set():
                     return
                 self._kill_or_revive(processes, number)
-                truths[shot.name] = truth
-                yield shot
+                truths[image.name] = truth
+                yield image
 
-        def on_published(shot: Shot, topic: str) -> None:
+        def on_published(image: CameraImage, topic: str) -> None:
             with self._changed:
                 number = len(self._pending) + len(self._answers)
-                answer = Answer(number, shot, truths[shot.name], None, 0.0)
+                answer = Answer(number, image, truths[image.name], None, 0.0)
                 self._pending[topic.rsplit("/", 1)[1]] = (answer, time.monotonic())
 
         transport = MqttTransport(BrokerConfig(url=processes.url), client_id="devit-demo-camera")
         self._camera = Camera(
-            shots(), transport, topic=_TOPIC, rate=plan.rate, on_published=on_published
+            images(), transport, topic=_TOPIC, rate=plan.rate, on_published=on_published
         )
         self._camera.run()
 
@@ -258,7 +258,7 @@ class Demo:
             processes.start_node(part)
             self._on_event(f"started the node of part {part} again")
 
-    def _order(self) -> Iterator[tuple[Shot, str]]:
+    def _order(self) -> Iterator[tuple[CameraImage, str]]:
         rng = random.Random(self._plan.seed)
         while True:
             samples = list(self._plan.samples)

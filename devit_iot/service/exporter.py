@@ -96,9 +96,9 @@ def _application(service: Service, limit_s: float) -> WSGIApplication:
         if path != "/healthz":
             start_response("404 Not Found", [_TEXT])
             return [b"/metrics or /healthz\n"]
-        ailment = service.reporter.ailment(limit_s)
-        start_response("503 Service Unavailable" if ailment else "200 OK", [_TEXT])
-        return [f"{ailment or 'healthy'}\n".encode()]
+        health_problem = service.reporter.health_problem(limit_s)
+        start_response("503 Service Unavailable" if health_problem else "200 OK", [_TEXT])
+        return [f"{health_problem or 'healthy'}\n".encode()]
 
     return application
 
@@ -117,10 +117,10 @@ class _Collector:
             HistogramMetricFamily,
         )
 
-        healthy = not self._service.reporter.ailment(self._limit_s)
+        healthy = not self._service.reporter.health_problem(self._limit_s)
         yield GaugeMetricFamily(metrics.HEALTHY.name, metrics.HEALTHY.help, float(healthy))
         status = self._service.reporter.latest
-        if status is None:  # the service has not gone round yet
+        if status is None:  # before the first refresh of the status
             return
         families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
         for metric, children in metrics.of(status):

@@ -11,9 +11,9 @@ from devit_iot.transport.outgoing import Outgoing
 from devit_iot.transport.suspects import Suspects
 from devit_iot.transport.unpersisted import Unpersisted
 
-UNHEARD_PAUSE_S = 1.0
-Answer = Literal["stored", "refused", "unheard"]
-"""``unheard``: nobody subscribes to the topic, so the broker took nothing over (MQTT 5 says so)."""
+NO_SUBSCRIBERS_PAUSE_S = 1.0
+Acknowledgement = Literal["accepted", "refused", "no_subscribers"]
+"""What a PUBACK says. ``no_subscribers``: the broker took nothing over (MQTT 5 says so)."""
 
 
 class Outbox:
@@ -33,11 +33,11 @@ class Outbox:
         self._window = WINDOW
         self._queue: deque[Outgoing] = deque()
         self._taken = 0
-        self._early: dict[int, Answer] = {}
+        self._early: dict[int, Acknowledgement] = {}
         self._in_flight: dict[int, Outgoing] = {}
         self._unpersisted = Unpersisted(persist_s, clock)
-        self._unheard: deque[Outgoing] = deque()
-        self._unheard_until = 0.0
+        self._retries: deque[Outgoing] = deque()
+        self._retry_at = 0.0
         self._suspects = Suspects()
 
     def __len__(self) -> int:
@@ -48,12 +48,12 @@ class Outbox:
     def persisted(self) -> bool:
         """Whether all is acknowledged, and every acknowledgement can be trusted by now."""
         with self._changed:
-            return not (len(self) or self._unheard or len(self._unpersisted))
+            return not (len(self) or self._retries or len(self._unpersisted))
 
     @property
-    def unheard(self) -> str:
+    def topic_without_subscribers(self) -> str:
         """The topic of a message that nobody heard and that goes out again; empty if none."""
-        return self._unheard[0].topic if self._unheard else ""
+        return self._retries[0].topic if self._retries else ""
 
     def put(self, message: Outgoing) -> None:
         """Queue a message behind all others."""
@@ -64,14 +64,14 @@ class Outbox:
         """A connection is ready, and the broker takes ``window`` messages at once."""
         with self._changed:
             self._window = window
-            self._unheard_until = self._clock()
+            self._retry_at = self._clock()
 
     def take(self) -> Outgoing | None:
         """The next message to send, followed by one :meth:`sent`; None: nothing may go now."""
         with self._changed:
-            if self._unheard and self._clock() >= self._unheard_until:
-                self._queue.extendleft(reversed(self._unheard))
-                self._unheard.clear()
+            if self._retries and self._clock() >= self._retry_at:
+                self._queue.extendleft(reversed(self._retries))
+                self._retries.clear()
             if not self._queue or self._taken + len(self._in_flight) >= self._room():
                 return None
             self._taken += 1
@@ -97,7 +97,7 @@ class Outbox:
             self._taken -= 1
             self._changed.notify_all()
 
-    def acknowledged(self, number: int, answer: Answer = "stored") -> None:
+    def acknowledged(self, number: int, answer: Acknowledgement = "accepted") -> None:
         """The broker answered to the message of that number, if it is one of ours."""
         with self._changed:
             message = self._in_flight.pop(number, None)
@@ -150,7 +150,7 @@ class Outbox:
         self._in_flight.clear()
         self._early.clear()
 
-    def _close(self, message: Outgoing, answer: Answer) -> None:
+    def _close(self, message: Outgoing, answer: Acknowledgement) -> None:
         """Tell the sender if the broker has the message.
 
         A message that nobody heard and that must not be lost goes out again. One that the broker
@@ -159,10 +159,10 @@ class Outbox:
         with self._changed:
             self._suspects.acquit(message)
             must_not_be_lost = message.on_puback is not None and answer != "refused"
-            repeated = must_not_be_lost and answer == "unheard" and not message.retain
+            repeated = must_not_be_lost and answer == "no_subscribers" and not message.retain
             if repeated:
-                self._unheard.append(message)
-                self._unheard_until = self._clock() + UNHEARD_PAUSE_S
+                self._retries.append(message)
+                self._retry_at = self._clock() + NO_SUBSCRIBERS_PAUSE_S
             elif must_not_be_lost:
                 self._unpersisted.add(message)
             self._changed.notify_all()

@@ -5,7 +5,7 @@ import pytest
 from devit_iot.errors import MessageError
 from devit_iot.transport import unpersisted
 from devit_iot.transport.limits import WINDOW
-from devit_iot.transport.outbox import UNHEARD_PAUSE_S, Answer, Outbox
+from devit_iot.transport.outbox import NO_SUBSCRIBERS_PAUSE_S, Acknowledgement, Outbox
 from devit_iot.transport.outgoing import Outgoing
 from devit_iot.transport.suspects import HANG_UPS
 
@@ -42,7 +42,9 @@ def send(outbox: Outbox, number: int, what: Outgoing) -> None:
     outbox.sent(number, what)
 
 
-def deliver(outbox: Outbox, number: int, what: Outgoing, answer: Answer = "stored") -> None:
+def deliver(
+    outbox: Outbox, number: int, what: Outgoing, answer: Acknowledgement = "accepted"
+) -> None:
     send(outbox, number, what)
     outbox.acknowledged(number, answer)
 
@@ -127,18 +129,18 @@ def test_what_is_dropped_is_not_sent(outbox: Outbox) -> None:
 
 def test_what_nobody_heard_is_sent_again_after_a_pause(outbox: Outbox, clock: Clock) -> None:
     told: list[str] = []
-    deliver(outbox, 1, message("a", told), "unheard")
-    assert (outbox.unheard, outbox.persisted, outbox.take()) == ("a", False, None)
+    deliver(outbox, 1, message("a", told), "no_subscribers")
+    assert (outbox.topic_without_subscribers, outbox.persisted, outbox.take()) == ("a", False, None)
     for number, kept in ((2, message("b", told)._replace(retain=True)), (3, message("status"))):
-        deliver(outbox, number, kept, "unheard")
-    clock.now += UNHEARD_PAUSE_S
+        deliver(outbox, number, kept, "no_subscribers")
+    clock.now += NO_SUBSCRIBERS_PAUSE_S
     assert drain(outbox) == ["a"]
     assert told == ["b", "a"]
-    assert outbox.unheard == ""
+    assert outbox.topic_without_subscribers == ""
 
 
 def test_what_nobody_heard_is_sent_again_on_the_next_connection(outbox: Outbox) -> None:
-    deliver(outbox, 1, message("a", []), "unheard")
+    deliver(outbox, 1, message("a", []), "no_subscribers")
     lose(outbox)
     assert drain(outbox) == ["a"]
 
@@ -166,7 +168,7 @@ def test_a_lost_connection_keeps_the_order(outbox: Outbox) -> None:
 
 
 def test_a_connection_that_we_end_costs_no_message(outbox: Outbox) -> None:
-    deliver(outbox, 1, message("stored", []))
+    deliver(outbox, 1, message("accepted", []))
     send(outbox, 2, message("in flight", []))
     outbox.closed()
     assert drain(outbox) == ["in flight"]
