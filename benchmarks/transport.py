@@ -64,7 +64,7 @@ def measure(fleet: Bundle, payload: bytes, *, broker: BrokerKind, frames: int) -
             f"of {frames} images through {broker} {frames - summary.labels} got no label and "
             f"{summary.degraded} labels lacked a part; is the machine too busy?"
         )
-    stages = summary.stages_ms
+    stages = summary.latencies_ms
     return Transport(stages["transport"], stages["wait"], stages["fuse"], len(payload), frames)
 
 

@@ -21,7 +21,7 @@ from playwright.sync_api import Page, Playwright, expect, sync_playwright
 from devit_iot.camera.camera import Camera
 from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import BrokerConfig
-from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
@@ -99,7 +99,9 @@ def save(page: Page, name: str, section: str | None = None) -> None:
 
 @contextmanager
 def served(websocket: str) -> Iterator[str]:
-    server = DashboardServer("127.0.0.1", 0, View(Topics(FLEET), DEFAULT_IMAGE_FILTERS, websocket))
+    server = DashboardServer(
+        "127.0.0.1", 0, PageFacts(Topics(FLEET), DEFAULT_IMAGE_FILTERS, websocket)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -10,7 +10,7 @@ import msgspec
 from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.source import CameraImage
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
+from devit_iot.cli.demo_display import Display, LiveDisplay, PlainDisplay, SilentDisplay
 from devit_iot.cli.old_options import Command
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.demo import Answer, Demo, Plan, accuracy, summarise
@@ -108,9 +108,11 @@ def demo(  # noqa: PLR0913 - one for each option
         kill_after=after,
         page=parse_listen(listen) if listen else None,
     )
-    view: View = SilentView() if as_json else LiveView() if sys.stdout.isatty() else PlainView()
-    with tempfile.TemporaryDirectory(prefix="devit-demo-") as folder, view:
-        running = Demo(plan, Path(folder), on_answer=view.answer, on_event=view.event)
+    display: Display = (
+        SilentDisplay() if as_json else LiveDisplay() if sys.stdout.isatty() else PlainDisplay()
+    )
+    with tempfile.TemporaryDirectory(prefix="devit-demo-") as folder, display:
+        running = Demo(plan, Path(folder), on_answer=display.answer, on_event=display.event)
         answers = serve(running)
     if as_json:
         _print_json(answers)
@@ -128,7 +130,7 @@ def _print_json(answers: list[Answer]) -> None:
         "accuracy": round(summary.accuracy, 4),
         "degraded": summary.degraded,
         "latency_ms": {"p50": round(summary.p50_ms, 2), "p99": round(summary.p99_ms, 2)},
-        "stages_ms": {stage: round(ms, 3) for stage, ms in summary.stages_ms.items()},
+        "stages_ms": {stage: round(ms, 3) for stage, ms in summary.latencies_ms.items()},
     }
     click.echo(msgspec.json.encode(result))
 
@@ -140,8 +142,8 @@ def _print_summary(answers: list[Answer], bundle: Path) -> None:
         f"accuracy {summary.accuracy:.1%}, {summary.degraded} degraded\n"
         f"image to label: p50 {summary.p50_ms:.1f} ms, p99 {summary.p99_ms:.1f} ms"
     )
-    if summary.stages_ms:
-        named = ", ".join(f"{name} {ms:.2f}" for name, ms in summary.stages_ms.items())
+    if summary.latencies_ms:
+        named = ", ".join(f"{name} {ms:.2f}" for name, ms in summary.latencies_ms.items())
         click.echo(f"of it, median ms of the last part to answer: {named}")
     degraded = [answer for answer in answers if answer.label is not None and answer.label.degraded]
     if degraded:

@@ -15,7 +15,7 @@ from devit_iot.errors import DataError
 from devit_iot.evaluation.labels import bundle_labels, evenly, shown
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.evaluation.lost_parts import check_choices
-from devit_iot.evaluation.measure import Report, measure, run_fleet
+from devit_iot.evaluation.measure import EvaluationReport, measure, run_fleet
 
 
 @click.command(cls=Command, path="devit evaluate")
@@ -90,7 +90,7 @@ def evaluate(  # noqa: PLR0913 - one for each option
     click.echo(msgspec.json.encode(report) if as_json else _text(report))
 
 
-def _text(report: Report) -> str:
+def _text(report: EvaluationReport) -> str:
     lines = [
         f"{report.images} images: top-1 {report.top1:.2%}, top-5 {report.top5:.2%}, "
         f"calibration error {report.ece:.2%}"

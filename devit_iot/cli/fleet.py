@@ -76,11 +76,11 @@ def init(
     \b
         devit fleet init fleet --host hub.local
     """
-    from devit_iot.fleet.folder import Fleet, FleetFolder
+    from devit_iot.fleet.folder import FleetFolder, FleetState
 
     for host in hosts:
         _check_host(host)
-    made = FleetFolder.create(path, Fleet(name, hosts, port, images, trust, broker_folder))
+    made = FleetFolder.create(path, FleetState(name, hosts, port, images, trust, broker_folder))
     click.echo(
         f"{path}: fleet '{name}' with clients {', '.join(made.fleet.clients)}. Add nodes with "
         f"`devit fleet add NODE --part 0 --folder {path}`, then copy {path / 'broker'} to the "

@@ -70,7 +70,7 @@ class Node:
 
     Attributes:
         reporter: of its status.
-        stages: where the time of its images went: ``wait``, ``decode``, ``compute``.
+        durations: where the time of its images went: ``wait``, ``decode``, ``compute``.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Node:
         self._sensors = sensors
         self._exit_process = exit_process
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
-        self.stages = {stage: Durations() for stage in ("wait", "decode", "compute")}
+        self.durations = {name: Durations() for name in ("wait", "decode", "compute")}
         self.reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
         for entry in config.images:
             self._subscribe(entry)
@@ -277,9 +277,9 @@ class Node:
         values = self._engine.features(image)
         end = time.monotonic()
         timing = Timing(_us(begin - frame.received), _us(decoded - begin), _us(end - decoded))
-        self.stages["wait"].add(timing.wait_us / 1e3)
-        self.stages["decode"].add(timing.decode_us / 1e3)
-        self.stages["compute"].add(timing.compute_us / 1e3)
+        self.durations["wait"].add(timing.wait_us / 1e3)
+        self.durations["decode"].add(timing.decode_us / 1e3)
+        self.durations["compute"].add(timing.compute_us / 1e3)
         return Feature(
             request_id=frame.request_id,
             fingerprint=self._fingerprint,
@@ -324,8 +324,8 @@ class Node:
             lost=self._counters["lost"],
             unsent=self._transport.unsent,
             refused=self._counters.refused,
-            decode_ms=self.stages["decode"].median_ms,
-            compute_ms=self.stages["compute"].median_ms,
+            decode_ms=self.durations["decode"].median_ms,
+            compute_ms=self.durations["compute"].median_ms,
             drops=self._drops.by_camera,
             unfinished=len(self._pending_acks),
             redelivered=self._counters["redelivered"],

@@ -31,7 +31,7 @@ _CLIENT_S = 10.0
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 
-class Service(Protocol):
+class Monitored(Protocol):
     """What is looked at."""
 
     @property
@@ -39,12 +39,12 @@ class Service(Protocol):
         """Of its status."""
 
     @property
-    def stages(self) -> Mapping[str, Durations]:
+    def durations(self) -> Mapping[str, Durations]:
         """Where its time went."""
 
 
 @contextmanager
-def exporting(listen: str, service: Service, limit_s: float) -> Iterator[int]:
+def exporting(listen: str, service: Monitored, limit_s: float) -> Iterator[int]:
     """Serve the metrics and health of ``service`` inside the block; yields the port.
 
     Args:
@@ -77,7 +77,7 @@ def exporting(listen: str, service: Service, limit_s: float) -> Iterator[int]:
         thread.join()
 
 
-def _application(service: Service, limit_s: float) -> WSGIApplication:
+def _application(service: Monitored, limit_s: float) -> WSGIApplication:
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
     except ImportError as error:
@@ -106,7 +106,7 @@ def _application(service: Service, limit_s: float) -> WSGIApplication:
 class _Collector:
     """Makes Prometheus's families of the last status."""
 
-    def __init__(self, service: Service, limit_s: float) -> None:
+    def __init__(self, service: Monitored, limit_s: float) -> None:
         self._service = service
         self._limit_s = limit_s
 
@@ -129,9 +129,9 @@ class _Collector:
                 family.add_metric(labels, float(number))
             yield family
         is_node = isinstance(status, NodeStatus)
-        stages = metrics.NODE_STAGES if is_node else metrics.AGGREGATOR_STAGES
-        histogram = HistogramMetricFamily(stages.name, stages.help, labels=stages.labels)
-        for stage, durations in self._service.stages.items():
+        row = metrics.NODE_DURATIONS if is_node else metrics.AGGREGATOR_DURATIONS
+        histogram = HistogramMetricFamily(row.name, row.help, labels=row.labels)
+        for stage, durations in self._service.durations.items():
             buckets, total_s = durations.histogram
             histogram.add_metric([stage], [(_bound(le), n) for le, n in buckets], total_s)
         yield histogram

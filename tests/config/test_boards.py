@@ -16,7 +16,7 @@ from devit_iot.cli.old_options import OLD_VARIABLES
 from devit_iot.cli.options import board_file
 from devit_iot.config.config import NodeConfig, load_config
 from devit_iot.engine.base import ENGINES
-from devit_iot.fleet.folder import Fleet, FleetFolder
+from devit_iot.fleet.folder import FleetFolder, FleetState
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "firmware_configs"
@@ -104,7 +104,7 @@ def test_services_start_an_installed_command(kind: str) -> None:
 
 
 def test_the_drop_in_loads_what_a_client_of_a_fleet_has(tmp_path: Path) -> None:
-    made = FleetFolder.create(tmp_path / "fleet", Fleet("home", ("hub",)))
+    made = FleetFolder.create(tmp_path / "fleet", FleetState("home", ("hub",)))
     drop_in = (FOLDER / "fleet.conf").read_text()
     loaded = re.findall(r"^LoadCredential=(\S+):/etc/devit/fleet/\1$", drop_in, re.MULTILINE)
     assert sorted(loaded) == sorted(made.client_files("camera"))
