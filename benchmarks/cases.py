@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 from devit_iot.bench.models import random_array, random_image, random_tensors
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, FusionSpec, SubVitSpec, macs
 from devit_iot.bundle.writing import PartData, write_bundle
@@ -114,9 +113,7 @@ def stand_in_fleet(path: Path, feature_dims: tuple[int, ...], classes: int) -> B
         tensors = with_golden(spec, random_tensors(spec, index), random_image(spec))
         parts.append(PartData(spec, tuple(range(index, classes, len(feature_dims))), tensors))
     shape = FusionSpec(classes, feature_dims)
-    fusion: Mapping[str, F32] = {
-        t.name: random_array(rng, t.shape) for t in shapes.fusion_tensors(shape)
-    }
+    fusion: Mapping[str, F32] = {t.name: random_array(rng, t.shape) for t in shape.tensors()}
     names = [f"class-{index}" for index in range(classes)]
     return write_bundle(
         path, name="stand-in", classes=names, parts=parts, fusion=fusion, provenance={}

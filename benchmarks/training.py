@@ -31,7 +31,7 @@ from devit_iot.decompose.network import models
 from devit_iot.decompose.network.fleet import Fleet
 from devit_iot.decompose.network.losses import cross_entropy, soft_targets
 from devit_iot.decompose.network.models import Classifier, SubVit
-from devit_iot.decompose.network.views import look
+from devit_iot.decompose.network.views import crop_view
 from devit_iot.decompose.recipe import Recipe, StageConfig, load_recipe
 from devit_iot.decompose.shrinking.budget import Budget
 from devit_iot.decompose.stages.ensemble import fusion_head
@@ -162,7 +162,7 @@ class TorchVit(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float[batch, 3, side, side] -> float[batch, classes]."""
-        patches = self.embed(look(images, self.spec)).flatten(2).transpose(1, 2)
+        patches = self.embed(crop_view(images, self.spec)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(len(images), -1, -1), patches], 1) + self.position
         logits: Tensor = self.head(self.blocks(tokens)[:, 0])
         return logits
@@ -178,7 +178,7 @@ class Resized(nn.Module):
 
     def forward(self, images: Tensor) -> Any:  # noqa: ANN401 - logits, or a struct of them
         """Whatever the library answers."""
-        return self.network(look(images, self.spec))
+        return self.network(crop_view(images, self.spec))
 
 
 def others(spec: SubVitSpec) -> Iterator[tuple[str, nn.Module]]:

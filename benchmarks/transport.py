@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.demo.demo import Demo, Plan, summarise
 from devit_iot.demo.processes import BrokerKind
 from devit_iot.errors import BrokerError
@@ -48,7 +48,7 @@ def measure(fleet: Bundle, payload: bytes, *, broker: BrokerKind, frames: int) -
     """
     plan = Plan(
         bundle=fleet.path,
-        samples=[(Shot("image", payload), "")],
+        samples=[(CameraImage("image", payload), "")],
         frames=_WARM_UP + frames,
         rate=20.0,
         broker=broker,
@@ -64,7 +64,7 @@ def measure(fleet: Bundle, payload: bytes, *, broker: BrokerKind, frames: int) -
             f"of {frames} images through {broker} {frames - summary.labels} got no label and "
             f"{summary.degraded} labels lacked a part; is the machine too busy?"
         )
-    stages = summary.stages_ms
+    stages = summary.latencies_ms
     return Transport(stages["transport"], stages["wait"], stages["fuse"], len(payload), frames)
 
 

@@ -14,7 +14,6 @@ from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import is_matrix
 from devit_iot.config.config import Config, read_password
 from devit_iot.engine.base import load_engine
@@ -84,7 +83,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         topics=topics,
         config=config,
         sensors=Sensors(),
-        die=partial(os._exit, EXIT_HUNG),
+        exit_process=partial(os._exit, EXIT_HUNG),
     )
 
 
@@ -141,20 +140,20 @@ def check_memory(config: Config, entry: PartEntry) -> None:
     limits = config.node
     waiting = limits.max_cameras * limits.max_payload_bytes
     if _has_every(config):
-        waiting += limits.max_waiting_mb * 2**20
+        waiting += limits.max_waiting_mib * 2**20
     storage = limits.dtype or entry.dtype
     packed = sum(
         math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
-        for tensor in tensors(entry.spec)
+        for tensor in entry.spec.tensors()
     )
     weights = entry.weights.size + packed
     total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
     needed = -(-total // 2**20)
-    if needed > limits.memory_mb:
+    if needed > limits.memory_mib:
         raise ConfigError(
-            f"part {limits.part} may need {needed} MB and node.memory_mb is {limits.memory_mb}: "
+            f"part {limits.part} may need {needed} MiB and node.memory_mib is {limits.memory_mib}: "
             "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
-            "max_waiting_mb, or raise it"
+            "max_waiting_mib, or raise it"
         )
 
 

@@ -14,9 +14,11 @@ from docstrings import Field, fields
 from generated import update
 from site_reference import shown, table
 
+from devit_iot.cli.old_options import OLD_OPTIONS, OLD_VARIABLES
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
 from devit_iot.config.camera_apps import PRESETS
 from devit_iot.config.config import Config, ImagesConfig
+from devit_iot.config.old_keys import OLD_KEYS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT)
@@ -56,13 +58,25 @@ def cameras() -> str:
     return table(("name", "image topics", ""), lines)
 
 
+def old_names() -> str:
+    """The table of names that are taken for one minor version more."""
+    lines = [(f"`{old}`", f"`{new}`", "key") for old, new in OLD_KEYS.items()]
+    lines += [(f"`{old}`", f"`{new}`", "variable") for old, new in OLD_VARIABLES.items()]
+    where: dict[tuple[str, str], list[str]] = {}
+    for path, row in OLD_OPTIONS.items():
+        for change in row.items():
+            where.setdefault(change, []).append(f"`{path}`")
+    lines += [(f"`{old}`", f"`{new}`", ", ".join(paths)) for (old, new), paths in where.items()]
+    return table(("old", "new", "where"), lines)
+
+
 def parts() -> Mapping[str, Callable[[], str]]:
     """Every generated part of the document."""
     tables: dict[str, Callable[[], str]] = {
         name: lambda name=name: rows(name)  # type: ignore[misc]
         for name in sections()
     }
-    return tables | {"cameras": cameras}
+    return tables | {"cameras": cameras, "old names": old_names}
 
 
 if __name__ == "__main__":

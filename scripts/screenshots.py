@@ -19,9 +19,9 @@ from PIL import Image
 from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
 from devit_iot.camera.camera import Camera
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import BrokerConfig
-from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
@@ -93,13 +93,15 @@ def take(playwright: Playwright, url: str, fleet: FleetProcesses) -> None:
 def save(page: Page, name: str, section: str | None = None) -> None:
     """What the window shows, or one section: a PNG without transparency, optimised."""
     taken = page.locator(section).screenshot() if section else page.screenshot()
-    shot = Image.open(io.BytesIO(taken)).convert("RGB")
-    shot.save(OUT / f"dashboard-{name}.png", optimize=True)
+    taken_image = Image.open(io.BytesIO(taken)).convert("RGB")
+    taken_image.save(OUT / f"dashboard-{name}.png", optimize=True)
 
 
 @contextmanager
 def served(websocket: str) -> Iterator[str]:
-    server = DashboardServer("127.0.0.1", 0, View(Topics(FLEET), DEFAULT_IMAGE_FILTERS, websocket))
+    server = DashboardServer(
+        "127.0.0.1", 0, PageFacts(Topics(FLEET), DEFAULT_IMAGE_FILTERS, websocket)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -112,10 +114,10 @@ def served(websocket: str) -> Iterator[str]:
 @contextmanager
 def filming(url: str, name: str) -> Iterator[None]:
     samples = read_image_folder(DEMO / "images.zip")
-    shots = [Shot(s.name, s.payload) for s in samples if s.class_name in CAMERAS[name]]
+    images = [CameraImage(s.name, s.payload) for s in samples if s.class_name in CAMERAS[name]]
     transport = MqttTransport(BrokerConfig(url=url), client_id=f"camera-{name}")
     topic = f"cameras/{name}/image/{{request}}"
-    camera = Camera(itertools.cycle(shots), transport, topic=topic, rate=RATE)
+    camera = Camera(itertools.cycle(images), transport, topic=topic, rate=RATE)
     thread = threading.Thread(target=camera.run)
     thread.start()
     try:

@@ -14,14 +14,13 @@ from devit_iot.aggregator.collector import Collector, Limits
 from devit_iot.aggregator.deadline import SAMPLES, Deadline
 from devit_iot.build import build_aggregator, build_node, check_memory
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.spec import tensors
 from devit_iot.config.config import AggregatorConfig, BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import ConfigError
 from devit_iot.transport.base import NO_SESSION, Handler, Session, Will
 from devit_iot.transport.versions import connect_options
 
 MIB = 2**20
-SMALL = NodeConfig(max_cameras=1, max_pixels=1_000_000, memory_mb=200)
+SMALL = NodeConfig(max_cameras=1, max_pixels=1_000_000, memory_mib=200)
 LATEST = ImagesConfig("cameras/{camera}/image")
 EVERY = ImagesConfig("line/{camera}/image", delivery="every")
 DTYPES: tuple[Literal["", "float32", "float16", "int8"], ...] = ("", "float32", "float16", "int8")
@@ -49,7 +48,7 @@ def refused(config: Config, bundle: Bundle, part: int = 0) -> bool:
 
 def room(config: Config, bundle: Bundle, part: int = 0) -> int:
     """The longest payload for which the part still fits: what the memory leaves over."""
-    low, high = 0, config.node.memory_mb * MIB
+    low, high = 0, config.node.memory_mib * MIB
     while high - low > 1:
         middle = (low + high) // 2
         node = msgspec.structs.replace(config.node, max_payload_bytes=middle)
@@ -63,12 +62,12 @@ def room(config: Config, bundle: Bundle, part: int = 0) -> int:
 def test_a_part_that_needs_too_much_memory_is_refused_at_its_last_byte(bundle: Bundle) -> None:
     """The interpreter, the file, the weights as they are computed with, an image, a message."""
     entry = bundle.part(0)
-    packed = 4 * sum(math.prod(tensor.shape) for tensor in tensors(entry.spec))
+    packed = 4 * sum(math.prod(tensor.shape) for tensor in entry.spec.tensors())
     decoding = 17 * SMALL.max_pixels + 32 * MIB
     left = 200 * MIB - 64 * MIB - entry.weights.size - packed - decoding
     assert room(config(bundle), bundle) == left
     check_memory(config(bundle, max_payload_bytes=left), entry)
-    with pytest.raises(ConfigError, match=r"part 0 may need 201 MB and node.memory_mb is 200: "):
+    with pytest.raises(ConfigError, match=r"part 0 may need 201 MiB and node.memory_mib is 200: "):
         check_memory(config(bundle, max_payload_bytes=left + 1), entry)
 
 
@@ -76,9 +75,9 @@ def test_what_a_node_needs_grows_with_what_may_wait(bundle: Bundle) -> None:
     left = room(config(bundle), bundle)
     assert room(config(bundle, max_cameras=2), bundle) == left // 2
     assert room(config(bundle, max_pixels=2_000_000), bundle) == left - 17_000_000
-    assert room(config(bundle, max_waiting_mb=9), bundle) == left  # nothing is of `every`
-    assert room(config(bundle, LATEST, EVERY, max_waiting_mb=9), bundle) == left - 9 * MIB
-    assert room(config(bundle, memory_mb=199), bundle) == left - MIB
+    assert room(config(bundle, max_waiting_mib=9), bundle) == left  # nothing is of `every`
+    assert room(config(bundle, LATEST, EVERY, max_waiting_mib=9), bundle) == left - 9 * MIB
+    assert room(config(bundle, memory_mib=199), bundle) == left - MIB
 
 
 def test_what_a_node_needs_depends_on_what_it_computes_in(bundle: Bundle) -> None:
@@ -89,8 +88,8 @@ def test_what_a_node_needs_depends_on_what_it_computes_in(bundle: Bundle) -> Non
 
 
 def test_a_node_with_too_little_memory_does_not_start(bundle: Bundle) -> None:
-    with pytest.raises(ConfigError, match=r"may need \d+ MB and node.memory_mb is 100: choose a"):
-        build_node(config(bundle, memory_mb=100), {})
+    with pytest.raises(ConfigError, match=r"may need \d+ MiB and node.memory_mib is 100: choose a"):
+        build_node(config(bundle, memory_mib=100), {})
     build_node(config(bundle), {})
 
 

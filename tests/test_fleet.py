@@ -8,8 +8,8 @@ import pytest
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.camera import Camera
-from devit_iot.camera.shots import open_source
-from devit_iot.camera.source import Shot
+from devit_iot.camera.open_source import open_source
+from devit_iot.camera.source import CameraImage
 from devit_iot.errors import DataError
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.protocol.request import request_id
@@ -57,7 +57,7 @@ def test_labels_are_what_one_process_computes(bundle: Bundle, photos: Path) -> N
 def test_the_camera_numbers_requests_where_the_topic_asks(photos: Path) -> None:
     broker = MemoryBroker()
     source = islice(open_source(str(photos), repeat=True), 6)
-    seen: list[Shot] = []
+    seen: list[CameraImage] = []
     camera = Camera(
         source,
         MemoryTransport(broker),

@@ -18,7 +18,7 @@ from devit_iot.errors import BrokerError, InputError, MessageError
 from devit_iot.homeassistant.announcer import Announcer
 from devit_iot.protocol.feature import Feature, longest_feature
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
-from devit_iot.protocol.label import STAGES, Label
+from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import Topics
 from devit_iot.service.counters import Counters
@@ -63,7 +63,7 @@ class Aggregator:
 
     Attributes:
         reporter: of its status.
-        stages: where the time of its labels went, as in their ``latency_ms``.
+        durations: where the time of its labels went, as in their ``latency_ms``.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Aggregator:
         self._counters = Counters(logger)
         self._stopping = threading.Event()
         self._failure: BrokerError | None = None
-        self.stages = {stage: Durations() for stage in STAGES}
+        self.durations = {name: Durations() for name in LATENCIES}
         self.reporter = StatusReporter(
             transport, topics.aggregator_status(config.shard), self._status
         )
@@ -172,7 +172,7 @@ class Aggregator:
             return
         # Kept ones are as many as the broker sends ahead, and must not be lost here.
         item = _Received(time.monotonic(), node, message)
-        if not self._inbox.put(item, size, must=message.delivery is not None):
+        if not self._inbox.put(item, size, force=message.delivery is not None):
             self._counters.count("dropped")
 
     def _handle(self, item: _Received) -> None:
@@ -260,7 +260,7 @@ class Aggregator:
             return
         self._counters.count("labels")
         for stage, milliseconds in label.latency_ms.items():
-            self.stages[stage].add(milliseconds)
+            self.durations[stage].add(milliseconds)
         if self._announcer is not None:
             self._announcer.see_camera(request.camera)
         if label.degraded:

@@ -19,20 +19,20 @@ class Inbox(Generic[T]):
         self._bytes = 0
         self._awake = False
 
-    def put(self, item: T, size: int, *, must: bool = False) -> bool:
+    def put(self, item: T, size: int, *, force: bool = False) -> bool:
         """Add an item of ``size`` bytes.
 
         Args:
             item: the last one to be served.
             size: its bytes.
-            must: take it although there is no room; the caller bounds how many of these there are.
+            force: take it although there is no room; the caller bounds how many of these there are.
 
         Returns:
             False if there is no room: the item is not taken.
         """
         with self._changed:
             full = len(self._items) >= MAX_ITEMS or self._bytes + size > MAX_BYTES
-            if full and not must:
+            if full and not force:
                 return False
             self._items.append((item, size))
             self._bytes += size

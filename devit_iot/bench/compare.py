@@ -18,7 +18,7 @@ from devit_iot.bench.interleave import interleave
 from devit_iot.bench.models import MODELS, model_tensors, require_models
 from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.process import Worker
-from devit_iot.bench.report import EngineResult, Machine, NetworkResult, Report
+from devit_iot.bench.report import BenchReport, EngineResult, Machine, NetworkResult
 from devit_iot.bench.runners import Job
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
@@ -55,7 +55,7 @@ class Network(NamedTuple):
     source: Source
 
 
-def compare_models(names: Sequence[str], options: Options) -> Report:
+def compare_models(names: Sequence[str], options: Options) -> BenchReport:
     """Measure networks of :data:`devit_iot.bench.models.MODELS`.
 
     Raises:
@@ -71,7 +71,7 @@ def compare_models(names: Sequence[str], options: Options) -> Report:
     return _report(results, options)
 
 
-def compare_part(bundle: Bundle, part: int, options: Options) -> Report:
+def compare_part(bundle: Bundle, part: int, options: Options) -> BenchReport:
     """Measure a part of a bundle.
 
     Raises:
@@ -210,11 +210,11 @@ def _version(name: str) -> str:
         return ""
 
 
-def _report(results: Sequence[NetworkResult], options: Options) -> Report:
+def _report(results: Sequence[NetworkResult], options: Options) -> BenchReport:
     machine = Machine(
         processor=platform.machine(),
         isa=_core.select_isa(),
         cores=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),
     )
-    return Report(machine, options.threads, options.dtype, tuple(results))
+    return BenchReport(machine, options.threads, options.dtype, tuple(results))

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.bench.graph import F32
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.bundle.storage import Array
 from devit_iot.errors import ConfigError
@@ -46,7 +45,7 @@ def model_tensors(name: str) -> dict[str, Array]:
 def random_tensors(spec: SubVitSpec, seed: int) -> dict[str, F32]:
     """Engine tensors that keep every intermediate near 1, also the scores of attention."""
     rng = np.random.default_rng(seed)
-    tensors = {t.name: random_array(rng, t.shape) for t in shapes.tensors(spec)}
+    tensors = {t.name: random_array(rng, t.shape) for t in spec.tensors()}
     tensors["tokenizer.0.weight" if spec.tokenizer else "patch_embed.weight"] /= 64  # raw pixels
     for index, block in enumerate(spec.blocks):
         queries = slice(block.heads * spec.head_dim)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from devit_iot.bench.graph import describe
-from devit_iot.bundle.spec import FusionSpec, SubVitSpec, fusion_tensors
+from devit_iot.bundle.spec import FusionSpec, SubVitSpec
 from devit_iot.bundle.storage import Array, Dtype, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.errors import ConfigError
@@ -60,7 +60,7 @@ def _bundle(source: Source, folder: Path, dtype: Dtype) -> Path:
     part = PartData(source.spec, (0,), tensors, dtype)
     fusion = {
         tensor.name: np.zeros(tensor.shape, np.float32)
-        for tensor in fusion_tensors(FusionSpec(1, (source.spec.feature_dim,)))
+        for tensor in FusionSpec(1, (source.spec.feature_dim,)).tensors()
     }
     path = folder / "bundle"
     write_bundle(path, name=OURS, classes=["any"], parts=[part], fusion=fusion, provenance={})

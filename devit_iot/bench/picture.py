@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from devit_iot.bench.peers import OURS
-from devit_iot.bench.report import EngineResult, NetworkResult, Report, digits
+from devit_iot.bench.report import BenchReport, EngineResult, NetworkResult, digits
 from devit_iot.figures.style import BLUE, GREY, INK, PALE, STYLE, new_figure
 
 _WIDTH, _ROW, _BAR, _HEAD = 10.5, 0.75, 0.27, 0.55
@@ -32,7 +32,7 @@ _PANELS = (
 )
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: BenchReport, path: Path) -> None:
     """Write the picture of ``report`` as PNG."""
     heights = [_ROW + _BAR * len(network.engines) for network in report.networks]
     with mpl.rc_context({**STYLE, "axes.grid.axis": "x"}):

@@ -73,7 +73,7 @@ class Machine(msgspec.Struct, frozen=True):
     load: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class BenchReport(msgspec.Struct, frozen=True):
     """What ``devit bench --json`` prints."""
 
     machine: Machine
@@ -87,7 +87,7 @@ HEAD = (
 )  # fmt: skip
 
 
-def text(report: Report) -> str:
+def text(report: BenchReport) -> str:
     """For people, the tables in Markdown."""
     machine = report.machine
     head = (

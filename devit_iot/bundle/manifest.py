@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from devit_iot.bundle import spec as shapes
-from devit_iot.bundle.spec import FusionSpec, SubVitSpec
+from devit_iot.bundle.spec import CROPPED, WHOLE, FusionSpec, SubVitSpec
 from devit_iot.bundle.storage import Storage
 from devit_iot.errors import BundleError, SpecError
 from devit_iot.protocol.text import is_plain
@@ -148,9 +147,9 @@ def needed_version(specs: Iterable[SubVitSpec]) -> int:
     """The lowest version that says all that there is to say."""
     version = FIRST_VERSION
     for spec in specs:
-        if spec.resized != shapes.CROPPED:
+        if spec.resized != CROPPED:
             return VERSION
-        if spec.seen != shapes.WHOLE:
+        if spec.seen != WHOLE:
             version = VERSION_OF_VIEWS
     return version
 

@@ -7,7 +7,6 @@ fusion.
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.manifest import MANIFEST, FileEntry, PartEntry, decode_manifest, sha256_of
 from devit_iot.bundle.signature import SIGNATURE, SIGNATURE_BYTES, verify
 from devit_iot.bundle.spec import TensorSpec
@@ -98,12 +97,12 @@ class Bundle:
     def part_tensors(self, index: int) -> Tensors:
         """The verified tensors of one part, golden image and feature included."""
         entry = self.part(index)
-        expected = (*shapes.tensors(entry.spec), *shapes.golden_tensors(entry.spec))
+        expected = (*entry.spec.tensors(), *entry.spec.golden_tensors())
         return Tensors(self._verified(entry.weights), expected, entry.dtype)
 
     def fusion_tensors(self) -> Tensors:
         """The verified tensors of the fusion."""
-        expected = shapes.fusion_tensors(self.manifest.fusion_spec)
+        expected = self.manifest.fusion_spec.tensors()
         return Tensors(self._verified(self.manifest.fusion), expected)
 
     def verify(self) -> None:

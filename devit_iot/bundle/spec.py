@@ -19,6 +19,14 @@ MIN_VIEW = 1 / 16
 POOL_SIZE, POOL_STRIDE, POOL_PADDING = 3, 2, 1
 
 
+class TensorSpec(msgspec.Struct, frozen=True):
+    """Name, shape and dtype of one stored tensor; C-contiguous, little-endian."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
 class BlockSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One transformer block: what shrinking may change from layer to layer."""
 
@@ -218,6 +226,69 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.tokens > MAX_TOKENS:
             raise SpecError(f"there are more than {MAX_TOKENS} tokens: {self}")
 
+    def tensors(self) -> Iterator[TensorSpec]:
+        """Every tensor of a sub-ViT's engine, in execution order.
+
+        ``patch_embed.weight`` maps one patch of raw uint8 pixels (rows, columns, RGB; the image
+        mean and deviation are folded in) to the residual stream. ``pos_embed`` is added to it: its
+        first ``prefix_tokens`` rows hold token plus position, the others position plus the patch
+        bias.
+        The last layer norm has no scale and shift: they are folded into the fusion.
+
+        A tokenizer's convolutions have weights of (out, rows, columns, in). The first one takes raw
+        pixels less ``tokenizer.offset``, one number per channel, so that zero padding stays zero.
+        ``pool.weight`` scores the normalised tokens (the last layer norm's scale is folded in, what
+        is constant drops out); the feature is the sum of these tokens, weighted by a softmax over
+        them.
+        """
+        if self.tokenizer:
+            yield TensorSpec("tokenizer.offset", (CHANNELS,))
+            channels = CHANNELS
+            for index, layer in enumerate(self.tokenizer):
+                kernel = (layer.kernel_size, layer.kernel_size)
+                yield TensorSpec(f"tokenizer.{index}.weight", (layer.channels, *kernel, channels))
+                channels = layer.channels
+        else:
+            yield TensorSpec("patch_embed.weight", (self.embed_dim, self.patch_dim))
+        yield TensorSpec("pos_embed", (self.tokens, self.embed_dim))
+        for index in range(len(self.blocks)):
+            yield from self.block_tensors(index)
+        if self.tokenizer:
+            yield TensorSpec("pool.weight", (self.embed_dim,))
+
+    def block_tensors(self, index: int) -> tuple[TensorSpec, ...]:
+        """The tensors of block ``index``.
+
+        Linear weights are (out, in), as in ``y = W x + b``. The rows of ``attn.qkv`` are Q, K and V
+        in turn, each head by head. Layer-norm scale and shift are folded into ``attn.qkv`` and
+        ``mlp.fc1``, and ``head_dim ** -0.5`` into the rows of Q: engines apply neither. Only with
+        ``residual_norm`` does ``norm2`` remain: its scale and shift make the new residual stream,
+        and ``mlp.fc1`` takes that stream as it is.
+        """
+        block = self.blocks[index]
+        inner = block.heads * self.head_dim
+        prefix = f"blocks.{index}."
+        residual_norm = (
+            TensorSpec(prefix + "norm2.weight", (self.embed_dim,)),
+            TensorSpec(prefix + "norm2.bias", (self.embed_dim,)),
+        )
+        return (
+            TensorSpec(prefix + "attn.qkv.weight", (3 * inner, self.embed_dim)),
+            TensorSpec(prefix + "attn.qkv.bias", (3 * inner,)),
+            TensorSpec(prefix + "attn.proj.weight", (self.embed_dim, inner)),
+            TensorSpec(prefix + "attn.proj.bias", (self.embed_dim,)),
+            *(residual_norm if self.residual_norm else ()),
+            TensorSpec(prefix + "mlp.fc1.weight", (block.mlp_dim, self.embed_dim)),
+            TensorSpec(prefix + "mlp.fc1.bias", (block.mlp_dim,)),
+            TensorSpec(prefix + "mlp.fc2.weight", (self.embed_dim, block.mlp_dim)),
+            TensorSpec(prefix + "mlp.fc2.bias", (self.embed_dim,)),
+        )
+
+    def golden_tensors(self) -> Iterator[TensorSpec]:
+        """The image and the feature by which an engine proves itself before it serves."""
+        yield TensorSpec("golden.image", (self.image_size, self.image_size, CHANNELS), "uint8")
+        yield TensorSpec("golden.feature", (self.feature_dim,))
+
     def _patch_rules(self) -> Iterator[tuple[bool, str]]:
         yield self.patch_size >= 1, "patch_size is less than 1"
         divides = self.patch_size >= 1 and self.image_size % self.patch_size == 0
@@ -247,88 +318,15 @@ class FusionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     classes: int
     feature_dims: tuple[int, ...]
 
+    def tensors(self) -> Iterator[TensorSpec]:
+        """The tensors of the fusion: ``logits = bias + sum_i parts.i.weight @ feature_i``.
 
-class TensorSpec(msgspec.Struct, frozen=True):
-    """Name, shape and dtype of one stored tensor; C-contiguous, little-endian."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-
-
-def block_tensors(spec: SubVitSpec, index: int) -> tuple[TensorSpec, ...]:
-    """The tensors of block ``index``.
-
-    Linear weights are (out, in), as in ``y = W x + b``. The rows of ``attn.qkv`` are Q, K and V in
-    turn, each head by head. Layer-norm scale and shift are folded into ``attn.qkv`` and
-    ``mlp.fc1``, and ``head_dim ** -0.5`` into the rows of Q: engines apply neither. Only with
-    ``residual_norm`` does ``norm2`` remain: its scale and shift make the new residual stream, and
-    ``mlp.fc1`` takes that stream as it is.
-    """
-    block = spec.blocks[index]
-    inner = block.heads * spec.head_dim
-    prefix = f"blocks.{index}."
-    residual_norm = (
-        TensorSpec(prefix + "norm2.weight", (spec.embed_dim,)),
-        TensorSpec(prefix + "norm2.bias", (spec.embed_dim,)),
-    )
-    return (
-        TensorSpec(prefix + "attn.qkv.weight", (3 * inner, spec.embed_dim)),
-        TensorSpec(prefix + "attn.qkv.bias", (3 * inner,)),
-        TensorSpec(prefix + "attn.proj.weight", (spec.embed_dim, inner)),
-        TensorSpec(prefix + "attn.proj.bias", (spec.embed_dim,)),
-        *(residual_norm if spec.residual_norm else ()),
-        TensorSpec(prefix + "mlp.fc1.weight", (block.mlp_dim, spec.embed_dim)),
-        TensorSpec(prefix + "mlp.fc1.bias", (block.mlp_dim,)),
-        TensorSpec(prefix + "mlp.fc2.weight", (spec.embed_dim, block.mlp_dim)),
-        TensorSpec(prefix + "mlp.fc2.bias", (spec.embed_dim,)),
-    )
-
-
-def tensors(spec: SubVitSpec) -> Iterator[TensorSpec]:
-    """Every tensor of a sub-ViT's engine, in execution order.
-
-    ``patch_embed.weight`` maps one patch of raw uint8 pixels (rows, columns, RGB; the image mean
-    and deviation are folded in) to the residual stream. ``pos_embed`` is added to it: its first
-    ``prefix_tokens`` rows hold token plus position, the others position plus the patch bias.
-    The last layer norm has no scale and shift: they are folded into the fusion.
-
-    A tokenizer's convolutions have weights of (out, rows, columns, in). The first one takes raw
-    pixels less ``tokenizer.offset``, one number per channel, so that zero padding stays zero.
-    ``pool.weight`` scores the normalised tokens (the last layer norm's scale is folded in, what is
-    constant drops out); the feature is the sum of these tokens, weighted by a softmax over them.
-    """
-    if spec.tokenizer:
-        yield TensorSpec("tokenizer.offset", (CHANNELS,))
-        channels = CHANNELS
-        for index, layer in enumerate(spec.tokenizer):
-            kernel = (layer.kernel_size, layer.kernel_size)
-            yield TensorSpec(f"tokenizer.{index}.weight", (layer.channels, *kernel, channels))
-            channels = layer.channels
-    else:
-        yield TensorSpec("patch_embed.weight", (spec.embed_dim, spec.patch_dim))
-    yield TensorSpec("pos_embed", (spec.tokens, spec.embed_dim))
-    for index in range(len(spec.blocks)):
-        yield from block_tensors(spec, index)
-    if spec.tokenizer:
-        yield TensorSpec("pool.weight", (spec.embed_dim,))
-
-
-def golden_tensors(spec: SubVitSpec) -> Iterator[TensorSpec]:
-    """The image and the feature by which an engine proves itself before it serves."""
-    yield TensorSpec("golden.image", (spec.image_size, spec.image_size, CHANNELS), "uint8")
-    yield TensorSpec("golden.feature", (spec.feature_dim,))
-
-
-def fusion_tensors(spec: FusionSpec) -> Iterator[TensorSpec]:
-    """The tensors of the fusion: ``logits = bias + sum_i parts.i.weight @ feature_i``.
-
-    ``parts.i.mean`` is ``parts.i.weight @ mean(feature_i)``: it stands in for a missing part.
-    """
-    yield TensorSpec("bias", (spec.classes,))
-    for index, feature_dim in enumerate(spec.feature_dims):
-        yield TensorSpec(f"parts.{index}.weight", (spec.classes, feature_dim))
-        yield TensorSpec(f"parts.{index}.mean", (spec.classes,))
+        ``parts.i.mean`` is ``parts.i.weight @ mean(feature_i)``: it stands in for a missing part.
+        """
+        yield TensorSpec("bias", (self.classes,))
+        for index, feature_dim in enumerate(self.feature_dims):
+            yield TensorSpec(f"parts.{index}.weight", (self.classes, feature_dim))
+            yield TensorSpec(f"parts.{index}.mean", (self.classes,))
 
 
 def macs(spec: SubVitSpec) -> int:

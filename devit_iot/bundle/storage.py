@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.spec import SubVitSpec, TensorSpec
 from devit_iot.errors import BundleError
 
@@ -89,7 +88,7 @@ def as_stored(spec: SubVitSpec, tensors: Mapping[str, Array], storage: Storage) 
         BundleError: a number is too large for float16.
     """
     rounded = dict(tensors)
-    for tensor in shapes.tensors(spec):
+    for tensor in spec.tensors():
         packed = pack(tensor, tensors[tensor.name], storage)
         rounded[tensor.name] = unpack(tensor, packed.__getitem__, storage)
     return rounded

@@ -6,7 +6,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.manifest import (
     FORMAT,
     MANIFEST,
@@ -66,7 +65,7 @@ def write_bundle(
     staging.mkdir(parents=True)
     entries = []
     for index, part in enumerate(parts):
-        expected = (*shapes.tensors(part.spec), *shapes.golden_tensors(part.spec))
+        expected = (*part.spec.tensors(), *part.spec.golden_tensors())
         target = staging / f"part-{index}.safetensors"
         file = _write_tensors(target, part.tensors, expected, part.dtype)
         entries.append(PartEntry(file, part.spec, part.classes, part.dtype))
@@ -78,7 +77,7 @@ def write_bundle(
         "",
         tuple(classes),
         tuple(entries),
-        _write_tensors(staging / "fusion.safetensors", fusion, shapes.fusion_tensors(fusion_spec)),
+        _write_tensors(staging / "fusion.safetensors", fusion, fusion_spec.tensors()),
         dict(provenance),
     )
     manifest = msgspec.structs.replace(manifest, fingerprint=fingerprint_of(manifest))

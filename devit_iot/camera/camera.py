@@ -1,4 +1,4 @@
-"""A camera for those who have none that speaks MQTT: publishes shots at a steady rate."""
+"""A camera for those who have none that speaks MQTT: publishes images at a steady rate."""
 
 import logging
 import math
@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import Delivery
 from devit_iot.errors import BrokerError, DataError, MessageError
 from devit_iot.protocol.topics import REQUEST_LEVEL
@@ -24,31 +24,31 @@ _ADVICE = "--size makes images smaller"
 
 
 class Camera:
-    """Publishes shots at a steady rate.
+    """Publishes images at a steady rate.
 
     Args:
-        shots: what to publish.
+        images: what to publish.
         transport: not started yet.
         topic: a ``{request}`` level becomes a fresh request id for each image.
         rate: images per second; ``inf`` for as fast as the broker takes them.
         delivery: ``every`` publishes at QoS 1, again after each reconnection, until the broker has
             acknowledged all; ``latest`` at QoS 0, which drops images while the broker is away.
-        on_published: called with the shot and its topic just before each publish.
-        on_stop: called by :meth:`stop`, to end shots that are waited for.
+        on_published: called with the image and its topic just before each publish.
+        on_stop: called by :meth:`stop`, to end images that are waited for.
     """
 
     def __init__(
         self,
-        shots: Iterator[Shot],
+        images: Iterator[CameraImage],
         transport: Transport,
         *,
         topic: str,
         rate: float,
         delivery: Delivery = "latest",
-        on_published: Callable[[Shot, str], None] | None = None,
+        on_published: Callable[[CameraImage, str], None] | None = None,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        self._shots = shots
+        self._images = images
         self._transport = transport
         self._topic = topic
         self._interval_s = 0.0 if math.isinf(rate) else 1.0 / rate
@@ -64,7 +64,7 @@ class Camera:
         self._failure: BrokerError | None = None
 
     def run(self) -> int:
-        """Publish until the shots end or :meth:`stop`; return how many were published.
+        """Publish until the images end or :meth:`stop`; return how many were published.
 
         Of ``every`` it returns when the broker has all of them on its disk. An image that it
         does not take is left out and counted.
@@ -72,13 +72,13 @@ class Camera:
         Raises:
             BrokerError: the broker refused us for good, it did not acknowledge each image of
                 ``every``: it refused one, or :meth:`stop` came first; or it took none.
-            DataError: the shots ended before the first one.
+            DataError: the images ended before the first one.
         """
         self._transport.start(on_ready=self._ready.set, on_refused=self._on_refused)
         try:
             self._ready.wait()
             self._publish_all()
-            self._wait_settled()
+            self._wait_persisted()
         finally:
             self._transport.stop()
         if self._failure is not None:
@@ -94,30 +94,30 @@ class Camera:
     def _publish_all(self) -> None:
         due = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
-            shot = next(self._shots, None)
-            if shot is None or not self._wait_room():
+            image = next(self._images, None)
+            if image is None or not self._wait_room():
                 break
-            self._publish(shot)
+            self._publish(image)
             due = max(due + self._interval_s, time.monotonic() - self._interval_s)
 
-    def _publish(self, shot: Shot) -> None:
+    def _publish(self, image: CameraImage) -> None:
         """Publish it, unless the broker does not take it."""
         self._tried += 1
         topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
-        self._on_published(shot, topic)
+        self._on_published(image, topic)
         try:
             if self._every:
                 self._transport.publish(
                     topic,
-                    shot.payload,
+                    image.payload,
                     qos=1,
                     on_puback=self._on_puback,
-                    on_given_up=partial(self._leave_out, shot),
+                    on_given_up=partial(self._leave_out, image),
                 )
             else:
-                self._transport.publish(topic, shot.payload)
+                self._transport.publish(topic, image.payload)
         except MessageError as error:
-            self._leave_out(shot, error)
+            self._leave_out(image, error)
 
     def _wait_room(self) -> bool:
         """Wait while too many images are under way; False if there is nothing to wait for."""
@@ -128,11 +128,11 @@ class Camera:
                 return True
         return False
 
-    def _wait_settled(self) -> None:
-        if not self._every or self._transport.settled:
+    def _wait_persisted(self) -> None:
+        if not self._every or self._transport.persisted:
             return
         logger.info("published all; waiting until the broker has them on its disk")
-        while self._worthwhile() and not self._transport.settled:
+        while self._worthwhile() and not self._transport.persisted:
             self._stopping.wait(_CHECK_S)
 
     def _worthwhile(self) -> bool:
@@ -143,8 +143,8 @@ class Camera:
         self._acknowledged += 1
         self._room.release()
 
-    def _leave_out(self, shot: Shot, error: MessageError) -> None:
-        logger.warning("%s: left out: %s; %s", shot.name, error, _ADVICE)
+    def _leave_out(self, image: CameraImage, error: MessageError) -> None:
+        logger.warning("%s: left out: %s; %s", image.name, error, _ADVICE)
         self._left_out += 1
         if self._every:
             self._room.release()
@@ -180,5 +180,5 @@ class Camera:
         self.stop()
 
 
-def _log(shot: Shot, topic: str) -> None:
-    logger.info("%s -> %s (%d bytes)", shot.name, topic, len(shot.payload))
+def _log(image: CameraImage, topic: str) -> None:
+    logger.info("%s -> %s (%d bytes)", image.name, topic, len(image.payload))

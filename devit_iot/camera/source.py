@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol, Self
 
 
-class Shot(NamedTuple):
+class CameraImage(NamedTuple):
     """One image file, and where it came from."""
 
     name: str
@@ -22,13 +22,13 @@ class Form(NamedTuple):
     quality: int = 85
 
 
-class Shots(Protocol):
-    """An iterator of shots that another thread may end."""
+class CameraImages(Protocol):
+    """An iterator of images that another thread may end."""
 
     def __iter__(self) -> Self:
         """Itself."""
 
-    def __next__(self) -> Shot:
+    def __next__(self) -> CameraImage:
         """Wait for the next one."""
 
     def close(self) -> None:

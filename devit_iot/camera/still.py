@@ -20,7 +20,7 @@ from urllib.request import (
 )
 
 from devit_iot.camera.camera_url import UNESCAPED, advice, scrubbed, without_password
-from devit_iot.camera.source import Form, Shot
+from devit_iot.camera.source import CameraImage, Form
 from devit_iot.errors import DataError
 from devit_iot.protocol.image_message import is_picture
 
@@ -99,7 +99,7 @@ def is_still(url: str, *, insecure: bool = False) -> bool:
 
 
 class Stills:
-    """Reads the URL anew for each shot; while it cannot be read, again after 1 to 30 s.
+    """Reads the URL anew for each image; while it cannot be read, again after 1 to 30 s.
 
     Args:
         url: of one image file.
@@ -116,7 +116,7 @@ class Stills:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Shot:
+    def __next__(self) -> CameraImage:
         pause_s = _MIN_PAUSE_S
         while not self._closed.is_set():
             try:
@@ -127,11 +127,11 @@ class Stills:
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
                 continue
             number, self._number = self._number, self._number + 1
-            return Shot(f"{self._page.name}#{number}", self._formed(image))
+            return CameraImage(f"{self._page.name}#{number}", self._formed(image))
         raise StopIteration
 
     def close(self) -> None:
-        """See the protocol of shots."""
+        """See :class:`devit_iot.camera.source.CameraImages`."""
         self._closed.set()
 
     def _formed(self, image: bytes) -> bytes:

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from devit_iot.camera.camera_url import advice
-from devit_iot.camera.source import Form, Shot
+from devit_iot.camera.source import CameraImage, Form
 from devit_iot.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _MIN_PAUSE_S = 1.0
 _MAX_PAUSE_S = 30.0
 
 
-def frames_of(path: Path, form: Form) -> Iterator[Shot]:
+def frames_of(path: Path, form: Form) -> Iterator[CameraImage]:
     """Every frame of a video file.
 
     Raises:
@@ -33,11 +33,11 @@ def frames_of(path: Path, form: Form) -> Iterator[Shot]:
     if capture is None:
         raise DataError(f"{path} is neither an image nor a video that OpenCV reads")
 
-    def frames() -> Iterator[Shot]:
+    def frames() -> Iterator[CameraImage]:
         number = 0
         try:
             while (frame := _next_frame(capture)) is not None:
-                yield Shot(f"{path}#{number}", _jpeg(frame, form))
+                yield CameraImage(f"{path}#{number}", _jpeg(frame, form))
                 number += 1
             if not number:
                 raise DataError(f"{path} gives no picture: make it a JPEG, PNG or WebP file")
@@ -101,7 +101,7 @@ class Live:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Shot:
+    def __next__(self) -> CameraImage:
         with self._changed:
             self._wanted = True
             self._changed.wait_for(lambda: self._frame is not None or self._closed.is_set())
@@ -109,10 +109,10 @@ class Live:
         if self._closed.is_set():
             raise StopIteration
         number, self._number = self._number, self._number + 1
-        return Shot(f"{self._name}#{number}", _jpeg(frame, self._form))
+        return CameraImage(f"{self._name}#{number}", _jpeg(frame, self._form))
 
     def close(self) -> None:
-        """See the protocol of shots; returns when the source is released.
+        """See :class:`devit_iot.camera.source.CameraImages`; returns when the source is released.
 
         A thread that is inside OpenCV when the interpreter ends aborts the process.
         """

@@ -19,18 +19,33 @@ from devit_iot.cli.options import (
 from devit_iot.service.exporter import exporting
 
 _LIMIT_S = 10.0
-"""It goes round once a second or more often."""
+"""An aggregator refreshes its status once a second or more often."""
 
 
-@click.command()
+class StartUnlessTold(click.Group):
+    """The program without a command starts: ``devit-aggregate OPTIONS`` is what units may have."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with ``start`` in front of what begins with an option of it."""
+        own = {flag for option in self.get_params(ctx) for flag in option.opts}
+        starts = not args or (args[0].startswith("-") and args[0] not in own)
+        return super().parse_args(ctx, ["start", *args] if starts else args)
+
+
+@click.group(cls=StartUnlessTold)
 @click.version_option(__version__)
+def main() -> None:
+    """The aggregator of a devit-iot fleet. Options without a command are those of `start`."""
+
+
+@main.command()
 @settings(CLIENT, FLEET, AGGREGATOR, HOME_ASSISTANT)
 @one_line_errors
-def main(config_file: Path | None, **values: object) -> None:
+def start(config_file: Path | None, **values: object) -> None:
     """Fuse the nodes' features and publish labels, until SIGTERM or Ctrl-C.
 
     \b
-        devit-aggregate --broker mqtt://hub.local --bundle ./bundle
+        devit-aggregate start --broker mqtt://hub.local --bundle ./bundle
     """
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)

@@ -3,6 +3,7 @@
 import click
 
 from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import image_options
 from devit_iot.fleet.access import FORMATS, access_list, members
 from devit_iot.transport.embedded_broker import run_embedded_broker
@@ -22,12 +23,12 @@ def broker(host: str, port: int, websocket_port: int | None) -> None:
     run_embedded_broker(host, port, websocket_port)
 
 
-@click.command()
+@click.command(cls=Command, path="devit acl")
 @click.option("--fleet", default="home", show_default=True, help="The fleet's name.")
 @click.option("--node", "nodes", multiple=True, required=True, help="A node's name; repeat.")
 @image_options
 @click.option(
-    "--broker",
+    "--broker-kind",
     "kind",
     type=click.Choice(list(FORMATS)),
     default="mosquitto",

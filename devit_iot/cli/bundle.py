@@ -38,7 +38,7 @@ bundle.add_command(quantize)
 
 
 @bundle.command("import")
-@click.argument("weights", type=click.Path(exists=True, path_type=Path))
+@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--classes",
     type=EXISTING_FILE,
@@ -77,7 +77,7 @@ bundle.add_command(quantize)
 @one_line_errors
 def import_(  # noqa: PLR0913 - one for each option
     *,
-    weights: Path,
+    checkpoint: Path,
     classes: Path | None,
     output: Path,
     name: str | None,
@@ -91,9 +91,9 @@ def import_(  # noqa: PLR0913 - one for each option
     std: tuple[float, float, float] | None,
     which: Weights,
 ) -> None:
-    """Turn WEIGHTS, a ViT, DeiT or CCT checkpoint, into a bundle of one part.
+    """Turn CHECKPOINT, of a ViT, DeiT or CCT, into a bundle of one part.
 
-    WEIGHTS is a file, or a folder of Hugging Face's or timm's library. What its config.json says
+    CHECKPOINT is a file, or a folder of Hugging Face's or timm's library. What its config.json says
     is taken; options win. What nothing says is assumed, and printed.
 
     \b
@@ -105,7 +105,9 @@ def import_(  # noqa: PLR0913 - one for each option
     given = None if mean is None else check_normalisation(mean, std, "--mean, --std")
     options = ImportOptions(head_dim, Prepared(resize, fit, by), given, image_size, heads, which)
     names = None if classes is None else read_class_names(classes)
-    made = import_checkpoint(weights, names, output, name=name or weights.stem, options=options)
+    made = import_checkpoint(
+        checkpoint, names, output, name=name or checkpoint.stem, options=options
+    )
     for note in made.notes:
         click.echo(shown(note))
     click.echo(_table(made.bundle))

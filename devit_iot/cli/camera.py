@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from devit_iot.camera.camera import Camera
-from devit_iot.camera.shots import open_source
+from devit_iot.camera.open_source import open_source
 from devit_iot.camera.source import Form
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, configuration, settings
@@ -95,15 +95,15 @@ def camera(  # noqa: PLR0913 - one for each option
         client_id=f"devit-camera-{os.getpid()}",
         password=read_password(config.broker, os.environ),
     )
-    shots = open_source(source, repeat=repeat, form=Form(size, quality), insecure=insecure)
-    with closing(shots):
+    images = open_source(source, repeat=repeat, form=Form(size, quality), insecure=insecure)
+    with closing(images):
         serve(
             Camera(
-                islice(shots, count),
+                islice(images, count),
                 transport,
                 topic=topic,
                 rate=rate,
                 delivery=delivery,
-                on_stop=shots.close,
+                on_stop=images.close,
             )
         )

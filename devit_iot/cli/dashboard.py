@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
-from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.address import check_websocket_url, parse_listen, websocket_of
 
@@ -14,11 +15,11 @@ _OPTIONS = tuple(
     setting
     for setting in (*CLIENT, *FLEET, *NODE)
     if setting.flag
-    in {"--broker", "--camera", "--fleet", "--images", "--log-format", "--log-level"}
+    in {"--broker", "--camera-app", "--fleet", "--images", "--log-format", "--log-level"}
 )
 
 
-@click.command()
+@click.command(cls=Command, path="devit dashboard")
 @settings(_OPTIONS)
 @click.option(
     "--listen",
@@ -48,6 +49,6 @@ def dashboard(
     address = check_websocket_url(websocket) if websocket else websocket_of(config.broker.url)
     patterns = tuple(images.topic for images in config.images)
     host, port = parse_listen(listen)
-    server = DashboardServer(host, port, View(Topics(config.fleet), patterns, address))
+    server = DashboardServer(host, port, PageFacts(Topics(config.fleet), patterns, address))
     click.echo(f"the page of fleet '{config.fleet}' is at {server.url}, its broker at {address}")
     serve(server)

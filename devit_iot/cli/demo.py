@@ -8,9 +8,10 @@ import click
 import msgspec
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
-from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
+from devit_iot.cli.demo_display import Display, LiveDisplay, PlainDisplay, SilentDisplay
+from devit_iot.cli.old_options import Command
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.demo import Answer, Demo, Plan, accuracy, summarise
 from devit_iot.demo.processes import find_broker
@@ -23,9 +24,9 @@ _FRAMES = 120
 _DEMO = Path(__file__).resolve().parent.parent / "demo"
 
 
-@click.command()
+@click.command(cls=Command, path="devit demo")
 @click.option(
-    "--frames",
+    "--count",
     type=click.IntRange(1),
     help="How many images to publish; default: 120, with --dashboard until Ctrl-C.",
 )
@@ -54,7 +55,9 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines: the last line is JSON.")
 @click.option(
-    "--broker", type=click.Choice(["mosquitto", "amqtt"]), help="Default: mosquitto if on PATH."
+    "--broker-kind",
+    type=click.Choice(["mosquitto", "amqtt"]),
+    help="Default: mosquitto if on PATH.",
 )
 @click.option(
     "--bundle",
@@ -71,13 +74,13 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
 @one_line_errors
 def demo(  # noqa: PLR0913 - one for each option
     *,
-    frames: int | None,
+    count: int | None,
     rate: float,
     kill_part: int | None,
     after: int,
     listen: str | None,
     as_json: bool,
-    broker: str | None,
+    broker_kind: str | None,
     bundle: Path,
     data: Path,
 ) -> None:
@@ -94,20 +97,22 @@ def demo(  # noqa: PLR0913 - one for each option
     if kill_part is not None and kill_part >= parts:
         raise ConfigError(f"--kill-part {kill_part}: the fleet has parts 0 to {parts - 1}")
     set_up_logging("human", "error")  # what happens is shown in the table
-    samples = [(Shot(s.name, s.payload), s.class_name) for s in read_image_folder(data)]
+    samples = [(CameraImage(s.name, s.payload), s.class_name) for s in read_image_folder(data)]
     plan = Plan(
         bundle=bundle,
         samples=samples,
-        frames=frames or (None if listen else _FRAMES),
+        frames=count or (None if listen else _FRAMES),
         rate=rate,
-        broker="amqtt" if broker == "amqtt" else "mosquitto" if broker else find_broker(),
+        broker="amqtt" if broker_kind == "amqtt" else "mosquitto" if broker_kind else find_broker(),
         kill_part=kill_part,
         kill_after=after,
         page=parse_listen(listen) if listen else None,
     )
-    view: View = SilentView() if as_json else LiveView() if sys.stdout.isatty() else PlainView()
-    with tempfile.TemporaryDirectory(prefix="devit-demo-") as folder, view:
-        running = Demo(plan, Path(folder), on_answer=view.answer, on_event=view.event)
+    display: Display = (
+        SilentDisplay() if as_json else LiveDisplay() if sys.stdout.isatty() else PlainDisplay()
+    )
+    with tempfile.TemporaryDirectory(prefix="devit-demo-") as folder, display:
+        running = Demo(plan, Path(folder), on_answer=display.answer, on_event=display.event)
         answers = serve(running)
     if as_json:
         _print_json(answers)
@@ -125,7 +130,7 @@ def _print_json(answers: list[Answer]) -> None:
         "accuracy": round(summary.accuracy, 4),
         "degraded": summary.degraded,
         "latency_ms": {"p50": round(summary.p50_ms, 2), "p99": round(summary.p99_ms, 2)},
-        "stages_ms": {stage: round(ms, 3) for stage, ms in summary.stages_ms.items()},
+        "stages_ms": {stage: round(ms, 3) for stage, ms in summary.latencies_ms.items()},
     }
     click.echo(msgspec.json.encode(result))
 
@@ -137,8 +142,8 @@ def _print_summary(answers: list[Answer], bundle: Path) -> None:
         f"accuracy {summary.accuracy:.1%}, {summary.degraded} degraded\n"
         f"image to label: p50 {summary.p50_ms:.1f} ms, p99 {summary.p99_ms:.1f} ms"
     )
-    if summary.stages_ms:
-        named = ", ".join(f"{name} {ms:.2f}" for name, ms in summary.stages_ms.items())
+    if summary.latencies_ms:
+        named = ", ".join(f"{name} {ms:.2f}" for name, ms in summary.latencies_ms.items())
         click.echo(f"of it, median ms of the last part to answer: {named}")
     degraded = [answer for answer in answers if answer.label is not None and answer.label.degraded]
     if degraded:
@@ -148,7 +153,7 @@ def _print_summary(answers: list[Answer], bundle: Path) -> None:
 def _print_loss(degraded: list[Answer], bundle: Path) -> None:
     """Compare with what the whole fleet says of the very same images."""
     whole = LocalFleet(Bundle(bundle), threads=1)
-    right = sum(whole.classify(a.shot.payload)[0].label == a.truth for a in degraded)
+    right = sum(whole.classify(a.image.payload)[0].label == a.truth for a in degraded)
     without, with_all = accuracy(degraded), right / len(degraded)
     click.echo(
         f"the {len(degraded)} degraded labels: accuracy {without:.1%}; the whole fleet has "

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
 from devit_iot.doctor.board import Machine, check_board
 from devit_iot.doctor.broker import check_broker
@@ -16,10 +17,10 @@ from devit_iot.doctor.finding import Finding
 from devit_iot.doctor.part import check_part
 from devit_iot.protocol.text import shown
 
-_COLOURS = {"ok": "green", "look": "yellow", "bad": "red"}
+_COLOURS = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 
-@click.command()
+@click.command(cls=Command, path="devit doctor")
 @settings(CLIENT, FLEET, NODE)
 @click.option("--board", envvar="DEVIT_BOARD", help="Board that it is, for instance pi5.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object.")
@@ -54,5 +55,5 @@ def doctor(config_file: Path | None, *, board: str | None, as_json: bool, **valu
 def _show(finding: Finding) -> None:
     level = click.style(f"{finding.level:5}", fg=_COLOURS[finding.level], bold=True)
     click.echo(f"{level}{finding.check:21}{shown(finding.text)}")
-    if finding.mend:
-        click.echo(f"{'':5}{'':21}-> {shown(finding.mend)}")
+    if finding.remedy:
+        click.echo(f"{'':5}{'':21}-> {shown(finding.remedy)}")

@@ -8,16 +8,17 @@ import msgspec
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.datasets.sources import SPLITS, open_source
 from devit_iot.errors import DataError
 from devit_iot.evaluation.labels import bundle_labels, evenly, shown
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.evaluation.lost_parts import check_choices
-from devit_iot.evaluation.measure import Report, measure, run_fleet
+from devit_iot.evaluation.measure import EvaluationReport, measure, run_fleet
 
 
-@click.command()
+@click.command(cls=Command, path="devit evaluate")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--data",
@@ -45,7 +46,7 @@ from devit_iot.evaluation.measure import Report, measure, run_fleet
     "--lose", type=click.IntRange(min=0), metavar="K", help="Lose exactly K parts, not 0 to N - 1."
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="COUNT", help="Only some images, evenly spread."
+    "--count", type=click.IntRange(min=1), metavar="N", help="Only some images, evenly spread."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @one_line_errors
@@ -57,7 +58,7 @@ def evaluate(  # noqa: PLR0913 - one for each option
     dtype: Dtype | None,
     threads: int,
     lose: int | None,
-    limit: int | None,
+    count: int | None,
     *,
     as_json: bool,
 ) -> None:  # click wants a real backspace before a block that it must not wrap
@@ -77,7 +78,7 @@ def evaluate(  # noqa: PLR0913 - one for each option
     if lose is not None:
         check_choices(parts, lose)
     source = open_source(data, Path(), split=split, strict=False)
-    source = evenly(source, limit)
+    source = evenly(source, count)
     labels, notes = bundle_labels(opened.manifest.classes, source)
     for note in (*source.notes, *notes):
         click.echo(note, err=True)
@@ -89,7 +90,7 @@ def evaluate(  # noqa: PLR0913 - one for each option
     click.echo(msgspec.json.encode(report) if as_json else _text(report))
 
 
-def _text(report: Report) -> str:
+def _text(report: EvaluationReport) -> str:
     lines = [
         f"{report.images} images: top-1 {report.top1:.2%}, top-5 {report.top5:.2%}, "
         f"calibration error {report.ece:.2%}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import image_options
 from devit_iot.errors import ConfigError
 from devit_iot.fleet.access import Role
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 in_folder = click.option(
-    "--dir",
+    "--folder",
     "path",
     default=".",
     show_default=True,
@@ -35,8 +36,8 @@ def fleet() -> None:
     """
 
 
-@fleet.command()
-@click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
+@fleet.command(cls=Command, path="devit fleet init")
+@click.argument("path", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
     "--host",
     "hosts",
@@ -70,23 +71,24 @@ def init(
     trust: str,
     broker_folder: str,
 ) -> None:
-    """Make DIR: an authority, the broker's files, and a client of each role.
+    """Make FOLDER: an authority, the broker's files, and a client of each role.
 
     \b
         devit fleet init fleet --host hub.local
     """
-    from devit_iot.fleet.folder import Fleet, FleetFolder
+    from devit_iot.fleet.folder import FleetFolder, FleetState
 
     for host in hosts:
         _check_host(host)
-    made = FleetFolder.create(path, Fleet(name, hosts, port, images, trust, broker_folder))
+    made = FleetFolder.create(path, FleetState(name, hosts, port, images, trust, broker_folder))
     click.echo(
         f"{path}: fleet '{name}' with clients {', '.join(made.fleet.clients)}. Add nodes with "
-        f"`devit fleet add NODE --part 0 --dir {path}`, then copy {path / 'broker'} to the broker."
+        f"`devit fleet add NODE --part 0 --folder {path}`, then copy {path / 'broker'} to the "
+        "broker."
     )
 
 
-@fleet.command()
+@fleet.command(cls=Command, path="devit fleet add")
 @click.argument("name")
 @click.option("--part", type=click.IntRange(0), help="The part that a node runs; default: 0.")
 @click.option(
@@ -119,7 +121,7 @@ def add(*, name: str, part: int | None, role: Role, path: Path) -> None:
     click.echo(_next_steps(opened, name) if new else f"{name} was in the fleet already", err=True)
 
 
-@fleet.command()
+@fleet.command(cls=Command, path="devit fleet revoke")
 @click.argument("name")
 @in_folder
 @one_line_errors
@@ -134,7 +136,7 @@ def revoke(*, name: str, path: Path) -> None:
 
 def _next_steps(opened: "FleetFolder", name: str) -> str:
     client = opened.client(name)
-    program = {"node": "devit-node start", "aggregator": "devit-aggregate"}.get(client.role)
+    program = {"node": "devit-node start", "aggregator": "devit-aggregate start"}.get(client.role)
     start = f", then `{program} --config {name}/devit.toml --bundle BUNDLE`" if program else ""
     return f"Paste this line on the board{start}. The broker needs {_lists(opened)}."
 

@@ -8,7 +8,7 @@ from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
 from devit_iot.cli.watching import command_transport
 from devit_iot.errors import ConfigError
-from devit_iot.homeassistant.remove import Forgetting, members
+from devit_iot.homeassistant.remove import Removal, members
 from devit_iot.protocol.text import shown
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 
@@ -44,7 +44,7 @@ def forget(
     topics = Topics(config.fleet)
     discovery = DiscoveryTopics(config.homeassistant.prefix)
     wanted = members(topics, discovery, cameras=cameras, nodes=nodes, shards=shards)
-    removed = Forgetting(command_transport(config, "forget"), wanted).run()
+    removed = Removal(command_transport(config, "forget"), wanted).run()
     for topic in removed:
         click.echo(f"removed {shown(topic)}")
     if not removed:

@@ -7,7 +7,7 @@ import click
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
 from devit_iot.cli.watching import command_transport
-from devit_iot.homeassistant.remove import Forgetting, announcements
+from devit_iot.homeassistant.remove import Removal, announcements
 from devit_iot.protocol.topics import DiscoveryTopics
 
 
@@ -32,7 +32,7 @@ def remove(config_file: Path | None, **values: object) -> None:
     set_up_logging(config.log.format, "error")
     transport = command_transport(config, "homeassistant")
     topics = DiscoveryTopics(config.homeassistant.prefix)
-    removed = Forgetting(transport, announcements(config.fleet, topics)).run()
+    removed = Removal(transport, announcements(config.fleet, topics)).run()
     for topic in removed:
         click.echo(f"removed {topic}")
     if not removed:

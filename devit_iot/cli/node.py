@@ -8,6 +8,7 @@ import click
 from devit_iot import __version__
 from devit_iot.build import build_node
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
+from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
 from devit_iot.service.exporter import exporting
 
@@ -18,7 +19,7 @@ def main() -> None:
     """One edge node of a devit-iot fleet."""
 
 
-@main.command()
+@main.command(cls=Command, path="devit-node start")
 @settings(CLIENT, FLEET, NODE)
 @click.option("--board", envvar="DEVIT_BOARD", help="Board to set up for, for instance pi5.")
 @one_line_errors

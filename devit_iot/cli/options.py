@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast, get_args
 import click
 
 from devit_iot.bundle.storage import Dtype
+from devit_iot.cli.old_options import variables
 from devit_iot.config.camera_apps import PRESETS, preset_filters
 from devit_iot.config.config import Config, load_config
 from devit_iot.engine.base import ENGINES
@@ -19,7 +20,7 @@ from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_REPEATED = ("images", "cameras")
+_REPEATED = ("images", "camera_apps")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -71,7 +72,12 @@ NODE = (
     ),
     Setting("--threads", "node.threads", int, "CPU threads of one inference; 0: all."),
     Setting("--images", "images", str, "Image topics, may be repeated (variable: by spaces)."),
-    Setting("--camera", "cameras", click.Choice(list(PRESETS)), "Camera app by name, likewise."),
+    Setting(
+        "--camera-app",
+        "camera_apps",
+        click.Choice(list(PRESETS)),
+        "Camera app by name, may be repeated (variable: by spaces).",
+    ),
 )
 AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),
@@ -107,15 +113,17 @@ def dtype_option(function: Function) -> Function:
 
 
 def image_options(function: Function) -> Function:
-    """Add ``--images`` and ``--camera``; the command gets the filters of both as ``images``."""
+    """Add ``--images`` and ``--camera-app``; the command gets the filters of both as ``images``."""
 
     @functools.wraps(function)
-    def wrapper(*, images: tuple[str, ...], cameras: tuple[str, ...], **values: object) -> object:
-        chosen = tuple(dict.fromkeys((*preset_filters(cameras), *images)))
+    def wrapper(
+        *, images: tuple[str, ...], camera_apps: tuple[str, ...], **values: object
+    ) -> object:
+        chosen = tuple(dict.fromkeys((*preset_filters(camera_apps), *images)))
         return function(images=chosen or DEFAULT_IMAGE_FILTERS, **values)
 
     for flag, name, kind, text in (
-        ("--camera", "cameras", click.Choice(list(PRESETS)), "Camera app by name; repeat."),
+        ("--camera-app", "camera_apps", click.Choice(list(PRESETS)), "Camera app by name; repeat."),
         ("--images", "images", str, "Image topics; repeat. Default: a node's."),
     ):
         wrapper = click.option(flag, name, type=kind, multiple=True, help=text)(wrapper)
@@ -132,7 +140,7 @@ def settings(*groups: tuple[Setting, ...]) -> Callable[[Function], Function]:
                 setting.key.replace(".", "__"),
                 type=setting.kind,
                 multiple=setting.key in _REPEATED,
-                envvar=setting.variable,
+                envvar=variables(setting.variable),
                 help=setting.help,
             )(function)
         return click.option(
@@ -153,7 +161,7 @@ def configuration(
     files = [] if board is None else [board_file(board)]
     files += [] if config_file is None else [config_file]
     overrides = {name.replace("__", "."): value for name, value in values.items()}
-    overrides["cameras"] = overrides.get("cameras") or None  # an empty tuple: not given
+    overrides["camera_apps"] = overrides.get("camera_apps") or None  # an empty tuple: not given
     patterns = overrides.pop("images", None)
     if isinstance(patterns, tuple) and patterns:
         overrides["images"] = [{"topic": pattern} for pattern in patterns]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Storage
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.old_options import Command
 from devit_iot.datasets.source import ImageSource
 from devit_iot.datasets.sources import SPLITS, open_source
 from devit_iot.errors import DataError
@@ -35,10 +36,10 @@ class Answers(NamedTuple):
     unreadable: int
 
 
-@click.command()
+@click.command(cls=Command, path="devit bundle quantize")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
-    "--dtype",
+    "--storage",
     type=click.Choice(["int8", "float16", "float32"]),
     default="int8",
     show_default=True,
@@ -56,24 +57,24 @@ class Answers(NamedTuple):
     help="Of data that has splits.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="COUNT", help="Only some images, evenly spread."
+    "--count", type=click.IntRange(min=1), metavar="N", help="Only some images, evenly spread."
 )
 @one_line_errors
 def quantize(
-    source: Path, dtype: Storage, output: Path, data: str | None, split: str, limit: int | None
+    source: Path, storage: Storage, output: Path, data: str | None, split: str, count: int | None
 ) -> None:
     """Store the bundle SOURCE again in fewer bits, and compare both on images.
 
     Nodes compute in what their part is stored in, unless told otherwise (--dtype).
 
     \b
-        devit bundle quantize bundles/pets --output bundles/pets-int8 --data photos/ --limit 500
+        devit bundle quantize bundles/pets --output bundles/pets-int8 --data photos/ --count 500
     """
     old = Bundle(source)
-    images = None if data is None else evenly(_open(data, split), limit)
-    new = quantize_bundle(old, dtype, output)
+    images = None if data is None else evenly(_open(data, split), count)
+    new = quantize_bundle(old, storage, output)
     before, after = (_bytes(made) / 1e6 for made in (old, new))
-    click.echo(f"{output}: parts in {dtype}, {before:.2f} MB -> {after:.2f} MB")
+    click.echo(f"{output}: parts in {storage}, {before:.2f} MB -> {after:.2f} MB")
     first, second = LocalFleet(old), LocalFleet(new)  # also proves both on their golden images
     if images is not None:
         labels = _labels(old, images)

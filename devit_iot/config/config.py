@@ -15,6 +15,7 @@ import msgspec
 
 from devit_iot.bundle.signature import check_trust
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.old_keys import rename_old_keys
 from devit_iot.errors import ConfigError
 from devit_iot.keys import check_keys
 from devit_iot.limits import MAX_PIXELS
@@ -51,8 +52,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
         key_file: its private key, without a password.
         keepalive_s: seconds between pings; a dead link is noticed within 1.5 of it.
         queue: QoS 1 messages kept while the broker is away; later ones are dropped and counted.
-        settle_s: messages of ``every`` that the broker took over within this time before it was
-            lost are sent again: a killed broker forgets what it did not write to its disk yet.
+        persist_s: how long after its acknowledgement a message may still be missing on the
+            broker's disk. Younger messages of ``every`` are sent again when the broker was lost.
             Twice mosquitto's autosave_interval.
         session_s: how long the broker keeps images and features of ``every`` for a service that
             is away.
@@ -66,7 +67,7 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     key_file: str = ""
     keepalive_s: int = 30
     queue: int = 100
-    settle_s: float = 10.0
+    persist_s: float = 10.0
     session_s: int = 3600
 
 
@@ -101,12 +102,13 @@ class NodeConfig(msgspec.Struct, frozen=True):
         isa: instruction set to force, for instance ``scalar``; empty: the best one.
         dtype: what to compute in; empty: what the part is stored in.
         threads: CPU threads of one inference; 0: all of the board.
-        memory_mb: memory that the node may count on; a part that needs more is refused at start.
+        memory_mib: MiB that the node may count on; a part that needs more is refused at start.
         max_pixels: larger images are refused by their header; a JPEG counts as it is decoded.
         max_payload_bytes: larger messages are refused unread.
         max_cameras: frames of further cameras are refused.
         max_age_s: an image of ``latest`` that waited longer is not computed.
-        max_waiting_mb: images of ``every`` that wait in memory; further ones stay with the broker.
+        max_waiting_mib: MiB of images of ``every`` that wait in memory; further ones stay with
+            the broker.
         hang_s: an image that takes longer ends the node, for the service manager to restart.
     """
 
@@ -117,12 +119,12 @@ class NodeConfig(msgspec.Struct, frozen=True):
     isa: str = ""
     dtype: Literal["", "float32", "float16", "int8"] = ""
     threads: int = 0
-    memory_mb: int = 4096
+    memory_mib: int = 4096
     max_pixels: int = MAX_PIXELS
     max_payload_bytes: int = 16 * 2**20
     max_cameras: int = 64
     max_age_s: float = 10.0
-    max_waiting_mb: int = 64
+    max_waiting_mib: int = 64
     hang_s: float = 60.0
 
 
@@ -188,8 +190,8 @@ class Config(msgspec.Struct, frozen=True):
         shards: number of aggregators that share the requests.
         metrics: ``[host]:port`` on which to serve Prometheus and health checks; empty: do not.
         broker: how to reach the MQTT broker.
-        cameras: camera apps by name, whose image topics are listened to.
-        images: filters of image topics; given ones, or ``cameras``, replace the defaults.
+        camera_apps: camera apps by name, whose image topics are listened to.
+        images: filters of image topics; given ones, or ``camera_apps``, replace the defaults.
         node: one edge node.
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
@@ -201,7 +203,7 @@ class Config(msgspec.Struct, frozen=True):
     trust: str = ""
     shards: int = 1
     metrics: str = ""
-    cameras: tuple[str, ...] = ()
+    camera_apps: tuple[str, ...] = ()
     broker: BrokerConfig = BrokerConfig()
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
     node: NodeConfig = NodeConfig()
@@ -239,16 +241,16 @@ def load_config(files: Sequence[Path], overrides: Mapping[str, object]) -> Confi
         config = msgspec.convert(merged, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration: {error}") from error
-    if config.cameras:
-        config = _with_cameras(config, config.images if "images" in merged else ())
+    if config.camera_apps:
+        config = _with_camera_apps(config, config.images if "images" in merged else ())
     _validate(config)
     return config
 
 
-def _with_cameras(config: Config, given: Sequence[ImagesConfig]) -> Config:
+def _with_camera_apps(config: Config, given: Sequence[ImagesConfig]) -> Config:
     """Listen to the camera apps too; a filter that is ``given`` as well is as it is given."""
     topics = {images.topic for images in given}
-    wanted = (topic for topic in preset_filters(config.cameras) if topic not in topics)
+    wanted = (topic for topic in preset_filters(config.camera_apps) if topic not in topics)
     return msgspec.structs.replace(config, images=(*map(ImagesConfig, wanted), *given))
 
 
@@ -295,6 +297,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {file}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    rename_old_keys(table, str(file))
     check_keys(table, Config, "", str(file))
     _anchor(table, ("bundle",), file.parent)
     _anchor(table.get("broker"), ("password_file", *_TLS_FILES), file.parent)
@@ -339,9 +342,9 @@ def _validate(config: Config) -> None:
         (config.node.max_pixels > 0, "node.max_pixels must be positive"),
         (config.node.max_payload_bytes > 0, "node.max_payload_bytes must be positive"),
         (config.node.max_cameras > 0, "node.max_cameras must be positive"),
-        (config.node.memory_mb > 0, "node.memory_mb must be positive"),
+        (config.node.memory_mib > 0, "node.memory_mib must be positive"),
         (config.node.max_age_s > 0, "node.max_age_s must be positive"),
-        (config.node.max_waiting_mb > 0, "node.max_waiting_mb must be positive"),
+        (config.node.max_waiting_mib > 0, "node.max_waiting_mib must be positive"),
         (config.node.hang_s >= _MIN_HANG_S, f"node.hang_s must be at least {_MIN_HANG_S:g}"),
         (
             all(images.max_rate >= 0 for images in config.images),
@@ -361,7 +364,7 @@ def _validate(config: Config) -> None:
             "broker.ca_file, cert_file and key_file need TLS: an mqtts:// url",
         ),
         (config.broker.queue > 0, "broker.queue must be positive"),
-        (config.broker.settle_s >= 0, "broker.settle_s must not be negative"),
+        (config.broker.persist_s >= 0, "broker.persist_s must not be negative"),
         (
             0 < config.broker.session_s < _MAX_SESSION_S,
             f"broker.session_s must be positive and below {_MAX_SESSION_S}",

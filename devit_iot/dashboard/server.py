@@ -59,7 +59,7 @@ _HEADERS = {
 }
 
 
-class View(NamedTuple):
+class PageFacts(NamedTuple):
     """What a page shows.
 
     Attributes:
@@ -86,19 +86,19 @@ class DashboardServer:
     Args:
         host: address to listen on.
         port: 0 takes a free one.
-        view: what to show.
+        facts: what to show.
 
     Raises:
         DevitError: the address cannot be listened on.
     """
 
-    def __init__(self, host: str, port: int, view: View) -> None:
+    def __init__(self, host: str, port: int, facts: PageFacts) -> None:
         files = _read_files(_FOLDER)
 
         class Handler(_Handler):
             pass
 
-        Handler.view, Handler.files = view, files
+        Handler.facts, Handler.files = facts, files
         try:
             self._server = ThreadingHTTPServer((host, port), Handler)
         except OSError as error:
@@ -128,7 +128,7 @@ class DashboardServer:
 class _Handler(BaseHTTPRequestHandler):
     """One request. Only files that were read at the start are there, by their exact names."""
 
-    view: View
+    facts: PageFacts
     files: Mapping[str, _File]
     timeout = _IDLE_S
     server_version = "devit"
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         """A file, or what the page must know."""
         path = self.path.partition("?")[0]
         if path == FACTS:
-            facts = _facts(self.view, self._broker())
+            facts = _facts(self.facts, self._broker())
             self._answer(HTTPStatus.OK, _File("application/json", facts, ""))
         elif (file := self.files.get(path)) is None:
             self._answer(HTTPStatus.NOT_FOUND, _plain("no such file"))
@@ -175,12 +175,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _broker(self) -> str:
         """The broker's WebSocket address as seen from the browser."""
         headers = getattr(self, "headers", None)  # missing if the request did not parse
-        return _seen_from(self.view.websocket, headers.get("Host", "") if headers else "")
+        return _seen_from(self.facts.websocket, headers.get("Host", "") if headers else "")
 
 
-def _facts(view: View, broker: str) -> bytes:
+def _facts(facts: PageFacts, broker: str) -> bytes:
     """``fleet.json``: names and limits, each from the one place that states it."""
-    topics = view.topics
+    topics = facts.topics
     return msgspec.json.encode(
         {
             "version": __version__,
@@ -193,7 +193,8 @@ def _facts(view: View, broker: str) -> bytes:
                 "aggregators": topics.aggregator_status("+"),
             },
             "images": [
-                {"pattern": pattern, "filter": ImageFilter(pattern).mqtt} for pattern in view.images
+                {"pattern": pattern, "filter": ImageFilter(pattern).mqtt}
+                for pattern in facts.images
             ],
             "limits": {
                 "json_bytes": MAX_JSON_BYTES,

@@ -11,9 +11,9 @@ from torch import Tensor
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.writing import write_bundle
 from devit_iot.decompose.network.models import SubVit
-from devit_iot.decompose.network.views import look
+from devit_iot.decompose.network.views import crop_view
 from devit_iot.decompose.recipe import TEACHER_SUFFIX
-from devit_iot.decompose.run import Trained
+from devit_iot.decompose.run import TrainedFleet
 from devit_iot.decompose.run_folder.folder import RunFolder
 from devit_iot.decompose.run_folder.results import RESULTS, ModelResult, PartResult, Results
 from devit_iot.decompose.stages.calibrate import fit_temperature
@@ -41,7 +41,7 @@ from devit_iot.protocol.feature import feature_bytes
 
 
 def finish(
-    run: Context, trained: Trained, test: TrainingData, provenance: Mapping[str, str]
+    run: Context, trained: TrainedFleet, test: TrainingData, provenance: Mapping[str, str]
 ) -> Results:
     """Fold, calibrate, measure; write ``results.json`` and the bundles of fleet and teacher.
 
@@ -67,7 +67,7 @@ def finish(
 
 def _measure(
     run: Context,
-    trained: Trained,
+    trained: TrainedFleet,
     test: TrainingData,
     exported: Exported,
     temperature: float,
@@ -136,13 +136,13 @@ def _golden(run: Context) -> NDArray[np.uint8]:
     low = (len(pixels) - run.side) // 2
     square = pixels[low : low + run.side, low : low + run.side].permute(2, 0, 1)[None]
     whole = msgspec.structs.replace(run.recipe.teacher.model, view=msgspec.UNSET)
-    seen = look(square.float(), whole).round().clamp(0, 255).to(torch.uint8)
+    seen = crop_view(square.float(), whole).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(seen[0].permute(1, 2, 0).numpy())
 
 
 def _teacher_bundle(
     run: Context,
-    trained: Trained,
+    trained: TrainedFleet,
     rows: NDArray[np.int64],
     folding: Folding,
     provenance: Mapping[str, str],

@@ -26,7 +26,7 @@ from devit_iot.export.fold import F64
 _PARTITION = "partition"
 
 
-class Trained(NamedTuple):
+class TrainedFleet(NamedTuple):
     """What all stages together leave."""
 
     teacher: Classifier
@@ -61,7 +61,7 @@ def claim(run: Context) -> None:
     run.folder.claim(msgspec.structs.replace(recipe, time=""))
 
 
-def train(run: Context, until: str = "ensemble") -> Trained | None:
+def train(run: Context, until: str = "ensemble") -> TrainedFleet | None:
     """Run the stages up to ``until``, each where it stopped; None unless all are done.
 
     Raises:
@@ -76,7 +76,7 @@ def train(run: Context, until: str = "ensemble") -> Trained | None:
         fleet = _train_joint(run, until, groups, teacher, template)
     else:
         fleet = _train_dekd(run, until, groups, teacher, template)
-    return None if fleet is None else Trained(teacher, groups, fleet.vits, fleet)
+    return None if fleet is None else TrainedFleet(teacher, groups, fleet.vits, fleet)
 
 
 def _train_joint(

@@ -16,9 +16,9 @@ import numpy as np
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.camera import Camera
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import BrokerConfig
-from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.demo.processes import BrokerKind, FleetProcesses
 from devit_iot.errors import BrokerError, DevitError
 from devit_iot.protocol.label import Label
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     """
 
     number: int
-    shot: Shot
+    image: CameraImage
     truth: str
     label: Label | None
     latency_ms: float
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
     """
 
     bundle: Path
-    samples: Sequence[tuple[Shot, str]]
+    samples: Sequence[tuple[CameraImage, str]]
     frames: int | None
     rate: float
     broker: BrokerKind
@@ -80,7 +80,7 @@ class Summary(NamedTuple):
     degraded: int
     p50_ms: float
     p99_ms: float
-    stages_ms: dict[str, float]
+    latencies_ms: dict[str, float]
 
 
 class Demo:
@@ -151,8 +151,8 @@ class Demo:
         if self._plan.page is None:
             yield
             return
-        view = View(self._topics, (_TOPIC.replace("demo", CAMERA_LEVEL),), websocket)
-        server = DashboardServer(*self._plan.page, view)
+        facts = PageFacts(self._topics, (_TOPIC.replace("demo", CAMERA_LEVEL),), websocket)
+        server = DashboardServer(*self._plan.page, facts)
         thread = threading.Thread(target=server.run, name="page")
         thread.start()
         self._on_event(f"the live page is at {server.url}")
@@ -225,23 +225,23 @@ class Demo:
         order = self._order()
         truths: dict[str, str] = {}
 
-        def shots() -> Iterator[Shot]:
-            for number, (shot, truth) in enumerate(islice(order, plan.frames)):
+        def images() -> Iterator[CameraImage]:
+            for number, (image, truth) in enumerate(islice(order, plan.frames)):
                 if self._stopping.is_set():
                     return
                 self._kill_or_revive(processes, number)
-                truths[shot.name] = truth
-                yield shot
+                truths[image.name] = truth
+                yield image
 
-        def on_published(shot: Shot, topic: str) -> None:
+        def on_published(image: CameraImage, topic: str) -> None:
             with self._changed:
                 number = len(self._pending) + len(self._answers)
-                answer = Answer(number, shot, truths[shot.name], None, 0.0)
+                answer = Answer(number, image, truths[image.name], None, 0.0)
                 self._pending[topic.rsplit("/", 1)[1]] = (answer, time.monotonic())
 
         transport = MqttTransport(BrokerConfig(url=processes.url), client_id="devit-demo-camera")
         self._camera = Camera(
-            shots(), transport, topic=_TOPIC, rate=plan.rate, on_published=on_published
+            images(), transport, topic=_TOPIC, rate=plan.rate, on_published=on_published
         )
         self._camera.run()
 
@@ -258,7 +258,7 @@ class Demo:
             processes.start_node(part)
             self._on_event(f"started the node of part {part} again")
 
-    def _order(self) -> Iterator[tuple[Shot, str]]:
+    def _order(self) -> Iterator[tuple[CameraImage, str]]:
         rng = random.Random(self._plan.seed)
         while True:
             samples = list(self._plan.samples)
@@ -279,8 +279,8 @@ class Demo:
 def summarise(answers: Sequence[Answer]) -> Summary:
     """The figures that the demo ends with."""
     labelled = [(answer, answer.label) for answer in answers if answer.label is not None]
-    latencies = [answer.latency_ms for answer, _ in labelled] or [float("nan")]
-    stages = {
+    totals = [answer.latency_ms for answer, _ in labelled] or [float("nan")]
+    latencies = {
         stage: float(np.median([label.latency_ms[stage] for _, label in labelled]))
         for stage in (labelled[0][1].latency_ms if labelled else ())
     }
@@ -289,16 +289,16 @@ def summarise(answers: Sequence[Answer]) -> Summary:
             sum(label.latency_ms[stage] for stage in ("wait", "decode", "compute", "fuse"))
             for _, label in labelled
         ]
-        rest = np.asarray(latencies) - np.asarray(known)
-        stages["transport"] = float(np.median(rest))
+        rest = np.asarray(totals) - np.asarray(known)
+        latencies["transport"] = float(np.median(rest))
     return Summary(
         frames=len(answers),
         labels=len(labelled),
         accuracy=accuracy(answers),
         degraded=sum(label.degraded for _, label in labelled),
-        p50_ms=float(np.percentile(latencies, 50)),
-        p99_ms=float(np.percentile(latencies, 99)),
-        stages_ms=stages,
+        p50_ms=float(np.percentile(totals, 50)),
+        p99_ms=float(np.percentile(totals, 99)),
+        latencies_ms=latencies,
     )
 
 

@@ -110,7 +110,9 @@ class FleetProcesses:
 
     def start_aggregator(self, *options: str, python: str = sys.executable) -> None:
         """Start the aggregator, in another ``python`` if wanted."""
-        self._start("aggregator", [*_command("aggregate", python), *self._common(), *options])
+        self._start(
+            "aggregator", [*_command("aggregate", python), "start", *self._common(), *options]
+        )
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a power cut would."""

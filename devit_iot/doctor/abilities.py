@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from devit_iot.doctor.finding import Finding, bad, look, ok
+from devit_iot.doctor.finding import Finding, bad, ok, warn
 from devit_iot.errors import BrokerError
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.transport.base import Will
@@ -32,13 +32,13 @@ def check_limits(probe: Probe) -> Finding:
     """What the broker said in CONNACK, against what a fleet sends."""
     limits = probe.limits
     if not limits.max_qos:
-        mend = "allow QoS 1 there (mosquitto: max_qos 1), or use another broker"
-        return bad("limits", "the broker takes QoS 0 alone", mend)
+        remedy = "allow QoS 1 there (mosquitto: max_qos 1), or use another broker"
+        return bad("limits", "the broker takes QoS 0 alone", remedy)
     packet = "of any size" if limits.max_packet == LARGEST_PACKET else f"of {limits.max_packet} B"
     text = f"takes {limits.window} messages at once, packets {packet}"
     if limits.max_packet < MAX_JSON_BYTES:
-        mend = "let it take larger ones (mosquitto: max_packet_size)"
-        return look("limits", f"{text}: a status may not fit", mend)
+        remedy = "let it take larger ones (mosquitto: max_packet_size)"
+        return warn("limits", f"{text}: a status may not fit", remedy)
     return ok("limits", text)
 
 
@@ -101,8 +101,8 @@ def check_will(
         return ok("will", f"not checked: {str(error).partition(';')[0]}")
     if came:
         return ok("will", "published when its client vanished")
-    mend = "see the broker's log: a fleet learns from it that a node is gone"
-    return bad("will", "the broker does not publish the will of a client that vanishes", mend)
+    remedy = "see the broker's log: a fleet learns from it that a node is gone"
+    return bad("will", "the broker does not publish the will of a client that vanishes", remedy)
 
 
 def check_abilities(

@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 
 from devit_iot.bundle.storage import Dtype
 from devit_iot.config.config import Config
-from devit_iot.doctor.finding import Finding, bad, look, ok
+from devit_iot.doctor.finding import Finding, bad, ok, warn
 from devit_iot.node.sensors import Sensors
 from devit_iot.programs import missing_core
 from devit_iot.service.status import EARLIEST
@@ -76,8 +76,10 @@ def check_cpu(config: Config, machine: Machine) -> Iterator[Finding]:
         return
     text = f"{isa}, for {', '.join(get_args(Dtype))}; there are {', '.join(_core.isas())}"
     if isa == "scalar":
-        mend = "without --isa and DEVIT_ISA the best one is chosen; Arm boards need a 64-bit system"
-        yield look("kernels", text, mend)
+        remedy = (
+            "without --isa and DEVIT_ISA the best one is chosen; Arm boards need a 64-bit system"
+        )
+        yield warn("kernels", text, remedy)
     else:
         yield ok("kernels", text)
     yield ok("speed", f"{_core.fma_peak(isa):.1f} GFLOP/s of multiply-adds on one core")
@@ -87,36 +89,36 @@ def check_memory(config: Config, machine: Machine) -> Finding:
     """Whether what the node counts on is there."""
     facts = dict(re.findall(r"^(\w+): +(\d+) kB$", _read(machine.proc / "meminfo"), re.MULTILINE))
     if "MemTotal" not in facts or "MemAvailable" not in facts:
-        return look("memory", "the system does not say", "look at it with free -m")
+        return warn("memory", "the system does not say", "look at it with free -m")
     total, free = (int(facts[key]) // 1024 for key in ("MemTotal", "MemAvailable"))
-    text = f"{free} MB of {total} MB are free"
-    wanted = config.node.memory_mb
+    text = f"{free} MiB of {total} MiB are free"
+    wanted = config.node.memory_mib
     if total < wanted:
-        return look(
+        return warn(
             "memory",
-            f"{text}, and node.memory_mb says {wanted}",
-            "give the board with --board, or lower node.memory_mb",
+            f"{text}, and node.memory_mib says {wanted}",
+            "give the board with --board, or lower node.memory_mib",
         )
     return ok("memory", text)
 
 
 def check_heat(machine: Machine) -> Iterator[Finding]:
     """Temperature, and whether the board slows itself down."""
-    felt = Sensors(machine.sys).read()
-    if felt.temperature_c is None:
+    reading = Sensors(machine.sys).read()
+    if reading.temperature_c is None:
         yield ok("temperature", "no sensor")
-    elif felt.temperature_c >= _HOT_C:
-        yield bad("temperature", f"{felt.temperature_c:.0f} °C", _COOL)
-    elif felt.temperature_c >= _WARM_C:
-        yield look("temperature", f"{felt.temperature_c:.0f} °C", _COOL)
+    elif reading.temperature_c >= _HOT_C:
+        yield bad("temperature", f"{reading.temperature_c:.0f} °C", _COOL)
+    elif reading.temperature_c >= _WARM_C:
+        yield warn("temperature", f"{reading.temperature_c:.0f} °C", _COOL)
     else:
-        yield ok("temperature", f"{felt.temperature_c:.0f} °C")
+        yield ok("temperature", f"{reading.temperature_c:.0f} °C")
     bits = _throttled(machine)
     if bits is not None:
         yield _power(bits)
-    elif felt.throttled is None:
+    elif reading.throttled is None:
         yield ok("power", "the board does not say whether it is throttled")
-    elif felt.throttled:
+    elif reading.throttled:
         yield bad("power", "the board slows itself down", f"{_POWER}; {_COOL}")
     else:
         yield ok("power", "not throttled")
@@ -124,26 +126,26 @@ def check_heat(machine: Machine) -> Iterator[Finding]:
 
 def check_clock(machine: Machine) -> Finding:
     """Whether it can be right: certificates are judged by it, and logs are read by it."""
-    mend = "let it follow a time server: sudo timedatectl set-ntp true"
+    remedy = "let it follow a time server: sudo timedatectl set-ntp true"
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     if time.time() < EARLIEST:
-        return bad("clock", f"{now}: before this software", mend)
+        return bad("clock", f"{now}: before this software", remedy)
     synchronised = _run(machine, "timedatectl", "show", "--property=NTPSynchronized", "--value")
     if synchronised == "yes":
         return ok("clock", f"{now}, follows a time server")
     if synchronised == "no":
-        return look("clock", f"{now}, follows no time server", mend)
+        return warn("clock", f"{now}, follows no time server", remedy)
     return ok("clock", f"{now}; nothing here says whether it follows a time server")
 
 
 def _power(bits: int) -> Finding:
-    now = [(text, mend) for bit, (text, mend) in _BITS.items() if bits >> bit & 1]
-    before = [(text, mend) for bit, (text, mend) in _BITS.items() if bits >> bit + 16 & 1]
+    now = [(text, remedy) for bit, (text, remedy) in _BITS.items() if bits >> bit & 1]
+    before = [(text, remedy) for bit, (text, remedy) in _BITS.items() if bits >> bit + 16 & 1]
     if now:
         return bad("power", "now: " + ", ".join(text for text, _ in now), now[0][1])
     if before:
         text = "since the start: " + ", ".join(text for text, _ in before)
-        return look("power", text, before[0][1])
+        return warn("power", text, before[0][1])
     return ok("power", "never throttled since the start")
 
 

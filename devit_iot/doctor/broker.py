@@ -10,7 +10,7 @@ from functools import partial
 from devit_iot import __version__
 from devit_iot.config.config import BrokerConfig, Config, read_password
 from devit_iot.doctor.abilities import await_message, check_abilities, check_limits
-from devit_iot.doctor.finding import Finding, bad, bad_error, look, ok
+from devit_iot.doctor.finding import Finding, bad, bad_error, ok, warn
 from devit_iot.doctor.tls import check_tls
 from devit_iot.doctor.websocket import check_websocket
 from devit_iot.errors import BrokerError, ConfigError
@@ -47,8 +47,8 @@ def check_broker(
     try:
         socket.create_connection((host, port), wait_s).close()
     except OSError as error:
-        mend = "start the broker, check --broker, and the firewall between the two"
-        yield bad("network", f"{host}:{port} is unreachable ({error})", mend)
+        remedy = "start the broker, check --broker, and the firewall between the two"
+        yield bad("network", f"{host}:{port} is unreachable ({error})", remedy)
         return
     yield ok("network", f"{host}:{port} answers in {1e3 * (time.monotonic() - begin):.1f} ms")
     sound = True
@@ -95,7 +95,7 @@ def _check_mqtt(config: Config, environment: Mapping[str, str], wait_s: float) -
 
 def _occupied() -> Finding:
     """The broker calls sessions after their users, and a node has ours."""
-    return look(
+    return warn(
         "login",
         "let in, in the place of a node that runs as the same user: its session is left alone, and "
         "nothing more can be checked",
@@ -118,8 +118,8 @@ def _check_images(config: Config, probe: Probe) -> Iterator[Finding]:
     filters = [ImageFilter(images.topic).mqtt for images in config.images]
     denied = [topic for topic in filters if not probe.may_subscribe(topic)]
     if denied:
-        mend = _ACL.format("images there")
-        yield bad("images", f"the broker denies the subscription to {', '.join(denied)}", mend)
+        remedy = _ACL.format("images there")
+        yield bad("images", f"the broker denies the subscription to {', '.join(denied)}", remedy)
     else:
         yield ok("images", f"subscriptions granted: {', '.join(filters)}")
 
@@ -131,19 +131,19 @@ def _check_echo(
 
     It returns None if nothing comes back.
     """
-    mend = _ACL.format(topic)
+    remedy = _ACL.format(topic)
     if not probe.subscribe(topic):
-        yield bad("delivery", f"the broker denies the subscription to {topic}", mend)
+        yield bad("delivery", f"the broker denies the subscription to {topic}", remedy)
         return None
     kept = _said_before(probe, topic)
     status = kept or _silent(config).encode()
     refusal = probe.publish(topic, status, qos=1)
     if refusal:
-        yield bad("delivery", f"the broker refuses what we publish on {topic}: {refusal}", mend)
+        yield bad("delivery", f"the broker refuses what we publish on {topic}: {refusal}", remedy)
         return None
     if await_message(probe, topic, status, wait_s) is None:
         text = f"the broker grants {topic} and delivers nothing there"
-        yield bad("delivery", text, mend)
+        yield bad("delivery", text, remedy)
         return None
     yield ok("delivery", f"what we publish on {topic} comes back")
     return status, kept is not None
@@ -181,15 +181,15 @@ def _check_round_trip(probe: Probe, topic: str, payload: bytes, wait_s: float) -
         arrivals = [await_message(probe, topic, payload, wait_s) for _ in range(_BURST)]
         came = [at for at in arrivals if at is not None]
         if len(came) < _BURST:
-            mend = "look for a fault of the link: packets are lost"
-            return bad("round trip", f"{_BURST - len(came)} of {_BURST} messages are lost", mend)
+            remedy = "look for a fault of the link: packets are lost"
+            return bad("round trip", f"{_BURST - len(came)} of {_BURST} messages are lost", remedy)
         trips.append(came[0] - begin)
         held += came[-1] - came[0] > _HELD_S
     text = f"{1e3 * statistics.median(trips):.1f} ms, median of {_BURSTS}"
     if held < _HELD_BURSTS:
         return ok("round trip", text)
     text = f"{text}; but {held} times messages close to each other were held back for over 30 ms"
-    return look("round trip", f"{text}, as by Nagle's algorithm", _NODELAY)
+    return warn("round trip", f"{text}, as by Nagle's algorithm", _NODELAY)
 
 
 def _check_shared(
@@ -207,6 +207,6 @@ def _check_shared(
     except BrokerError as error:
         return ok(check, f"not checked: {str(error).partition(';')[0]}; nothing here needs them")
     if not came:
-        mend = "use none at this broker; nothing here needs them"
-        return look(check, "granted, and nothing is delivered", mend)
+        remedy = "use none at this broker; nothing here needs them"
+        return warn(check, "granted, and nothing is delivered", remedy)
     return ok(check, "delivered; nothing here needs them")

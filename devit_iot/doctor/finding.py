@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-Level = Literal["ok", "look", "bad"]
+Level = Literal["ok", "warn", "bad"]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -12,15 +12,15 @@ class Finding(msgspec.Struct, frozen=True):
 
     Attributes:
         check: short name of what was checked.
-        level: ``bad`` keeps a node from working, ``look`` makes it work less well.
+        level: ``bad`` keeps a node from working, ``warn`` makes it work less well.
         text: what was found.
-        mend: what to do about it; empty if it is ``ok``.
+        remedy: what to do about it; empty if it is ``ok``.
     """
 
     check: str
     level: Level
     text: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def ok(check: str, text: str) -> Finding:
@@ -28,18 +28,18 @@ def ok(check: str, text: str) -> Finding:
     return Finding(check, "ok", text)
 
 
-def look(check: str, text: str, mend: str) -> Finding:
+def warn(check: str, text: str, remedy: str) -> Finding:
     """It works, and could be better."""
-    return Finding(check, "look", text, mend)
+    return Finding(check, "warn", text, remedy)
 
 
-def bad(check: str, text: str, mend: str) -> Finding:
+def bad(check: str, text: str, remedy: str) -> Finding:
     """It does not work."""
-    return Finding(check, "bad", text, mend)
+    return Finding(check, "bad", text, remedy)
 
 
 def bad_error(check: str, error: Exception, otherwise: str) -> Finding:
-    """An error of ours: what comes after its last semicolon is the mend, else ``otherwise``."""
+    """An error of ours: what comes after its last semicolon is the remedy, else ``otherwise``."""
     text = " ".join(str(error).split())
-    problem, semicolon, mend = text.rpartition("; ")
-    return bad(check, problem, mend) if semicolon else bad(check, text, otherwise)
+    problem, semicolon, remedy = text.rpartition("; ")
+    return bad(check, problem, remedy) if semicolon else bad(check, text, otherwise)

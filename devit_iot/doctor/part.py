@@ -11,7 +11,7 @@ from devit_iot.build import check_memory
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import WHOLE, View
 from devit_iot.config.config import Config
-from devit_iot.doctor.finding import Finding, bad, bad_error, look, ok
+from devit_iot.doctor.finding import Finding, bad, bad_error, ok, warn
 from devit_iot.engine.base import load_engine
 from devit_iot.errors import BundleError, ConfigError, EngineError
 
@@ -26,7 +26,7 @@ def _seen(view: View) -> str:
 def check_part(config: Config) -> Iterator[Finding]:
     """That the files are whole and signed, fit into memory, and compute what they should."""
     if not config.bundle:
-        yield look("bundle", "none given: not checked", "add --bundle DIR and --part N")
+        yield warn("bundle", "none given: not checked", "add --bundle DIR and --part N")
         return
     try:
         bundle = Bundle(Path(config.bundle), trust=config.trust)

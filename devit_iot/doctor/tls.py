@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devit_iot.config.config import BrokerConfig
-from devit_iot.doctor.finding import Finding, bad, bad_error, look, ok
+from devit_iot.doctor.finding import Finding, bad, bad_error, ok, warn
 from devit_iot.errors import ConfigError
 from devit_iot.transport.address import parse_url
 from devit_iot.transport.tls import client_context, explain
@@ -36,8 +36,8 @@ def check_tls(config: BrokerConfig, wait_s: float) -> Iterator[Finding]:
 def _in_the_clear(config: BrokerConfig, host: str) -> Finding:
     text = "not asked for: the url is mqtt://"
     if config.username and not _is_loopback(host):
-        mend = "use mqtts://: broker/README.md, Secure set-up"
-        return look("tls", f"{text}, and the password crosses the network as it is", mend)
+        remedy = "use mqtts://: broker/README.md, Secure set-up"
+        return warn("tls", f"{text}, and the password crosses the network as it is", remedy)
     return ok("tls", text)
 
 
@@ -56,8 +56,8 @@ def _handshake(
             shown = secured.getpeercert() or {}
             version = secured.version()
     except ssl.SSLError as error:
-        problem, mend = explain(error, config)
-        yield bad("tls", f"the broker {problem}", mend or "does it speak TLS on this port?")
+        problem, remedy = explain(error, config)
+        yield bad("tls", f"the broker {problem}", remedy or "does it speak TLS on this port?")
         return
     except OSError as error:
         yield bad("tls", f"the handshake failed ({error})", "see the broker's log")
@@ -73,7 +73,7 @@ def _lasts(check: str, text: str, until: object) -> Finding:
         return ok(check, text)
     days = (ssl.cert_time_to_seconds(until) - time.time()) / _DAY_S
     text = f"{text}, until {until}"
-    return look(check, f"{text}: {days:.0f} days", _RENEW) if days < _SOON_DAYS else ok(check, text)
+    return warn(check, f"{text}: {days:.0f} days", _RENEW) if days < _SOON_DAYS else ok(check, text)
 
 
 def _own(config: BrokerConfig) -> Finding:
@@ -103,6 +103,6 @@ def _own(config: BrokerConfig) -> Finding:
                 except ssl.SSLWantReadError:
                     continue
     except ssl.SSLCertVerificationError as error:
-        mend = "make a new one (devit fleet add), and check this machine's clock"
-        return bad("certificate", f"ours, {name}: {error.verify_message}", mend)
+        remedy = "make a new one (devit fleet add), and check this machine's clock"
+        return bad("certificate", f"ours, {name}: {error.verify_message}", remedy)
     return _lasts("certificate", f"ours, {name}, is sound", (other.getpeercert() or {})["notAfter"])

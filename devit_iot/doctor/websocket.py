@@ -4,25 +4,25 @@ import base64
 import secrets
 import socket
 
-from devit_iot.doctor.finding import Finding, look, ok
+from devit_iot.doctor.finding import Finding, ok, warn
 
 PORTS = (9001, 8083, 8080, 8000, 15675)
 """As mosquitto's documents, EMQX, other brokers, HiveMQ and RabbitMQ have them."""
 
 _PATHS = ("/mqtt", "/ws")
-_MEND = (
+_REMEDY = (
     "for pages in a browser add to mosquitto.conf: listener 9001, and below it protocol websockets"
 )
 
 
 def check_websocket(host: str, wait_s: float, ports: tuple[int, ...] = PORTS) -> Finding:
-    """Try the usual ports; ``look`` if none speaks MQTT over WebSocket (RFC 6455)."""
+    """Try the usual ports; ``warn`` if none speaks MQTT over WebSocket (RFC 6455)."""
     for port in ports:
         for path in _PATHS:
             if _upgrades(host, port, path, wait_s):
                 return ok("websocket", f"ws://{host}:{port}{path}")
     tried = ", ".join(map(str, ports))
-    return look("websocket", f"no listener without TLS on the usual ports ({tried})", _MEND)
+    return warn("websocket", f"no listener without TLS on the usual ports ({tried})", _REMEDY)
 
 
 def _upgrades(host: str, port: int, path: str, wait_s: float) -> bool:

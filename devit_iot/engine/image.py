@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from devit_iot.bundle.spec import CHANNELS, Filter, SubVitSpec
-from devit_iot.engine.image_file import essence
+from devit_iot.engine.image_file import without_metadata
 from devit_iot.engine.jpeg_cost import JpegFrame, jpeg_frame, too_large
 from devit_iot.engine.jpeg_scans import END_OF_IMAGE, missing, open_ended
 from devit_iot.errors import ImageError
@@ -88,7 +88,7 @@ def load_image(
     """
     if not payload:
         raise ImageError("empty", "empty image payload")
-    file = essence(payload)
+    file = without_metadata(payload)
     source = _Source(_prepared(file, take_incomplete=take_incomplete))
     try:
         with warnings.catch_warnings():
@@ -121,7 +121,7 @@ class _Source(io.BytesIO):
 
 
 def _prepared(file: bytes, *, take_incomplete: bool) -> bytes:
-    """An essence in the form that its decoder is to get; a JPEG may lack its last two bytes."""
+    """A file without metadata as its decoder is to get it; a JPEG may lack its last two bytes."""
     if not file.startswith(JPEG):
         return file
     return file + END_OF_IMAGE if take_incomplete else open_ended(file)

@@ -37,7 +37,7 @@ _PNG_FRAME = 12  # bytes of a chunk beside its data
 _RIFF_FRAME = 8
 
 
-def essence(payload: bytes) -> bytes:
+def without_metadata(payload: bytes) -> bytes:
     """The file without metadata and thumbnails.
 
     Raises:
@@ -65,7 +65,7 @@ def jpeg_pieces(payload: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker codes and bytes of the frame, tables and scans of a JPEG, one after the other.
 
     Raises:
-        ImageError: as :func:`essence`; of what is found last, after all pieces.
+        ImageError: as :func:`without_metadata`; of what is found last, after all pieces.
     """
     position, pieces, scans, frame = 2, 0, 0, b""
     while (marker := _MARKER.search(payload, position)) is not None:

@@ -82,7 +82,7 @@ def jpeg_frame(payload: bytes) -> JpegFrame | None:
     """Of a JPEG; None for the other formats.
 
     Args:
-        payload: what :func:`devit_iot.engine.image_file.essence` leaves.
+        payload: what :func:`devit_iot.engine.image_file.without_metadata` leaves.
 
     Raises:
         ImageError: ``damaged``: it has no frame, or one that says what cannot be.

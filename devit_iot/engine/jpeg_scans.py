@@ -49,7 +49,7 @@ def open_ended(file: bytes) -> bytes:
     early end of its last scan costs sharpness, or the colour of the lower part, and passes.
 
     Args:
-        file: an essence (:func:`devit_iot.engine.image_file.essence`) of a JPEG, with or without
+        file: a JPEG that :func:`devit_iot.engine.image_file.without_metadata` gave, with or without
             the end of the image.
 
     Raises:

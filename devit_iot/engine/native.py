@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot import _core
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.reading import Bundle, Tensors
 from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.bundle.storage import Array, Dtype, is_matrix, pack
@@ -77,7 +76,7 @@ class _Packed(Mapping[str, Any]):
     """
 
     def __init__(self, spec: SubVitSpec, tensors: Mapping[str, Array], dtype: Dtype) -> None:
-        self._specs = {tensor.name: tensor for tensor in shapes.tensors(spec)}
+        self._specs = {tensor.name: tensor for tensor in spec.tensors()}
         self._tensors = tensors
         self._dtype = dtype
 

@@ -16,7 +16,6 @@ from devit_iot.bundle.spec import (
     POOL_SIZE,
     POOL_STRIDE,
     SubVitSpec,
-    tensors,
 )
 from devit_iot.bundle.storage import Array, Dtype
 
@@ -30,7 +29,7 @@ class FoldedSubVit(torch.nn.Module):
     def __init__(self, spec: SubVitSpec, values: Mapping[str, Array]) -> None:
         super().__init__()
         self._spec = spec
-        for tensor in tensors(spec):
+        for tensor in spec.tensors():
             self.register_buffer(_key(tensor.name), torch.from_numpy(values[tensor.name].copy()))
 
     def forward(self, image: Tensor) -> Tensor:

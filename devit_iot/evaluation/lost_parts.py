@@ -45,7 +45,7 @@ class Fused:
 
         Args:
             features: per part, float[images, feature_dim].
-            fusion: the tensors of :func:`devit_iot.bundle.spec.fusion_tensors`.
+            fusion: the tensors of :func:`devit_iot.bundle.spec.FusionSpec.tensors`.
             labels: int64[images].
         """
         terms = [values @ fusion[f"parts.{i}.weight"].T for i, values in enumerate(features)]

@@ -33,7 +33,7 @@ class PartCost(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class Report(msgspec.Struct, frozen=True):
+class EvaluationReport(msgspec.Struct, frozen=True):
     """What ``devit evaluate --json`` prints. Accuracies are fractions.
 
     Attributes:
@@ -106,7 +106,7 @@ def measure(
     done: Pass,
     labels: NDArray[np.int64],
     lose: int | None,
-) -> Report:
+) -> EvaluationReport:
     """Fuse the features of a pass, whole and with parts lost.
 
     Args:
@@ -132,7 +132,7 @@ def measure(
         hits.append([entry.class_index for entry in best])
         confidence.append(best[0].confidence)
     right = np.array(hits) == labels[:, None]
-    return Report(
+    return EvaluationReport(
         images=len(done.rows),
         unreadable=len(done.unreadable),
         top1=float(right[:, 0].mean()),

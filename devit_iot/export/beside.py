@@ -81,12 +81,12 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise DataError(f"{path} is larger than any configuration; remove or mend it")
+            raise DataError(f"{path} is larger than any configuration; remove or repair it")
         content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} does not parse ({error}); mend it, or move it away") from error
+        raise DataError(f"{path} does not parse ({error}); repair it, or move it away") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds no object; mend it, or move it away")
+        raise DataError(f"{path} holds no object; repair it, or move it away")
     return content
 
 

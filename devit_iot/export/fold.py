@@ -94,7 +94,7 @@ def fold_fusion(
     bias: F64,
     mean_features: Sequence[F64],
 ) -> dict[str, F32]:
-    """Fold the class maps with each part's last layer norm (see ``spec.fusion_tensors``).
+    """Fold the class maps with each part's last layer norm (see ``FusionSpec.tensors``).
 
     With f = g * z + s, W f + b = (W g) z + (b + W s), where z is the normalised prefix tokens, or
     their pooled sum: the weights of a sum that add up to 1 leave g and s what they are.

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
@@ -37,7 +36,7 @@ def quantize_bundle(source: Bundle, storage: Storage, output: Path) -> Bundle:
 
 def _stored(source: Bundle, part: int, storage: Storage) -> PartData:
     entry, tensors = source.part(part), source.part_tensors(part)
-    weights = {tensor.name: tensors[tensor.name] for tensor in shapes.tensors(entry.spec)}
+    weights = {tensor.name: tensors[tensor.name] for tensor in entry.spec.tensors()}
     rounded = as_stored(entry.spec, weights, storage)
     golden = with_golden(entry.spec, rounded, tensors["golden.image"])
     return PartData(entry.spec, entry.classes, golden, storage)

@@ -39,7 +39,7 @@ class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serial: str
 
 
-class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of fleet.json.
 
     Attributes:
@@ -77,7 +77,7 @@ class FleetFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.fleet = msgspec.json.decode(read_text(path / STATE), type=Fleet)
+            self.fleet = msgspec.json.decode(read_text(path / STATE), type=FleetState)
             self._authority = _read_pair(path / "authority", "ca")
         except OSError as error:
             raise ConfigError(
@@ -88,7 +88,7 @@ class FleetFolder:
             raise ConfigError(f"{path / STATE} does not parse: {error}") from error
 
     @classmethod
-    def create(cls, path: Path, fleet: Fleet) -> Self:
+    def create(cls, path: Path, fleet: FleetState) -> Self:
         """Make the folder, the authority, the broker's files and a client of every role.
 
         Raises:
@@ -183,7 +183,7 @@ class FleetFolder:
         folder = self.path / "clients" / name
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
-    def _save(self, fleet: Fleet) -> None:
+    def _save(self, fleet: FleetState) -> None:
         """Write what follows from ``fleet``, fleet.json last: until then nothing has changed."""
         users = {name: client.role for name, client in fleet.clients.items()}
         broker = self.path / "broker"

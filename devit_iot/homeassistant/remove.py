@@ -75,7 +75,7 @@ def members(
     }
 
 
-class Forgetting:
+class Removal:
     """Finds the messages of some kinds that the broker retains, and deletes them.
 
     Args:

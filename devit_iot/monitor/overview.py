@@ -10,7 +10,7 @@ import numpy as np
 
 from devit_iot.aggregator.presence import MAX_NODES, STATUS_S
 from devit_iot.errors import MessageError
-from devit_iot.protocol.label import STAGES, Label
+from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
@@ -211,7 +211,7 @@ class Overview:
         self._cameras.put(label.camera, _camera_view(label, retained=retained), now)
         if not retained:
             self._labels.append((now, label.degraded))
-            self._latencies.append(tuple(_stage(label.latency_ms, name) for name in STAGES))
+            self._latencies.append(tuple(_latency(label.latency_ms, name) for name in LATENCIES))
 
     def view(self, now: float) -> FleetView:
         """The fleet as it looks now; rows sorted by part, shard and name."""
@@ -241,7 +241,7 @@ class Overview:
         p50, p99 = np.quantile(np.array(self._latencies), (0.5, 0.99), axis=0)
         return {
             name: Quantiles(round(float(p50[i]), 3), round(float(p99[i]), 3))
-            for i, name in enumerate(STAGES)
+            for i, name in enumerate(LATENCIES)
         }
 
 
@@ -318,6 +318,6 @@ def _camera_view(label: Label, *, retained: bool) -> CameraView:
     )
 
 
-def _stage(latency_ms: Mapping[str, float], name: str) -> float:
+def _latency(latency_ms: Mapping[str, float], name: str) -> float:
     value = latency_ms.get(name, 0.0)
     return value if math.isfinite(value) and value >= 0 else 0.0

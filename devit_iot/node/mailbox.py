@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 _ITEM_BYTES = 1024
-"""What a kept item costs beside its payload, rounded up."""
+"""What a queued item costs beside its payload, rounded up."""
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -20,12 +20,12 @@ class _Waiting(NamedTuple, Generic[T]):
 class Mailbox(Generic[T]):
     """Items by key; the key that has waited longest is served next, one item a turn.
 
-    :meth:`put` keeps one item of a key: a consumer that falls behind drops, it does not lag.
-    :meth:`keep` keeps every item of a key, in order. A key is used with one of the two.
+    :meth:`put` queues one item of a key: a consumer that falls behind drops, it does not lag.
+    :meth:`enqueue` queues every item of a key, in order. A key is used with one of the two.
 
     Args:
         max_keys: keys that may wait before :meth:`put` refuses another one.
-        max_kept_bytes: of what :meth:`keep` holds.
+        max_queued_bytes: bytes that the items of :meth:`enqueue` may have together.
         on_dropped: called with an item of :meth:`put` that gave way to another one.
     """
 
@@ -33,15 +33,15 @@ class Mailbox(Generic[T]):
         self,
         max_keys: int,
         *,
-        max_kept_bytes: int = 0,
+        max_queued_bytes: int = 0,
         on_dropped: Callable[[T], None] = lambda _item: None,
     ) -> None:
         self._max_keys = max_keys
-        self._max_kept_bytes = max_kept_bytes
+        self._max_queued_bytes = max_queued_bytes
         self._on_dropped = on_dropped
         self._changed = threading.Condition()
         self._items: OrderedDict[Hashable, deque[_Waiting[T]]] = OrderedDict()
-        self._kept_bytes = 0
+        self._queued_bytes = 0
         self._closed = False
 
     @property
@@ -75,18 +75,18 @@ class Mailbox(Generic[T]):
         self._on_dropped(dropped)
         return True
 
-    def keep(self, key: Hashable, item: T, size: int) -> bool:
+    def enqueue(self, key: Hashable, item: T, size: int) -> bool:
         """Add an item of ``size`` bytes behind those of ``key``.
 
         Returns:
-            False if it would be too much to hold: the item is not taken.
+            False if the queue is full: the item is not taken.
         """
         size += _ITEM_BYTES
         with self._changed:
-            if self._kept_bytes + size > self._max_kept_bytes:
+            if self._queued_bytes + size > self._max_queued_bytes:
                 return False
             self._items.setdefault(key, deque()).append(_Waiting(item, 0, size))
-            self._kept_bytes += size
+            self._queued_bytes += size
             self._changed.notify()
             return True
 
@@ -100,7 +100,7 @@ class Mailbox(Generic[T]):
             item, _, size = waiting.popleft()
             if waiting:
                 self._items[key] = waiting
-            self._kept_bytes -= size
+            self._queued_bytes -= size
             return item
 
     def close(self) -> None:

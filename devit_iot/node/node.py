@@ -66,11 +66,11 @@ class Node:
         engine: proven on the golden image.
         transport: not started yet; its will says that this node is offline.
         sensors: of the board.
-        die: ends the process when an inference hangs; may be called on any thread.
+        exit_process: ends the process when an inference hangs; may be called on any thread.
 
     Attributes:
         reporter: of its status.
-        stages: where the time of its images went: ``wait``, ``decode``, ``compute``.
+        durations: where the time of its images went: ``wait``, ``decode``, ``compute``.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Node:
         topics: Topics,
         config: Config,
         sensors: Sensors,
-        die: Callable[[], None],
+        exit_process: Callable[[], None],
     ) -> None:
         self._identity = identity
         self._fingerprint = bytes.fromhex(identity.fingerprint)
@@ -96,19 +96,19 @@ class Node:
         self._replica, self._replicas = fraction(config.node.replica, "node.replica")
         self._frames: Mailbox[Frame] = Mailbox(
             config.node.max_cameras,
-            max_kept_bytes=config.node.max_waiting_mb * 2**20,
+            max_queued_bytes=config.node.max_waiting_mib * 2**20,
             on_dropped=lambda frame: self._drops.count(frame.camera, "overload"),
         )
         self._pending_acks = PendingAcks(transport)
-        self._deferring = False  # since the last redelivery
+        self._redelivery_due = False  # an image was left with the broker
         self._counters = Counters(logger)
         self._drops = Drops()
         self._failure: BrokerError | None = None
         self._serving: Frame | None = None
         self._sensors = sensors
-        self._die = die
+        self._exit_process = exit_process
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
-        self.stages = {stage: Durations() for stage in ("wait", "decode", "compute")}
+        self.durations = {name: Durations() for name in ("wait", "decode", "compute")}
         self.reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
         for entry in config.images:
             self._subscribe(entry)
@@ -134,8 +134,8 @@ class Node:
                 self._serving = self._frames.get(INTERVAL_S)
                 if self._serving is not None:
                     self._serve(self._serving)
-                if self._deferring and self._frames.empty:
-                    self._deferring = False
+                if self._redelivery_due and self._frames.empty:
+                    self._redelivery_due = False
                     self._transport.redeliver()
                 self.reporter.refresh()
         if self._failure is not None:
@@ -180,7 +180,7 @@ class Node:
     def _warn(self, message: Message) -> None:
         if not self._counters["qos_0"]:
             logger.warning(
-                "image on %r came at QoS 0: the broker cannot promise it, it counts as `latest`",
+                "image on %r came at QoS 0: the broker may lose it, so it counts as `latest`",
                 message.topic[:100],
             )
         self._counters.count("qos_0")
@@ -217,7 +217,7 @@ class Node:
             route.camera, request_id, message.payload, now, now_ms, is_every, take_incomplete
         )
         if is_every:
-            self._keep(frame, message)
+            self._enqueue(frame, message)
         elif not self._frames.put(route.camera, frame, self._rank(request_id)):
             raise ImageError(
                 "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
@@ -227,14 +227,14 @@ class Node:
         """A fleet of one part has nobody to agree with: the newest image is the best."""
         return request.preference(request_id) if self._identity.parts > 1 else 0
 
-    def _keep(self, frame: Frame, message: Message) -> None:
+    def _enqueue(self, frame: Frame, message: Message) -> None:
         """Take an image of ``every``, unless it is under way or must wait at the broker."""
         if not self._pending_acks.add(frame.request_id, message):
             self._counters.count("redelivered")
-        elif not self._frames.keep(("every", frame.camera), frame, len(frame.payload)):
+        elif not self._frames.enqueue(("every", frame.camera), frame, len(frame.payload)):
             self._pending_acks.pop(frame.request_id)
             self._counters.count("deferred")
-            self._deferring = True
+            self._redelivery_due = True
 
     def _serve(self, frame: Frame) -> None:
         age = time.monotonic() - frame.received
@@ -277,9 +277,9 @@ class Node:
         values = self._engine.features(image)
         end = time.monotonic()
         timing = Timing(_us(begin - frame.received), _us(decoded - begin), _us(end - decoded))
-        self.stages["wait"].add(timing.wait_us / 1e3)
-        self.stages["decode"].add(timing.decode_us / 1e3)
-        self.stages["compute"].add(timing.compute_us / 1e3)
+        self.durations["wait"].add(timing.wait_us / 1e3)
+        self.durations["decode"].add(timing.decode_us / 1e3)
+        self.durations["compute"].add(timing.compute_us / 1e3)
         return Feature(
             request_id=frame.request_id,
             fingerprint=self._fingerprint,
@@ -310,10 +310,10 @@ class Node:
             self._pending_acks.acknowledge(frame.request_id)  # or it would hang the next one too
         self.reporter.goodbye()
         self._transport.stop()
-        self._die()
+        self._exit_process()
 
     def _status(self, state: State, age_s: float) -> NodeStatus:
-        felt = self._sensors.read()
+        reading = self._sensors.read()
         return msgspec.structs.replace(
             self._identity,
             state=state,
@@ -324,14 +324,14 @@ class Node:
             lost=self._counters["lost"],
             unsent=self._transport.unsent,
             refused=self._counters.refused,
-            decode_ms=self.stages["decode"].median_ms,
-            compute_ms=self.stages["compute"].median_ms,
+            decode_ms=self.durations["decode"].median_ms,
+            compute_ms=self.durations["compute"].median_ms,
             drops=self._drops.by_camera,
             unfinished=len(self._pending_acks),
             redelivered=self._counters["redelivered"],
             deferred=self._counters["deferred"],
-            temperature_c=felt.temperature_c,
-            throttled=felt.throttled,
+            temperature_c=reading.temperature_c,
+            throttled=reading.throttled,
             problem=self.reporter.problem,
         )
 

@@ -36,7 +36,7 @@ class Watchdog:
         self._stopping = threading.Event()
 
     def beat(self) -> None:
-        """The loop goes round."""
+        """The loop has begun another turn."""
         self._beaten = self._clock()
 
     @contextmanager

@@ -124,11 +124,11 @@ def _parsed(text: bytes) -> _JsonImage:
     try:
         return msgspec.json.decode(text, type=_JsonImage)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        mended = _NO_NUMBER.sub(rb"\1null", text.translate(None, b"\r\n\t"), _MAX_NO_NUMBERS)
-        if mended == text:
+        repaired = _NO_NUMBER.sub(rb"\1null", text.translate(None, b"\r\n\t"), _MAX_NO_NUMBERS)
+        if repaired == text:
             raise _no_json(error) from error
     try:
-        return msgspec.json.decode(mended, type=_JsonImage)
+        return msgspec.json.decode(repaired, type=_JsonImage)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _no_json(error) from error
 

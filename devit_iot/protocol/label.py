@@ -4,7 +4,7 @@ import msgspec
 
 from devit_iot.protocol.json_message import JsonMessage, PartCount
 
-STAGES = ("wait", "decode", "compute", "collect", "fuse")
+LATENCIES = ("wait", "decode", "compute", "collect", "fuse")
 """Keys of a label's ``latency_ms``, in their order."""
 
 
@@ -35,8 +35,8 @@ class Label(JsonMessage, frozen=True):
         parts_used: indices of the parts that it rests on.
         parts: how many parts the bundle has.
         degraded: whether a part is missing.
-        latency_ms: by :data:`STAGES`; of the critical part ``wait``, ``decode``, ``compute``; then
-            ``collect``, from the first feature to the last one awaited, and ``fuse``.
+        latency_ms: by :data:`LATENCIES`; of the critical part ``wait``, ``decode``, ``compute``;
+            then ``collect``, from the first feature to the last one awaited, and ``fuse``.
     """
 
     request_id: str

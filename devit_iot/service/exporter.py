@@ -31,7 +31,7 @@ _CLIENT_S = 10.0
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 
-class Service(Protocol):
+class Monitored(Protocol):
     """What is looked at."""
 
     @property
@@ -39,12 +39,12 @@ class Service(Protocol):
         """Of its status."""
 
     @property
-    def stages(self) -> Mapping[str, Durations]:
+    def durations(self) -> Mapping[str, Durations]:
         """Where its time went."""
 
 
 @contextmanager
-def exporting(listen: str, service: Service, limit_s: float) -> Iterator[int]:
+def exporting(listen: str, service: Monitored, limit_s: float) -> Iterator[int]:
     """Serve the metrics and health of ``service`` inside the block; yields the port.
 
     Args:
@@ -77,7 +77,7 @@ def exporting(listen: str, service: Service, limit_s: float) -> Iterator[int]:
         thread.join()
 
 
-def _application(service: Service, limit_s: float) -> WSGIApplication:
+def _application(service: Monitored, limit_s: float) -> WSGIApplication:
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
     except ImportError as error:
@@ -96,9 +96,9 @@ def _application(service: Service, limit_s: float) -> WSGIApplication:
         if path != "/healthz":
             start_response("404 Not Found", [_TEXT])
             return [b"/metrics or /healthz\n"]
-        ailment = service.reporter.ailment(limit_s)
-        start_response("503 Service Unavailable" if ailment else "200 OK", [_TEXT])
-        return [f"{ailment or 'healthy'}\n".encode()]
+        health_problem = service.reporter.health_problem(limit_s)
+        start_response("503 Service Unavailable" if health_problem else "200 OK", [_TEXT])
+        return [f"{health_problem or 'healthy'}\n".encode()]
 
     return application
 
@@ -106,7 +106,7 @@ def _application(service: Service, limit_s: float) -> WSGIApplication:
 class _Collector:
     """Makes Prometheus's families of the last status."""
 
-    def __init__(self, service: Service, limit_s: float) -> None:
+    def __init__(self, service: Monitored, limit_s: float) -> None:
         self._service = service
         self._limit_s = limit_s
 
@@ -117,10 +117,10 @@ class _Collector:
             HistogramMetricFamily,
         )
 
-        healthy = not self._service.reporter.ailment(self._limit_s)
+        healthy = not self._service.reporter.health_problem(self._limit_s)
         yield GaugeMetricFamily(metrics.HEALTHY.name, metrics.HEALTHY.help, float(healthy))
         status = self._service.reporter.latest
-        if status is None:  # the service has not gone round yet
+        if status is None:  # before the first refresh of the status
             return
         families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
         for metric, children in metrics.of(status):
@@ -129,9 +129,9 @@ class _Collector:
                 family.add_metric(labels, float(number))
             yield family
         is_node = isinstance(status, NodeStatus)
-        stages = metrics.NODE_STAGES if is_node else metrics.AGGREGATOR_STAGES
-        histogram = HistogramMetricFamily(stages.name, stages.help, labels=stages.labels)
-        for stage, durations in self._service.stages.items():
+        row = metrics.NODE_DURATIONS if is_node else metrics.AGGREGATOR_DURATIONS
+        histogram = HistogramMetricFamily(row.name, row.help, labels=row.labels)
+        for stage, durations in self._service.durations.items():
             buckets, total_s = durations.histogram
             histogram.add_metric([stage], [(_bound(le), n) for le, n in buckets], total_s)
         yield histogram

@@ -202,13 +202,13 @@ AGGREGATOR: tuple[Metric[AggregatorStatus], ...] = (
     ),
 )
 
-NODE_STAGES = Row(
+NODE_DURATIONS = Row(
     "devit_node_stage_seconds",
     "histogram",
     "Time of an image by stage: wait, decode, compute.",
     ("stage",),
 )
-AGGREGATOR_STAGES = Row(
+AGGREGATOR_DURATIONS = Row(
     "devit_aggregator_stage_seconds",
     "histogram",
     "Time of a label by stage: wait, decode and compute of the part that answered last, collect, "
@@ -231,4 +231,4 @@ def rows() -> list[Row]:
     """Every metric, for documents."""
     node = [Row(m.name, m.kind, m.help, m.labels) for m in NODE]
     aggregator = [Row(m.name, m.kind, m.help, m.labels) for m in AGGREGATOR]
-    return [*node, NODE_STAGES, *aggregator, AGGREGATOR_STAGES, HEALTHY]
+    return [*node, NODE_DURATIONS, *aggregator, AGGREGATOR_DURATIONS, HEALTHY]

@@ -46,7 +46,7 @@ class StatusReporter:
         self._started = time.monotonic()
         self._shown: NodeStatus | AggregatorStatus | None = None
         self._latest: NodeStatus | AggregatorStatus | None = None
-        self._went_round = self._started
+        self._refreshed_at = self._started
         self._echo_until: float | None = None  # while it is awaited
         self._deaf = False
         transport.subscribe(topic, self._on_echo)
@@ -96,13 +96,13 @@ class StatusReporter:
         """The status of about a second ago, also while the broker is away; for other threads."""
         return self._latest
 
-    def ailment(self, limit_s: float) -> str:
+    def health_problem(self, limit_s: float) -> str:
         """Why the service does not do its work, for other threads; empty if it does.
 
         Args:
             limit_s: the longest time between two calls of :meth:`refresh`.
         """
-        idle_s = time.monotonic() - self._went_round
+        idle_s = time.monotonic() - self._refreshed_at
         if idle_s > limit_s:
             return f"no progress for {idle_s:.0f} s"
         if not self._transport.connected:
@@ -111,7 +111,7 @@ class StatusReporter:
 
     def refresh(self) -> None:
         """Publish a status that changed, at most once a second, or is 15 s old."""
-        self._went_round = time.monotonic()
+        self._refreshed_at = time.monotonic()
         if self._latest is None or self._age() - self._latest.uptime_s >= INTERVAL_S:
             self._latest = self._snapshot("online", self._age())
         if self._shown is None:  # not connected yet

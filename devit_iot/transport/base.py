@@ -83,7 +83,7 @@ class Transport(Protocol):
         """What the broker refuses on this connection, in words; empty if nothing."""
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """Whether the broker has all QoS 1 messages, and would have them if it were killed now."""
 
     def subscribe(
@@ -152,10 +152,13 @@ class Transport(Protocol):
         """
 
     def acknowledge(self, message: Message) -> None:
-        """Let the broker forget a kept message; one of an earlier connection will come again."""
+        """Send the PUBACK of a ``manual_ack`` message, unless its connection has ended since.
+
+        A message whose connection has ended comes again.
+        """
 
     def redeliver(self) -> None:
-        """Connect again, so that kept messages which are not acknowledged come again."""
+        """Connect again: the broker then delivers again what was not acknowledged."""
 
     def stop(self) -> None:
         """Send what is queued, for at most two seconds, and disconnect without the will."""

@@ -14,15 +14,16 @@ class MemoryBroker:
     """Topics, wildcards, retained messages, wills and acknowledgements, without a network.
 
     Attributes:
-        storing: while False, ``on_puback`` of what is published waits, as if the broker were slow.
+        acknowledging: while False, ``on_puback`` of what is published waits, as if the broker were
+            slow.
     """
 
     def __init__(self) -> None:
         self.retained: dict[str, bytes] = {}
         self.log: list[tuple[str, bytes]] = []
         self.clients: list[MemoryTransport] = []
-        self.storing = True
-        self._unstored: list[Callable[[], None]] = []
+        self.acknowledging = True
+        self._unacknowledged: list[Callable[[], None]] = []
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 0) -> None:
         """Deliver to every matching subscription, in the caller's thread."""
@@ -35,20 +36,20 @@ class MemoryBroker:
             client.deliver(Message(topic, payload, retained=False), qos)
 
     @property
-    def stored(self) -> bool:
-        """Whether no message waits for :meth:`store_all`."""
-        return not self._unstored
+    def all_acknowledged(self) -> bool:
+        """Whether no message waits for :meth:`acknowledge_all`."""
+        return not self._unacknowledged
 
-    def store(self, on_puback: Callable[[], None]) -> None:
-        """Acknowledge a publisher's message now, or at :meth:`store_all`."""
-        if self.storing:
+    def acknowledge(self, on_puback: Callable[[], None]) -> None:
+        """Acknowledge a publisher's message now, or at :meth:`acknowledge_all`."""
+        if self.acknowledging:
             on_puback()
         else:
-            self._unstored.append(on_puback)
+            self._unacknowledged.append(on_puback)
 
-    def store_all(self) -> None:
+    def acknowledge_all(self) -> None:
         """Acknowledge what waits for it."""
-        waiting, self._unstored = self._unstored, []
+        waiting, self._unacknowledged = self._unacknowledged, []
         for on_puback in waiting:
             on_puback()
 
@@ -57,7 +58,7 @@ class MemoryTransport:
     """See :class:`devit_iot.transport.base.Transport`; its session ends with the object.
 
     Attributes:
-        unacknowledged: kept messages by number.
+        unacknowledged: messages that wait for :meth:`acknowledge`, by number.
     """
 
     def __init__(self, broker: MemoryBroker, *, will: Will | None = None) -> None:
@@ -73,9 +74,9 @@ class MemoryTransport:
         self._numbers = itertools.count(1)
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """See the protocol."""
-        return self._broker.stored
+        return self._broker.all_acknowledged
 
     def subscribe(
         self,
@@ -114,7 +115,7 @@ class MemoryTransport:
         del on_given_up
         self._broker.publish(topic, payload, retain=retain, qos=qos)
         if on_puback is not None:
-            self._broker.store(on_puback)
+            self._broker.acknowledge(on_puback)
 
     def acknowledge(self, message: Message) -> None:
         """See the protocol."""
@@ -145,9 +146,9 @@ class MemoryTransport:
         for wanted in self._subscriptions:
             if topic_matches_sub(wanted.topic_filter, message.topic):
                 manual_ack = wanted.manual_ack and qos and wanted.qos
-                wanted.handler(self._kept(message) if manual_ack else message)
+                wanted.handler(self._delivered(message) if manual_ack else message)
 
-    def _kept(self, message: Message) -> Message:
+    def _delivered(self, message: Message) -> Message:
         delivery = DeliveryId(self._connection, next(self._numbers))
-        kept = self.unacknowledged[delivery.number] = message._replace(delivery=delivery)
-        return kept
+        delivered = self.unacknowledged[delivery.number] = message._replace(delivery=delivery)
+        return delivered

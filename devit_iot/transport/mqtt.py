@@ -75,7 +75,7 @@ class MqttTransport:
         self._ready = False  # ever
         self._link = Link()
         self._redelivering = False
-        self._publisher = Publisher(self._client, config.settle_s, config.queue)
+        self._publisher = Publisher(self._client, config.persist_s, config.queue)
         self._backoff = Backoff()
         self._acknowledging = threading.Lock()
         self._on_ready: Callable[[], None] = lambda: None
@@ -97,9 +97,9 @@ class MqttTransport:
         return self._publisher.problem
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """See the protocol."""
-        return self._publisher.outbox.settled
+        return self._publisher.outbox.persisted
 
     def subscribe(
         self,
@@ -194,9 +194,9 @@ class MqttTransport:
             if self._tls is not None and not self._link.acknowledged:
                 self._tls.raise_alert()
         except ssl.SSLError as error:
-            problem, mend = explain(error, self._config)
-            if mend:
-                self._refuse(problem, mend)
+            problem, remedy = explain(error, self._config)
+            if remedy:
+                self._refuse(problem, remedy)
             return problem
         except (OSError, ValueError) as error:
             self._publisher.outbox.unreachable()
@@ -238,11 +238,11 @@ class MqttTransport:
             self._publisher.send_queued()
         return silent
 
-    def _refuse(self, problem: str, mend: str) -> None:
+    def _refuse(self, problem: str, remedy: str) -> None:
         """End for good, unless it worked before: then the broker is being changed, so go on."""
         if not self._ready:
             self._stopping.set()
-            self._on_refused(BrokerError(f"broker {self._config.url} {problem}; {mend}"))
+            self._on_refused(BrokerError(f"broker {self._config.url} {problem}; {remedy}"))
 
     def _on_connect(
         self,
@@ -255,11 +255,11 @@ class MqttTransport:
         del userdata, flags
         if reason.is_failure:
             name = reason.getName()
-            mend = refusals.FOR_GOOD.get(name)
-            if mend is not None:
+            remedy = refusals.FOR_GOOD.get(name)
+            if remedy is not None:
                 self._link.acknowledged = True
                 other = getattr(properties, "ServerReference", "")
-                self._refuse(f"refused us: {name.lower()}{other and f' ({other})'}", mend)
+                self._refuse(f"refused us: {name.lower()}{other and f' ({other})'}", remedy)
             elif name != "Unsupported protocol version":
                 self._link.acknowledged = True
                 logger.warning("broker %s refused us: %s", self._config.url, name.lower())

@@ -1,4 +1,4 @@
-"""QoS 1 messages on their way to the broker: queued, in flight, and settling. Pure of MQTT."""
+"""QoS 1 messages on their way to the broker's disk: queued, in flight, unpersisted. No MQTT."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ from typing import Literal
 
 from devit_iot.transport.limits import WINDOW
 from devit_iot.transport.outgoing import Outgoing
-from devit_iot.transport.settling import Settling
 from devit_iot.transport.suspects import Suspects
+from devit_iot.transport.unpersisted import Unpersisted
 
-UNHEARD_PAUSE_S = 1.0
-Answer = Literal["stored", "refused", "unheard"]
-"""``unheard``: nobody subscribes to the topic, so the broker took nothing over (MQTT 5 says so)."""
+NO_SUBSCRIBERS_PAUSE_S = 1.0
+Acknowledgement = Literal["accepted", "refused", "no_subscribers"]
+"""What a PUBACK says. ``no_subscribers``: the broker took nothing over (MQTT 5 says so)."""
 
 
 class Outbox:
@@ -23,21 +23,21 @@ class Outbox:
     message's number: :meth:`take` and :meth:`sent` bracket the publishing for that.
 
     Args:
-        settle_s: how long an acknowledgement is not trusted yet.
+        persist_s: how long an acknowledgement is not trusted yet.
         clock: monotonic seconds.
     """
 
-    def __init__(self, settle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, persist_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
         self._window = WINDOW
         self._queue: deque[Outgoing] = deque()
         self._taken = 0
-        self._early: dict[int, Answer] = {}
+        self._early: dict[int, Acknowledgement] = {}
         self._in_flight: dict[int, Outgoing] = {}
-        self._settling = Settling(settle_s, clock)
-        self._unheard: deque[Outgoing] = deque()
-        self._unheard_until = 0.0
+        self._unpersisted = Unpersisted(persist_s, clock)
+        self._retries: deque[Outgoing] = deque()
+        self._retry_at = 0.0
         self._suspects = Suspects()
 
     def __len__(self) -> int:
@@ -45,15 +45,15 @@ class Outbox:
         return len(self._queue) + len(self._in_flight) + self._taken
 
     @property
-    def settled(self) -> bool:
+    def persisted(self) -> bool:
         """Whether all is acknowledged, and every acknowledgement can be trusted by now."""
         with self._changed:
-            return not (len(self) or self._unheard or len(self._settling))
+            return not (len(self) or self._retries or len(self._unpersisted))
 
     @property
-    def unheard(self) -> str:
+    def topic_without_subscribers(self) -> str:
         """The topic of a message that nobody heard and that goes out again; empty if none."""
-        return self._unheard[0].topic if self._unheard else ""
+        return self._retries[0].topic if self._retries else ""
 
     def put(self, message: Outgoing) -> None:
         """Queue a message behind all others."""
@@ -64,14 +64,14 @@ class Outbox:
         """A connection is ready, and the broker takes ``window`` messages at once."""
         with self._changed:
             self._window = window
-            self._unheard_until = self._clock()
+            self._retry_at = self._clock()
 
     def take(self) -> Outgoing | None:
         """The next message to send, followed by one :meth:`sent`; None: nothing may go now."""
         with self._changed:
-            if self._unheard and self._clock() >= self._unheard_until:
-                self._queue.extendleft(reversed(self._unheard))
-                self._unheard.clear()
+            if self._retries and self._clock() >= self._retry_at:
+                self._queue.extendleft(reversed(self._retries))
+                self._retries.clear()
             if not self._queue or self._taken + len(self._in_flight) >= self._room():
                 return None
             self._taken += 1
@@ -97,7 +97,7 @@ class Outbox:
             self._taken -= 1
             self._changed.notify_all()
 
-    def acknowledged(self, number: int, answer: Answer = "stored") -> None:
+    def acknowledged(self, number: int, answer: Acknowledgement = "accepted") -> None:
         """The broker answered to the message of that number, if it is one of ours."""
         with self._changed:
             message = self._in_flight.pop(number, None)
@@ -119,8 +119,8 @@ class Outbox:
             in_flight = self._in_flight.values()
             given_up = self._suspects.hung_up(in_flight) if hung_up else None
             self._queue_again(given_up)
-            settling = [m._replace(on_puback=_told) for m in self._settling.take_all()]
-            self._queue.extendleft(reversed(settling))
+            unsafe = [m._replace(on_puback=_told) for m in self._unpersisted.take_all()]
+            self._queue.extendleft(reversed(unsafe))
             self._changed.notify_all()
             return given_up
 
@@ -150,7 +150,7 @@ class Outbox:
         self._in_flight.clear()
         self._early.clear()
 
-    def _close(self, message: Outgoing, answer: Answer) -> None:
+    def _close(self, message: Outgoing, answer: Acknowledgement) -> None:
         """Tell the sender if the broker has the message.
 
         A message that nobody heard and that must not be lost goes out again. One that the broker
@@ -159,12 +159,12 @@ class Outbox:
         with self._changed:
             self._suspects.acquit(message)
             must_not_be_lost = message.on_puback is not None and answer != "refused"
-            repeated = must_not_be_lost and answer == "unheard" and not message.retain
+            repeated = must_not_be_lost and answer == "no_subscribers" and not message.retain
             if repeated:
-                self._unheard.append(message)
-                self._unheard_until = self._clock() + UNHEARD_PAUSE_S
+                self._retries.append(message)
+                self._retry_at = self._clock() + NO_SUBSCRIBERS_PAUSE_S
             elif must_not_be_lost:
-                self._settling.add(message)
+                self._unpersisted.add(message)
             self._changed.notify_all()
         if message.on_puback is not None and must_not_be_lost and not repeated:
             message.on_puback()

@@ -172,8 +172,8 @@ class Probe:
         try:
             client.connect(self._host, self._port, _KEEPALIVE_S, **options)
         except ssl.SSLError as error:
-            problem, mend = explain(error, self._config)
-            raise BrokerError(f"{self._config.url} {problem}; {mend}") from error
+            problem, remedy = explain(error, self._config)
+            raise BrokerError(f"{self._config.url} {problem}; {remedy}") from error
         except OSError as error:
             raise BrokerError(f"{self._config.url} is unreachable ({error}); {_NO_MQTT}") from error
         self._greeting, self._lost = queue.Queue(), ""
@@ -193,8 +193,8 @@ class Probe:
         name = reason.getName()
         if protocol == MQTTProtocolVersion.MQTTv5 and name == "Unsupported protocol version":
             return False
-        mend = FOR_GOOD.get(name, "see the broker's log")
-        raise BrokerError(f"{self._config.url} refuses us: {name.lower()}; {mend}")
+        remedy = FOR_GOOD.get(name, "see the broker's log")
+        raise BrokerError(f"{self._config.url} refuses us: {name.lower()}; {remedy}")
 
     def _new_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
         client = versions.new_client(protocol, self._client_id, NO_SESSION)
@@ -229,8 +229,8 @@ class Probe:
         try:
             self._tls.raise_alert()
         except ssl.SSLError as error:
-            problem, mend = explain(error, self._config)
-            raise BrokerError(f"{self._config.url} {problem}; {mend}") from error
+            problem, remedy = explain(error, self._config)
+            raise BrokerError(f"{self._config.url} {problem}; {remedy}") from error
 
     def _on_connect(
         self,

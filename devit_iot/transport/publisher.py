@@ -11,7 +11,7 @@ from devit_iot.errors import MessageError
 from devit_iot.transport import refusals
 from devit_iot.transport.backlog import Backlog
 from devit_iot.transport.limits import Limits
-from devit_iot.transport.outbox import Answer, Outbox
+from devit_iot.transport.outbox import Acknowledgement, Outbox
 from devit_iot.transport.outgoing import Outgoing
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Publisher:
 
     Args:
         client: of the first connection.
-        settle_s: how long the acknowledgement of a message that must not be lost is not trusted.
+        persist_s: how long the acknowledgement of a message that must not be lost is not trusted.
         queue: QoS 1 messages that may wait, beside those that must not be lost.
 
     Attributes:
@@ -31,8 +31,8 @@ class Publisher:
         refused: see there.
     """
 
-    def __init__(self, client: paho.Client, settle_s: float, queue: int) -> None:
-        self.outbox = Outbox(settle_s)
+    def __init__(self, client: paho.Client, persist_s: float, queue: int) -> None:
+        self.outbox = Outbox(persist_s)
         self.unsent = 0
         self.refused = 0
         self._queue = queue
@@ -48,8 +48,8 @@ class Publisher:
     @property
     def problem(self) -> str:
         """What the broker refuses on this connection, in words; empty if nothing."""
-        unheard = self.outbox.unheard
-        return self._problem or (f"nobody listens on {unheard}" if unheard else "")
+        unsubscribed = self.outbox.topic_without_subscribers
+        return self._problem or (f"nobody listens on {unsubscribed}" if unsubscribed else "")
 
     def publish(self, message: Outgoing, qos: int) -> None:
         """Send a message or queue it, or at QoS 0 drop it, while there is no connection.
@@ -99,7 +99,9 @@ class Publisher:
 
     def acknowledged(self, number: int, reason: ReasonCode) -> None:
         """The broker answered to the message of that number."""
-        answer: Answer = "unheard" if reason.value == refusals.UNHEARD else "stored"
+        answer: Acknowledgement = (
+            "no_subscribers" if reason.value == refusals.NO_SUBSCRIBERS else "accepted"
+        )
         if reason.is_failure:
             answer = "refused"
             self.refused += 1

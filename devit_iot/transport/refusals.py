@@ -10,7 +10,7 @@ FOR_GOOD = {
     "Use another server": "set broker.url to that server",
     "Server moved": "set broker.url to that server",
 }
-"""Answers to CONNECT that another attempt would not change, by their names, and the mend."""
+"""Answers to CONNECT that another attempt would not change, by their names, and the remedy."""
 
-UNHEARD = 16
+NO_SUBSCRIBERS = 16
 """Of a PUBACK: nobody subscribes to the topic."""

@@ -104,17 +104,17 @@ def test_labels_of_every_are_kept_until_the_broker_has_them(
     broker: MemoryBroker, bundle: Bundle
 ) -> None:
     """All labels travel at QoS 1, but those of `latest` may be dropped while it is away."""
-    broker.storing = False
+    broker.acknowledging = False
     heard = listen(broker, TOPICS.labels)
     with running(make_aggregator(broker, bundle)):
         for part in range(PARTS):
             send(broker, make_feature(bundle, part, request=1))
         wait_until(lambda: len(heard) == 1)
-        assert broker.stored
+        assert broker.all_acknowledged
         for part in range(PARTS):
             send(broker, make_feature(bundle, part, request=2), qos=1)
         wait_until(lambda: len(heard) == 2)
-        wait_until(lambda: not broker.stored)
+        wait_until(lambda: not broker.all_acknowledged)
     assert all(message.delivery is not None for message in heard)
 
 

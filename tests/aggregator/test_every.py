@@ -43,12 +43,12 @@ def test_an_image_is_acknowledged_with_its_feature(broker: MemoryBroker, bundle:
     transport = MemoryTransport(broker)
     with running(make_node(broker, bundle, 0, images=EVERY, transport=transport)):
         wait_until(lambda: broker.retained)
-        broker.storing = False
+        broker.acknowledging = False
         broker.publish(TOPIC, image_file(1), qos=1)
         wait_until(lambda: features(broker))
         assert len(transport.unacknowledged) == 1
         wait_until(lambda: node_status(broker).unfinished == 1)
-        broker.store_all()
+        broker.acknowledge_all()
         assert not transport.unacknowledged
         wait_until(lambda: node_status(broker).unfinished == 0)
 
@@ -101,12 +101,12 @@ def test_an_image_that_comes_again_is_not_computed_twice(
 
 def test_after_a_restart_the_work_goes_on(broker: MemoryBroker, bundle: Bundle) -> None:
     transport = MemoryTransport(broker)
-    broker.storing = False
+    broker.acknowledging = False
     with running(make_node(broker, bundle, 0, images=EVERY, transport=transport)):
         wait_until(lambda: broker.retained)
         broker.publish(TOPIC, image_file(1), qos=1)
         wait_until(lambda: features(broker))
-    broker.storing = True
+    broker.acknowledging = True
     again = MemoryTransport(broker)
     node = make_node(broker, bundle, 0, images=EVERY, transport=again)
     again.unacknowledged = transport.unacknowledged  # its session
@@ -164,7 +164,7 @@ def test_what_does_not_fit_stays_with_the_broker(broker: MemoryBroker, bundle: B
             images=EVERY,
             engine=engine,
             transport=transport,
-            config=NodeConfig(max_waiting_mb=1),
+            config=NodeConfig(max_waiting_mib=1),
         )
     ):
         wait_until(lambda: broker.retained)
@@ -245,7 +245,7 @@ def test_an_inference_that_hangs_ends_the_node(broker: MemoryBroker, bundle: Bun
         engine=engine,
         transport=transport,
         config=NodeConfig(hang_s=1.5),
-        die=die,
+        exit_process=die,
     )
     with running(node):
         wait_until(lambda: broker.retained)
@@ -265,14 +265,14 @@ def test_features_are_acknowledged_with_their_label(broker: MemoryBroker, bundle
     transport = MemoryTransport(broker)
     with running(make_aggregator(broker, bundle, transport=transport)):
         wait_until(lambda: broker.retained)
-        broker.storing = False
+        broker.acknowledging = False
         for part in range(PARTS):
             send(broker, bundle, part)
         wait_until(lambda: labels(broker))
         send(broker, bundle, 1)  # late, and the broker does not have the label yet
         wait_until(lambda: aggregator_status(broker).late == 1)
         assert len(transport.unacknowledged) == PARTS + 1
-        broker.store_all()
+        broker.acknowledge_all()
         assert not transport.unacknowledged
         send(broker, bundle, 2)  # late, and it has
         wait_until(lambda: aggregator_status(broker).late == 2)

@@ -18,7 +18,7 @@ def test_the_number_of_items_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(inbox_module, "MAX_ITEMS", 2)
     inbox: Inbox[int] = Inbox()
     assert [inbox.put(item, 0) for item in range(3)] == [True, True, False]
-    assert inbox.put(3, 0, must=True)
+    assert inbox.put(3, 0, force=True)
     assert [inbox.get(0) for _ in range(3)] == [0, 1, 3]
     assert inbox.put(4, 0)
 
@@ -30,7 +30,7 @@ def test_their_bytes_are_bounded() -> None:
     assert not inbox.put(1, half + 1)
     assert inbox.put(2, half)
     assert not inbox.put(3, 1)
-    assert inbox.put(4, half, must=True)
+    assert inbox.put(4, half, force=True)
     assert [inbox.get(0) for _ in range(2)] == [0, 2]
     assert inbox.put(5, half)  # beside the half of what had to be taken
 

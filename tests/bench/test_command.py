@@ -12,7 +12,7 @@ from devit_iot.bench.compare import Options, compare_models, compare_part
 from devit_iot.bench.models import MODELS
 from devit_iot.bench.peers import ENGINES, Peer, Source
 from devit_iot.bench.process import Worker
-from devit_iot.bench.report import Report, text
+from devit_iot.bench.report import BenchReport, text
 from devit_iot.bench.runners import Job
 from devit_iot.bundle.spec import macs
 from devit_iot.bundle.storage import Dtype
@@ -48,7 +48,7 @@ def test_json_has_the_documented_fields_and_the_picture_is_there(tmp_path: Path)
         *("--json", "--picture", picture),
     )
     assert done.returncode == 0, done.stderr
-    report = msgspec.json.decode(done.stdout, type=Report)
+    report = msgspec.json.decode(done.stdout, type=BenchReport)
     assert json.loads(msgspec.json.encode(report)) == json.loads(done.stdout)
     (network,) = report.networks
     assert {engine.engine for engine in network.engines} | network.missing.keys() == {

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from devit_iot.config.config import BrokerConfig
-from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 from tests.e2e.conftest import DEMO
@@ -46,7 +46,7 @@ class Opener(Protocol):
 
 
 @contextmanager
-def served(view: View) -> Iterator[str]:
+def served(view: PageFacts) -> Iterator[str]:
     """The address of a page that is served meanwhile."""
     server = DashboardServer("127.0.0.1", 0, view)
     thread = threading.Thread(target=server.run)
@@ -92,7 +92,7 @@ def opened(browser: Browser) -> Iterator[Opener]:
             calm: bool = False,
             any_certificate: bool = False,
         ) -> Page:
-            url = stack.enter_context(served(View(TOPICS, DEFAULT_IMAGE_FILTERS, websocket)))
+            url = stack.enter_context(served(PageFacts(TOPICS, DEFAULT_IMAGE_FILTERS, websocket)))
             context = browser.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme="dark" if dark else "light",

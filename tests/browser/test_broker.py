@@ -9,7 +9,7 @@ from typing import NamedTuple
 from playwright.sync_api import Page, expect
 
 from devit_iot.demo.processes import free_port
-from devit_iot.fleet.folder import Fleet, FleetFolder
+from devit_iot.fleet.folder import FleetFolder, FleetState
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 from tests.browser.conftest import Opener, live
 from tests.support.mosquitto import PASSWD, needs_mosquitto, running_mosquitto
@@ -107,7 +107,7 @@ def test_a_lost_connection_comes_back(tmp_path: Path, opened: Opener) -> None:
 def test_the_guides_lines_open_a_secure_fleet_to_browsers(tmp_path: Path, opened: Opener) -> None:
     door = Door(free_port(), tls=True)
     broker = tmp_path / "fleet" / "broker"
-    fleet = Fleet("test", ("localhost",), free_port(), DEFAULT_IMAGE_FILTERS, "", str(broker))
+    fleet = FleetState("test", ("localhost",), free_port(), DEFAULT_IMAGE_FILTERS, "", str(broker))
     FleetFolder.create(tmp_path / "fleet", fleet).add(USER, "dashboard")
     passwd = broker / "passwd"
     passwd.touch(mode=0o600)

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from devit_iot.camera.camera import Camera
-from devit_iot.camera.source import Shot
+from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import BrokerConfig
 from devit_iot.datasets.source import Sample
 from devit_iot.demo.processes import FleetProcesses
@@ -47,9 +47,9 @@ def fleet(processes: FleetProcesses) -> FleetProcesses:
 @pytest.fixture
 def camera(fleet: FleetProcesses, samples: list[Sample]) -> Iterator[None]:
     """Two images a second from the camera `yard`."""
-    shots = itertools.cycle([Shot(sample.name, sample.payload) for sample in samples])
+    images = itertools.cycle([CameraImage(sample.name, sample.payload) for sample in samples])
     transport = MqttTransport(BrokerConfig(url=fleet.url), client_id="yard")
-    camera = Camera(shots, transport, topic="cameras/yard/image/{request}", rate=2.0)
+    camera = Camera(images, transport, topic="cameras/yard/image/{request}", rate=2.0)
     thread = threading.Thread(target=camera.run)
     thread.start()
     yield

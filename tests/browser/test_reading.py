@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from devit_iot.config.config import NodeConfig
-from devit_iot.dashboard.server import View
+from devit_iot.dashboard.server import PageFacts
 from devit_iot.errors import InputError
 from devit_iot.protocol.image_message import unwrap_image
 from devit_iot.protocol.label import Label
@@ -39,7 +39,7 @@ REFUSED = "refused"
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[Page]:
     """Somewhere that the page's modules can be imported; it need not find a broker."""
-    with served(View(Topics("test"), DEFAULT_IMAGE_FILTERS, "ws://127.0.0.1:9/mqtt")) as url:
+    with served(PageFacts(Topics("test"), DEFAULT_IMAGE_FILTERS, "ws://127.0.0.1:9/mqtt")) as url:
         page = browser.new_page()
         page.goto(f"{url}icon.svg")
         yield page

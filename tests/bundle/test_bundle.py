@@ -11,7 +11,6 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.spec import golden_tensors, tensors
 from devit_iot.bundle.storage import Array
 from devit_iot.errors import BundleError
 from tests.golden.make import (
@@ -72,7 +71,7 @@ def test_the_same_content_has_the_same_fingerprint(tmp_path: Path) -> None:
 def test_tensors_are_a_mapping_of_the_spec() -> None:
     found = Bundle(GOLDEN / "bundle").part_tensors(0)
     spec = tiny_spec()
-    assert list(found) == [t.name for t in (*tensors(spec), *golden_tensors(spec))]
+    assert list(found) == [t.name for t in (*spec.tensors(), *spec.golden_tensors())]
     assert len(found) == 12
     with pytest.raises(KeyError):
         found["no such tensor"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from devit_iot.bundle.reading import Bundle, Tensors
-from devit_iot.bundle.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec, tensors
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.errors import BundleError
@@ -208,7 +208,7 @@ def test_halves_are_on_disk_only(tmp_path: Path) -> None:
 @given(st.sampled_from([tiny_spec(2), tiny_cct()]), st.integers(-9, 15), st.integers(0, 99))
 def test_rounding_is_that_of_halves(spec: SubVitSpec, exponent: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    arrays = {t.name: rng.uniform(-2, 2, t.shape).astype(np.float32) for t in tensors(spec)}
+    arrays = {t.name: rng.uniform(-2, 2, t.shape).astype(np.float32) for t in spec.tensors()}
     arrays = {name: np.ldexp(array, exponent - 1) for name, array in arrays.items()}
     rounded = as_stored(spec, arrays, "float16")
     assert rounded.keys() == arrays.keys()
@@ -266,7 +266,7 @@ def test_bytes_are_on_disk_only(tmp_path: Path) -> None:
 def test_rounding_is_that_of_bytes(spec: SubVitSpec, exponent: int, seed: int) -> None:
     """At most half a step, the step being a row's largest number / 127, and 2 ** -11 of it more."""
     rng = np.random.default_rng(seed)
-    arrays = {t.name: rng.normal(size=t.shape).astype(np.float32) for t in tensors(spec)}
+    arrays = {t.name: rng.normal(size=t.shape).astype(np.float32) for t in spec.tensors()}
     arrays = {name: np.ldexp(array, exponent) for name, array in arrays.items()}
     arrays["blocks.0.mlp.fc1.weight"][1] = 0
     rounded = as_stored(spec, arrays, "int8")
@@ -287,4 +287,4 @@ def test_a_file_without_a_scale_is_refused(tmp_path: Path) -> None:
     kept = {k: v for k, v in load_file(path).items() if k != "blocks.0.mlp.fc1.weight.scale"}
     save_file(kept, path)
     with pytest.raises(BundleError, match=r"lacks tensor 'blocks\.0\.mlp\.fc1\.weight\.scale'"):
-        Tensors(path, tensors(tiny_cct()), "int8")
+        Tensors(path, tiny_cct().tensors(), "int8")

@@ -12,11 +12,7 @@ from devit_iot.bundle.spec import (
     FusionSpec,
     SubVitSpec,
     TensorSpec,
-    block_tensors,
-    fusion_tensors,
-    golden_tensors,
     macs,
-    tensors,
 )
 from devit_iot.errors import SpecError
 
@@ -74,7 +70,7 @@ def test_parameters_of_a_known_network() -> None:
     without_classifier = 5_717_416 - 193 * 1000
     folded_tokens = 192 + 192  # class token and patch bias are in the position embedding
     folded_norms = 25 * 2 * 192
-    count = sum(math.prod(tensor.shape) for tensor in tensors(VIT_TINY))
+    count = sum(math.prod(tensor.shape) for tensor in VIT_TINY.tensors())
     assert count == without_classifier - folded_tokens - folded_norms
 
 
@@ -94,7 +90,7 @@ def test_macs_count_every_block_by_itself() -> None:
 
 def test_parameters_and_macs_of_known_ccts() -> None:
     """CCT-7/3x1 has 3.76 M parameters and 1.19 G (Hassani et al. 2021, table 1)."""
-    count = sum(math.prod(tensor.shape) for tensor in tensors(CCT_7_3X1))
+    count = sum(math.prod(tensor.shape) for tensor in CCT_7_3X1.tensors())
     classifier, folded_norms, pool_bias = 10 * 257, (7 + 1) * 2 * 256, 1
     biases_of_qkv, offset = 7 * 3 * 256, 3
     original = count + classifier + folded_norms + pool_bias - biases_of_qkv - offset
@@ -110,7 +106,7 @@ def test_tensors_of_a_cct() -> None:
         tokenizer=(ConvSpec(6, 3, 1, 1), ConvSpec(10, 2, 1, 0)),
     )  # fmt: skip
     small.validate()
-    found = list(tensors(small))
+    found = list(small.tensors())
     assert found[:4] == [
         TensorSpec("tokenizer.offset", (3,)),
         TensorSpec("tokenizer.0.weight", (6, 3, 3, 3)),
@@ -125,7 +121,7 @@ def test_tensors_of_a_cct() -> None:
 
 
 def test_tensors_of_an_uneven_network() -> None:
-    assert list(tensors(changed(blocks=UNEVEN.blocks[:1]))) == [
+    assert list(changed(blocks=UNEVEN.blocks[:1]).tensors()) == [
         TensorSpec("patch_embed.weight", (10, 48)),
         TensorSpec("pos_embed", (6, 10)),
         TensorSpec("blocks.0.attn.qkv.weight", (24, 10)),
@@ -137,16 +133,16 @@ def test_tensors_of_an_uneven_network() -> None:
         TensorSpec("blocks.0.mlp.fc2.weight", (10, 5)),
         TensorSpec("blocks.0.mlp.fc2.bias", (10,)),
     ]
-    assert tuple(tensors(UNEVEN))[-8:] == block_tensors(UNEVEN, 1)
-    assert block_tensors(UNEVEN, 1)[2].shape == (10, 4)
-    assert list(golden_tensors(UNEVEN)) == [
+    assert tuple(UNEVEN.tensors())[-8:] == UNEVEN.block_tensors(1)
+    assert UNEVEN.block_tensors(1)[2].shape == (10, 4)
+    assert list(UNEVEN.golden_tensors()) == [
         TensorSpec("golden.image", (8, 8, 3), "uint8"),
         TensorSpec("golden.feature", (20,)),
     ]
 
 
 def test_tensors_of_a_fusion() -> None:
-    assert list(fusion_tensors(FusionSpec(3, (10, 20)))) == [
+    assert list(FusionSpec(3, (10, 20)).tensors()) == [
         TensorSpec("bias", (3,)),
         TensorSpec("parts.0.weight", (3, 10)),
         TensorSpec("parts.0.mean", (3,)),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devit_iot.camera.camera_url import scrubbed, shown_source, without_password
-from devit_iot.camera.shots import open_source
+from devit_iot.camera.open_source import open_source
 from devit_iot.errors import DataError
 
 SECRET = "s3cr3t"  # noqa: S105 - nobody's

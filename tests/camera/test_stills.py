@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devit_iot.camera import still, video
-from devit_iot.camera.shots import open_source
+from devit_iot.camera.open_source import open_source
 from devit_iot.camera.source import Form
 from devit_iot.camera.still import Stills, is_still
 from devit_iot.errors import DataError
@@ -63,8 +63,8 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_a_broken_answer_costs_one_picture(broken: bytes, caplog: pytest.LogCaptureFixture) -> None:
     with RawServer(lambda _, number: broken if number == 2 else GOOD) as server:
-        shots = open_source(server.url.replace("//", "//me:s3cret@") + "/now.jpg")
-        found = [next(shots).payload for _ in range(3)]
+        images = open_source(server.url.replace("//", "//me:s3cret@") + "/now.jpg")
+        found = [next(images).payload for _ in range(3)]
     assert found == [JPEG] * 3
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert record.getMessage().endswith("; trying again")

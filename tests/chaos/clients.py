@@ -92,7 +92,7 @@ class Outside(Client):
         self.labels: dict[str, list[Label]] = {}
         self.seen: dict[str, float] = {}
 
-    def promise(self, camera: str, payload: bytes) -> None:
+    def publish_every(self, camera: str, payload: bytes) -> None:
         """Publish an image at QoS 1."""
         self._take_turn()
         request_id = uuid.uuid4().hex

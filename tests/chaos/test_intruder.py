@@ -18,7 +18,7 @@ from devit_iot.demo.processes import free_port
 from devit_iot.errors import BrokerError
 from devit_iot.fleet import authority
 from devit_iot.fleet.authority import Pair
-from devit_iot.fleet.folder import Fleet, FleetFolder
+from devit_iot.fleet.folder import FleetFolder, FleetState
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Will
 from tests.support.fleets import wait_until
@@ -66,7 +66,7 @@ class Secure(NamedTuple):
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     path = tmp_path_factory.mktemp("intruder") / "fleet"
-    fleet = Fleet("home", ("localhost",), free_port(), broker_folder=str(path / "broker"))
+    fleet = FleetState("home", ("localhost",), free_port(), broker_folder=str(path / "broker"))
     folder = FleetFolder.create(path, fleet)
     for part, node in enumerate(NODES):
         folder.add(node, "node", part)

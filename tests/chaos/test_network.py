@@ -27,7 +27,7 @@ SLACK_S = 5.0  # for a machine that does other work too
 CONFIG = f"""\
 [broker]
 keepalive_s = {KEEPALIVE_S}
-settle_s = 2.0
+persist_s = 2.0
 
 [aggregator]
 deadline_s = {DEADLINE_S}

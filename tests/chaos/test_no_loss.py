@@ -45,7 +45,7 @@ def test_every_image_gets_its_label(
         begin = time.monotonic()
         for number in range(COUNT):
             time.sleep(max(0.0, begin + number / RATE - time.monotonic()))
-            outside.promise(f"cam-{number % 3}", IMAGES[number % len(IMAGES)].payload)
+            outside.publish_every(f"cam-{number % 3}", IMAGES[number % len(IMAGES)].payload)
         done.set()
 
     with outside.connected():

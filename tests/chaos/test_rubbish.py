@@ -29,7 +29,7 @@ max_pixels = {MAX_PIXELS}
 max_payload_bytes = {MAX_PAYLOAD}
 max_cameras = 4096
 max_age_s = 600.0
-memory_mb = 8192
+memory_mib = 8192
 
 [aggregator]
 deadline_s = 60.0

@@ -10,19 +10,20 @@ from pathlib import Path
 import click
 import pytest
 
-from devit_iot.cli.aggregate import main as aggregate
+from devit_iot.cli.aggregate import start as aggregate
 from devit_iot.cli.node import start
+from devit_iot.cli.old_options import OLD_VARIABLES
 from devit_iot.cli.options import board_file
 from devit_iot.config.config import NodeConfig, load_config
 from devit_iot.engine.base import ENGINES
-from devit_iot.fleet.folder import Fleet, FleetFolder
+from devit_iot.fleet.folder import FleetFolder, FleetState
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "firmware_configs"
 BOARDS = sorted(FOLDER.glob("*.toml"))
 COMMANDS: dict[str, click.Command] = {"node": start, "aggregate": aggregate}
 SYSTEMD = shutil.which("systemd-analyze")
-MB = 2**20
+MIB = 2**20
 
 
 def node_config(board: Path) -> NodeConfig:
@@ -45,7 +46,7 @@ def test_the_boards_are_these() -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
 def test_a_board_sets_only_what_the_hardware_decides(board: Path) -> None:
-    wanted = {"isa", "threads", "memory_mb", "max_pixels", "max_payload_bytes", "max_cameras"}
+    wanted = {"isa", "threads", "memory_mib", "max_pixels", "max_payload_bytes", "max_cameras"}
     table = tomllib.loads(board.read_text())
     assert set(table) == {"node"}
     assert set(table["node"]) == wanted
@@ -67,10 +68,10 @@ def test_a_board_forces_kernels_that_exist(board: Path) -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
 def test_the_worst_images_leave_a_third_of_the_memory_for_weights(board: Path) -> None:
-    """64 MB for the process, 17 bytes a pixel for the worst decoder (WebP, measured)."""
+    """64 MiB for the process, 17 bytes a pixel for the worst decoder (WebP, measured)."""
     node = node_config(board)
-    worst = 64 * MB + 17 * node.max_pixels + node.max_cameras * node.max_payload_bytes
-    assert worst < 2 / 3 * node.memory_mb * MB
+    worst = 64 * MIB + 17 * node.max_pixels + node.max_cameras * node.max_payload_bytes
+    assert worst < 2 / 3 * node.memory_mib * MIB
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
@@ -82,7 +83,10 @@ def test_the_readme_lists_the_board(board: Path) -> None:
 def test_services_use_options_that_exist(kind: str) -> None:
     unit = (FOLDER / f"devit-{kind}.service").read_text()
     example = (FOLDER / f"{kind}.env.example").read_text()
-    known = {param.envvar for param in COMMANDS[kind].params} | {"DEVIT_PASSWORD"}
+    known = {"DEVIT_PASSWORD"}
+    for option in COMMANDS[kind].params:
+        known |= {option.envvar} if isinstance(option.envvar, str) else {*(option.envvar or ())}
+    known -= OLD_VARIABLES.keys()
     assert variables(unit) == {"DEVIT_BUNDLE"}
     assert variables(unit) | variables(example) <= known
     assert {"DEVIT_BROKER", "DEVIT_FLEET"} <= variables(example)
@@ -96,11 +100,11 @@ def test_services_start_an_installed_command(kind: str) -> None:
     program, *arguments = shlex.split(line)
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert Path(program).name in scripts
-    assert arguments == (["start"] if kind == "node" else [])
+    assert arguments == ["start"]
 
 
 def test_the_drop_in_loads_what_a_client_of_a_fleet_has(tmp_path: Path) -> None:
-    made = FleetFolder.create(tmp_path / "fleet", Fleet("home", ("hub",)))
+    made = FleetFolder.create(tmp_path / "fleet", FleetState("home", ("hub",)))
     drop_in = (FOLDER / "fleet.conf").read_text()
     loaded = re.findall(r"^LoadCredential=(\S+):/etc/devit/fleet/\1$", drop_in, re.MULTILINE)
     assert sorted(loaded) == sorted(made.client_files("camera"))

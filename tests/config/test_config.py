@@ -199,13 +199,13 @@ def test_a_wrong_type_is_named(tmp_path: Path, text: str, where: str) -> None:
         ("node.max_pixels", 0, "node.max_pixels"),
         ("node.max_payload_bytes", 0, "node.max_payload_bytes"),
         ("node.max_cameras", 0, "node.max_cameras"),
-        ("node.memory_mb", 0, "node.memory_mb"),
+        ("node.memory_mib", 0, "node.memory_mib"),
         ("node.max_age_s", 0.0, "node.max_age_s"),
-        ("node.max_waiting_mb", 0, "node.max_waiting_mb"),
+        ("node.max_waiting_mib", 0, "node.max_waiting_mib"),
         ("node.hang_s", 4.9, "node.hang_s"),
         ("images", [{"topic": "a", "max_rate": -1.0}], "max_rate"),
         ("images", [{"topic": "a", "delivery": "some"}], "delivery"),
-        ("broker.settle_s", -1.0, "broker.settle_s"),
+        ("broker.persist_s", -1.0, "broker.persist_s"),
         ("broker.session_s", 0, "broker.session_s"),
         ("broker.session_s", 2**32 - 1, "broker.session_s"),
         ("broker.keepalive_s", 1, "broker.keepalive_s"),
@@ -236,11 +236,11 @@ def test_a_value_out_of_range_is_named(key: str, bad: object, problem: str) -> N
         ("node.max_pixels", 1),
         ("node.max_payload_bytes", 1),
         ("node.max_cameras", 1),
-        ("node.memory_mb", 1),
+        ("node.memory_mib", 1),
         ("node.max_age_s", 0.001),
-        ("node.max_waiting_mb", 1),
+        ("node.max_waiting_mib", 1),
         ("node.hang_s", 5.0),
-        ("broker.settle_s", 0.0),
+        ("broker.persist_s", 0.0),
         ("broker.session_s", 1),
         ("broker.keepalive_s", 2),
         ("aggregator.min_deadline_s", 0.001),
@@ -335,20 +335,20 @@ def test_a_camera_app_stands_for_its_topics(tmp_path: Path) -> None:
     snapshot = "frigate/{camera}/{camera}/snapshot"
     own = f"[[images]]\ntopic = '{snapshot}'\nretained = true\n[[images]]\ntopic = 'own'"
     defaults = [(topic, False) for topic in DEFAULT_IMAGE_FILTERS]
-    assert topics("cameras = ['frigate']") == [(snapshot, False)]
-    assert topics("cameras = ['frigate', 'default']")[1:] == [
+    assert topics("camera_apps = ['frigate']") == [(snapshot, False)]
+    assert topics("camera_apps = ['frigate', 'default']")[1:] == [
         (topic, False) for topic, _ in defaults if topic != snapshot
     ]
-    assert topics("cameras = []") == defaults
-    assert topics(f"cameras = ['frigate']\n{own}") == [(snapshot, True), ("own", False)]
-    assert topics("cameras = ['default']", cameras=["frigate"]) == [(snapshot, False)]
+    assert topics("camera_apps = []") == defaults
+    assert topics(f"camera_apps = ['frigate']\n{own}") == [(snapshot, True), ("own", False)]
+    assert topics("camera_apps = ['default']", camera_apps=["frigate"]) == [(snapshot, False)]
     with pytest.raises(ConfigError, match=r"no camera app 'frigat'.*frigate"):
-        topics("cameras = ['frigat']")
+        topics("camera_apps = ['frigat']")
     with pytest.raises(ConfigError, match="match the same topics"):
-        topics("cameras = ['frigate']\n[[images]]\ntopic = 'frigate/#'")
+        topics("camera_apps = ['frigate']\n[[images]]\ntopic = 'frigate/#'")
 
 
 def test_all_camera_apps_can_be_listened_to_at_once() -> None:
-    assert len(load_config([], {"cameras": list(PRESETS)}).images) == len(
+    assert len(load_config([], {"camera_apps": list(PRESETS)}).images) == len(
         {topic for preset in PRESETS.values() for topic in preset.filters}
     )

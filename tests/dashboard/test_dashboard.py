@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from devit_iot.dashboard.server import DashboardServer, View
+from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.errors import DevitError
 from devit_iot.programs import own_program
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
@@ -26,12 +26,12 @@ OWN = [
     if path.is_file() and VENDOR not in path.parents and path.suffix not in {".py", ".pyc"}
 ]
 MAX_LINES = 400
-VIEW = View(Topics("home"), DEFAULT_IMAGE_FILTERS, "ws://127.0.0.1:9001/mqtt")
+FACTS = PageFacts(Topics("home"), DEFAULT_IMAGE_FILTERS, "ws://127.0.0.1:9001/mqtt")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[DashboardServer]:
-    server = DashboardServer("127.0.0.1", 0, VIEW)
+    server = DashboardServer("127.0.0.1", 0, FACTS)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server
@@ -197,7 +197,7 @@ def test_a_broker_on_this_machine_is_where_the_page_is(
 
 
 def test_a_broker_elsewhere_stays_there() -> None:
-    server = DashboardServer("127.0.0.1", 0, VIEW._replace(websocket="wss://hub.local:9001/mqtt"))
+    server = DashboardServer("127.0.0.1", 0, FACTS._replace(websocket="wss://hub.local:9001/mqtt"))
     thread = threading.Thread(target=server.run)
     thread.start()
     _, content = ask(server, "/fleet.json", Host="10.0.0.2:8080")
@@ -209,7 +209,7 @@ def test_a_broker_elsewhere_stays_there() -> None:
 def test_a_taken_port_is_named(server: DashboardServer) -> None:
     port = urlsplit(server.url).port or 0
     with pytest.raises(DevitError, match=rf"127\.0\.0\.1:{port}.*choose another --listen"):
-        DashboardServer("127.0.0.1", port, VIEW)
+        DashboardServer("127.0.0.1", port, FACTS)
 
 
 def test_the_command_serves_until_it_is_told_to_end() -> None:

@@ -77,7 +77,7 @@ def normalised(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(scaled.transpose(0, 3, 1, 2).copy())
 
 
-class Trained:
+class TrainedFleet:
     """A random fleet in float64, and what it says of a few images."""
 
     def __init__(self, specs: Sequence[SubVitSpec]) -> None:
@@ -153,7 +153,7 @@ def error(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
 def test_the_bundle_computes_what_the_fleet_does(
     tmp_path: Path, specs: tuple[SubVitSpec, ...], engine: str
 ) -> None:
-    trained = Trained(specs)
+    trained = TrainedFleet(specs)
     bundle = write(tmp_path / "bundle", trained.export())
     assert [part.spec for part in bundle.manifest.parts] == list(specs)
     assert [part.classes for part in bundle.manifest.parts] == list(GROUPS)
@@ -168,7 +168,7 @@ def test_the_bundle_computes_what_the_fleet_does(
 def test_a_lost_part_counts_with_its_mean_tokens(
     tmp_path: Path, specs: tuple[SubVitSpec, ...], engine: str, lost: tuple[int, ...]
 ) -> None:
-    trained = Trained(specs)
+    trained = TrainedFleet(specs)
     bundle = write(tmp_path / "bundle", trained.export())
     found = run(bundle, trained.images, engine, lost)
     assert error(found, trained.without(lost)) < TOLERANCE
@@ -180,7 +180,7 @@ def test_a_lost_part_counts_with_its_mean_tokens(
 def test_engines_publish_the_tokens_without_scale_and_shift(
     tmp_path: Path, specs: tuple[SubVitSpec, ...], engine: str
 ) -> None:
-    trained = Trained(specs)
+    trained = TrainedFleet(specs)
     found = features(write(tmp_path / "bundle", trained.export()), trained.images, engine)
     for part, model in enumerate(trained.parts):
         wanted = published(trained.tokens[part], model)
@@ -188,7 +188,7 @@ def test_engines_publish_the_tokens_without_scale_and_shift(
 
 
 def test_a_number_that_the_last_norm_silences_is_published_as_zero() -> None:
-    trained = Trained(VITS)
+    trained = TrainedFleet(VITS)
     with torch.no_grad():
         trained.parts[0].norm.weight[3] = 0.0
     tokens = trained.parts[0](normalised(trained.images)).tokens.detach()
@@ -200,7 +200,7 @@ def test_a_number_that_the_last_norm_silences_is_published_as_zero() -> None:
 @every_engine
 @pytest.mark.parametrize("specs", FLEETS.values(), ids=FLEETS.keys())
 def test_float16_stays_close(tmp_path: Path, specs: tuple[SubVitSpec, ...], engine: str) -> None:
-    trained = Trained(specs)
+    trained = TrainedFleet(specs)
     exact = write(tmp_path / "float32", trained.export())
     half = write(tmp_path / "float16", trained.export("float16"))
     assert [part.dtype for part in half.manifest.parts] == ["float16"] * 3
@@ -214,7 +214,7 @@ def test_float16_stays_close(tmp_path: Path, specs: tuple[SubVitSpec, ...], engi
 
 def test_float16_is_the_rounding_of_the_matrices() -> None:
     """Only what is stored differs: the golden feature belongs to the rounded matrices."""
-    trained = Trained(VITS)
+    trained = TrainedFleet(VITS)
     exported = trained.export("float16")
     for model, part in zip(trained.parts, exported.parts, strict=True):
         folded = fold_sub_vit(model.spec, state_float64(model), NORMALISATION)
@@ -226,7 +226,7 @@ def test_float16_is_the_rounding_of_the_matrices() -> None:
 
 
 def test_a_number_too_large_for_float16_is_named() -> None:
-    trained = Trained(VITS)
+    trained = TrainedFleet(VITS)
     with torch.no_grad():
         trained.parts[1].get_parameter("blocks.0.mlp.fc2.weight")[2, 3] = 1e5
     with pytest.raises(BundleError, match=r"'blocks\.0\.mlp\.fc2\.weight' reaches 100000"):
@@ -258,7 +258,7 @@ def test_a_classifier_is_a_bundle_of_one_part(
 
 
 def test_the_temperature_divides_the_logits_alone(tmp_path: Path) -> None:
-    trained = Trained(DEITS)
+    trained = TrainedFleet(DEITS)
     warm = export_fleet(
         trained.parts, trained.head, GROUPS, trained.means,
         Folding(NORMALISATION, trained.images[0]),

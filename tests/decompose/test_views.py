@@ -11,7 +11,7 @@ from PIL import Image
 
 from devit_iot.bundle.spec import CROPPED, WHOLE, BlockSpec, Resize, SubVitSpec, View
 from devit_iot.decompose.network.models import SubVit
-from devit_iot.decompose.network.views import look, views, zoom
+from devit_iot.decompose.network.views import crop_view, views, zoom
 from devit_iot.engine.image import load_image
 
 SPEC = SubVitSpec(
@@ -71,7 +71,7 @@ def test_training_and_serving_see_the_same(view: View, how: Resize) -> None:
     squared = load_image(
         buffer.getvalue(), replace(spec, view=UNSET, image_size=side, resize_size=side)
     )
-    trained = look(torch.from_numpy(squared).permute(2, 0, 1)[None].float(), spec)
+    trained = crop_view(torch.from_numpy(squared).permute(2, 0, 1)[None].float(), spec)
     served = load_image(buffer.getvalue(), spec).astype(np.float32)
     difference = np.abs(trained[0].permute(1, 2, 0).numpy() - served)
     if view.width == view.height:
@@ -96,7 +96,9 @@ def test_a_network_looks_at_its_view_alone() -> None:
 
 def test_larger_images_are_made_smaller_and_equal_ones_are_not_touched() -> None:
     images = torch.randn(2, 3, 24, 24)
-    assert look(images, SPEC) is images or look(images, SPEC).data_ptr() == images.data_ptr()
-    assert look(torch.randn(2, 3, 50, 50), SPEC).shape == (2, 3, 24, 24)
+    assert (
+        crop_view(images, SPEC) is images or crop_view(images, SPEC).data_ptr() == images.data_ptr()
+    )
+    assert crop_view(torch.randn(2, 3, 50, 50), SPEC).shape == (2, 3, 24, 24)
     flat = torch.full((1, 3, 50, 50), 3.0)
-    torch.testing.assert_close(look(flat, SPEC), torch.full((1, 3, 24, 24), 3.0))
+    torch.testing.assert_close(crop_view(flat, SPEC), torch.full((1, 3, 24, 24), 3.0))

@@ -64,7 +64,7 @@ def test_a_sound_machine(machine: Machine) -> None:
     }  # fmt: skip
     assert findings["cpu"].text.startswith("A CPU, ")
     assert findings["kernels"].text.startswith(_core.select_isa())
-    assert findings["memory"].text == "5859 MB of 7812 MB are free"
+    assert findings["memory"].text == "5859 MiB of 7812 MiB are free"
     assert findings["temperature"].text == "45 °C"
 
 
@@ -78,7 +78,7 @@ def test_a_board_calls_itself(machine: Machine) -> None:
 def test_a_machine_that_says_nothing(machine: Machine) -> None:
     (machine.proc / "meminfo").unlink()
     findings = found(check_board(Config(), machine))
-    assert findings["memory"].level == "look"
+    assert findings["memory"].level == "warn"
     assert findings["temperature"].text == "no sensor"
     assert "does not say" in findings["power"].text
     assert "unknown CPU" in findings["cpu"].text
@@ -89,7 +89,7 @@ def test_kernels_that_do_not_load(machine: Machine, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "devit_iot._core", None)
     (finding,) = found(check_cpu(Config(), machine)).values()
     assert (finding.check, finding.level) == ("kernels", "bad")
-    assert finding.mend == missing_core()
+    assert finding.remedy == missing_core()
 
 
 def test_an_instruction_set_that_is_not_there(machine: Machine) -> None:
@@ -101,16 +101,16 @@ def test_an_instruction_set_that_is_not_there(machine: Machine) -> None:
 
 def test_portable_kernels_are_slow(machine: Machine) -> None:
     config = Config(node=NodeConfig(isa="scalar"))
-    assert found(check_cpu(config, machine))["kernels"].level == "look"
+    assert found(check_cpu(config, machine))["kernels"].level == "warn"
 
 
 def test_more_memory_is_promised_than_there_is(machine: Machine) -> None:
-    finding = check_memory(Config(node=NodeConfig(memory_mb=16000)), machine)
-    assert finding.level == "look"
+    finding = check_memory(Config(node=NodeConfig(memory_mib=16000)), machine)
+    assert finding.level == "warn"
     assert "16000" in finding.text
 
 
-@pytest.mark.parametrize(("temp", "level"), [("74900", "ok"), ("75000", "look"), ("90000", "bad")])
+@pytest.mark.parametrize(("temp", "level"), [("74900", "ok"), ("75000", "warn"), ("90000", "bad")])
 def test_heat(machine: Machine, temp: str, level: str) -> None:
     zone(machine, temp)
     assert found(check_heat(machine))["temperature"].level == level
@@ -120,7 +120,7 @@ def test_heat(machine: Machine, temp: str, level: str) -> None:
     ("output", "level", "word"),
     [
         ("throttled=0x0", "ok", "never"),
-        ("throttled=0x50000", "look", "since the start: under-voltage, throttled"),
+        ("throttled=0x50000", "warn", "since the start: under-voltage, throttled"),
         ("throttled=0x50005", "bad", "now: under-voltage, throttled"),
         ("throttled=0x8", "bad", "soft temperature limit"),
         ("VCHI initialization failed", "ok", "does not say"),
@@ -142,7 +142,7 @@ def test_power_as_the_kernel_says(machine: Machine, alarm: str, level: str) -> N
     assert found(check_heat(machine))["power"].level == level
 
 
-@pytest.mark.parametrize(("said", "level"), [("yes", "ok"), ("no", "look"), ("", "ok")])
+@pytest.mark.parametrize(("said", "level"), [("yes", "ok"), ("no", "warn"), ("", "ok")])
 def test_clock(machine: Machine, said: str, level: str) -> None:
     program(machine, "timedatectl", said)
     finding = check_clock(machine)
@@ -174,7 +174,7 @@ def test_a_sound_part(own: Config) -> None:
 
 
 def test_no_bundle_is_given() -> None:
-    assert found(check_part(Config()))["bundle"].level == "look"
+    assert found(check_part(Config()))["bundle"].level == "warn"
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "part-1.safetensors"])
@@ -198,7 +198,7 @@ def test_another_part_may_be_missing(own: Config) -> None:
 
 def test_a_part_that_there_is_not(own: Config) -> None:
     finding = found(check_part(changed(own, part=3)))["bundle"]
-    assert (finding.level, finding.mend) == ("bad", "choose --part 0 to 2")
+    assert (finding.level, finding.remedy) == ("bad", "choose --part 0 to 2")
 
 
 def test_signatures(own: Config) -> None:
@@ -215,9 +215,9 @@ def test_signatures(own: Config) -> None:
 
 
 def test_a_part_that_is_too_large(own: Config) -> None:
-    finding = found(check_part(changed(own, memory_mb=100)))["part"]
+    finding = found(check_part(changed(own, memory_mib=100)))["part"]
     assert finding.level == "bad"
-    assert "node.memory_mb is 100" in finding.text
+    assert "node.memory_mib is 100" in finding.text
 
 
 @pytest.mark.parametrize("node", [{"engine": "onnx"}, {"isa": "sse9"}])
@@ -230,4 +230,4 @@ def test_a_failed_golden_check(own: Config, monkeypatch: pytest.MonkeyPatch) -> 
     finding = found(check_part(own))["golden"]
     assert finding.level == "bad"
     assert "golden check" in finding.text
-    assert "do not serve with it" in finding.mend
+    assert "do not serve with it" in finding.remedy

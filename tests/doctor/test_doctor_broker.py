@@ -137,14 +137,14 @@ def test_a_session_that_the_broker_calls_after_its_user_is_left_alone(
             for number in range(3):
                 client.publish("cameras/x", bytes([number]))
         findings = checked(config(port, username="pi-1"), SECRET)
-        assert findings["login"].level == "look"
+        assert findings["login"].level == "warn"
         assert "in the place of a node" in findings["login"].text
         assert "delivery" not in findings
         assert inbox.empty()
         node = keeping(port, inbox)
         try:
             assert [inbox.get(timeout=10) for _ in range(3)] == [b"\0", b"\1", b"\2"]
-            assert checked(config(port, username="pi-1"), SECRET)["login"].level == "look"
+            assert checked(config(port, username="pi-1"), SECRET)["login"].level == "warn"
             wait_until(lambda: node.connected)  # again
         finally:
             node.stop()
@@ -175,7 +175,7 @@ def test_a_broker_without_retained_messages(tmp_path: Path) -> None:
     with mosquitto(tmp_path, *ANYBODY, "retain_available false") as port:
         finding = checked(config(port))["retained messages"]
     assert finding.level == "bad"
-    assert "retain_available true" in finding.mend
+    assert "retain_available true" in finding.remedy
 
 
 @needs_mosquitto
@@ -183,7 +183,7 @@ def test_the_limits_of_a_broker(tmp_path: Path) -> None:
     settings = ("max_packet_size 20000", "max_inflight_messages 7")
     with mosquitto(tmp_path, *ANYBODY, *settings) as port:
         finding = checked(config(port))["limits"]
-    assert finding.level == "look"
+    assert finding.level == "warn"
     assert "takes 7 messages at once, packets of 20000 B: a status may not fit" in finding.text
 
 
@@ -206,10 +206,10 @@ def test_nagles_algorithm(tmp_path: Path) -> None:
     with mosquitto(tmp_path, "allow_anonymous true", "set_tcp_nodelay false") as port:
         for _ in range(3):  # the kernel decides whether it acknowledges late
             finding = checked(config(port))["round trip"]
-            if finding.level == "look":
+            if finding.level == "warn":
                 break
     assert "held back" in finding.text
-    assert "set_tcp_nodelay true" in finding.mend
+    assert "set_tcp_nodelay true" in finding.remedy
 
 
 def test_a_broker_of_mqtt_3_only(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_an_access_list_without_our_status(tmp_path: Path, passwords: Path, case
         finding = checked(config(port, username="pi-1"), SECRET)["delivery"]
     assert finding.level == "bad"
     assert re.search(problem, finding.text)
-    assert "devit acl" in finding.mend
+    assert "devit acl" in finding.remedy
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +304,7 @@ def test_sound_certificates(tmp_path: Path, root: Pair) -> None:
     assert "TLSv1.3" in findings["tls"].text
 
 
-@pytest.mark.parametrize(("days", "level"), [(-1.0, "bad"), (10.0, "look")])
+@pytest.mark.parametrize(("days", "level"), [(-1.0, "bad"), (10.0, "warn")])
 def test_a_brokers_certificate_runs_out(
     tmp_path: Path, root: Pair, days: float, level: str
 ) -> None:
@@ -314,7 +314,7 @@ def test_a_brokers_certificate_runs_out(
     assert ("expired" if days < 0 else "10 days") in finding.text
 
 
-@pytest.mark.parametrize(("days", "level"), [(-1.0, "bad"), (10.0, "look")])
+@pytest.mark.parametrize(("days", "level"), [(-1.0, "bad"), (10.0, "warn")])
 def test_our_certificate_runs_out(tmp_path: Path, root: Pair, days: float, level: str) -> None:
     own = authority.new_client(root, "pi-1", days)
     with TlsServer(tmp_path, authority.new_server(root, ["localhost"])) as server:
@@ -355,7 +355,7 @@ def test_a_broker_that_wants_certificates(tmp_path: Path, root: Pair) -> None:
         without = checked(config(port, url=url, ca_file=ours["ca_file"]))
     assert refused["login"].level == without["login"].level == "bad"
     assert "refuses our certificate" in refused["login"].text
-    assert "cert_file" in without["login"].mend
+    assert "cert_file" in without["login"].remedy
 
 
 @needs_mosquitto
@@ -371,7 +371,7 @@ def test_tls_towards_a_broker_without_it(tmp_path: Path) -> None:
     [
         ("mqtt://localhost", "pi-1", "ok"),
         ("mqtt://hub.local", "", "ok"),
-        ("mqtt://hub.local", "pi-1", "look"),
+        ("mqtt://hub.local", "pi-1", "warn"),
     ],
 )
 def test_passwords_in_the_clear(url: str, username: str, level: str) -> None:
@@ -387,8 +387,8 @@ def test_websockets(tmp_path: Path) -> None:
         wait_until(lambda: listens(second))
         assert check_websocket("127.0.0.1", WAIT_S, (port, second)).level == "ok"
         finding = check_websocket("127.0.0.1", WAIT_S, (port,))
-    assert finding.level == "look"
-    assert "protocol websockets" in finding.mend
+    assert finding.level == "warn"
+    assert "protocol websockets" in finding.remedy
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -439,4 +439,4 @@ def test_the_command_fails_if_something_is_bad() -> None:
     assert machine.returncode == 1
     decoded = report(machine)
     assert decoded["sound"] is False
-    assert by_check(decoded["findings"])["network"]["mend"]
+    assert by_check(decoded["findings"])["network"]["remedy"]

@@ -36,7 +36,7 @@ class Shooting:
 
     def __init__(self, url: str, folder: Path) -> None:
         (folder / "photo.png").write_bytes(image_file(0))
-        (folder / "camera.toml").write_text("[broker]\nsettle_s = 2.0\n")
+        (folder / "camera.toml").write_text("[broker]\npersist_s = 2.0\n")
         self._log = folder / "camera.log"
         options = ("--broker", url, "--config", str(folder / "camera.toml"), "--topic", TOPIC)
         shots = ("--rate", "20", "--repeat", "--count", str(COUNT), "--delivery", "every")

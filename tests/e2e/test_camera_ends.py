@@ -127,7 +127,7 @@ def test_a_photo_that_the_broker_does_not_take_costs_itself(
     assert done.returncode == 0
     assert "1 of 3 images were left out; --size makes" in done.stderr
     with subscriber(fleet.url) as topics:
-        (tmp_path / "camera.toml").write_text("[broker]\nsettle_s = 0.5\n")
+        (tmp_path / "camera.toml").write_text("[broker]\npersist_s = 0.5\n")
         every = ("--delivery", "every", "--topic", TOPIC, "--config", f"{tmp_path}/camera.toml")
         done = run(folder, fleet.url, "--rate", "50", *every)
         wait_until(lambda: len(topics) == 2)

@@ -19,7 +19,7 @@ stall for a tenth of a second."""
 
 
 def test_every_frame_gets_its_label(kind: BrokerKind) -> None:
-    done = command("devit", "demo", "--frames", "40", *SLOWLY, "--json", "--broker", kind)
+    done = command("devit", "demo", "--count", "40", *SLOWLY, "--json", "--broker-kind", kind)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert (result["frames"], result["labels"], result["degraded"]) == (40, 40, 0)
@@ -29,8 +29,8 @@ def test_every_frame_gets_its_label(kind: BrokerKind) -> None:
 
 def test_a_killed_part_degrades_the_rest(kind: BrokerKind) -> None:
     done = command(
-        "devit", "demo", "--frames", "30", "--kill-part", "1", "--after", "10", *SLOWLY,
-        "--broker", kind,
+        "devit", "demo", "--count", "30", "--kill-part", "1", "--after", "10", *SLOWLY,
+        "--broker-kind", kind,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -44,7 +44,16 @@ def test_with_the_page_a_killed_part_comes_back_until_it_is_stopped(kind: Broker
     """Browsers reach the broker, whichever it is."""
     page, websocket = "", False
     lines: list[str] = []
-    arguments = ["--kill-part", "1", "--after", "4", "--broker", kind, "--dashboard", "127.0.0.1:0"]
+    arguments = [
+        "--kill-part",
+        "1",
+        "--after",
+        "4",
+        "--broker-kind",
+        kind,
+        "--dashboard",
+        "127.0.0.1:0",
+    ]
     demo = [*own_program("devit_iot.cli.devit"), "demo", *arguments]
     with subprocess.Popen(demo, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

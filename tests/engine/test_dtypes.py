@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from devit_iot.bundle.reading import Bundle, Tensors
-from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import Array, Dtype, Storage, as_stored, is_matrix
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.engine.base import GOLDEN_TOLERANCE, Engine, check_golden, load_engine
@@ -96,7 +95,7 @@ def test_matrices_come_straight_from_the_file(
     monkeypatch.setattr(Tensors, "__getitem__", recording)
     load_engine(stored, part)
     spec = stored.part(part).spec
-    assert not {tensor.name for tensor in tensors(spec) if is_matrix(tensor)} & set(asked)
+    assert not {tensor.name for tensor in spec.tensors() if is_matrix(tensor)} & set(asked)
     assert "pos_embed" in asked
 
 
@@ -153,7 +152,7 @@ def broken(read: dict[str, Any], fault: str) -> dict[str, Any]:
 def test_the_golden_check_catches_a_broken_engine(stored: Bundle, fault: str) -> None:
     dtype = storage_of(stored)
     spec, read = stored.part(0).spec, stored.part_tensors(0)
-    weights = broken({tensor.name: read[tensor.name] for tensor in tensors(spec)}, fault)
+    weights = broken({tensor.name: read[tensor.name] for tensor in spec.tensors()}, fault)
     engine = NativeEngine(spec, weights, threads=1, isa="", dtype=dtype)
     with pytest.raises(EngineError, match=f"at most {GOLDEN_TOLERANCE[dtype]:g} allowed"):
         check_golden(engine, read)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from devit_iot.engine.image_file import MAX_PIECES, MAX_SCANS, essence
+from devit_iot.engine.image_file import MAX_PIECES, MAX_SCANS, without_metadata
 from devit_iot.errors import ImageError
 from tests.support.bombs import (
     after_start,
@@ -40,7 +40,7 @@ EXIF = b"Exif\0\0II*\0\x08\0\0\0" + bytes(range(256))
     ids=["metadata", "padding"],
 )
 def test_of_a_jpeg_what_decides_the_pixels_is_left(file: bytes) -> None:
-    assert essence(file) == JPEG
+    assert without_metadata(file) == JPEG
     np.testing.assert_array_equal(load(file), load(JPEG))
 
 
@@ -53,30 +53,30 @@ def test_what_follows_a_jpeg_counts_for_nothing(more: bytes, *, progressive: boo
 
 def test_a_thumbnail_is_not_taken_for_the_picture() -> None:
     small = encoded(noise(16, 12), "JPEG")
-    assert essence(after_start(JPEG, segment(0xE1, b"Exif\0\0" + small))) == JPEG
+    assert without_metadata(after_start(JPEG, segment(0xE1, b"Exif\0\0" + small))) == JPEG
 
 
 def test_adobe_says_how_four_components_are_colours() -> None:
     file = encoded(Image.new("CMYK", (50, 40), (255, 0, 0, 0)), "JPEG")
-    assert b"Adobe" in essence(file)
+    assert b"Adobe" in without_metadata(file)
 
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_scans_and_restarts_are_left(*, progressive: bool) -> None:
     file = encoded(noise(300, 200), "JPEG", progressive=progressive, restart_marker_blocks=3)
     assert b"\xff\xd3" in file
-    assert essence(file) == file
+    assert without_metadata(file) == file
 
 
 def test_of_a_png_what_decides_the_pixels_is_left() -> None:
     extra = chunk(b"tEXt", b"a\0b"), chunk(b"prVt"), chunk(b"iCCP", b"p\0\0")
-    assert essence(png(8, 8, *extra, black(8, 8), extra[0]) + b"more") == PNG
+    assert without_metadata(png(8, 8, *extra, black(8, 8), extra[0]) + b"more") == PNG
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_an_essence_is_its_own(file_format: str) -> None:
-    once = essence(encoded(noise(70, 50), file_format))
-    assert essence(once) == once
+    once = without_metadata(encoded(noise(70, 50), file_format))
+    assert without_metadata(once) == once
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_file_of_sixteen_megabytes_is_seen_through_at_once(file: bytes) -> Non
     """Ten to twenty seconds each for a decoder that follows them, and up to half a gigabyte."""
     begin = time.thread_time()
     try:
-        essence(file)
+        without_metadata(file)
     except ImageError as error:
         assert error.reason == "slow"  # noqa: PT017 - one of them has nothing left to refuse
     assert time.thread_time() - begin < 1
@@ -173,9 +173,9 @@ def test_of_any_file_no_more_than_it_had_is_left(
         changed[position % len(changed)] ^= mask
     changed = changed[: len(changed) - cut % len(changed)]
     try:
-        left = essence(bytes(changed))
+        left = without_metadata(bytes(changed))
     except ImageError as error:
         assert error.reason in {"slow", "damaged", "unknown_codec"}  # noqa: PT017 - or it is left
     else:
         assert len(left) <= len(changed)
-        assert essence(left) == left
+        assert without_metadata(left) == left

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from devit_iot.bench.models import random_array, random_image, random_tensors
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.spec import BlockSpec, FusionSpec, SubVitSpec
 from devit_iot.bundle.storage import Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
@@ -84,7 +83,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     storage: Storage = request.param
     weights = as_stored(SPEC, random_tensors(SPEC, 0), storage)
     part = PartData(SPEC, (0,), with_golden(SPEC, weights, random_image(SPEC)), storage)
-    wanted = shapes.fusion_tensors(FusionSpec(1, (SPEC.feature_dim,)))
+    wanted = FusionSpec(1, (SPEC.feature_dim,)).tensors()
     fusion = {tensor.name: random_array(rng, tensor.shape) for tensor in wanted}
     write_bundle(path, name="m", classes=["a"], parts=[part], fusion=fusion, provenance={})
     return path

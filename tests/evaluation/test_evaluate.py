@@ -159,7 +159,7 @@ def test_folders_numbered_from_one_are_counted_rightly_and_said(
 
 
 def test_lose_limits_the_table_and_limit_the_images(bundle: Bundle, photos: Path) -> None:
-    report = json.loads(run(bundle, photos, "--json", "--lose", "1", "--limit", "5").stdout)
+    report = json.loads(run(bundle, photos, "--json", "--lose", "1", "--count", "5").stdout)
     assert [lost["count"] for lost in report["lost"]] == [1]
     assert report["images"] == 5
     text = run(bundle, photos, "--engine", "torch", "--threads", "1").stdout

@@ -93,7 +93,7 @@ def test_where_nothing_tells_it_is_said_what_was_assumed() -> None:
 
 
 def test_folders_of_a_sample_tell_by_all_of_them() -> None:
-    """With --limit some folders have no image, and still tell."""
+    """With --count some folders have no image, and still tell."""
     few = source("1", "2", "3", "4").subset(np.array([0, 1]))
     assert bundle_labels(INSECTS, few).labels.tolist() == [0, 1]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec, golden_tensors, tensors
+from devit_iot.bundle.spec import BlockSpec, ConvSpec, SubVitSpec
 from devit_iot.decompose.network.fleet import FusionHead
 from devit_iot.decompose.network.models import SubVit
 from devit_iot.decompose.stages.export import Folding, export_fleet, state_float64
@@ -195,7 +195,7 @@ def test_names_and_shapes_agree_everywhere(spec: SubVitSpec) -> None:
     complete = reference.with_golden(
         spec, folded, np.zeros((spec.image_size, spec.image_size, 3), np.uint8)
     )
-    wanted = [*tensors(spec), *golden_tensors(spec)]
+    wanted = [*spec.tensors(), *spec.golden_tensors()]
     assert {k: (v.shape, v.dtype.name) for k, v in complete.items()} == {
         tensor.name: (tensor.shape, tensor.dtype) for tensor in wanted
     }

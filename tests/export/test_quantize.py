@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import Storage, as_stored
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.engine.base import load_engine
@@ -51,7 +50,7 @@ def test_a_bundle_is_the_same_but_for_its_rounding(
         assert (after.spec, after.classes) == (before.spec, before.classes)
         read, found = source.part_tensors(index), made.part_tensors(index)
         wanted = as_stored(after.spec, dict(read), storage)
-        for tensor in tensors(after.spec):
+        for tensor in after.spec.tensors():
             np.testing.assert_array_equal(found[tensor.name], wanted[tensor.name])
         np.testing.assert_array_equal(found["golden.image"], read["golden.image"])
         feature = reference.features(after.spec, found, found["golden.image"][None])[0]
@@ -122,7 +121,7 @@ def test_images_of_other_things_are_compared_without_top1(
 ) -> None:
     (photos / "ant").rename(photos / "zebra")
     (photos / "bee" / "broken.png").write_bytes(b"no image")
-    result = run(source, tmp_path / "made", "--data", str(photos), "--dtype", "float16")
+    result = run(source, tmp_path / "made", "--data", str(photos), "--storage", "float16")
     assert result.exit_code == 0, result.output
     assert "no top-1: 'zebra'" in result.output
     assert f"{IMAGES} images, 1 unreadable: the same answer for" in result.output
@@ -130,7 +129,7 @@ def test_images_of_other_things_are_compared_without_top1(
 
 
 def test_only_some_images_are_compared(source: Bundle, tmp_path: Path, photos: Path) -> None:
-    result = run(source, tmp_path / "made", "--data", str(photos), "--limit", "7")
+    result = run(source, tmp_path / "made", "--data", str(photos), "--count", "7")
     assert "7 images: the same answer" in result.output
 
 

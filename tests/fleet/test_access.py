@@ -277,7 +277,7 @@ def test_rabbitmq_takes_no_dots() -> None:
 
 
 def test_the_command_knows_camera_apps_by_name() -> None:
-    options = ["--node", "pi-1", "--camera", "frigate", "--images", "own/{camera}"]
+    options = ["--node", "pi-1", "--camera-app", "frigate", "--images", "own/{camera}"]
     done = CliRunner().invoke(acl, options)
     patterns = [*PRESETS["frigate"].filters, "own/{camera}"]
     assert done.output == mosquitto_acl(access_list("home", members(["pi-1"]), patterns))

@@ -17,7 +17,7 @@ from devit_iot.config.config import load_config
 from devit_iot.errors import ConfigError
 from devit_iot.fleet import authority
 from devit_iot.fleet.access import access_list, mosquitto_acl
-from devit_iot.fleet.folder import Fleet, FleetFolder
+from devit_iot.fleet.folder import FleetFolder, FleetState
 from devit_iot.fleet.parcel import MAX_LINE, paste_line
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 
@@ -27,7 +27,7 @@ KEY = "ab" * 32
 
 @pytest.fixture
 def made(tmp_path: Path) -> FleetFolder:
-    return FleetFolder.create(tmp_path / "fleet", Fleet("home", ("hub.local", "192.168.1.2")))
+    return FleetFolder.create(tmp_path / "fleet", FleetState("home", ("hub.local", "192.168.1.2")))
 
 
 def run(*arguments: str | Path) -> Result:
@@ -52,7 +52,7 @@ def certificate(path: Path) -> x509.Certificate:
 def test_only_the_owner_may_look(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        fleet = Fleet("home", ("hub",), broker_folder="/srv/mosquitto")
+        fleet = FleetState("home", ("hub",), broker_folder="/srv/mosquitto")
         made = FleetFolder.create(tmp_path / "fleet", fleet)
         made.add("pi-0", "node", 0)
     finally:
@@ -94,7 +94,7 @@ def test_dates_suit_boards_without_a_clock(made: FleetFolder) -> None:
 
 def test_the_configuration_of_a_client(tmp_path: Path) -> None:
     patterns = ("yard/{camera}/jpg", 'a "b"/{camera}')
-    fleet = Fleet("barn", ("::1",), 9999, patterns, KEY)
+    fleet = FleetState("barn", ("::1",), 9999, patterns, KEY)
     made = FleetFolder.create(tmp_path / "fleet", fleet)
     made.add("pi-3", "node", 3)
     folder = made.path / "clients" / "pi-3"
@@ -210,14 +210,14 @@ def test_what_init_refuses(tmp_path: Path, arguments: list[str], problem: str) -
 )
 def test_what_add_and_revoke_refuse(made: FleetFolder, arguments: list[str], problem: str) -> None:
     before = contents(made.path)
-    result = run(*arguments, "--dir", made.path)
+    result = run(*arguments, "--folder", made.path)
     assert result.exit_code != 0
     assert problem in result.output
     assert contents(made.path) == before
 
 
 def test_a_folder_that_is_no_fleet(tmp_path: Path) -> None:
-    result = run("add", "pi-0", "--dir", tmp_path)
+    result = run("add", "pi-0", "--folder", tmp_path)
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert "is no fleet" in result.output
 
@@ -225,11 +225,11 @@ def test_a_folder_that_is_no_fleet(tmp_path: Path) -> None:
 def test_the_line_makes_a_private_folder_where_it_is_pasted(
     made: FleetFolder, tmp_path: Path
 ) -> None:
-    result = run("add", "pi-0", "--part", "2", "--dir", made.path)
+    result = run("add", "pi-0", "--part", "2", "--folder", made.path)
     line = result.stdout
     assert line.startswith(" ")
     assert line.count("\n") == 1
-    again = run("add", "pi-0", "--part", "2", "--dir", made.path)
+    again = run("add", "pi-0", "--part", "2", "--folder", made.path)
     assert again.stdout == line
     board = tmp_path / "board"
     board.mkdir()
@@ -244,7 +244,7 @@ def test_the_line_makes_a_private_folder_where_it_is_pasted(
 def test_the_line_fits_a_terminal(tmp_path: Path) -> None:
     """With the longest names there may be."""
     name, host = "x" * 64, ".".join(["h" * 49] * 5)
-    made = FleetFolder.create(tmp_path / "fleet", Fleet("f" * 64, (host,), trust=KEY))
+    made = FleetFolder.create(tmp_path / "fleet", FleetState("f" * 64, (host,), trust=KEY))
     made.add(name, "node", 200)
     assert len(paste_line(name, made.client_files(name))) <= MAX_LINE
 

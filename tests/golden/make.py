@@ -19,9 +19,6 @@ from devit_iot.bundle.spec import (
     SubVitSpec,
     TensorSpec,
     View,
-    fusion_tensors,
-    golden_tensors,
-    tensors,
 )
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
@@ -160,13 +157,13 @@ def random_part(
     rng: np.random.Generator,
     storage: Storage = "float32",
 ) -> PartData:
-    expected = (*tensors(spec), *golden_tensors(spec))
+    expected = (*spec.tensors(), *spec.golden_tensors())
     arrays = as_stored(spec, {t.name: random_array(t, rng) for t in expected}, storage)
     return PartData(spec, classes, arrays, storage)
 
 
 def random_fusion(spec: FusionSpec, rng: np.random.Generator) -> dict[str, Array]:
-    return {tensor.name: random_array(tensor, rng) for tensor in fusion_tensors(spec)}
+    return {tensor.name: random_array(tensor, rng) for tensor in spec.tensors()}
 
 
 def write_tiny(path: Path, seed: int = 0) -> Bundle:

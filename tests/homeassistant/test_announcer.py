@@ -202,7 +202,7 @@ def test_a_broker_that_hangs_up_is_left_in_peace(
     assert "--homeassistant false" in caplog.text
     home.announcer.see_camera("door")
     assert home.said() == []
-    home.reconnect(after_s=3600)  # perhaps its list was mended
+    home.reconnect(after_s=3600)  # perhaps its list was corrected
     assert home.said() == [FLEET, DOOR]
 
 

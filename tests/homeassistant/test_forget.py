@@ -5,7 +5,7 @@ import pytest
 from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.homeassistant import remove as forget
 from devit_iot.homeassistant.devices import Devices, device_id
-from devit_iot.homeassistant.remove import Forgetting, Wanted, announcements, members
+from devit_iot.homeassistant.remove import Removal, Wanted, announcements, members
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
@@ -37,19 +37,18 @@ def broker() -> MemoryBroker:
 
 def test_what_the_fleet_announced_and_nothing_else(broker: MemoryBroker) -> None:
     before = dict(broker.retained)
-    removed = Forgetting(MemoryTransport(broker), announcements("home", TOPICS)).run()
+    removed = Removal(MemoryTransport(broker), announcements("home", TOPICS)).run()
     ids = [device_id("home", "fleet"), *(device_id("home", "camera", n) for n in ("door", "hall"))]
     assert removed == sorted(map(TOPICS.device, ids))
     assert broker.retained == {t: p for t, p in before.items() if t not in removed}
-    assert Forgetting(MemoryTransport(broker), announcements("home", TOPICS)).run() == []
+    assert Removal(MemoryTransport(broker), announcements("home", TOPICS)).run() == []
     assert broker.clients == []
 
 
 def test_under_another_prefix_there_is_nothing(broker: MemoryBroker) -> None:
     before = dict(broker.retained)
     assert (
-        Forgetting(MemoryTransport(broker), announcements("home", DiscoveryTopics("ha"))).run()
-        == []
+        Removal(MemoryTransport(broker), announcements("home", DiscoveryTopics("ha"))).run() == []
     )
     assert broker.retained == before
 
@@ -62,7 +61,7 @@ def test_what_an_aggregator_says_meanwhile_is_no_failure(broker: MemoryBroker) -
                 _, payload = Devices("home", shards=1, version="1").camera("door")
                 super().deliver(message._replace(payload=payload), qos)
 
-    assert len(Forgetting(Busy(broker), announcements("home", TOPICS)).run()) == 3
+    assert len(Removal(Busy(broker), announcements("home", TOPICS)).run()) == 3
 
 
 def test_a_broker_that_takes_nothing_is_named(broker: MemoryBroker) -> None:
@@ -71,7 +70,7 @@ def test_a_broker_that_takes_nothing_is_named(broker: MemoryBroker) -> None:
             """What mosquitto does with a message that its list forbids."""
 
     with pytest.raises(BrokerError, match=r"did not delete 3 of 3 .* access list"):
-        Forgetting(Denied(broker), announcements("home", TOPICS)).run()
+        Removal(Denied(broker), announcements("home", TOPICS)).run()
 
 
 HOME = Topics("home")
@@ -96,7 +95,7 @@ def crowded(broker: MemoryBroker) -> MemoryBroker:
 def forgotten(broker: MemoryBroker, wanted: Wanted) -> list[str]:
     """Topics of what was deleted of them; nothing else may change."""
     before = dict(broker.retained)
-    deleted = Forgetting(MemoryTransport(broker), wanted).run()
+    deleted = Removal(MemoryTransport(broker), wanted).run()
     assert broker.retained == {t: p for t, p in before.items() if t not in deleted}
     return deleted
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.spec import CHANNELS, SubVitSpec, tensors
+from devit_iot.bundle.spec import CHANNELS, SubVitSpec
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -109,7 +109,7 @@ def random_tensors(spec: SubVitSpec, seed: int) -> dict[str, F32]:
     """Weights of the size that training gives them: every layer keeps the scale of its input."""
     rng = np.random.default_rng(seed)
     out: dict[str, F32] = {}
-    for tensor in tensors(spec):
+    for tensor in spec.tensors():
         fan_in = math.prod(tensor.shape[1:]) if len(tensor.shape) > 1 else 1
         fan_in = 1 if tensor.name == "pos_embed" else fan_in
         raw_pixels = tensor.name in {"patch_embed.weight", "tokenizer.0.weight"}

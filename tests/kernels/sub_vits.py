@@ -11,7 +11,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from devit_iot import _core
-from devit_iot.bundle.spec import CHANNELS, BlockSpec, ConvSpec, SubVitSpec, tensors
+from devit_iot.bundle.spec import CHANNELS, BlockSpec, ConvSpec, SubVitSpec
 from devit_iot.bundle.storage import is_matrix, pack
 from tests.kernels.reference import F32, F64, UNIT
 
@@ -92,7 +92,7 @@ def tolerance(spec: SubVitSpec) -> float:
 def packed_i8(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
     """Matrices as pairs of bytes and scales, as SubVit takes them in int8."""
     out: dict[str, Any] = dict(weights)
-    for tensor in tensors(spec):
+    for tensor in spec.tensors():
         if is_matrix(tensor):
             out[tensor.name] = tuple(pack(tensor, weights[tensor.name], "int8").values())
     return out
@@ -105,7 +105,7 @@ def build_i8(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _co
 def packed_f16(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
     """Matrices as halves, as SubVit takes them in float16."""
     halves: dict[str, Any] = dict(weights)
-    for tensor in tensors(spec):
+    for tensor in spec.tensors():
         if is_matrix(tensor):
             halves[tensor.name] = weights[tensor.name].astype(np.float16)
     return halves

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devit_iot import _core
-from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from tests.kernels.reference import F32, PYTHON, features, random_tensors
 from tests.kernels.sub_vits import (
     BLOCKS,
@@ -133,7 +133,7 @@ class Recorder(Mapping[str, F32]):
 def test_pulls_exactly_the_tensors_of_the_spec_in_order(spec: SubVitSpec) -> None:
     recorder = Recorder(random_tensors(spec, 0))
     build(spec, recorder)
-    assert recorder.names == [tensor.name for tensor in tensors(spec)]
+    assert recorder.names == [tensor.name for tensor in spec.tensors()]
 
 
 @BOTH
@@ -148,8 +148,8 @@ def test_says_what_it_is(isa: str, spec: SubVitSpec) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "name"),
-    [(UNEVEN, tensor.name) for tensor in tensors(UNEVEN)][:4]
-    + [(CCT, tensor.name) for tensor in tensors(CCT)][:10]
+    [(UNEVEN, tensor.name) for tensor in UNEVEN.tensors()][:4]
+    + [(CCT, tensor.name) for tensor in CCT.tensors()][:10]
     + [(CCT, "pool.weight")],
 )
 def test_a_wrong_tensor_is_named(spec: SubVitSpec, name: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.bundle.storage import as_stored, is_matrix
 from tests.kernels.gemms import in_halves
 from tests.kernels.reference import features, random_tensors
@@ -76,7 +76,7 @@ def test_a_cct_matches_float64_or_float32_exactly(
 def test_weights_take_two_bytes(isa: str) -> None:
     spec = SubVitSpec(32, 32, 16, 128, 32, 1, (BlockSpec(4, 512),) * 2)
     weights = random_tensors(spec, 0)
-    matrices = sum(weights[tensor.name].size for tensor in tensors(spec) if is_matrix(tensor))
+    matrices = sum(weights[tensor.name].size for tensor in spec.tensors() if is_matrix(tensor))
     floats, small = (
         build_fn(spec, weights, threads=1, isa=isa).memory_bytes for build_fn in (build, build_f16)
     )

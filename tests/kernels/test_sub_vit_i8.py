@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from devit_iot.bundle.spec import BlockSpec, SubVitSpec, tensors
+from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.bundle.storage import as_stored, is_matrix
 from tests.kernels.gemms import MAX_DEPTH, levels
 from tests.kernels.reference import features, random_tensors
@@ -82,7 +82,7 @@ def test_it_is_not_float32(isa: str, spec: SubVitSpec) -> None:
 def test_weights_take_two_bytes_at_most(isa: str) -> None:
     spec = SubVitSpec(32, 32, 16, 128, 32, 1, (BlockSpec(4, 512),) * 2)
     weights = random_tensors(spec, 0)
-    matrices = sum(weights[tensor.name].size for tensor in tensors(spec) if is_matrix(tensor))
+    matrices = sum(weights[tensor.name].size for tensor in spec.tensors() if is_matrix(tensor))
     floats, small = (
         build_fn(spec, weights, threads=1, isa=isa).memory_bytes for build_fn in (build, build_i8)
     )

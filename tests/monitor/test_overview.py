@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.monitor.overview import MAX_CAMERAS, FleetView, Overview
-from devit_iot.protocol.label import STAGES, Label
+from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
@@ -103,7 +103,7 @@ def test_the_rate_of_the_first_seconds() -> None:
 def test_quantiles_by_stage() -> None:
     times = [{"wait": 1.0, "decode": float(n), "compute": 0.0} for n in range(1, 101)]
     view = seen(label(request=n, latency_ms=t) for n, t in enumerate(times))
-    assert list(view.latency_ms) == list(STAGES)
+    assert list(view.latency_ms) == list(LATENCIES)
     assert view.latency_ms["wait"].p50 == view.latency_ms["wait"].p99 == 1.0
     assert view.latency_ms["decode"].p50 == 50.5
     assert view.latency_ms["decode"].p99 == pytest.approx(99.01)
@@ -179,7 +179,7 @@ NUMBERS = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infi
 @given(
     parts=st.integers(-(10**20), 10**20),
     online=st.lists(st.integers(-(10**20), 10**20), max_size=5),
-    latency=st.dictionaries(st.sampled_from([*STAGES, "other"]), NUMBERS, max_size=6),
+    latency=st.dictionaries(st.sampled_from([*LATENCIES, "other"]), NUMBERS, max_size=6),
     confidence=NUMBERS,
 )
 def test_any_numbers_make_a_view(

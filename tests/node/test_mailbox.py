@@ -78,7 +78,7 @@ def test_against_a_list(steps: list[tuple[bool, str] | None]) -> None:
     """None takes, a pair keeps or puts; the model is a list of queues."""
     dropped: list[int] = []
     room = 5 * (1024 + 10)
-    mailbox: Mailbox[int] = Mailbox(3, max_kept_bytes=room, on_dropped=dropped.append)
+    mailbox: Mailbox[int] = Mailbox(3, max_queued_bytes=room, on_dropped=dropped.append)
     waiting: list[tuple[tuple[bool, str], list[int]]] = []
     lost: list[int] = []
     for number, step in enumerate(steps):
@@ -92,7 +92,7 @@ def test_against_a_list(steps: list[tuple[bool, str] | None]) -> None:
             assert mailbox.get(0) == wanted
         elif step[0]:
             kept = sum(len(items) for (keeps, _), items in waiting if keeps)
-            assert mailbox.keep(step, number, 10) == (kept < 5)
+            assert mailbox.enqueue(step, number, 10) == (kept < 5)
             if kept < 5:
                 queues.get(step, []).append(number)
                 waiting += [] if step in queues else [(step, [number])]
@@ -108,11 +108,11 @@ def test_against_a_list(steps: list[tuple[bool, str] | None]) -> None:
 
 
 def test_cameras_take_turns_whatever_they_keep() -> None:
-    mailbox: Mailbox[str] = Mailbox(4, max_kept_bytes=10**6)
+    mailbox: Mailbox[str] = Mailbox(4, max_queued_bytes=10**6)
     for number in range(3):
-        assert mailbox.keep("a", f"a{number}", 10)
+        assert mailbox.enqueue("a", f"a{number}", 10)
     mailbox.put("b", "b0")
-    assert mailbox.keep("c", "c0", 10)
+    assert mailbox.enqueue("c", "c0", 10)
     taken = []
     while (item := mailbox.get(0)) is not None:
         taken.append(item)
@@ -120,12 +120,12 @@ def test_cameras_take_turns_whatever_they_keep() -> None:
 
 
 def test_what_is_kept_is_bounded_by_its_bytes() -> None:
-    mailbox: Mailbox[int] = Mailbox(4, max_kept_bytes=100_000)
-    assert mailbox.keep("a", 1, 60_000)
-    assert not mailbox.keep("b", 2, 60_000)
-    assert mailbox.keep("b", 3, 30_000)
+    mailbox: Mailbox[int] = Mailbox(4, max_queued_bytes=100_000)
+    assert mailbox.enqueue("a", 1, 60_000)
+    assert not mailbox.enqueue("b", 2, 60_000)
+    assert mailbox.enqueue("b", 3, 30_000)
     assert drained(mailbox) == [1, 3]
-    assert mailbox.keep("b", 4, 90_000)
+    assert mailbox.enqueue("b", 4, 90_000)
 
 
 def test_an_empty_mailbox_waits_no_longer_than_asked() -> None:

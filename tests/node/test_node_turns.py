@@ -97,7 +97,7 @@ def test_what_was_left_to_the_broker_is_asked_for_when_all_else_is_done(
     """Each time costs a connection. There is room for two at least, and a third for each turn."""
     transport = Redelivered(broker)
     engine = Gate(bundle.part(0).spec.feature_dim)
-    config = NodeConfig(max_waiting_mb=1)
+    config = NodeConfig(max_waiting_mib=1)
     node = make_node(
         broker, bundle, 0, images=EVERY, engine=engine, transport=transport, config=config
     )
@@ -116,12 +116,12 @@ def test_a_rate_counts_what_it_keeps_out_of_every(broker: MemoryBroker, bundle: 
     transport = MemoryTransport(broker)
     with running(make_node(broker, bundle, 0, images=images, transport=transport)):
         wait_until(lambda: broker.retained)
-        broker.storing = False
+        broker.acknowledging = False
         for seed in range(5):
             broker.publish(TOPIC, image_file(seed), qos=1)
         wait_until(lambda: features(broker) and node_status(broker).dropped == 4)
         assert len(transport.unacknowledged) == 1
-        broker.store_all()
+        broker.acknowledge_all()
         wait_until(lambda: not transport.unacknowledged)
         wait_until(lambda: node_status(broker).unfinished == 0)
     assert node_status(broker).drops == {"door": {"rate": 4}}

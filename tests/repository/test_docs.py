@@ -32,7 +32,7 @@ from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.service import status
-from devit_iot.transport import backoff, limits, settling, suspects
+from devit_iot.transport import backoff, limits, suspects, unpersisted
 from devit_iot.transport.base import NO_SESSION
 from tests.support.documents import DOCUMENTS, ROOT, without_fences
 
@@ -267,12 +267,12 @@ def test_the_documented_tensors_are_those_of_spec_py() -> None:
             re.sub(r"\.[ij]\.", ".0.", name): sizes
             for name, sizes in documented_tensors("4", symbols).items()
         }
-        stored = {t.name: t.shape for t in (*spec.tensors(shape), *spec.golden_tensors(shape))}
+        stored = {t.name: t.shape for t in (*shape.tensors(), *shape.golden_tensors())}
         assert stored.items() <= documented.items()
         assert stored == {name: documented[name] for name in documented if name in stored}
         found |= stored
     assert found.keys() == documented.keys()
-    fusion = spec.fusion_tensors(spec.FusionSpec(10, (24,)))
+    fusion = spec.FusionSpec(10, (24,)).tensors()
     assert {
         name.replace(".i.", ".0."): shape
         for name, shape in documented_tensors("5", {"C": 10, "F_i": 24}).items()
@@ -369,13 +369,13 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"`every_deadline_s` ({defaults.every_deadline_s:g} s)",
         f"longest of the last {deadline.SAMPLES} *spreads*",
         f"`max_age_s` ({NodeConfig().max_age_s:g} s)",
-        f"`max_waiting_mb` ({NodeConfig().max_waiting_mb})",
+        f"`max_waiting_mib` ({NodeConfig().max_waiting_mib})",
         f"`broker.session_s` ({BrokerConfig().session_s} s)",
-        f"`broker.settle_s` ({BrokerConfig().settle_s:g} s,",
+        f"`broker.persist_s` ({BrokerConfig().persist_s:g} s,",
         f"after 0.25 to {backoff.MAX_PAUSE_S:g} s",
         f"at most {limits.WINDOW} QoS 1 messages",
         f"up {suspects.HANG_UPS} times in a row",
-        f"at most {settling.MAX_BYTES // 2**20} MiB",
+        f"at most {unpersisted.MAX_BYTES // 2**20} MiB",
         f"is {node_module.WINDOW} for nodes and {aggregator.WINDOW} for aggregators",
         f"in its first {presence.GRACE_S:g} s",
         f"at least every {status.HEARTBEAT_S:g} s",

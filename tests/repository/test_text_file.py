@@ -11,7 +11,7 @@ from devit_iot.config.config import BrokerConfig, load_config, read_password
 from devit_iot.datasets.class_names import read_class_names
 from devit_iot.decompose.recipe import load_recipe
 from devit_iot.errors import ConfigError
-from devit_iot.fleet.folder import STATE, Fleet, FleetFolder
+from devit_iot.fleet.folder import STATE, FleetFolder, FleetState
 from devit_iot.text_file import decode_text, read_text
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_names_of_classes(editor: str, tmp_path: Path) -> None:
 
 @EDITORS
 def test_the_fleets_own_file_that_its_owner_changed(editor: str, tmp_path: Path) -> None:
-    made = FleetFolder.create(tmp_path / "fleet", Fleet("barn", ("hub.local",)))
+    made = FleetFolder.create(tmp_path / "fleet", FleetState("barn", ("hub.local",)))
     file = made.path / STATE
     save(editor, file, file.read_text().replace("hub.local", "broker.local"))
     assert FleetFolder(made.path).fleet.hosts == ("broker.local",)

@@ -267,7 +267,7 @@ def test_promtool_takes_the_queries_of_the_dashboard(tmp_path: Path) -> None:
 def test_the_dashboard_asks_for_metrics_that_exist() -> None:
     asked = {name for query in queries() for name in re.findall(r"\b(?:devit|process)_\w+", query)}
     assert len(asked) > 10
-    histograms = [metrics.NODE_STAGES.name, metrics.AGGREGATOR_STAGES.name]
+    histograms = [metrics.NODE_DURATIONS.name, metrics.AGGREGATOR_DURATIONS.name]
     known = {row.name for row in metrics.rows()} - set(histograms)
     known |= {f"{name}_{end}" for name in histograms for end in ("bucket", "count", "sum")}
     assert asked <= known | {"process_resident_memory_bytes", "process_cpu_seconds_total"}

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, ConvSpec, FusionSpec, SubVitSpec
 from devit_iot.bundle.storage import Storage, as_stored
@@ -47,7 +46,7 @@ def make_bundle(path: Path, *, parts: int = 3, seed: int = 0) -> Bundle:
     data = []
     for part in range(parts):
         spec = part_spec(part)
-        tensors = {tensor.name: random(tensor.shape) for tensor in shapes.tensors(spec)}
+        tensors = {tensor.name: random(tensor.shape) for tensor in spec.tensors()}
         first = "tokenizer.0.weight" if spec.tokenizer else "patch_embed.weight"
         tensors[first] /= 64  # raw pixels go up to 255
         storage: Storage = "float16" if spec.tokenizer else "float32"
@@ -56,7 +55,7 @@ def make_bundle(path: Path, *, parts: int = 3, seed: int = 0) -> Bundle:
         owned = tuple(range(part, len(CLASSES), parts))
         data.append(PartData(spec, owned, with_golden(spec, stored, golden), storage))
     fusion_spec = FusionSpec(len(CLASSES), tuple(p.spec.feature_dim for p in data))
-    fusion = {tensor.name: random(tensor.shape) for tensor in shapes.fusion_tensors(fusion_spec)}
+    fusion = {tensor.name: random(tensor.shape) for tensor in fusion_spec.tensors()}
     return write_bundle(
         path, name="tiny", classes=CLASSES, parts=data, fusion=fusion, provenance={}
     )

@@ -56,7 +56,7 @@ def make_node(
     engine: Engine | None = None,
     config: NodeConfig | None = None,
     images: Sequence[ImagesConfig] = IMAGES,
-    die: Callable[[], None] = lambda: None,
+    exit_process: Callable[[], None] = lambda: None,
     transport: MemoryTransport | None = None,
     sensors: Sensors | None = None,
     shards: int = 1,
@@ -78,7 +78,7 @@ def make_node(
         topics=TOPICS,
         config=Config(images=tuple(images), node=config or NodeConfig(), shards=shards),
         sensors=sensors or Sensors(),
-        die=die,
+        exit_process=exit_process,
     )
 
 

@@ -34,7 +34,7 @@ class Sender:
     def start(self) -> None:
         self.transport.start(on_ready=self._on_ready, on_refused=self.refused.append)
 
-    def promise(self, topic: str, payload: bytes = b"image") -> None:
+    def publish_every(self, topic: str, payload: bytes = b"image") -> None:
         """Publish what must not be lost."""
         self.transport.publish(
             topic,
@@ -70,12 +70,12 @@ def test_the_receive_maximum_is_kept_across_a_restart(ack_delay_s: float) -> Non
     with StandInBroker(behaviour) as broker, sender(broker) as a:
         topics = [f"image/{number}" for number in range(60)]
         for topic in topics[:30]:  # before there is a connection
-            a.promise(topic)
+            a.publish_every(topic)
         a.start()
         wait_until(lambda: len(a.stored) > 5)
         broker.restart()
         for topic in topics[30:]:
-            a.promise(topic)
+            a.publish_every(topic)
         wait_until(lambda: len(a.stored) == 60, 60)
         assert sorted(a.stored) == sorted(topics)
         assert broker.exceeded == 0
@@ -89,7 +89,9 @@ def test_what_the_broker_hangs_up_for_is_given_up_and_all_else_arrives() -> None
     behaviour = Behaviour(ack_delay_s=0.01, max_packet=10_000, version=4)
     with StandInBroker(behaviour) as broker, sender(broker) as a:
         for number in range(40):
-            a.promise(f"image/{number}", bytes(20_000) if number in {13, 14, 39} else b"small")
+            a.publish_every(
+                f"image/{number}", bytes(20_000) if number in {13, 14, 39} else b"small"
+            )
         a.start()
         wait_until(lambda: len(a.stored) + len(a.given_up) == 40, 60)
         assert {error.reason for error in a.given_up} == {"hangs_up"}
@@ -101,13 +103,13 @@ def test_what_the_broker_hangs_up_for_is_given_up_and_all_else_arrives() -> None
 def test_a_message_over_the_limit_of_a_later_connection_is_given_up() -> None:
     behaviour = Behaviour(properties=b"\x27" + struct.pack("!I", 1000))
     with StandInBroker(behaviour) as broker, sender(broker) as a:
-        a.promise("big", bytes(2000))
-        a.promise("small", bytes(20))
+        a.publish_every("big", bytes(2000))
+        a.publish_every("small", bytes(20))
         a.start()
         wait_until(lambda: a.stored)
         assert [error.reason for error in a.given_up] == ["packet_size"]
         with pytest.raises(MessageError, match="takes packets of 1000 at most"):
-            a.promise("big", bytes(2000))
+            a.publish_every("big", bytes(2000))
         assert a.ready == 1
 
 
@@ -120,7 +122,7 @@ def test_a_broker_of_qos_0_takes_what_may_be_lost() -> None:
         wait_until(lambda: len(broker.received) == 2)
         assert broker.largest == 0
         with pytest.raises(MessageError) as caught:
-            a.promise("image/1")
+            a.publish_every("image/1")
         assert caught.value.reason == "qos"
 
 
@@ -134,16 +136,16 @@ def test_a_broker_without_retained_messages_gets_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "mend"),
+    ("code", "remedy"),
     [(0x9A, "retain_available true"), (0x9B, "max_qos"), (0x9C, "set broker.url"), (0x9D, "set ")],
 )
-def test_what_the_broker_will_never_do_ends_the_service(code: int, mend: str) -> None:
+def test_what_the_broker_will_never_do_ends_the_service(code: int, remedy: str) -> None:
     server = b"\x1c\x00\x0bhub.example"
     behaviour = Behaviour(connack=code, properties=server if code > 0x9B else b"")
     with StandInBroker(behaviour) as broker, sender(broker, will=Will("will", b"gone")) as a:
         a.start()
         wait_until(lambda: a.refused)
-        assert mend in str(a.refused[0])
+        assert remedy in str(a.refused[0])
         assert ("(hub.example)" in str(a.refused[0])) == (code > 0x9B)
         assert broker.connects == 1
 
@@ -184,7 +186,7 @@ def test_the_reason_of_a_disconnect_is_logged(caplog: pytest.LogCaptureFixture) 
         wait_until(lambda: a.ready)
         broker.behaviour.receive_maximum, broker.behaviour.ack_delay_s = 1, 1000.0
         for number in range(3):
-            a.promise(f"image/{number}")
+            a.publish_every(f"image/{number}")
         wait_until(lambda: "is gone (receive maximum exceeded)" in caplog.text)
 
 

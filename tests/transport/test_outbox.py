@@ -3,9 +3,9 @@
 import pytest
 
 from devit_iot.errors import MessageError
-from devit_iot.transport import settling
+from devit_iot.transport import unpersisted
 from devit_iot.transport.limits import WINDOW
-from devit_iot.transport.outbox import UNHEARD_PAUSE_S, Answer, Outbox
+from devit_iot.transport.outbox import NO_SUBSCRIBERS_PAUSE_S, Acknowledgement, Outbox
 from devit_iot.transport.outgoing import Outgoing
 from devit_iot.transport.suspects import HANG_UPS
 
@@ -42,7 +42,9 @@ def send(outbox: Outbox, number: int, what: Outgoing) -> None:
     outbox.sent(number, what)
 
 
-def deliver(outbox: Outbox, number: int, what: Outgoing, answer: Answer = "stored") -> None:
+def deliver(
+    outbox: Outbox, number: int, what: Outgoing, answer: Acknowledgement = "accepted"
+) -> None:
     send(outbox, number, what)
     outbox.acknowledged(number, answer)
 
@@ -127,54 +129,54 @@ def test_what_is_dropped_is_not_sent(outbox: Outbox) -> None:
 
 def test_what_nobody_heard_is_sent_again_after_a_pause(outbox: Outbox, clock: Clock) -> None:
     told: list[str] = []
-    deliver(outbox, 1, message("a", told), "unheard")
-    assert (outbox.unheard, outbox.settled, outbox.take()) == ("a", False, None)
+    deliver(outbox, 1, message("a", told), "no_subscribers")
+    assert (outbox.topic_without_subscribers, outbox.persisted, outbox.take()) == ("a", False, None)
     for number, kept in ((2, message("b", told)._replace(retain=True)), (3, message("status"))):
-        deliver(outbox, number, kept, "unheard")
-    clock.now += UNHEARD_PAUSE_S
+        deliver(outbox, number, kept, "no_subscribers")
+    clock.now += NO_SUBSCRIBERS_PAUSE_S
     assert drain(outbox) == ["a"]
     assert told == ["b", "a"]
-    assert outbox.unheard == ""
+    assert outbox.topic_without_subscribers == ""
 
 
 def test_what_nobody_heard_is_sent_again_on_the_next_connection(outbox: Outbox) -> None:
-    deliver(outbox, 1, message("a", []), "unheard")
+    deliver(outbox, 1, message("a", []), "no_subscribers")
     lose(outbox)
     assert drain(outbox) == ["a"]
 
 
-def test_only_what_is_settled_is_trusted(outbox: Outbox, clock: Clock) -> None:
+def test_only_what_is_persisted_is_trusted(outbox: Outbox, clock: Clock) -> None:
     told: list[str] = []
     for number, name in enumerate("abc"):
         deliver(outbox, number, message(name, told))
         clock.now += 6
-    assert not outbox.settled
+    assert not outbox.persisted
     lose(outbox)
     assert drain(outbox) == ["c"]  # 6 s ago; b is 12 s old
     assert told == ["a", "b", "c"]
     clock.now += 11
-    assert outbox.settled
+    assert outbox.persisted
 
 
 def test_a_lost_connection_keeps_the_order(outbox: Outbox) -> None:
-    deliver(outbox, 1, message("settling", []))
+    deliver(outbox, 1, message("unpersisted", []))
     for number, name in enumerate(("first", "second"), 2):
         send(outbox, number, message(name, []))
     outbox.put(message("queued", []))
     lose(outbox)
-    assert drain(outbox) == ["settling", "first", "second", "queued"]
+    assert drain(outbox) == ["unpersisted", "first", "second", "queued"]
 
 
 def test_a_connection_that_we_end_costs_no_message(outbox: Outbox) -> None:
-    deliver(outbox, 1, message("stored", []))
+    deliver(outbox, 1, message("accepted", []))
     send(outbox, 2, message("in flight", []))
     outbox.closed()
     assert drain(outbox) == ["in flight"]
 
 
-def test_messages_that_may_be_lost_do_not_settle(outbox: Outbox) -> None:
+def test_messages_that_may_be_lost_are_not_kept(outbox: Outbox) -> None:
     deliver(outbox, 1, message("status"))
-    assert outbox.settled
+    assert outbox.persisted
     lose(outbox)
     assert drain(outbox) == []
 
@@ -231,10 +233,10 @@ def test_a_message_is_not_blamed_for_what_is_not_its_fault(outbox: Outbox, way: 
         assert lose(outbox, hung_up=way != "a silence") is None
 
 
-def test_what_settles_is_bounded(
+def test_what_is_not_persisted_is_bounded(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(settling, "MAX_BYTES", 3 * len(b"payload"))
+    monkeypatch.setattr(unpersisted, "MAX_BYTES", 3 * len(b"payload"))
     told: list[str] = []
     for number in range(5):
         deliver(outbox, number, message(str(number), told))

@@ -15,7 +15,7 @@ from devit_iot.bundle.spec import (
     BlockSpec,
     SubVitSpec,
 )
-from devit_iot.decompose.network.views import look
+from devit_iot.decompose.network.views import crop_view
 
 MAX_SEPARATE_TOKENS = 128
 """Up to so many tokens, attention that is trained in halves on a CPU is computed in separate
@@ -234,7 +234,7 @@ class SubVit(nn.Module):
 
         Args:
             images: the squared image, normalised pixels, float[batch, 3, side, side]; the network
-                looks at its view of it (:func:`devit_iot.decompose.network.views.look`).
+                looks at its view of it (:func:`devit_iot.decompose.network.views.crop_view`).
             keep: the blocks whose traces are returned.
             masks: heads and neurons to silence, by block.
         """
@@ -251,7 +251,7 @@ class SubVit(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """The squared image -> what the first block takes, float[batch, tokens, embed_dim]."""
-        images = look(images, self.spec)
+        images = crop_view(images, self.spec)
         if self.spec.tokenizer:
             embedded: Tensor = self.tokenizer(images)
             return embedded + self.pos_embed

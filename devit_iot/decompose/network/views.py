@@ -51,7 +51,7 @@ def zoom(layout: Layout | Sequence[Rectangle]) -> float:
     return max(View(*rectangle).zoom for rectangle in layout)
 
 
-def look(images: Tensor, spec: SubVitSpec) -> Tensor:
+def crop_view(images: Tensor, spec: SubVitSpec) -> Tensor:
     """What a network of ``spec`` takes of the squared image.
 
     Args:

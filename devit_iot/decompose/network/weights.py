@@ -39,7 +39,7 @@ def load_checkpoint(model: Classifier, path: Path) -> bool:
     if told is not None and told * model.spec.head_dim != inner:
         raise DataError(
             f"{path}: the file beside it says {told} attention heads, the recipe's model has "
-            f"{model.spec.blocks[0].heads} of {model.spec.head_dim}: mend heads and head_dim"
+            f"{model.spec.blocks[0].heads} of {model.spec.head_dim}: correct heads and head_dim"
         )
     stored = {name: torch.from_numpy(value).float() for name, value in network.tensors.items()}
     try:

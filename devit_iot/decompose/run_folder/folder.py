@@ -173,6 +173,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, SafetensorError, RuntimeError) as error:  # the latter is torch.save's
         partial.unlink(missing_ok=True)
         raise DataError(
-            f"{path} cannot be written ({error}); make room on the disk or mend its permissions, "
-            "then run the same command again: it goes on from here"
+            f"{path} cannot be written ({error}); make room on the disk or correct its "
+            "permissions, then run the same command again: it goes on from here"
         ) from error

@@ -2,7 +2,7 @@
 
 A broker acknowledges a message when it has it in memory. If it is killed before it writes that to
 its disk, the message is gone although it was acknowledged. So messages that must not be lost stay
-here for ``settle_s`` seconds more, and go out again if the connection is lost within that time.
+here for ``persist_s`` seconds more, and go out again if the connection is lost within that time.
 """
 
 import logging
@@ -16,17 +16,17 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 64 * 2**20
 
 
-class Settling:
-    """The messages whose acknowledgement is younger than ``settle_s``. Not safe across threads.
+class Unpersisted:
+    """The messages whose acknowledgement is younger than ``persist_s``. Not safe across threads.
 
     Args:
-        settle_s: how long an acknowledgement is not trusted yet.
+        persist_s: how long an acknowledgement is not trusted yet.
         clock: monotonic seconds.
     """
 
-    def __init__(self, settle_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, persist_s: float, clock: Callable[[], float]) -> None:
         self._warned = False
-        self._settle_s = settle_s
+        self._persist_s = persist_s
         self._clock = clock
         self._messages: deque[tuple[float, Outgoing]] = deque()
         self._bytes = 0
@@ -47,7 +47,7 @@ class Settling:
                 logger.warning(
                     "more than 64 MiB were acknowledged in the last %g s: a broker that is "
                     "killed now may lose some of it",
-                    self._settle_s,
+                    self._persist_s,
                 )
             self._warned = True
 
@@ -60,8 +60,8 @@ class Settling:
         return messages
 
     def _trust(self) -> None:
-        settled = self._clock() - self._settle_s
-        while self._messages and self._messages[0][0] < settled:
+        persisted = self._clock() - self._persist_s
+        while self._messages and self._messages[0][0] < persisted:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:

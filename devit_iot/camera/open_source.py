@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from devit_iot.camera.camera_url import is_url, shown_source, without_password
-from devit_iot.camera.source import Form, Shot, Shots
+from devit_iot.camera.source import CameraImage, CameraImages, Form
 from devit_iot.datasets.other_image import OTHER_SUFFIXES, is_other, to_png
 from devit_iot.errors import DataError, ImageError
 from devit_iot.protocol.image_message import IMAGE_SUFFIXES
@@ -19,19 +19,19 @@ _WEBCAM = re.compile(r"(?:/dev/video)?(\d+)")
 
 
 class Finite:
-    """Shots that come without waiting."""
+    """Images that come without waiting."""
 
-    def __init__(self, shots: Iterator[Shot]) -> None:
-        self._shots = shots
+    def __init__(self, images: Iterator[CameraImage]) -> None:
+        self._images = images
         self._closed = False
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Shot:
+    def __next__(self) -> CameraImage:
         if self._closed:
             raise StopIteration
-        return next(self._shots)
+        return next(self._images)
 
     def close(self) -> None:
         """See the protocol."""
@@ -44,11 +44,11 @@ def open_source(
     repeat: bool = False,
     form: Form = Form(),  # noqa: B008
     insecure: bool = False,
-) -> Shots:
-    """The shots of a source.
+) -> CameraImages:
+    """The images of a source.
 
     A stream, a webcam and a still image at a URL go on for ever: when they are lost they are opened
-    again, after 1 to 30 s, and each shot is the newest one.
+    again, after 1 to 30 s, and each image is the newest one.
 
     Args:
         source: an image file, a folder of images (any depth), a video file, an ``rtsp``, ``http``
@@ -82,7 +82,7 @@ def open_source(
     return Finite(frames_of(path, form))
 
 
-def _at_url(url: str, form: Form, *, insecure: bool) -> Shots:
+def _at_url(url: str, form: Form, *, insecure: bool) -> CameraImages:
     from devit_iot.camera.still import Stills, is_still
     from devit_iot.camera.video import Live
 
@@ -104,7 +104,7 @@ def _images_in(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _files(files: list[Path], *, repeat: bool, form: Form) -> Iterator[Shot]:
+def _files(files: list[Path], *, repeat: bool, form: Form) -> Iterator[CameraImage]:
     """The files in turn; one that cannot be read costs itself alone, unless there is no other.
 
     Raises:
@@ -120,7 +120,7 @@ def _files(files: list[Path], *, repeat: bool, form: Form) -> Iterator[Shot]:
                 log.warning("%s: left out", said)
                 continue
             sent += 1
-            yield Shot(str(file), content)
+            yield CameraImage(str(file), content)
         if not sent:
             raise DataError(f"{said}; repair or remove it")
         if not repeat:

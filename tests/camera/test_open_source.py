@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from devit_iot.camera import still, video
-from devit_iot.camera.shots import open_source
-from devit_iot.camera.source import Form, Shots
+from devit_iot.camera.open_source import open_source
+from devit_iot.camera.source import CameraImages, Form
 from devit_iot.errors import DataError
 from tests.support.camera_server import CameraServer
 from tests.support.fleets import image_file, wait_until
@@ -63,17 +63,17 @@ def camera() -> CameraServer:
     return CameraServer(image)
 
 
-def ends(shots: Shots) -> bool:
+def ends(images: CameraImages) -> bool:
     """Whether closing it ends somebody who waits."""
     ended = threading.Event()
 
     def wait() -> None:
-        for _ in shots:
+        for _ in images:
             pass
         ended.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    shots.close()
+    images.close()
     return ended.wait(WAIT_S)
 
 
@@ -82,19 +82,19 @@ def test_a_network_camera_gives_images_and_comes_back(
     camera: CameraServer, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with camera:
-        shots = open_source(camera.url + path)
-        first, second = next(shots), next(shots)
+        images = open_source(camera.url + path)
+        first, second = next(images), next(images)
     assert level(first.payload) < level(second.payload)
     assert first.name != second.name
     with caplog.at_level(logging.WARNING):
         waiting: list[bytes] = []
-        thread = threading.Thread(target=lambda: waiting.extend(s.payload for s in shots))
+        thread = threading.Thread(target=lambda: waiting.extend(s.payload for s in images))
         thread.start()
         wait_until(lambda: caplog.records, WAIT_S)  # it noticed
         before = len(waiting)
         with camera:
             wait_until(lambda: len(waiting) >= before + 2, WAIT_S)
-            shots.close()
+            images.close()
             thread.join(WAIT_S)
     assert not thread.is_alive()
     assert level(waiting[-1]) > level(second.payload)
@@ -103,20 +103,20 @@ def test_a_network_camera_gives_images_and_comes_back(
 @pytest.mark.parametrize("path", ["/stream", "/still"])
 def test_it_ends_while_somebody_waits(camera: CameraServer, path: str) -> None:
     with camera:
-        shots = open_source(camera.url + path)
-        next(shots)
-    assert ends(shots)
+        images = open_source(camera.url + path)
+        next(images)
+    assert ends(images)
 
 
 def test_a_stream_gives_the_newest_frame_not_the_next(camera: CameraServer) -> None:
     """Or a slow camera would show an ever older world, and hold it in memory."""
     with camera:
-        shots = open_source(f"{camera.url}/stream")
-        first = level(next(shots).payload)
+        images = open_source(f"{camera.url}/stream")
+        first = level(next(images).payload)
         for _ in range(40):
             camera._images()  # time goes by
-        later = [level(next(shots).payload) for _ in range(8)]
-        shots.close()
+        later = [level(next(images).payload) for _ in range(8)]
+        images.close()
     assert max(later) > first + 40
 
 
@@ -135,9 +135,9 @@ def test_user_and_password_are_sent_and_not_shown(
     secret = base64.b64encode(b"me:a:b").decode()
     with CameraServer(lambda: grey(1), password=secret) as camera:
         url = camera.url.replace("//", "//me:a%3Ab@") + "/still"
-        shot = next(open_source(url))
-        assert level(shot.payload) < 5
-        assert "a%3Ab" not in shot.name
+        image = next(open_source(url))
+        assert level(image.payload) < 5
+        assert "a%3Ab" not in image.name
         with pytest.raises(DataError, match="401") as caught:
             open_source(url.replace("a%3Ab", "wrong"))
         assert "wrong" not in str(caught.value)
@@ -149,12 +149,12 @@ def test_what_is_no_image_any_more_is_waited_out(
     camera: CameraServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with camera:
-        shots = open_source(f"{camera.url}/still")
-        next(shots)
+        stills = open_source(f"{camera.url}/still")
+        next(stills)
         camera.kind = "text/html"
         images, camera._images = camera._images, lambda: b"<html>busy</html>"
         result: list[bytes] = []
-        thread = threading.Thread(target=lambda: result.append(next(shots).payload))
+        thread = threading.Thread(target=lambda: result.append(next(stills).payload))
         thread.start()
         while "text/html" not in caplog.text:
             thread.join(0.05)
@@ -209,18 +209,18 @@ def test_a_video_without_a_frame_is_an_error(
     file = tmp_path / "photo.avif"
     file.write_bytes(b"\0\0\0\x1cftypavif")
     monkeypatch.setattr(video, "_opened", lambda _: NoFrames())
-    shots = open_source(str(file))
+    images = open_source(str(file))
     with pytest.raises(DataError, match=r"photo\.avif gives no picture"):
-        next(shots)
+        next(images)
 
 
 def test_a_stream_that_is_closed_leaves_no_thread_in_opencv(camera: CameraServer) -> None:
     """Such a thread aborts the process when the interpreter ends."""
     with camera:
-        shots = open_source(f"{camera.url}/stream")
-        next(shots)
+        images = open_source(f"{camera.url}/stream")
+        next(images)
         assert "video" in {thread.name for thread in threading.enumerate()}
-        shots.close()
+        images.close()
         assert "video" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -238,7 +238,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_only_files_of_a_folder_are_its_images(folder: Path) -> None:
-    names = [shot.name for shot in open_source(str(folder))]
+    names = [image.name for image in open_source(str(folder))]
     assert names == [str(folder / "a.jpg"), str(folder / "z/z.JPG")]
 
 
@@ -248,11 +248,11 @@ def test_a_file_that_cannot_be_read_costs_itself(
     (folder / "b.jpg").symlink_to("nowhere.jpg")
     (folder / "c.jpg").symlink_to("c.jpg")
     (folder / "d.gif").write_bytes(b"GIF89a")
-    shots = open_source(str(folder))
-    assert next(shots).name.endswith("a.jpg")
+    images = open_source(str(folder))
+    assert next(images).name.endswith("a.jpg")
     (folder / "z/z.JPG").unlink()  # after it was listed
     (folder / "z/zz.jpg").write_bytes(b"too late")
-    assert list(shots) == []
+    assert list(images) == []
     assert [record.getMessage().count("left out") for record in caplog.records] == [1] * 4
 
 
@@ -270,7 +270,7 @@ def test_images_become_as_small_as_wanted_and_no_smaller(tmp_path: Path) -> None
     large.write_bytes(image_file(0, size=(200, 100)))
     small.write_bytes(image_file(0, size=(50, 40)))
     bad.write_bytes(b"no image")
-    made = [shot.payload for shot in open_source(str(tmp_path), form=Form(size=50))]
+    made = [image.payload for image in open_source(str(tmp_path), form=Form(size=50))]
     assert dimensions(made[0]) == (50, 25)
     assert made[1:] == [small.read_bytes(), bad.read_bytes()]
     assert [s.payload for s in open_source(str(large))] == [large.read_bytes()]
@@ -282,8 +282,8 @@ def test_quality_and_size_of_frames(camera: CameraServer) -> None:
     with camera:
         sizes = []
         for form in (Form(quality=95), Form(quality=10), Form(size=80, quality=10)):
-            shots = open_source(f"{camera.url}/stream", form=form)
-            sizes.append(next(shots).payload)
-            shots.close()
+            images = open_source(f"{camera.url}/stream", form=form)
+            sizes.append(next(images).payload)
+            images.close()
     assert len(sizes[0]) > 2 * len(sizes[1]) > 2 * len(sizes[2])
     assert [dimensions(file) for file in sizes] == [(160, 120), (160, 120), (80, 60)]

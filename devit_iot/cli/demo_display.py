@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ROWS = 12
 
 
-class View(Protocol):
+class Display(Protocol):
     """Where answers and events go, from any thread."""
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class View(Protocol):
         """Show that something started or died."""
 
 
-class SilentView:
+class SilentDisplay:
     """Shows nothing: for ``--json``."""
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class SilentView:
         """See the protocol."""
 
 
-class PlainView(SilentView):
+class PlainDisplay(SilentDisplay):
     """One line per answer: for logs and pipes."""
 
     def answer(self, answer: Answer) -> None:
@@ -66,7 +66,7 @@ class PlainView(SilentView):
         click.echo(f"* {text}")
 
 
-class LiveView:
+class LiveDisplay:
     """A table of the last answers that rich redraws in place."""
 
     def __init__(self) -> None:
