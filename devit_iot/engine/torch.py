@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.reading import Part
 from devit_iot.bundle.spec import (
     CHANNELS,
     POOL_PADDING,
@@ -113,9 +113,7 @@ class TorchEngine:
     @classmethod
     def of_part(
         cls,
-        bundle: Bundle,
-        part: int,
-        tensors: Mapping[str, Array],
+        part: Part,
         *,
         threads: int,
         isa: str,
@@ -124,7 +122,7 @@ class TorchEngine:
         """The engine of one part; see the protocol."""
         if dtype not in {None, "float32"}:
             raise ValueError(f"torch computes in float32, {dtype} cannot be had")
-        return cls(bundle.part(part).spec, tensors, threads=threads, isa=isa)
+        return cls(part.spec, part.tensors, threads=threads, isa=isa)
 
     @torch.inference_mode()
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -73,7 +73,7 @@ def make_node(
     return Node(
         identity,
         bundle.part(part).spec,
-        engine or load_engine(bundle, part, threads=1),
+        engine or load_engine(bundle.read_part(part), threads=1),
         transport or MemoryTransport(broker, will=will),
         topics=TOPICS,
         config=Config(images=tuple(images), node=config or NodeConfig(), shards=shards),
