@@ -114,7 +114,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
         topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
-        announcer=_announcer(config, transport) if config.homeassistant.enabled else None,
+        observer=_announcer(config, transport) if config.homeassistant.enabled else None,
     )
 
 

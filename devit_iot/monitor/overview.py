@@ -182,25 +182,25 @@ class Overview:
 
     def _take(self, message: Message, now: float) -> None:
         if camera := self._topics.camera_of(message.topic):
-            if message.payload:
+            if message.is_deletion:
+                self._cameras.drop(camera)
+            else:
                 label = read_label(camera, message.payload)
                 self._take_label(label, now, retained=message.retained)
-            else:
-                self._cameras.drop(camera)
             return
         name = self._topics.node_of(message.topic)
         if message.topic == self._topics.node_status(name):
-            if message.payload:
+            if message.is_deletion:
+                self._nodes.drop(name)
+            else:
                 view = _node_view(name, NodeStatus.decode(message.payload))
                 self._nodes.put(name, view, now)
-            else:
-                self._nodes.drop(name)
         elif message.topic == self._topics.aggregator_status(name):
-            if message.payload:
+            if message.is_deletion:
+                self._aggregators.drop(name)
+            else:
                 status = AggregatorStatus.decode(message.payload)
                 self._aggregators.put(name, _aggregator_view(name, status), now)
-            else:
-                self._aggregators.drop(name)
         else:
             raise MessageError("topic", "neither a label nor a status")
 
