@@ -11,13 +11,13 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.source import Shot
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_view import LiveView, PlainView, SilentView, View
+from devit_iot.config.listen import page_address
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.demo import Answer, Demo, Plan, accuracy, summarise
 from devit_iot.demo.processes import find_broker
 from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError
 from devit_iot.evaluation.local import LocalFleet
-from devit_iot.transport.address import parse_listen
 
 _FRAMES = 120
 _DEMO = Path(__file__).resolve().parent.parent / "demo"
@@ -103,7 +103,7 @@ def demo(  # noqa: PLR0913 - one for each option
         broker="amqtt" if broker == "amqtt" else "mosquitto" if broker else find_broker(),
         kill_part=kill_part,
         kill_after=after,
-        page=parse_listen(listen) if listen else None,
+        page=page_address(listen) if listen else None,
     )
     view: View = SilentView() if as_json else LiveView() if sys.stdout.isatty() else PlainView()
     with tempfile.TemporaryDirectory(prefix="devit-demo-") as folder, view:

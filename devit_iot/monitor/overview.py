@@ -8,10 +8,10 @@ from typing import Generic, TypeVar
 import msgspec
 import numpy as np
 
-from devit_iot.aggregator.presence import MAX_NODES, STATUS_S
+from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.errors import MessageError
 from devit_iot.protocol.label import STAGES, Label
-from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.status import STATUS_LIFETIME_S, AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 
@@ -37,7 +37,8 @@ class NodeView(msgspec.Struct, frozen=True):
     """One node as it said last.
 
     Attributes:
-        state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for 90 s.
+        state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for
+            ``STATUS_LIFETIME_S``.
         age_s: since it said so.
         refused: inputs, in all.
         drops: images of ``latest`` that were not computed, by reason.
@@ -261,7 +262,7 @@ S = TypeVar("S", NodeView, AggregatorView)
 
 
 def _with_state(view: S) -> S:
-    if view.state == "online" and view.age_s > STATUS_S:
+    if view.state == "online" and view.age_s > STATUS_LIFETIME_S:
         return msgspec.structs.replace(view, state="silent")
     return view
 
