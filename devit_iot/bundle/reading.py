@@ -6,7 +6,8 @@ fusion.
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from devit_iot.bundle import spec as shapes
 from devit_iot.bundle.manifest import MANIFEST, FileEntry, PartEntry, decode_manifest, sha256_of
@@ -59,7 +60,7 @@ class Tensors(Mapping[str, Array]):
         return len(self._specs)
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """One part of a bundle, its file verified: all that an engine is made of.
 
     Attributes:

@@ -59,7 +59,12 @@ def test_a_service_that_is_refused_ends_and_says_why(bundle: Bundle, kind: str) 
         "camera": lambda: Camera(shots, transport, topic="a", rate=1e-3).run,
     }
     run = makers[kind]()
-    network = threading.Thread(target=lambda: (wait_until(lambda: broker.log), transport.refuse()))
+
+    def refuse_later() -> None:
+        wait_until(lambda: broker.log)
+        transport.refuse()
+
+    network = threading.Thread(target=refuse_later)
     network.start()
     with pytest.raises(BrokerError, match="banned"):
         run()
