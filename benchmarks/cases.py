@@ -40,7 +40,9 @@ class Case(NamedTuple):
         """On one thread; of parts with random weights one of each shape, for they are alike."""
         if self.bundles is not None:
             fleet = self.bundles[1]
-            return [(s, load_engine(fleet, i, threads=1)) for i, s in enumerate(self.parts)]
+            return [
+                (s, load_engine(fleet.read_part(i), threads=1)) for i, s in enumerate(self.parts)
+            ]
         different = dict.fromkeys(self.parts)
         return [
             (spec, NativeEngine(spec, random_tensors(spec, seed), threads=1, isa=""))

@@ -50,7 +50,7 @@ def load_teacher(case: Case, *, with_onnx: bool) -> Teacher:
     """
     spec, image = case.teacher, random_image(case.teacher)
     tensors: dict[str, Array] = (
-        {**case.bundles[0].part_tensors(0)} if case.bundles else {**random_tensors(spec, 0)}
+        {**case.bundles[0].read_part(0).tensors} if case.bundles else {**random_tensors(spec, 0)}
     )
     scores = _scores(case)
     engine = NativeEngine(spec, tensors, threads=1, isa="")

@@ -46,11 +46,9 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     if config.trust and config.node.engine == "tflite":
         raise ConfigError("a bundle's signature covers no .tflite file: use the native engine")
     bundle = _bundle(config)
-    part = config.node.part
-    entry = bundle.part(part)
-    check_memory(config, entry)
+    check_memory(config, bundle.part(config.node.part))
+    part = bundle.read_part(config.node.part)
     engine = load_engine(
-        bundle,
         part,
         name=config.node.engine,
         threads=config.node.threads,
@@ -60,7 +58,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     identity = NodeStatus(
         state="online",
         node=config.node_name,
-        part=part,
+        part=part.index,
         parts=len(bundle.manifest.parts),
         fingerprint=bundle.manifest.fingerprint,
         replica=config.node.replica,
@@ -77,7 +75,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         session = session._replace(expiry_s=config.broker.session_s, window=node.WINDOW)
     return Node(
         identity,
-        entry.spec,
+        part.spec,
         engine,
         _transport(config, environment, client_id, will, session),
         topics=topics,
@@ -115,7 +113,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
         topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
-        announcer=_announcer(config, transport) if config.homeassistant.enabled else None,
+        observer=_announcer(config, transport) if config.homeassistant.enabled else None,
     )
 
 

@@ -8,33 +8,48 @@
 
 namespace devit {
 
-// Room for the rows of one matrix as kernels take them that take no floats: see quantize() in
-// gemm_i8.h and round() in gemm_f16.h. Unused by the others.
+// Room for a layer's input in the form that kernels of fewer bits take: bytes (quantize() in
+// gemm_i8.h) or halves (round() in gemm_f16.h). A view: whoever hands it out owns the memory.
+//
+// Shapes    rows:   (n, narrow_row_bytes() of the layer), without a gap between rows
+//           scales: (n), one factor per row
+// Needs     n is at least the number of rows of the call that gets it; the memory overlaps neither
+//           the input nor the output. Both pointers may be null if narrow_row_bytes() is 0: such a
+//           kernel takes floats and looks at neither.
+// State     what a call leaves here is of no use to the next one. Two calls at the same time, on
+//           different threads, need two.
 struct NarrowRows {
   std::byte* rows;
   float* scales;
 };
 
-// Bytes of one such row of a layer's input; 0 if its kernel takes floats.
+// Bytes of one row of a layer's input in NarrowRows; 0 if the layer's kernel takes floats.
 std::size_t narrow_row_bytes(const KernelTable& kernels, const PackedLinear& layer);
 
-// Spreads kernels over a thread pool. Owns nothing, keeps nothing.
+// Spreads kernels over a thread pool.
+//
+// Needs     matrices are dense: a row follows the one before it without a gap. No output overlaps
+//           an input, but in layer_norm_in_place().
+// State     none: it owns nothing and keeps nothing. One call at a time may use `pool`. What
+//           linear_here() does stays on its thread, so a task of the pool may call it.
 struct Executor {
   const KernelTable& kernels;
   ThreadPool& pool;
 
-  // out = epilogue(a W^T + b) for the first `rows` rows; both matrices are dense.
+  // out = epilogue(a W^T + b) for the first `rows` rows. With Epilogue::kResidual the old `out` is
+  // added. a: (rows, layer.depth), out: (rows, layer.cols), narrowed: room for `rows` rows.
   void linear(const PackedLinear& layer, const float* a, NarrowRows narrowed, float* out,
               std::size_t rows, Epilogue epilogue) const;
 
-  // The same on the calling thread alone: for rows that it has just made.
+  // What linear() computes, on the calling thread alone: for rows that it has just made.
   void linear_here(const PackedLinear& layer, const float* a, NarrowRows narrowed, float* out,
                    std::size_t rows, Epilogue epilogue) const;
 
-  // out = layer norm of the first `rows` rows of x; both matrices are dense.
+  // out = layer norm of the first `rows` rows of x, without scale and shift; x, out: (rows, dim).
   void layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim, float eps) const;
 
-  // x = scale * (layer norm of x) + shift, for the first `rows` rows of the dense matrix x.
+  // x = scale * (layer norm of x) + shift, in place, for the first `rows` rows of x: (rows, dim);
+  // scale, shift: (dim).
   void layer_norm_in_place(float* x, const float* scale, const float* shift, std::size_t rows,
                            std::size_t dim, float eps) const;
 };

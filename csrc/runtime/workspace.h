@@ -15,13 +15,22 @@
 namespace devit {
 
 // Every activation of one image, allocated once.
+//
+// Shapes    each buffer is as large as the largest of the matrices that take turns in it; all of
+//           them are dense and begin at the buffer's first number:
+//           stream  (tokens, embed_dim), the residual stream
+//           narrow  (tokens, embed_dim), a normed stream; (tokens, heads * head_dim), attention's
+//                   output; (pooled, pooled, channels), the map between two layers of a tokenizer
+//           wide    (tokens, 3 * heads * head_dim), Q, K and V side by side, each head by head;
+//                   (tokens, mlp_dim), the hidden layer; (convolved, convolved, channels), a map
+//                   before its pooling
+// Needs     `shape` is valid, `weights` are of it and packed for `kernels`; `threads` counts every
+//           thread that calls scratch() or narrowed(), which are numbered from 0.
+// State     the constructor allocates, nothing else does. One image at a time; what one step wrote
+//           is gone when a later one writes to the same buffer.
 struct Workspace {
-  // The residual stream, (tokens, embed_dim).
   AlignedBuffer<float> stream;
-  // In turn the normed stream and the attention's output: neither outlives the other's birth.
-  // Before them, what the tokenizer's layers but the last made.
   AlignedBuffer<float> narrow;
-  // In turn Q, K, V and the hidden layer of the MLP. Before them, the tokenizer's convolutions.
   AlignedBuffer<float> wide;
 
   Workspace(const SubVitShape& shape, const Weights& weights, const KernelTable& kernels,
@@ -55,11 +64,14 @@ struct Workspace {
     size_narrowed(tokens, weights, kernels, threads);
   }
 
-  // One thread's own memory for a tile of scores or some rows of pixels.
+  // One thread's own memory: a tile of attention's scores (attention_f32_scratch() floats), or
+  // kPatchRows patches, or what kWindowRows windows of a convolution see. Threads share no cache
+  // line of it.
   float* scratch(std::size_t thread) { return scratch_.data() + thread * scratch_stride_; }
 
-  // Room for a layer's narrowed input: one thread's rows of pixels, or all tokens from thread 0's
-  // place on.
+  // Room for a layer's input in fewer bits. Of a convolution, whose tasks run side by side, each
+  // thread has its own kWindowRows rows. All tokens of a block's layer are in narrowed(0), which
+  // reaches over the other threads' places: the two uses must not overlap in time.
   NarrowRows narrowed(std::size_t thread) {
     return {narrowed_.data() + thread * narrowed_stride_, scales_.data() + thread * scale_stride_};
   }

@@ -11,11 +11,11 @@ import msgspec
 from devit_iot.aggregator.collector import Collector, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
 from devit_iot.aggregator.inbox import Inbox
+from devit_iot.aggregator.observer import Nobody, Observer
 from devit_iot.aggregator.presence import Presence
 from devit_iot.config.config import AggregatorConfig
 from devit_iot.engine.fusion import Fusion
-from devit_iot.errors import BrokerError, InputError, MessageError
-from devit_iot.homeassistant.announcer import Announcer
+from devit_iot.errors import InputError, MessageError
 from devit_iot.protocol.feature import Feature, longest_feature
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.label import LATENCIES, Label
@@ -26,6 +26,7 @@ from devit_iot.service.durations import Durations
 from devit_iot.service.pending_acks import PendingAcks
 from devit_iot.service.status import INTERVAL_S, StatusReporter
 from devit_iot.transport.base import Message, Transport
+from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Aggregator:
         fusion: the bundle's.
         transport: not started yet; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
-        announcer: tells Home Assistant of cameras and nodes; None: nobody does.
+        observer: is told of cameras and nodes; None: nobody is.
 
     Attributes:
         reporter: of its status.
@@ -75,7 +76,7 @@ class Aggregator:
         topics: Topics,
         config: AggregatorConfig,
         every_lifetime_s: float,
-        announcer: Announcer | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._identity = identity
         self._fingerprint = bytes.fromhex(identity.fingerprint)
@@ -95,13 +96,13 @@ class Aggregator:
             ),
         )
         self._min_parts = config.min_parts
-        self._announcer = announcer
+        self._observer = observer or Nobody()
         self._pending_acks = PendingAcks(transport)
         self._presence = Presence(identity.parts, time.monotonic())
         self._inbox: Inbox[_Received] = Inbox()
         self._counters = Counters(logger)
         self._stopping = threading.Event()
-        self._failure: BrokerError | None = None
+        self._refusal = Refusal(self.stop)
         self.durations = {name: Durations() for name in LATENCIES}
         self.reporter = StatusReporter(
             transport, topics.aggregator_status(config.shard), self._status
@@ -126,11 +127,10 @@ class Aggregator:
             identity.parts,
             identity.fingerprint,
         )
-        with self.reporter.connected(self._on_refused, self._on_ready):
+        with self.reporter.connected(self._refusal, self._observer.connected):
             while not self._stopping.is_set():
                 self._step()
-        if self._failure is not None:
-            raise self._failure
+        self._refusal.check()
 
     def stop(self) -> None:
         """Make :meth:`run` return after the message in progress."""
@@ -151,8 +151,7 @@ class Aggregator:
         ):
             self._answer(request)
         self.reporter.refresh()
-        if self._announcer is not None:
-            self._announcer.refresh()
+        self._observer.refresh()
 
     def _on_feature(self, message: Message) -> None:
         if message.retained:
@@ -179,7 +178,7 @@ class Aggregator:
         try:
             if item.message.topic != self._topics.node_status(item.node):
                 self._take_feature(item.node, item.message, item.at)
-            elif not item.message.payload:
+            elif item.message.is_deletion:
                 self._forget(item.node)
             else:
                 self._take_status(item.node, NodeStatus.decode(item.message.payload), item.at)
@@ -193,16 +192,14 @@ class Aggregator:
     def _forget(self, node: str) -> None:
         """Somebody deleted a node's status: it is no member of the fleet any more."""
         self._presence.forget(node)
-        if self._announcer is not None:
-            self._announcer.forget_node(node)
+        self._observer.forget_node(node)
 
     def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":
             self._presence.offline(node, status.part)
         elif status.fingerprint == self._identity.fingerprint:
             self._presence.online(node, status.part, received)
-            if self._announcer is not None:
-                self._announcer.see_node(node, status)
+            self._observer.see_node(node, status)
         else:
             self._presence.offline(node, status.part)
             raise MessageError("other_bundle", self._other_bundle(status.fingerprint))
@@ -261,8 +258,7 @@ class Aggregator:
         self._counters.count("labels")
         for stage, milliseconds in label.latency_ms.items():
             self.durations[stage].add(milliseconds)
-        if self._announcer is not None:
-            self._announcer.see_camera(request.camera)
+        self._observer.see_camera(request.camera)
         if label.degraded:
             self._counters.count("degraded")
         logger.info(
@@ -302,14 +298,6 @@ class Aggregator:
                 "fuse": round(1e3 * (time.monotonic() - begin), 3),
             },
         )
-
-    def _on_ready(self) -> None:
-        if self._announcer is not None:
-            self._announcer.connected()
-
-    def _on_refused(self, error: BrokerError) -> None:
-        self._failure = error
-        self.stop()
 
     def _status(self, state: State, age_s: float) -> AggregatorStatus:
         return msgspec.structs.replace(

@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+from devit_iot.protocol.status import STATUS_LIFETIME_S
+
 GRACE_S = 5.0
 SILENCE_S = 30.0
-STATUS_S = 90.0
-"""Six heartbeats: a node that computes for a minute cannot say more often that it lives."""
+"""For so long after a feature its node counts as alive, whatever its status."""
 
 MAX_NODES = 1024
 
@@ -18,11 +19,11 @@ class _Node(NamedTuple):
 class Presence:
     """The parts worth waiting for.
 
-    A part is alive while one of its nodes says ``online``, for 90 s each time: a node that died
-    while the broker was away leaves a retained ``online`` behind. Some brokers do not deliver
-    retained statuses to wildcard filters, so a node that sent a feature within the last 30 s
-    counts as well, unless it said ``offline`` since. In the first 5 s a part of which nothing was
-    heard is expected too: its status may still be on its way.
+    A part is alive while one of its nodes says ``online``, for ``STATUS_LIFETIME_S`` each time: a
+    node that died while the broker was away leaves a retained ``online`` behind. Some brokers do
+    not deliver retained statuses to wildcard filters, so a node that sent a feature within the last
+    30 s counts as well, unless it said ``offline`` since. In the first 5 s a part of which nothing
+    was heard is expected too: its status may still be on its way.
     """
 
     def __init__(self, parts: int, now: float) -> None:
@@ -33,7 +34,7 @@ class Presence:
 
     def online(self, node: str, part: int, now: float) -> None:
         """``node`` says that it serves ``part``; true until it says or its will says otherwise."""
-        self._remember(node, _Node(part, now + STATUS_S))
+        self._remember(node, _Node(part, now + STATUS_LIFETIME_S))
 
     def offline(self, node: str, part: int) -> None:
         """``node`` left, or its will was published."""

@@ -79,7 +79,8 @@ def compare_part(bundle: Bundle, part: int, options: Options) -> BenchReport:
         EngineError: our own engine failed.
     """
     name = bundle.manifest.name
-    source = Source(bundle.part(part).spec, bundle.part_tensors(part))
+    read = bundle.read_part(part)
+    source = Source(read.spec, read.tensors)
     network = Network(f"{name}-{part}", f"part {part} of {name}", source)
     return _report([compare(network, options)], options)
 

@@ -10,8 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from devit_iot.bench.graph import F32, Linear
-from devit_iot.bundle.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
+from devit_iot.bench.graph import F32, Graph
+from devit_iot.bundle.network import Linear
+from devit_iot.bundle.spec import (
+    CHANNELS,
+    POOL_PADDING,
+    POOL_SIZE,
+    POOL_STRIDE,
+    ConvSpec,
+    SubVitSpec,
+)
 
 INPUT, OUTPUT = "pixels", "feature"
 _MAGIC = "7767517"
@@ -26,11 +34,11 @@ class _Layer(NamedTuple):
     settings: Mapping[int, float | str]
 
 
-class NcnnWriter:
+class NcnnWriter(Graph[str]):
     """See :class:`devit_iot.bench.graph.Graph`. Settings have ncnn's numbers; width is 0."""
 
     def __init__(self, spec: SubVitSpec) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._layers: list[_Layer] = []
         self._weights: list[bytes] = []
 
@@ -49,22 +57,22 @@ class NcnnWriter:
             "Input", output=INPUT, settings={0: image_size, 1: image_size, 2: CHANNELS}
         )
 
-    def conv(self, maps: str, kernel: F32, stride: int, padding: int) -> str:
+    def conv(self, maps: str, kernel: F32, layer: ConvSpec) -> str:
         """Convolution without bias."""
         self._matrix(kernel.transpose(0, 3, 1, 2))
-        out, side, *_ = kernel.shape
-        return self._layer(
-            "Convolution", maps, settings={0: out, 1: side, 3: stride, 4: padding, 6: kernel.size}
-        )
+        sizes = {0: layer.channels, 1: layer.kernel_size, 3: layer.stride, 4: layer.padding}
+        return self._layer("Convolution", maps, settings={**sizes, 6: kernel.size})
 
     def relu_max_pool(self, maps: str) -> str:
         """ReLU and pooling; 5=1 leaves out what does not fill a window."""
         pooling = {1: POOL_SIZE, 2: POOL_STRIDE, 3: POOL_PADDING, 5: 1}
         return self._layer("Pooling", self._layer("ReLU", maps), settings=pooling)
 
-    def sheet(self, maps: str, rows: int, columns: int) -> str:
+    def sheet(self, maps: str) -> str:
         """A map as a sheet."""
-        flat = self._layer("Reshape", maps, settings={0: rows, 1: columns})
+        flat = self._layer(
+            "Reshape", maps, settings={0: self._spec.patches, 1: self._spec.embed_dim}
+        )
         return self._layer("Permute", flat, settings={0: 1})
 
     def below(self, top: F32, sheet: str) -> str:
@@ -87,7 +95,7 @@ class NcnnWriter:
         settings = {0: self._spec.embed_dim, 1: self._spec.norm_eps, 2: int(bool(affine))}
         return self._layer("LayerNorm", sheet, settings=settings)
 
-    def linear(self, sheet: str, layer: Linear) -> str:
+    def linear(self, sheet: str, layer: Linear[F32]) -> str:
         """A Gemm, its second matrix (5, transposed: 3) and bias (6, by column: 10) constant."""
         outputs, inputs = layer.weight.shape
         self._matrix(layer.weight)
@@ -98,7 +106,7 @@ class NcnnWriter:
         """Exact GELU."""
         return self._layer("GELU", sheet)
 
-    def attention(self, sheet: str, heads: int, qkv: Linear, projection: Linear) -> str:
+    def attention(self, sheet: str, heads: int, qkv: Linear[F32], projection: Linear[F32]) -> str:
         """One fused layer; 6 is the scale."""
         inner, dim = len(qkv.bias) // 3, self._spec.embed_dim
         for start in range(0, 3 * inner, inner):

@@ -6,8 +6,16 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-from devit_iot.bench.graph import F32, Linear
-from devit_iot.bundle.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
+from devit_iot.bench.graph import F32, Graph
+from devit_iot.bundle.network import Linear
+from devit_iot.bundle.spec import (
+    CHANNELS,
+    POOL_PADDING,
+    POOL_SIZE,
+    POOL_STRIDE,
+    ConvSpec,
+    SubVitSpec,
+)
 
 OPSET = 20
 _IR_VERSION = 9
@@ -15,7 +23,7 @@ _LEVELS, _ZERO = 127, 128
 """Weights are unsigned: with signed ones the runtime's AVX2 kernels saturate."""
 
 
-class OnnxWriter:
+class OnnxWriter(Graph[str]):
     """See :class:`devit_iot.bench.graph.Graph`. Maps are NCHW, sheets have two dimensions.
 
     With ``int8`` linear layers are ONNX Runtime's dynamically quantised ones: weights by output
@@ -23,7 +31,7 @@ class OnnxWriter:
     """
 
     def __init__(self, spec: SubVitSpec, *, int8: bool) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._int8 = int8
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -50,10 +58,12 @@ class OnnxWriter:
         del image_size
         return "pixels"
 
-    def conv(self, maps: str, kernel: F32, stride: int, padding: int) -> str:
+    def conv(self, maps: str, kernel: F32, layer: ConvSpec) -> str:
         """Convolution without bias."""
         weight = self._constant(kernel.transpose(0, 3, 1, 2))
-        return self._node("Conv", maps, weight, strides=[stride] * 2, pads=[padding] * 4)
+        return self._node(
+            "Conv", maps, weight, strides=[layer.stride] * 2, pads=[layer.padding] * 4
+        )
 
     def relu_max_pool(self, maps: str) -> str:
         """ReLU and pooling."""
@@ -65,9 +75,10 @@ class OnnxWriter:
             pads=[POOL_PADDING] * 4,
         )
 
-    def sheet(self, maps: str, rows: int, columns: int) -> str:
+    def sheet(self, maps: str) -> str:
         """A map as a sheet."""
-        return self._node("Transpose", self._reshape(maps, columns, rows), perm=[1, 0])
+        columns = self._reshape(maps, self._spec.embed_dim, self._spec.patches)
+        return self._node("Transpose", columns, perm=[1, 0])
 
     def below(self, top: F32, sheet: str) -> str:
         """Constant rows, then the sheet."""
@@ -89,7 +100,7 @@ class OnnxWriter:
         constants = self._constant(factors), self._constant(offsets)
         return self._node("LayerNormalization", sheet, *constants, epsilon=self._spec.norm_eps)
 
-    def linear(self, sheet: str, layer: Linear) -> str:
+    def linear(self, sheet: str, layer: Linear[F32]) -> str:
         """Gemm, or its dynamically quantised form."""
         bias = self._constant(layer.bias)
         if not self._int8:
@@ -111,7 +122,7 @@ class OnnxWriter:
         """Exact GELU."""
         return self._node("Gelu", sheet)
 
-    def attention(self, sheet: str, heads: int, qkv: Linear, projection: Linear) -> str:
+    def attention(self, sheet: str, heads: int, qkv: Linear[F32], projection: Linear[F32]) -> str:
         """Products and softmax; the runtimes fuse what they can."""
         inner = len(qkv.bias) // 3
         query, key, value = (

@@ -45,9 +45,8 @@ def _devit(job: Job, pixels: Pixels) -> Opened:
     from devit_iot.bundle.reading import Bundle
     from devit_iot.engine.native import NativeEngine
 
-    bundle = Bundle(Path(job.model))
-    tensors = bundle.part_tensors(0)
-    engine = NativeEngine.of_part(bundle, 0, tensors, threads=job.threads, isa="", dtype=None)
+    part = Bundle(Path(job.model)).read_part(0)
+    engine = NativeEngine.of_part(part, threads=job.threads, isa="", dtype=None)
     return Opened(engine.detail, lambda: engine.features(pixels))
 
 

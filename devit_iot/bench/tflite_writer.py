@@ -7,8 +7,16 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from devit_iot.bench.graph import F32, Linear
-from devit_iot.bundle.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
+from devit_iot.bench.graph import F32, Graph
+from devit_iot.bundle.network import Linear
+from devit_iot.bundle.spec import (
+    CHANNELS,
+    POOL_PADDING,
+    POOL_SIZE,
+    POOL_STRIDE,
+    ConvSpec,
+    SubVitSpec,
+)
 
 _LEVELS = 127
 _VERSION = 3
@@ -22,7 +30,7 @@ _TYPES = {
 Operator = schema.BuiltinOperator
 
 
-class TfliteWriter:
+class TfliteWriter(Graph[int]):
     """See :class:`devit_iot.bench.graph.Graph`. Values are numbers of tensors; maps are NHWC.
 
     With ``int8`` linear layers have a dynamic range: weights by output channel, activations as
@@ -30,7 +38,7 @@ class TfliteWriter:
     """
 
     def __init__(self, spec: SubVitSpec, *, int8: bool) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._int8 = int8
         self._graph = schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
         self._buffers = [schema.BufferT()]
@@ -59,16 +67,15 @@ class TfliteWriter:
         self._graph.inputs = [pixels]
         return pixels
 
-    def conv(self, maps: int, kernel: F32, stride: int, padding: int) -> int:
+    def conv(self, maps: int, kernel: F32, layer: ConvSpec) -> int:
         """Convolution without bias; TFLite pads by an operator of its own."""
-        if padding:
-            maps = self._padded(maps, padding)
-        _, side, *_ = self._shapes[maps]
-        out, size, *_ = kernel.shape
-        rows = (side - size) // stride + 1
+        rows = layer.convolved(self._shapes[maps][1])
+        if layer.padding:
+            maps = self._padded(maps, layer.padding)
         options = schema.Conv2DOptionsT(
-            padding=schema.Padding.VALID, strideW=stride, strideH=stride
+            padding=schema.Padding.VALID, strideW=layer.stride, strideH=layer.stride
         )
+        out = layer.channels
         constants = self._constant(kernel), self._constant(np.zeros(out, np.float32))
         return self._operator(
             Operator.CONV_2D, (1, rows, rows, out), maps, *constants, options=options
@@ -87,9 +94,9 @@ class TfliteWriter:
         shape = (1, rows, rows, channels)
         return self._operator(Operator.MAX_POOL_2D, shape, padded, options=options)
 
-    def sheet(self, maps: int, rows: int, columns: int) -> int:
+    def sheet(self, maps: int) -> int:
         """A map as a sheet."""
-        return self._reshape(maps, rows, columns)
+        return self._reshape(maps, self._spec.patches, self._spec.embed_dim)
 
     def below(self, top: F32, sheet: int) -> int:
         """Constant rows, then the sheet."""
@@ -120,7 +127,7 @@ class TfliteWriter:
             normed = self._elementwise(Operator.MUL, schema.MulOptionsT(), normed, factors)
         return normed if shift is None else self.add_constant(normed, shift[None])
 
-    def linear(self, sheet: int, layer: Linear) -> int:
+    def linear(self, sheet: int, layer: Linear[F32]) -> int:
         """Fully connected."""
         outputs, _ = layer.weight.shape
         weight = self._levels(layer.weight) if self._int8 else self._constant(layer.weight)
@@ -138,7 +145,7 @@ class TfliteWriter:
         options = schema.GeluOptionsT(approximate=False)
         return self._operator(Operator.GELU, self._shapes[sheet], sheet, options=options)
 
-    def attention(self, sheet: int, heads: int, qkv: Linear, projection: Linear) -> int:
+    def attention(self, sheet: int, heads: int, qkv: Linear[F32], projection: Linear[F32]) -> int:
         """Products and softmax."""
         inner, tokens, dim = len(qkv.bias) // 3, self._spec.tokens, self._spec.head_dim
         query, key, value = (

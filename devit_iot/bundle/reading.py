@@ -7,9 +7,11 @@ fusion.
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from devit_iot.bundle.manifest import MANIFEST, FileEntry, PartEntry, decode_manifest, sha256_of
 from devit_iot.bundle.signature import SIGNATURE, SIGNATURE_BYTES, verify
-from devit_iot.bundle.spec import TensorSpec
+from devit_iot.bundle.spec import SubVitSpec, TensorSpec
 from devit_iot.bundle.storage import Array, Storage, stored, unpack
 from devit_iot.bundle.tensor_file import TensorFile
 from devit_iot.errors import BundleError
@@ -57,6 +59,32 @@ class Tensors(Mapping[str, Array]):
         return len(self._specs)
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One part of a bundle, its file verified: all that an engine is made of.
+
+    Attributes:
+        folder: the bundle's, where formats that an engine has of its own have their files.
+        index: of the part.
+        entry: the manifest's.
+        tensors: the engine's (:func:`devit_iot.bundle.spec.tensors`) and the golden pair.
+    """
+
+    folder: Path
+    index: int
+    entry: PartEntry
+    tensors: Tensors
+
+    @property
+    def spec(self) -> SubVitSpec:
+        """The part's shape."""
+        return self.entry.spec
+
+    @property
+    def dtype(self) -> Storage:
+        """What its matrices are stored in."""
+        return self.entry.dtype
+
+
 class Bundle:
     """A bundle on disk. Opening reads the manifest only; files are verified when first used.
 
@@ -94,11 +122,12 @@ class Bundle:
             )
         return self.manifest.parts[index]
 
-    def part_tensors(self, index: int) -> Tensors:
-        """The verified tensors of one part, golden image and feature included."""
+    def read_part(self, index: int) -> Part:
+        """Part ``index``, after its file was verified."""
         entry = self.part(index)
         expected = (*entry.spec.tensors(), *entry.spec.golden_tensors())
-        return Tensors(self._verified(entry.weights), expected, entry.dtype)
+        tensors = Tensors(self._verified(entry.weights), expected, entry.dtype)
+        return Part(self.path, index, entry, tensors)
 
     def fusion_tensors(self) -> Tensors:
         """The verified tensors of the fusion."""
@@ -108,7 +137,7 @@ class Bundle:
     def verify(self) -> None:
         """Check every file of the bundle, as a fleet's owner would before copying it."""
         for index in range(len(self.manifest.parts)):
-            self.part_tensors(index)
+            self.read_part(index)
         self.fusion_tensors()
 
     def _verified(self, entry: FileEntry) -> Path:

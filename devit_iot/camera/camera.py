@@ -13,6 +13,7 @@ from devit_iot.config.config import Delivery
 from devit_iot.errors import BrokerError, DataError, MessageError
 from devit_iot.protocol.topics import REQUEST_LEVEL
 from devit_iot.transport.base import Transport
+from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Camera:
         self._left_out = 0
         self._ready = threading.Event()
         self._stopping = threading.Event()
-        self._failure: BrokerError | None = None
+        self._refusal = Refusal(self.stop)
 
     def run(self) -> int:
         """Publish until the images end or :meth:`stop`; return how many were published.
@@ -74,15 +75,14 @@ class Camera:
                 ``every``: it refused one, or :meth:`stop` came first; or it took none.
             DataError: the images ended before the first one.
         """
-        self._transport.start(on_ready=self._ready.set, on_refused=self._on_refused)
+        self._transport.start(on_ready=self._ready.set, on_refused=self._refusal)
         try:
             self._ready.wait()
             self._publish_all()
             self._wait_persisted()
         finally:
             self._transport.stop()
-        if self._failure is not None:
-            raise self._failure
+        self._refusal.check()
         return self._account()
 
     def stop(self) -> None:
@@ -174,10 +174,6 @@ class Camera:
                 published,
             )
         return published
-
-    def _on_refused(self, error: BrokerError) -> None:
-        self._failure = error
-        self.stop()
 
 
 def _log(image: CameraImage, topic: str) -> None:

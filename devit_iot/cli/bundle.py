@@ -124,7 +124,7 @@ def verify(folder: Path, engine: str, dtype: Dtype | None, trust: str) -> None:
     opened = Bundle(folder, trust=trust and signature.check_trust(trust))
     opened.verify()
     for part in range(len(opened.manifest.parts)):
-        loaded = load_engine(opened, part, name=engine, dtype=dtype)
+        loaded = load_engine(opened.read_part(part), name=engine, dtype=dtype)
         click.echo(f"part {part}: sound on {loaded.name} ({loaded.detail})")
     click.echo(f"bundle {opened.manifest.name}, fingerprint {opened.manifest.fingerprint}: sound")
 
@@ -148,9 +148,10 @@ def export_tflite_(folder: Path, part: int | None) -> None:
         ) from error
     opened = Bundle(folder)
     for index in range(len(opened.manifest.parts)) if part is None else [part]:
-        export_tflite(opened, index)
-        loaded = load_engine(opened, index, name="tflite")
-        click.echo(f"{tflite_path(opened, index)}: sound on {loaded.name} ({loaded.detail})")
+        read = opened.read_part(index)
+        export_tflite(read)
+        loaded = load_engine(read, name="tflite")
+        click.echo(f"{tflite_path(read)}: sound on {loaded.name} ({loaded.detail})")
 
 
 @bundle.command()

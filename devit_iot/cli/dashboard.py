@@ -7,9 +7,10 @@ import click
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
+from devit_iot.config.listen import page_address
 from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.protocol.topics import Topics
-from devit_iot.transport.address import check_websocket_url, parse_listen, websocket_of
+from devit_iot.transport.address import check_websocket_url, websocket_of
 
 _OPTIONS = tuple(
     setting
@@ -48,7 +49,7 @@ def dashboard(
     set_up_logging(config.log.format, config.log.level)
     address = check_websocket_url(websocket) if websocket else websocket_of(config.broker.url)
     patterns = tuple(images.topic for images in config.images)
-    host, port = parse_listen(listen)
+    host, port = page_address(listen)
     server = DashboardServer(host, port, PageFacts(Topics(config.fleet), patterns, address))
     click.echo(f"the page of fleet '{config.fleet}' is at {server.url}, its broker at {address}")
     serve(server)

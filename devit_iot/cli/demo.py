@@ -12,13 +12,13 @@ from devit_iot.camera.source import CameraImage
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_display import Display, LiveDisplay, PlainDisplay, SilentDisplay
 from devit_iot.cli.old_options import Command
+from devit_iot.config.listen import page_address
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.demo import Answer, Demo, Plan, accuracy, summarise
 from devit_iot.demo.processes import find_broker
 from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError
 from devit_iot.evaluation.local import LocalFleet
-from devit_iot.transport.address import parse_listen
 
 _FRAMES = 120
 _DEMO = Path(__file__).resolve().parent.parent / "demo"
@@ -106,7 +106,7 @@ def demo(  # noqa: PLR0913 - one for each option
         broker="amqtt" if broker_kind == "amqtt" else "mosquitto" if broker_kind else find_broker(),
         kill_part=kill_part,
         kill_after=after,
-        page=parse_listen(listen) if listen else None,
+        page=page_address(listen) if listen else None,
     )
     display: Display = (
         SilentDisplay() if as_json else LiveDisplay() if sys.stdout.isatty() else PlainDisplay()

@@ -50,7 +50,7 @@ class _Inbox:
     def take(self, message: Message) -> None:
         """Keep a label that is new and wanted; an empty message deletes the camera's last one."""
         camera = self._topics.camera_of(message.topic)
-        if not message.payload:
+        if message.is_deletion:
             self._last.pop(camera, None)
             return
         try:

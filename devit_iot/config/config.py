@@ -15,6 +15,7 @@ import msgspec
 
 from devit_iot.bundle.signature import check_trust
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.listen import metrics_address
 from devit_iot.config.old_keys import rename_old_keys
 from devit_iot.errors import ConfigError
 from devit_iot.keys import check_keys
@@ -33,7 +34,6 @@ _TLS_FILES = ("ca_file", "cert_file", "key_file")
 _MIN_HANG_S = 5.0  # an idle node shows a sign of life once a second
 _MIN_KEEPALIVE_S = 2  # a link is checked once a second
 _MAX_KEEPALIVE_S = 65535  # MQTT's
-_MAX_PORT = 65535
 _MAX_SESSION_S = 2**32 - 1  # which means for ever, and the memory for it is bounded
 
 
@@ -277,19 +277,6 @@ def fraction(text: str, what: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def listen_address(text: str) -> tuple[str, int]:
-    """Host and port of ``[host]:port``; no host means every interface.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    host, colon, port = text.rpartition(":")
-    good = colon and port.isdecimal() and int(port) <= _MAX_PORT
-    if not good or ("[" in host) != (":" in host):
-        raise ConfigError(f"metrics '{text}' is not [host]:port, for instance :9464")
-    return host.strip("[]"), int(port)
-
-
 def _read(file: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(read_text(file))
@@ -327,7 +314,7 @@ def _validate(config: Config) -> None:
         check_trust(config.trust)
     fraction(config.node.replica, "node.replica")
     if config.metrics:
-        listen_address(config.metrics)
+        metrics_address(config.metrics)
     DiscoveryTopics(config.homeassistant.prefix)
     filters = [ImageFilter(images.topic) for images in config.images]
     for one, two in itertools.combinations(filters, 2):

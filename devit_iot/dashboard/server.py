@@ -18,10 +18,10 @@ from typing import NamedTuple
 import msgspec
 
 from devit_iot import __version__
-from devit_iot.aggregator.presence import STATUS_S
 from devit_iot.config.config import NodeConfig
 from devit_iot.errors import DevitError
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
+from devit_iot.protocol.status import STATUS_LIFETIME_S
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
 
@@ -202,7 +202,7 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "camera_length": MAX_CAMERA_LENGTH,
                 "camera_bytes": MAX_CAMERA_BYTES,
                 "pixels": NodeConfig().max_pixels,
-                "status_s": STATUS_S,
+                "status_s": STATUS_LIFETIME_S,
             },
         }
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.writing import write_bundle
-from devit_iot.decompose.network.models import SubVit
+from devit_iot.decompose.network.models import SubVit, class_scores
 from devit_iot.decompose.network.views import crop_view
 from devit_iot.decompose.recipe import TEACHER_SUFFIX
 from devit_iot.decompose.run import TrainedFleet
@@ -25,11 +25,13 @@ from devit_iot.decompose.stages.export import (
     published,
 )
 from devit_iot.decompose.stages.names import (
+    BUNDLE,
     ENSEMBLE,
     TEACHER,
     TEMPLATE,
     distilled,
     part_teacher,
+    result_of,
     shrunk,
 )
 from devit_iot.decompose.stages.partition import Groups
@@ -49,7 +51,7 @@ def finish(
     """
     rows = np.random.default_rng(run.recipe.seed).permutation(run.data.fit)[:MEAN_IMAGES]
     held_out = torch.from_numpy(run.data.labels[run.data.held_out])
-    scores = run.predict(lambda x: trained.fleet(x).logits.mean(dim=1), run.data.held_out)
+    scores = run.predict(lambda x: class_scores(trained.fleet(x).logits), run.data.held_out)
     folding = Folding(
         run.recipe.data.normalisation,
         _golden(run),
@@ -76,7 +78,7 @@ def _measure(
     images = run._replace(data=test)
     features = [published(_tokens(images, part, test.fit), part) for part in trained.parts]
     fused = Fused(features, exported.fusion, test.labels)
-    teacher = images.predict(lambda x: trained.teacher(x).logits.mean(dim=1), test.fit)
+    teacher = images.predict(lambda x: class_scores(trained.teacher(x).logits), test.fit)
     labels = torch.from_numpy(test.labels)
     logits = torch.from_numpy(fused.logits)
     best = logits.argmax(dim=1)
@@ -85,22 +87,22 @@ def _measure(
         name=run.recipe.name,
         classes=run.data.classes,
         test_images=len(test.labels),
-        teacher=run.shared.load(f"{TEACHER}-result", ModelResult),
+        teacher=run.shared.load(result_of(TEACHER), ModelResult),
         teacher_spec=trained.teacher.spec,
         teacher_test_top1=float((teacher.argmax(dim=1) == labels).double().mean()),
         parts=tuple(
             PartResult(
                 group,
                 trained.parts[index].spec,
-                load(f"{shrunk(index)}-result", ModelResult),
+                load(result_of(shrunk(index)), ModelResult),
                 fused.top1([other for other in range(len(trained.parts)) if other != index]),
                 fused.top1([index]),
-                _maybe(run.folder, f"{part_teacher(index)}-result"),
-                _maybe(run.folder, f"{distilled(index)}-result"),
+                _maybe(run.folder, result_of(part_teacher(index))),
+                _maybe(run.folder, result_of(distilled(index))),
             )
             for index, group in enumerate(trained.groups)
         ),
-        fleet=load(f"{ENSEMBLE}-result", ModelResult),
+        fleet=load(result_of(ENSEMBLE), ModelResult),
         test_top1=fused.top1([]),
         test_top5=_top5(logits, labels),
         lost=tuple(fused.lose(count) for count in fused.counts()),
@@ -115,7 +117,7 @@ def _measure(
         template=(
             None
             if run.recipe.student is None
-            else run.shared.load(f"{TEMPLATE}-result", ModelResult)
+            else run.shared.load(result_of(TEMPLATE), ModelResult)
         ),
         method=run.recipe.method,
         answers=answers_result(run.shared),
@@ -148,7 +150,7 @@ def _teacher_bundle(
     provenance: Mapping[str, str],
 ) -> None:
     """The teacher as a fleet of one, to measure and compare."""
-    if (run.shared.path / "bundle").exists():
+    if (run.shared.path / BUNDLE).exists():
         return
     mean = _tokens(run, trained.teacher.vit, rows).mean(dim=0)
     exported = export_classifier(trained.teacher, mean, folding._replace(temperature=1.0))
@@ -158,7 +160,7 @@ def _teacher_bundle(
 def _write(
     run: Context, folder: RunFolder, exported: Exported, name: str, provenance: Mapping[str, str]
 ) -> Bundle:
-    path = folder.path / "bundle"
+    path = folder.path / BUNDLE
     if path.exists():  # of an earlier finish; the same weights give the same bytes
         return Bundle(path)
     return write_bundle(

@@ -10,7 +10,7 @@ from devit_iot.decompose.network.models import Classifier, SubVit
 from devit_iot.decompose.stages.distill import distill_part
 from devit_iot.decompose.stages.ensemble import train_ensemble
 from devit_iot.decompose.stages.joint import train_joint
-from devit_iot.decompose.stages.names import reaches
+from devit_iot.decompose.stages.names import PARTITION, reaches
 from devit_iot.decompose.stages.partition import Groups, partition, partition_by_similarity
 from devit_iot.decompose.stages.shrink import shrink_part
 from devit_iot.decompose.stages.subtask import sub_tasks
@@ -22,8 +22,6 @@ from devit_iot.decompose.stages.teach import (
 )
 from devit_iot.decompose.training.context import Context
 from devit_iot.export.fold import F64
-
-_PARTITION = "partition"
 
 
 class TrainedFleet(NamedTuple):
@@ -121,16 +119,16 @@ def choose_groups(run: Context, teacher: Classifier) -> Groups:
         ConfigError: more parts than classes.
     """
     config, classes = run.recipe.partition, len(run.data.classes)
-    if run.lacks(run.folder, _PARTITION):
+    if run.lacks(run.folder, PARTITION):
         if config.by == "seed":
             groups = partition(classes, config.parts, run.recipe.seed)
         else:
             means = class_means(run, teacher)
             groups = partition_by_similarity(means, config.parts, run.recipe.seed)
         if run.accelerator.is_main_process:
-            run.folder.store(_PARTITION, groups)
+            run.folder.store(PARTITION, groups)
         run.accelerator.wait_for_everyone()
-    return run.folder.load(_PARTITION, Groups)
+    return run.folder.load(PARTITION, Groups)
 
 
 def class_means(run: Context, teacher: Classifier) -> F64:

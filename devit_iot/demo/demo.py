@@ -20,12 +20,13 @@ from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import BrokerConfig
 from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.demo.processes import BrokerKind, FleetProcesses
-from devit_iot.errors import BrokerError, DevitError
+from devit_iot.errors import DevitError
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import CAMERA_LEVEL, Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
+from devit_iot.transport.refusals import Refusal
 
 FLEET = "demo"
 _TOPIC = "cameras/demo/image/{request}"
@@ -111,7 +112,7 @@ class Demo:
         self._pending: dict[str, tuple[Answer, float]] = {}
         self._answers: list[Answer] = []
         self._online: set[str] = set()
-        self._refused: BrokerError | None = None
+        self._refusal = Refusal()
         self._stopping = threading.Event()
         self._camera: Camera | None = None
 
@@ -167,20 +168,17 @@ class Demo:
         transport.subscribe(self._topics.labels, self._on_label)
         transport.subscribe(self._topics.node_statuses, self._on_node)
         transport.subscribe(self._topics.aggregator_status("+"), self._on_aggregator)
-        transport.start(on_ready=lambda: None, on_refused=self._on_refused)
+        transport.start(on_ready=lambda: None, on_refused=self._refusal)
         return transport
 
-    def _on_refused(self, error: BrokerError) -> None:
-        self._refused = error
-
     def _on_node(self, message: Message) -> None:
-        if not message.payload:  # somebody deleted it
+        if message.is_deletion:
             return
         status = NodeStatus.decode(message.payload)
         self._note(status.node, status.state)
 
     def _on_aggregator(self, message: Message) -> None:
-        if not message.payload:
+        if message.is_deletion:
             return
         self._note("aggregator", AggregatorStatus.decode(message.payload).state)
 
@@ -194,7 +192,7 @@ class Demo:
 
     def _on_label(self, message: Message) -> None:
         now = time.monotonic()
-        if message.retained or not message.payload:
+        if message.retained or message.is_deletion:
             return
         label = Label.decode(message.payload)
         with self._changed:
@@ -213,8 +211,7 @@ class Demo:
             while not wanted <= self._online and not self._stopping.is_set():
                 self._changed.wait(0.2)
                 processes.check()
-                if self._refused is not None:
-                    raise self._refused
+                self._refusal.check()
                 if time.monotonic() > deadline:
                     absent = ", ".join(sorted(wanted - self._online))
                     raise DevitError(f"not online after {_START_S:.0f} s: {absent}")

@@ -35,8 +35,7 @@ def check_part(config: Config) -> Iterator[Finding]:
             text = f"there is no part {config.node.part} in {config.bundle}"
             yield bad("bundle", text, f"choose --part 0 to {parts - 1}")
             return
-        entry = bundle.part(config.node.part)
-        tensors = bundle.part_tensors(config.node.part)
+        part = bundle.read_part(config.node.part)
     except (BundleError, ConfigError) as error:
         yield bad_error("bundle", error, f"copy the bundle again to {config.bundle}")
         return
@@ -44,18 +43,17 @@ def check_part(config: Config) -> Iterator[Finding]:
     signed = "signed by the trusted key" if config.trust else "signature not asked for (--trust)"
     yield ok(
         "bundle",
-        f"{manifest.name}, fingerprint {manifest.fingerprint}, part {config.node.part} of "
-        f"{parts} is whole and sees {_seen(entry.spec.seen)}; {signed}",
+        f"{manifest.name}, fingerprint {manifest.fingerprint}, part {part.index} of "
+        f"{parts} is whole and sees {_seen(part.spec.seen)}; {signed}",
     )
     try:
-        check_memory(config, entry)
+        check_memory(config, part.entry)
     except ConfigError as error:
         yield bad_error("part", error, "choose a smaller part")
     begin = time.monotonic()
     try:
         engine = load_engine(
-            bundle,
-            config.node.part,
+            part,
             name=config.node.engine,
             threads=config.node.threads,
             isa=config.node.isa,
@@ -65,7 +63,7 @@ def check_part(config: Config) -> Iterator[Finding]:
         yield bad_error("golden", error, "try --isa scalar or another --engine, and report this")
         return
     loaded_s = time.monotonic() - begin
-    image = tensors["golden.image"].astype(np.uint8, copy=False)
+    image = part.tensors["golden.image"].astype(np.uint8, copy=False)
     times_ms: list[float] = []
     end = time.monotonic() + _TIMED_S
     while len(times_ms) < _LEAST or (len(times_ms) < _MOST and time.monotonic() < end):

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.reading import Part
 from devit_iot.bundle.storage import Array, Dtype
 from devit_iot.errors import EngineError
 from devit_iot.programs import missing_core
@@ -51,42 +51,40 @@ class PartEngine(Engine, Protocol):
     @classmethod
     def of_part(
         cls,
-        bundle: Bundle,
-        part: int,
-        tensors: Mapping[str, Array],
+        part: Part,
         *,
         threads: int,
         isa: str,
         dtype: Dtype | None,
     ) -> Self:
-        """The engine of part ``part`` of ``bundle``.
+        """The engine of one part.
 
         Args:
-            bundle: for the part's shape, and for files of formats that an engine has of its own.
-            part: its index.
-            tensors: of the part (see :func:`devit_iot.bundle.spec.tensors`), verified; they are
-                read once, here.
+            part: its tensors are read once, here.
             threads: CPU threads of one inference; 0 means all that this process may use.
-            isa: instruction set to force; empty for the best. ValueError if it cannot be had.
-            dtype: what to compute in; None leaves it to the engine. ValueError likewise.
+            isa: instruction set to force; empty for the best.
+            dtype: what to compute in; None leaves it to the engine.
+
+        Raises:
+            BundleError: a file that this engine needs is missing or damaged.
+            ValueError: ``isa`` or ``dtype`` cannot be had.
         """
 
 
 def load_engine(
-    bundle: Bundle,
-    part: int,
+    part: Part,
     *,
     name: str = "native",
     threads: int = 0,
     isa: str = "",
     dtype: Dtype | None = None,
 ) -> Engine:
-    """Build the engine ``name`` for one part and prove it on the golden image.
+    """Build the engine ``name`` of one part and prove it on the golden image.
 
     By default the native engine computes in what the part is stored in, all else in float32.
 
     Raises:
-        BundleError: a file of the part is missing or damaged.
+        BundleError: a file of the engine's own is missing or damaged.
         EngineError: no such engine, its extra is not installed, or it computes wrong numbers.
     """
     if name not in ENGINES:
@@ -97,12 +95,11 @@ def load_engine(
     except ImportError as error:
         hint = f"pip install 'devit-iot[{extra}]'" if extra else missing_core()
         raise EngineError(f"engine '{name}' cannot be loaded ({error}); {hint}") from error
-    tensors = bundle.part_tensors(part)
     try:
-        engine = engine_class.of_part(bundle, part, tensors, threads=threads, isa=isa, dtype=dtype)
+        engine = engine_class.of_part(part, threads=threads, isa=isa, dtype=dtype)
     except ValueError as error:
         raise EngineError(f"engine '{name}': {error}") from error
-    check_golden(engine, tensors)
+    check_golden(engine, part.tensors)
     return engine
 
 

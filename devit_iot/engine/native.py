@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot import _core
-from devit_iot.bundle.reading import Bundle, Tensors
+from devit_iot.bundle.reading import Part, Tensors
 from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.bundle.storage import Array, Dtype, is_matrix, pack
 
@@ -50,17 +50,14 @@ class NativeEngine:
     @classmethod
     def of_part(
         cls,
-        bundle: Bundle,
-        part: int,
-        tensors: Mapping[str, Array],
+        part: Part,
         *,
         threads: int,
         isa: str,
         dtype: Dtype | None,
     ) -> Self:
         """The engine of one part, by default in what it is stored in; see the protocol."""
-        entry = bundle.part(part)
-        return cls(entry.spec, tensors, threads=threads, isa=isa, dtype=dtype or entry.dtype)
+        return cls(part.spec, part.tensors, threads=threads, isa=isa, dtype=dtype or part.dtype)
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The feature of one image; see the protocol."""

@@ -5,7 +5,6 @@ or, where only that installs, on tflite-runtime.
 """
 
 import os
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -13,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.reading import Part
 from devit_iot.bundle.spec import CHANNELS, SubVitSpec
-from devit_iot.bundle.storage import Array, Dtype
+from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.tflite_file import verified_model
 
 try:
@@ -63,20 +62,16 @@ class TfliteEngine:
     @classmethod
     def of_part(
         cls,
-        bundle: Bundle,
-        part: int,
-        tensors: Mapping[str, Array],
+        part: Part,
         *,
         threads: int,
         isa: str,
         dtype: Dtype | None,
     ) -> Self:
         """The engine of one part; see the protocol. The weights are those in the network's file."""
-        del tensors
         if dtype not in {None, "float32"}:
             raise ValueError(f"this engine's networks are float32, {dtype} cannot be had")
-        model = verified_model(bundle, part)
-        return cls(bundle.part(part).spec, model, threads=threads, isa=isa)
+        return cls(part.spec, verified_model(part), threads=threads, isa=isa)
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The feature of one image; see the protocol."""

@@ -3,23 +3,20 @@
 import litert_torch
 import torch
 
-from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.reading import Part
 from devit_iot.bundle.spec import CHANNELS
 from devit_iot.engine.tflite_file import tflite_path, write_manifest
 from devit_iot.engine.torch import FoldedSubVit
 
 
-def export_tflite(bundle: Bundle, part: int) -> None:
-    """Write the network of part ``part`` and its manifest into the bundle's folder.
+def export_tflite(part: Part) -> None:
+    """Write the network of ``part`` and its manifest into the bundle's folder.
 
     The network takes the raw pixels, uint8[image_size, image_size, 3], and computes in float32;
     weights that are stored as halves or bytes are float32 in it.
-
-    Raises:
-        BundleError: the part's file is missing or damaged.
     """
-    spec = bundle.part(part).spec
-    network = FoldedSubVit(spec, bundle.part_tensors(part)).eval()
+    spec = part.spec
+    network = FoldedSubVit(spec, part.tensors).eval()
     image = torch.zeros((spec.image_size, spec.image_size, CHANNELS), dtype=torch.uint8)
-    litert_torch.convert(network, (image,)).export(str(tflite_path(bundle, part)))
-    write_manifest(bundle, part)
+    litert_torch.convert(network, (image,)).export(str(tflite_path(part)))
+    write_manifest(part)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from devit_iot.bundle.manifest import FileEntry, file_entry
-from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.reading import Part
 from devit_iot.errors import BundleError
 
 FORMAT = "devit-tflite"
@@ -32,33 +32,35 @@ class TfliteManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: FileEntry
 
 
-def tflite_path(bundle: Bundle, part: int) -> Path:
-    """Where the network of part ``part`` belongs, whether it is there or not."""
-    return bundle.path / f"part-{part}.tflite"
+def tflite_path(part: Part) -> Path:
+    """Where the network of ``part`` belongs, whether it is there or not."""
+    return part.folder / f"part-{part.index}.tflite"
 
 
-def write_manifest(bundle: Bundle, part: int) -> None:
+def write_manifest(part: Part) -> None:
     """Vouch for the file at :func:`tflite_path` as it is now.
 
     Raises:
-        BundleError: the manifest cannot be written.
+        BundleError: the network cannot be read, or its manifest cannot be written.
     """
-    model = tflite_path(bundle, part)
-    weights = bundle.part(part).weights.sha256
-    manifest = TfliteManifest(FORMAT, VERSION, weights, file_entry(model))
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    _manifest_path(model).write_bytes(text + b"\n")
+    model = tflite_path(part)
+    try:
+        manifest = TfliteManifest(FORMAT, VERSION, part.entry.weights.sha256, file_entry(model))
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        _manifest_path(model).write_bytes(text + b"\n")
+    except OSError as error:
+        raise BundleError(f"no manifest of {model} can be written: {error}") from error
 
 
-def verified_model(bundle: Bundle, part: int) -> Path:
-    """The network of part ``part``, checked byte for byte.
+def verified_model(part: Part) -> Path:
+    """The network of ``part``, checked byte for byte.
 
     Raises:
         BundleError: it is missing, damaged, or was made of other weights.
     """
-    model = tflite_path(bundle, part)
+    model = tflite_path(part)
     path = _manifest_path(model)
-    remedy = f"run: devit bundle export-tflite {bundle.path} --part {part}"
+    remedy = f"run: devit bundle export-tflite {part.folder} --part {part.index}"
     for needed in (model, path):
         if not needed.is_file():
             raise BundleError(f"{needed} is missing; {remedy}, where devit-iot[tflite-export] is")
@@ -69,8 +71,10 @@ def verified_model(bundle: Bundle, part: int) -> Path:
     if (manifest.format, manifest.version) != (FORMAT, VERSION):
         found = f"{manifest.format} {manifest.version}"
         raise BundleError(f"{path} is of {found}, not of {FORMAT} {VERSION}; {remedy}")
-    if manifest.weights != bundle.part(part).weights.sha256:
-        raise BundleError(f"{model} was made of other weights than those of part {part}; {remedy}")
+    if manifest.weights != part.entry.weights.sha256:
+        raise BundleError(
+            f"{model} was made of other weights than those of part {part.index}; {remedy}"
+        )
     if file_entry(model) != manifest.model:
         raise BundleError(f"{model} is not the file that {path.name} names; copy both again")
     return model

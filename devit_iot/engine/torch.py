@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.network import Linear, sub_vit
+from devit_iot.bundle.reading import Part
 from devit_iot.bundle.spec import (
     CHANNELS,
     POOL_PADDING,
     POOL_SIZE,
     POOL_STRIDE,
+    ConvSpec,
     SubVitSpec,
 )
 from devit_iot.bundle.storage import Array, Dtype
@@ -23,73 +25,101 @@ from devit_iot.bundle.storage import Array, Dtype
 class FoldedSubVit(torch.nn.Module):
     """One image, uint8[image_size, image_size, 3], to its feature, float32[feature_dim].
 
-    Normative: docs/bundle.md, section 4. Its operations are those that converters know.
+    Its operations are those that converters know.
     """
 
     def __init__(self, spec: SubVitSpec, values: Mapping[str, Array]) -> None:
         super().__init__()
         self._spec = spec
-        for tensor in spec.tensors():
-            self.register_buffer(_key(tensor.name), torch.from_numpy(values[tensor.name].copy()))
+        self._operations = _Tensors(spec)
+        self._keys = {tensor.name: _key(tensor.name) for tensor in spec.tensors()}
+        for name, key in self._keys.items():
+            self.register_buffer(key, torch.from_numpy(values[name].copy()))
 
     def forward(self, image: Tensor) -> Tensor:
         """The feature; see the class."""
-        stream = self._embed(image.float())
-        for index in range(len(self._spec.blocks)):
-            stream = self._block(index, stream)
-        return self._read(stream).flatten()
+        constants = {name: self.get_buffer(key) for name, key in self._keys.items()}
+        return sub_vit(self._spec, constants, self._operations, image.float()).flatten()
 
-    def _embed(self, image: Tensor) -> Tensor:
-        """Raw pixels -> the residual stream, float32[tokens, embed_dim]."""
+
+class _Tensors:
+    """See :class:`devit_iot.bundle.network.Operations`: one image at a time.
+
+    A map is the image, [rows, columns, channels], or what a convolution made of it,
+    [1, channels, rows, columns]; sheets have two dimensions.
+    """
+
+    def __init__(self, spec: SubVitSpec) -> None:
+        self._spec = spec
+
+    def less(self, pixels: Tensor, offset: Tensor) -> Tensor:
+        """Pixels less one number for each channel, laid out for convolutions."""
+        return (pixels - offset).permute(2, 0, 1)[None]
+
+    def patches(self, pixels: Tensor, weight: Tensor) -> Tensor:
+        """A linear layer of each patch."""
         spec = self._spec
-        if spec.tokenizer:
-            maps = (image - self._tensor("tokenizer.offset")).permute(2, 0, 1)[None]
-            for index, layer in enumerate(spec.tokenizer):
-                kernel = self._tensor(f"tokenizer.{index}.weight").permute(0, 3, 1, 2)
-                maps = functional.conv2d(
-                    maps, kernel, stride=layer.stride, padding=layer.padding
-                ).relu()
-                maps = functional.max_pool2d(maps, POOL_SIZE, POOL_STRIDE, POOL_PADDING)
-            return maps[0].flatten(1).T + self._tensor("pos_embed")
         grid, patch = spec.image_size // spec.patch_size, spec.patch_size
-        tiles = image.view(grid, patch, grid, patch, CHANNELS).permute(0, 2, 1, 3, 4)
-        patches = functional.linear(
-            tiles.reshape(spec.patches, spec.patch_dim), self._tensor("patch_embed.weight")
-        )
-        prefix = patches.new_zeros(spec.prefix_tokens, spec.embed_dim)
-        return torch.cat([prefix, patches]) + self._tensor("pos_embed")
+        tiles = pixels.view(grid, patch, grid, patch, CHANNELS).permute(0, 2, 1, 3, 4)
+        return functional.linear(tiles.reshape(spec.patches, spec.patch_dim), weight)
 
-    def _block(self, index: int, stream: Tensor) -> Tensor:
-        spec, prefix = self._spec, f"blocks.{index}."
-        qkv = self._linear(prefix + "attn.qkv", self._normalise(stream))
-        heads = spec.blocks[index].heads
-        query, key, value = qkv.view(spec.tokens, 3, heads, -1).permute(1, 2, 0, 3)
+    def conv(self, maps: Tensor, kernel: Tensor, layer: ConvSpec) -> Tensor:
+        """Convolution without bias."""
+        ordered = kernel.permute(0, 3, 1, 2)
+        return functional.conv2d(maps, ordered, stride=layer.stride, padding=layer.padding)
+
+    def relu_max_pool(self, maps: Tensor) -> Tensor:
+        """ReLU and pooling."""
+        return functional.max_pool2d(maps.relu(), POOL_SIZE, POOL_STRIDE, POOL_PADDING)
+
+    def sheet(self, maps: Tensor) -> Tensor:
+        """A map as a sheet."""
+        return maps[0].flatten(1).T
+
+    def add_positions(self, sheet: Tensor, positions: Tensor) -> Tensor:
+        """Rows of zeros for the prefix tokens, the sheet below them, and the positions."""
+        prefix = self._spec.prefix_tokens
+        if prefix:
+            sheet = torch.cat([sheet.new_zeros(prefix, self._spec.embed_dim), sheet])
+        return sheet + positions
+
+    def add(self, sheet: Tensor, other: Tensor) -> Tensor:
+        """Sum."""
+        return sheet + other
+
+    def normalise(
+        self, sheet: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
+        """Layer norm, then scale and shift as operations of their own."""
+        normed = functional.layer_norm(sheet, sheet.shape[-1:], eps=self._spec.norm_eps)
+        if scale is not None:
+            normed = normed * scale
+        return normed if shift is None else normed + shift
+
+    def linear(self, sheet: Tensor, layer: Linear[Tensor]) -> Tensor:
+        """A matrix product and a bias."""
+        return functional.linear(sheet, layer.weight, layer.bias)
+
+    def gelu(self, sheet: Tensor) -> Tensor:
+        """Exact GELU."""
+        return functional.gelu(sheet)
+
+    def attention(
+        self, sheet: Tensor, heads: int, qkv: Linear[Tensor], projection: Linear[Tensor]
+    ) -> Tensor:
+        """Torch's fused attention between two linear layers."""
+        apart = self.linear(sheet, qkv).view(self._spec.tokens, 3, heads, -1)
+        query, key, value = apart.permute(1, 2, 0, 3)
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
-        stream = stream + self._linear(prefix + "attn.proj", mixed.transpose(0, 1).flatten(1))
-        normed = self._normalise(stream)
-        if spec.residual_norm:
-            scale, shift = (self._tensor(f"{prefix}norm2.{kind}") for kind in ("weight", "bias"))
-            stream = normed = normed * scale + shift
-        hidden = functional.gelu(self._linear(prefix + "mlp.fc1", normed))
-        return stream + self._linear(prefix + "mlp.fc2", hidden)
+        return self.linear(mixed.transpose(0, 1).flatten(1), projection)
 
-    def _read(self, stream: Tensor) -> Tensor:
-        """The normalised prefix tokens, or the pooled token."""
-        if not self._spec.tokenizer:
-            return self._normalise(stream[: self._spec.prefix_tokens])
-        normed = self._normalise(stream)
-        return torch.softmax(normed @ self._tensor("pool.weight"), dim=0) @ normed
+    def first_rows(self, sheet: Tensor, count: int) -> Tensor:
+        """The first rows."""
+        return sheet[:count]
 
-    def _linear(self, name: str, inputs: Tensor) -> Tensor:
-        return functional.linear(
-            inputs, self._tensor(name + ".weight"), self._tensor(name + ".bias")
-        )
-
-    def _normalise(self, stream: Tensor) -> Tensor:
-        return functional.layer_norm(stream, stream.shape[-1:], eps=self._spec.norm_eps)
-
-    def _tensor(self, name: str) -> Tensor:
-        return self.get_buffer(_key(name))
+    def pool(self, sheet: Tensor, weight: Tensor) -> Tensor:
+        """The mean of the rows, by the softmax of their scores."""
+        return torch.softmax(sheet @ weight, dim=0) @ sheet
 
 
 class TorchEngine:
@@ -112,9 +142,7 @@ class TorchEngine:
     @classmethod
     def of_part(
         cls,
-        bundle: Bundle,
-        part: int,
-        tensors: Mapping[str, Array],
+        part: Part,
         *,
         threads: int,
         isa: str,
@@ -123,7 +151,7 @@ class TorchEngine:
         """The engine of one part; see the protocol."""
         if dtype not in {None, "float32"}:
             raise ValueError(f"torch computes in float32, {dtype} cannot be had")
-        return cls(bundle.part(part).spec, tensors, threads=threads, isa=isa)
+        return cls(part.spec, part.tensors, threads=threads, isa=isa)
 
     @torch.inference_mode()
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

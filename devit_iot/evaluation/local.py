@@ -53,10 +53,10 @@ class LocalFleet:
         threads: int = 0,
         dtype: Dtype | None = None,
     ) -> None:
-        parts = range(len(bundle.manifest.parts))
-        self._specs = [bundle.part(index).spec for index in parts]
+        parts = [bundle.read_part(index) for index in range(len(bundle.manifest.parts))]
+        self._specs = [part.spec for part in parts]
         self._engines = [
-            load_engine(bundle, index, name=engine, threads=threads, dtype=dtype) for index in parts
+            load_engine(part, name=engine, threads=threads, dtype=dtype) for part in parts
         ]
         self.detail = self._engines[0].detail
         self.fusion = Fusion(bundle)

@@ -3,7 +3,7 @@
 All in float64, rounded to float32 once at the end. Needs numpy only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -14,12 +14,32 @@ from devit_iot.bundle.spec import CHANNELS, SubVitSpec
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 
+PREFIX_TOKENS = ("cls_token", "dist_token")
+"""The tokens before the patches, in their order: a ViT has the first, a DeiT both, a CCT none."""
+HEADS = ("head", "head_dist")
+"""The classifiers of the published tokens, in their order; a CCT's pooled token has the first."""
+
 
 class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a network expects of its pixels: ``(uint8 / 255 - mean) / std``, per RGB channel."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+
+def prefix_names(spec: SubVitSpec) -> tuple[str, ...]:
+    """The names of the prefix tokens that a network has."""
+    return PREFIX_TOKENS[: spec.prefix_tokens]
+
+
+def head_names(spec: SubVitSpec) -> tuple[str, ...]:
+    """The names of the classifiers that a network has, one for each published token."""
+    return HEADS[: max(1, spec.prefix_tokens)]
+
+
+def prefix_tokens_in(weights: Container[str]) -> int:
+    """How many prefix tokens trained parameters have, by their names."""
+    return sum(name in weights for name in PREFIX_TOKENS)
 
 
 def trained_shapes(spec: SubVitSpec) -> dict[str, tuple[int, ...]]:
@@ -29,9 +49,7 @@ def trained_shapes(spec: SubVitSpec) -> dict[str, tuple[int, ...]]:
     ``pool``. Other spellings are translated by :mod:`devit_iot.export.names`.
     """
     dim = spec.embed_dim
-    shapes: dict[str, tuple[int, ...]] = {}
-    for token in ("cls_token", "dist_token")[: spec.prefix_tokens]:
-        shapes[token] = (1, 1, dim)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(prefix_names(spec), (1, 1, dim))
     shapes["pos_embed"] = (1, spec.tokens, dim)
     if spec.tokenizer:
         channels = CHANNELS
@@ -88,6 +106,23 @@ def fold_sub_vit(
     return {name: np.ascontiguousarray(value, np.float32) for name, value in folded.items()}
 
 
+def average_heads(heads: Sequence[tuple[F64, F64]]) -> tuple[F64, F64]:
+    """One linear map of the whole feature that gives the mean of the heads' logits.
+
+    A DeiT's class scores are that mean (Touvron et al. 2021, section 5.2).
+
+    Args:
+        heads: weight and bias of each published token's classifier, float64[classes, embed_dim] and
+            float64[classes].
+
+    Returns:
+        float64[classes, feature_dim] and float64[classes].
+    """
+    matrix = np.concatenate([weight / len(heads) for weight, _ in heads], axis=1)
+    bias: F64 = np.sum([bias / len(heads) for _, bias in heads], axis=0)
+    return matrix, bias
+
+
 def fold_fusion(
     maps: Sequence[F64],
     norms: Sequence[tuple[F64, F64]],
@@ -126,7 +161,7 @@ def _fold_patches(
     kernel = weights["patch_embed.proj.weight"].transpose(0, 2, 3, 1) / std
     bias = weights["patch_embed.proj.bias"] - (kernel * mean).sum(axis=(1, 2, 3))
     position = weights["pos_embed"][0].copy()
-    for row, token in enumerate(("cls_token", "dist_token")[: spec.prefix_tokens]):
+    for row, token in enumerate(prefix_names(spec)):
         position[row] += weights[token][0, 0]
     position[spec.prefix_tokens :] += bias
     return {"patch_embed.weight": kernel.reshape(len(kernel), -1) / 255, "pos_embed": position}

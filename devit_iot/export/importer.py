@@ -15,7 +15,17 @@ from devit_iot.datasets.class_names import distinct
 from devit_iot.errors import DataError
 from devit_iot.export.beside import Beside
 from devit_iot.export.checkpoint import Weights
-from devit_iot.export.fold import F64, Normalisation, fold_fusion, fold_sub_vit, trained_shapes
+from devit_iot.export.fold import (
+    F64,
+    PREFIX_TOKENS,
+    Normalisation,
+    average_heads,
+    fold_fusion,
+    fold_sub_vit,
+    head_names,
+    prefix_tokens_in,
+    trained_shapes,
+)
 from devit_iot.export.heads import Heads, head_dim
 from devit_iot.export.network import read_network
 from devit_iot.export.prepared import Prepared, chosen, described
@@ -96,7 +106,9 @@ def import_checkpoint(
     notes.append(_pixels(normalisation, options, beside))
     tensors = fold_sub_vit(spec, weights, normalisation)
     norm = (weights["norm.weight"], weights["norm.bias"])
-    matrix, bias = _classifier(spec, weights)
+    matrix, bias = average_heads(
+        [(weights[f"{head}.weight"], weights[f"{head}.bias"]) for head in head_names(spec)]
+    )
     no_data = np.zeros(spec.feature_dim)  # the only part has no other to stand in for it
     part = PartData(
         spec, tuple(range(len(names))), with_golden(spec, tensors, golden_image(spec.image_size))
@@ -152,7 +164,7 @@ def _two_classes(spec: SubVitSpec, weights: Mapping[str, F64], classes: int) -> 
     head = _tensor(weights, "head.weight", 2)
     if len(head) != 1:
         return dict(weights)
-    if classes != 2 or len(_heads(spec)) != 1:  # noqa: PLR2004 - yes and no
+    if classes != 2 or len(head_names(spec)) != 1:  # noqa: PLR2004 - yes and no
         raise DataError(
             f"its classifier has one logit: it tells two classes by a sigmoid, so give two names, "
             f"first the one that 0 stands for; got {classes}"
@@ -183,8 +195,8 @@ def infer_spec(
         return _infer_cct(weights, options, beside)
     position = _tensor(weights, "pos_embed", 3)
     kernel = _tensor(weights, "patch_embed.proj.weight", 4)
-    _tensor(weights, "cls_token", 3)
-    prefix_tokens = 2 if "dist_token" in weights else 1
+    _tensor(weights, PREFIX_TOKENS[0], 3)
+    prefix_tokens = prefix_tokens_in(weights)
     grid = _grid(position[0, prefix_tokens:], prefix_tokens)
     image_size = grid * kernel.shape[2]
     stated = options.image_size or beside.image_size
@@ -338,7 +350,7 @@ def _infer_blocks(weights: Mapping[str, F64], head_dim: int) -> list[BlockSpec]:
 def check_tensors(spec: SubVitSpec, weights: Mapping[str, F64], classes: int) -> None:
     """Raise DataError unless the checkpoint is exactly a network of ``spec`` and a classifier."""
     expected = trained_shapes(spec)
-    for head in _heads(spec):
+    for head in head_names(spec):
         rows = _tensor(weights, head + ".weight", 2).shape[0]
         if rows != classes:
             raise DataError(f"{head} has {rows} classes, but {classes} names were given")
@@ -369,15 +381,3 @@ def _tensor(weights: Mapping[str, F64], name: str, dimensions: int) -> F64:
     if value.ndim != dimensions or 0 in value.shape:
         raise DataError(f"tensor '{name}' has shape {value.shape}, expected {dimensions} axes")
     return value
-
-
-def _heads(spec: SubVitSpec) -> tuple[str, ...]:
-    return ("head", "head_dist")[: max(1, spec.prefix_tokens)]
-
-
-def _classifier(spec: SubVitSpec, weights: Mapping[str, F64]) -> tuple[F64, F64]:
-    """One matrix over the whole feature. DeiT averages its two heads (Touvron et al. 2021, 5.2)."""
-    heads = _heads(spec)
-    matrix = np.concatenate([weights[head + ".weight"] / len(heads) for head in heads], axis=1)
-    bias: F64 = np.sum([weights[head + ".bias"] / len(heads) for head in heads], axis=0)
-    return matrix, bias

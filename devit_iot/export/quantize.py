@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.reading import Bundle, Part
 from devit_iot.bundle.storage import Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.export.reference import with_golden
@@ -28,15 +28,14 @@ def quantize_bundle(source: Bundle, storage: Storage, output: Path) -> Bundle:
         output,
         name=manifest.name,
         classes=manifest.classes,
-        parts=[_stored(source, part, storage) for part in range(len(manifest.parts))],
+        parts=[_stored(source.read_part(i), storage) for i in range(len(manifest.parts))],
         fusion=source.fusion_tensors(),
         provenance={**manifest.provenance, "stored_again": f"from {manifest.fingerprint}"},
     )
 
 
-def _stored(source: Bundle, part: int, storage: Storage) -> PartData:
-    entry, tensors = source.part(part), source.part_tensors(part)
-    weights = {tensor.name: tensors[tensor.name] for tensor in entry.spec.tensors()}
-    rounded = as_stored(entry.spec, weights, storage)
-    golden = with_golden(entry.spec, rounded, tensors["golden.image"])
-    return PartData(entry.spec, entry.classes, golden, storage)
+def _stored(part: Part, storage: Storage) -> PartData:
+    weights = {tensor.name: part.tensors[tensor.name] for tensor in part.spec.tensors()}
+    rounded = as_stored(part.spec, weights, storage)
+    golden = with_golden(part.spec, rounded, part.tensors["golden.image"])
+    return PartData(part.spec, part.entry.classes, golden, storage)

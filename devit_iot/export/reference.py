@@ -6,7 +6,15 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from devit_iot.bundle.spec import CHANNELS, POOL_PADDING, POOL_SIZE, POOL_STRIDE, SubVitSpec
+from devit_iot.bundle.network import Linear, sub_vit
+from devit_iot.bundle.spec import (
+    CHANNELS,
+    POOL_PADDING,
+    POOL_SIZE,
+    POOL_STRIDE,
+    ConvSpec,
+    SubVitSpec,
+)
 from devit_iot.bundle.storage import Array
 from devit_iot.export.fold import F64
 
@@ -17,7 +25,7 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def features(spec: SubVitSpec, tensors: Mapping[str, Array], images: NDArray[np.uint8]) -> F64:
-    """The features of a batch (Dosovitskiy et al. 2021, eq. 1-4; Hassani et al. 2021, eq. 2-5).
+    """The features of a batch, see :func:`devit_iot.bundle.network.sub_vit`.
 
     Args:
         spec: the shape of the sub-ViT.
@@ -30,7 +38,9 @@ def features(spec: SubVitSpec, tensors: Mapping[str, Array], images: NDArray[np.
     values = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
     batch = max(1, _BATCH_ELEMENTS // _largest(spec))
     chunks = [images[start : start + batch] for start in range(0, len(images), batch)]
-    return np.concatenate([_forward(spec, values, chunk) for chunk in chunks])
+    arrays = _Arrays(spec)
+    found = [sub_vit(spec, values, arrays, chunk.astype(np.float64)) for chunk in chunks]
+    return np.concatenate(found).reshape(len(images), spec.feature_dim)
 
 
 def with_golden(
@@ -59,44 +69,91 @@ def _largest(spec: SubVitSpec) -> int:
     return max(sizes)
 
 
-def _forward(spec: SubVitSpec, values: Mapping[str, F64], images: NDArray[np.uint8]) -> F64:
-    stream = _embed(spec, values, images)
-    for index, block in enumerate(spec.blocks):
-        prefix = f"blocks.{index}."
-        normed = _normalise(stream, spec.norm_eps)
-        qkv = _linear(values, prefix + "attn.qkv", normed)
-        mixed = _attention(qkv, block.heads, spec.head_dim)
-        stream = stream + _linear(values, prefix + "attn.proj", mixed)
-        normed = _normalise(stream, spec.norm_eps)
-        if spec.residual_norm:
-            stream = normed = (
-                normed * values[prefix + "norm2.weight"] + values[prefix + "norm2.bias"]
-            )
-        hidden = _gelu(_linear(values, prefix + "mlp.fc1", normed))
-        stream = stream + _linear(values, prefix + "mlp.fc2", hidden)
-    if spec.tokenizer:
-        normed = _normalise(stream, spec.norm_eps)
-        weights = _softmax(normed @ values["pool.weight"])
-        pooled: F64 = (weights[:, None] @ normed)[:, 0]  # Hassani et al. 2021, eq. 3 to 5
+class _Arrays:
+    """See :class:`devit_iot.bundle.network.Operations`: float64, several images at a time.
+
+    Maps are [count, rows, columns, channels], sheets [count, rows, width].
+    """
+
+    def __init__(self, spec: SubVitSpec) -> None:
+        self._spec = spec
+
+    def less(self, pixels: F64, offset: F64) -> F64:
+        """Pixels less one number for each channel."""
+        return pixels - offset
+
+    def patches(self, pixels: F64, weight: F64) -> F64:
+        """A linear layer of each patch: its rows, columns and channels, one after another."""
+        spec, count = self._spec, len(pixels)
+        grid, patch = spec.image_size // spec.patch_size, spec.patch_size
+        tiles = pixels.reshape(count, grid, patch, grid, patch, CHANNELS)
+        flat = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count, spec.patches, spec.patch_dim)
+        rows: F64 = flat @ weight.T
+        return rows
+
+    def conv(self, maps: F64, kernel: F64, layer: ConvSpec) -> F64:
+        """Convolution: the kernel at every square that it visits."""
+        windows = _windows(maps, layer.kernel_size, layer.stride, layer.padding, 0.0)
+        convolved: F64 = np.tensordot(windows, kernel.transpose(3, 1, 2, 0), axes=3)
+        return convolved
+
+    def relu_max_pool(self, maps: F64) -> F64:
+        """The largest of each square, or 0: as if ReLU came before."""
+        windows = _windows(maps, POOL_SIZE, POOL_STRIDE, POOL_PADDING, -np.inf)
+        pooled: F64 = np.maximum(windows.max(axis=(-2, -1)), 0)
         return pooled
-    prefix_tokens = _normalise(stream[:, : spec.prefix_tokens], spec.norm_eps)
-    return prefix_tokens.reshape(len(images), spec.feature_dim)
 
+    def sheet(self, maps: F64) -> F64:
+        """A map as a sheet."""
+        count, rows, columns, channels = maps.shape
+        return maps.reshape(count, rows * columns, channels)
 
-def _embed(spec: SubVitSpec, values: Mapping[str, F64], images: NDArray[np.uint8]) -> F64:
-    shape = (len(images), spec.tokens, spec.embed_dim)
-    stream = np.broadcast_to(values["pos_embed"], shape).copy()
-    if spec.tokenizer:
-        maps = images - values["tokenizer.offset"]
-        for index, layer in enumerate(spec.tokenizer):
-            windows = _windows(maps, layer.kernel_size, layer.stride, layer.padding, 0.0)
-            kernels = values[f"tokenizer.{index}.weight"].transpose(3, 1, 2, 0)
-            convolved = np.tensordot(windows, kernels, axes=3)
-            pooled = _windows(convolved, POOL_SIZE, POOL_STRIDE, POOL_PADDING, -np.inf)
-            maps = np.maximum(pooled.max(axis=(-2, -1)), 0)  # as if ReLU came before
-        return stream + maps.reshape(shape)
-    stream[:, spec.prefix_tokens :] += _patches(spec, images) @ values["patch_embed.weight"].T
-    return stream
+    def add_positions(self, sheet: F64, positions: F64) -> F64:
+        """The sheet is added to the last rows of the positions."""
+        stream = np.broadcast_to(positions, (len(sheet), *positions.shape)).copy()
+        stream[:, len(positions) - sheet.shape[1] :] += sheet
+        return stream
+
+    def add(self, sheet: F64, other: F64) -> F64:
+        """Sum."""
+        return sheet + other
+
+    def normalise(self, sheet: F64, scale: F64 | None = None, shift: F64 | None = None) -> F64:
+        """Layer norm (Ba et al. 2016, eq. 4)."""
+        centred = sheet - sheet.mean(axis=-1, keepdims=True)
+        variance = (centred**2).mean(axis=-1, keepdims=True)
+        normed: F64 = centred / np.sqrt(variance + self._spec.norm_eps)
+        if scale is not None:
+            normed = normed * scale
+        return normed if shift is None else normed + shift
+
+    def linear(self, sheet: F64, layer: Linear[F64]) -> F64:
+        """A matrix product and a bias."""
+        outputs: F64 = sheet @ layer.weight.T + layer.bias
+        return outputs
+
+    def gelu(self, sheet: F64) -> F64:
+        """Exact GELU, by erf."""
+        outputs: F64 = sheet * 0.5 * (1 + _erf(sheet / np.sqrt(2.0)).astype(np.float64))
+        return outputs
+
+    def attention(self, sheet: F64, heads: int, qkv: Linear[F64], projection: Linear[F64]) -> F64:
+        """Softmax of the products of queries and keys, times the values."""
+        count, tokens, _ = sheet.shape
+        apart = self.linear(sheet, qkv).reshape(count, tokens, 3, heads, self._spec.head_dim)
+        query, key, value = apart.transpose(2, 0, 3, 1, 4)
+        mixed = _softmax(query @ key.transpose(0, 1, 3, 2)) @ value
+        return self.linear(mixed.transpose(0, 2, 1, 3).reshape(count, tokens, -1), projection)
+
+    def first_rows(self, sheet: F64, count: int) -> F64:
+        """The first rows."""
+        return sheet[:, :count]
+
+    def pool(self, sheet: F64, weight: F64) -> F64:
+        """The mean of the rows, by the softmax of their scores."""
+        shares = _softmax(sheet @ weight)
+        pooled: F64 = shares[:, None] @ sheet
+        return pooled
 
 
 def _windows(maps: F64, size: int, stride: int, padding: int, fill: float) -> F64:
@@ -107,41 +164,7 @@ def _windows(maps: F64, size: int, stride: int, padding: int, fill: float) -> F6
     return windows[:, ::stride, ::stride]
 
 
-def _patches(spec: SubVitSpec, images: NDArray[np.uint8]) -> F64:
-    grid, patch = spec.image_size // spec.patch_size, spec.patch_size
-    tiles = images.reshape(len(images), grid, patch, grid, patch, CHANNELS)
-    flat = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), spec.patches, spec.patch_dim)
-    return flat.astype(np.float64)
-
-
-def _linear(values: Mapping[str, F64], name: str, inputs: F64) -> F64:
-    outputs: F64 = inputs @ values[name + ".weight"].T + values[name + ".bias"]
-    return outputs
-
-
-def _normalise(stream: F64, eps: float) -> F64:
-    centred = stream - stream.mean(axis=-1, keepdims=True)
-    scaled: F64 = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps)
-    return scaled
-
-
-def _attention(qkv: F64, heads: int, head_dim: int) -> F64:
-    """Vaswani et al. 2017, eq. (1), its scale folded into Q."""
-    count, tokens, _ = qkv.shape
-    query, key, value = qkv.reshape(count, tokens, 3, heads, head_dim).transpose(2, 0, 3, 1, 4)
-    scores = query @ key.transpose(0, 1, 3, 2)
-    mixed = _softmax(scores) @ value
-    joined: F64 = mixed.transpose(0, 2, 1, 3).reshape(count, tokens, heads * head_dim)
-    return joined
-
-
 def _softmax(scores: F64) -> F64:
     exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights: F64 = exponents / exponents.sum(axis=-1, keepdims=True)
     return weights
-
-
-def _gelu(inputs: F64) -> F64:
-    """Hendrycks & Gimpel 2016, eq. (2): x Phi(x)."""
-    outputs: F64 = inputs * 0.5 * (1 + _erf(inputs / np.sqrt(2.0)).astype(np.float64))
-    return outputs

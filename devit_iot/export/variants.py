@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from devit_iot.errors import DataError
+from devit_iot.export.fold import prefix_tokens_in
 from devit_iot.export.names import State
 
 _SCALES = re.compile(r"(blocks\.\d+\.)(?:ls([12])\.gamma|gamma_([12]))")
@@ -92,7 +93,7 @@ def _add_positions(state: State) -> Iterator[str]:
     if positions is None or "cls_token" not in state or positions.ndim != 3:  # noqa: PLR2004
         return
     rows = positions.shape[1]
-    prefix = 2 if "dist_token" in state else 1
+    prefix = prefix_tokens_in(state)
     if rows > 1 and is_square(rows) and not is_square(rows - prefix):
         nothing = np.zeros((1, prefix, positions.shape[2]))
         state["pos_embed"] = np.concatenate([nothing, positions], axis=1)

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from devit_iot.protocol.status import NodeStatus
+from devit_iot.protocol.status import STATUS_LIFETIME_S, NodeStatus
 from devit_iot.protocol.topics import Topics
 
 ORIGIN = "devit-iot"
-SILENCE_S = 90
-"""Without a status for so long, six heartbeats, an entity that shows it becomes unavailable."""
 
 _UNESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _LABEL_STATE = (
@@ -107,7 +105,7 @@ class Devices:
             "value_template": _value("value_json.parts_online | count"),
             **_attributes(self._topics.aggregator_status(0), "parts_online", "parts"),
             **_available_with(self._topics.aggregator_status(0)),
-            "expire_after": SILENCE_S,
+            "expire_after": STATUS_LIFETIME_S,
         }
         components = {"parts_online": parts_online}
         for shard in range(self._shards):
@@ -180,7 +178,7 @@ class Devices:
                     "(value_json.decode_ms + value_json.compute_ms) | round(3)"
                 ),
                 **_attributes(topic, "decode_ms", "compute_ms"),
-                "expire_after": SILENCE_S,
+                "expire_after": STATUS_LIFETIME_S,
             },
             "dropped": {
                 "platform": "sensor",
@@ -190,7 +188,7 @@ class Devices:
                 "entity_category": "diagnostic",
                 "value_template": _value("value_json.dropped"),
                 **_attributes(topic, "drops"),
-                "expire_after": SILENCE_S,
+                "expire_after": STATUS_LIFETIME_S,
             },
             "problem": _problem("Problem", topic),
         }
@@ -203,7 +201,7 @@ class Devices:
                 "state_class": "measurement",
                 "entity_category": "diagnostic",
                 "value_template": _value("value_json.temperature_c"),
-                "expire_after": SILENCE_S,
+                "expire_after": STATUS_LIFETIME_S,
             }
         about = {
             "name": name,
@@ -263,7 +261,7 @@ def _connectivity(name: str, status_topic: str) -> Json:
         "value_template": _STATUS_STATE,
         "payload_on": "online",
         "payload_off": "offline",
-        "expire_after": SILENCE_S,
+        "expire_after": STATUS_LIFETIME_S,
     }
 
 
@@ -277,5 +275,5 @@ def _problem(name: str, status_topic: str) -> Json:
         "state_topic": status_topic,
         "value_template": _value("'ON' if value_json.problem else 'OFF'"),
         **_attributes(status_topic, "problem"),
-        "expire_after": SILENCE_S,
+        "expire_after": STATUS_LIFETIME_S,
     }

@@ -10,6 +10,7 @@ from devit_iot.homeassistant.devices import belongs_to, device_id, is_ours
 from devit_iot.protocol.text import is_camera_level
 from devit_iot.protocol.topics import DiscoveryTopics, Topics, check_name
 from devit_iot.transport.base import Message, Transport
+from devit_iot.transport.refusals import Refusal
 
 _READY_S = 10.0
 _QUIET_S = 1.0
@@ -87,7 +88,7 @@ class Removal:
         self._transport = transport
         self._changed = threading.Condition()
         self._ready = False
-        self._failure: BrokerError | None = None
+        self._refusal = Refusal(self._wake)
         self._heard_at = 0.0
         self._retained: set[str] = set()
         for topic_filter, is_wanted in wanted.items():
@@ -99,7 +100,7 @@ class Removal:
         Raises:
             BrokerError: no broker, it refused us, or it did not delete all of them.
         """
-        self._transport.start(on_ready=self._on_ready, on_refused=self._on_refused)
+        self._transport.start(on_ready=self._on_ready, on_refused=self._refusal)
         try:
             self._wait_ready()
             self._wait_quiet()
@@ -114,9 +115,8 @@ class Removal:
 
     def _wait_ready(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._failure, _READY_S)
-            if self._failure is not None:
-                raise self._failure
+            self._changed.wait_for(lambda: self._ready or self._refusal.came, _READY_S)
+            self._refusal.check()
             if not self._ready:
                 raise BrokerError(f"no answer from the broker within {_READY_S:g} s")
 
@@ -140,7 +140,7 @@ class Removal:
     def _on_message(self, is_wanted: Callable[[Message], bool], message: Message) -> None:
         with self._changed:
             self._heard_at = time.monotonic()
-            if not message.payload:
+            if message.is_deletion:
                 self._retained.discard(message.topic)
             elif message.retained and is_wanted(message):
                 self._retained.add(message.topic)
@@ -151,7 +151,6 @@ class Removal:
             self._ready = True
             self._changed.notify_all()
 
-    def _on_refused(self, error: BrokerError) -> None:
+    def _wake(self) -> None:
         with self._changed:
-            self._failure = error
             self._changed.notify_all()

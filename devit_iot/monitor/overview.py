@@ -8,10 +8,10 @@ from typing import Generic, TypeVar
 import msgspec
 import numpy as np
 
-from devit_iot.aggregator.presence import MAX_NODES, STATUS_S
+from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.errors import MessageError
 from devit_iot.protocol.label import LATENCIES, Label
-from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.status import STATUS_LIFETIME_S, AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 
@@ -37,7 +37,8 @@ class NodeView(msgspec.Struct, frozen=True):
     """One node as it said last.
 
     Attributes:
-        state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for 90 s.
+        state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for
+            ``STATUS_LIFETIME_S``.
         age_s: since it said so.
         refused: inputs, in all.
         drops: images of ``latest`` that were not computed, by reason.
@@ -182,25 +183,25 @@ class Overview:
 
     def _take(self, message: Message, now: float) -> None:
         if camera := self._topics.camera_of(message.topic):
-            if message.payload:
+            if message.is_deletion:
+                self._cameras.drop(camera)
+            else:
                 label = read_label(camera, message.payload)
                 self._take_label(label, now, retained=message.retained)
-            else:
-                self._cameras.drop(camera)
             return
         name = self._topics.node_of(message.topic)
         if message.topic == self._topics.node_status(name):
-            if message.payload:
+            if message.is_deletion:
+                self._nodes.drop(name)
+            else:
                 view = _node_view(name, NodeStatus.decode(message.payload))
                 self._nodes.put(name, view, now)
-            else:
-                self._nodes.drop(name)
         elif message.topic == self._topics.aggregator_status(name):
-            if message.payload:
+            if message.is_deletion:
+                self._aggregators.drop(name)
+            else:
                 status = AggregatorStatus.decode(message.payload)
                 self._aggregators.put(name, _aggregator_view(name, status), now)
-            else:
-                self._aggregators.drop(name)
         else:
             raise MessageError("topic", "neither a label nor a status")
 
@@ -261,7 +262,7 @@ S = TypeVar("S", NodeView, AggregatorView)
 
 
 def _with_state(view: S) -> S:
-    if view.state == "online" and view.age_s > STATUS_S:
+    if view.state == "online" and view.age_s > STATUS_LIFETIME_S:
         return msgspec.structs.replace(view, state="silent")
     return view
 

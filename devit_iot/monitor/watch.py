@@ -7,6 +7,7 @@ from typing import Self
 
 from devit_iot.errors import BrokerError
 from devit_iot.transport.base import Message, Transport
+from devit_iot.transport.refusals import Refusal
 
 
 class Watch:
@@ -28,13 +29,13 @@ class Watch:
     ) -> None:
         self._transport = transport
         self._on_ready = on_ready
-        self._failure: BrokerError | None = None
         self._answered = threading.Event()
+        self._refusal = Refusal(self._answered.set)
         for topic_filter in filters:
             transport.subscribe(topic_filter, on_message, qos=1)
 
     def __enter__(self) -> Self:
-        self._transport.start(on_ready=self._ready, on_refused=self._on_refused)
+        self._transport.start(on_ready=self._ready, on_refused=self._refusal)
         return self
 
     def __exit__(
@@ -65,13 +66,8 @@ class Watch:
 
     def check(self) -> None:
         """Raise BrokerError if the broker refused us for good."""
-        if self._failure is not None:
-            raise self._failure
+        self._refusal.check()
 
     def _ready(self) -> None:
         self._on_ready()
-        self._answered.set()
-
-    def _on_refused(self, error: BrokerError) -> None:
-        self._failure = error
         self._answered.set()

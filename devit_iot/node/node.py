@@ -12,7 +12,7 @@ from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.config.config import Config, ImagesConfig, fraction
 from devit_iot.engine.base import Engine
 from devit_iot.engine.image import load_image
-from devit_iot.errors import BrokerError, ImageError, InputError, MessageError
+from devit_iot.errors import ImageError, InputError, MessageError
 from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.rate import RateLimit
 from devit_iot.node.sensors import Sensors
@@ -27,6 +27,7 @@ from devit_iot.service.durations import Durations
 from devit_iot.service.pending_acks import PendingAcks
 from devit_iot.service.status import INTERVAL_S, StatusReporter
 from devit_iot.transport.base import Message, Transport
+from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Node:
         self._redelivery_due = False  # an image was left with the broker
         self._counters = Counters(logger)
         self._drops = Drops()
-        self._failure: BrokerError | None = None
+        self._refusal = Refusal(self.stop)
         self._serving: Frame | None = None
         self._sensors = sensors
         self._exit_process = exit_process
@@ -128,7 +129,7 @@ class Node:
             identity.engine,
             identity.fingerprint,
         )
-        with self._watchdog.watching(), self.reporter.connected(self._on_refused):
+        with self._watchdog.watching(), self.reporter.connected(self._refusal):
             while not self._frames.closed:
                 self._watchdog.beat()
                 self._serving = self._frames.get(INTERVAL_S)
@@ -138,8 +139,7 @@ class Node:
                     self._redelivery_due = False
                     self._transport.redeliver()
                 self.reporter.refresh()
-        if self._failure is not None:
-            raise self._failure
+        self._refusal.check()
 
     def stop(self) -> None:
         """Make :meth:`run` return after the inference in progress."""
@@ -152,7 +152,7 @@ class Node:
         take_incomplete = entry.incomplete == "take"
 
         def on_image(message: Message) -> None:
-            if not message.payload:
+            if message.is_deletion:
                 self._note_deletion(message)
                 return
             if message.retained and not entry.retained:
@@ -290,10 +290,6 @@ class Node:
             timing=timing,
             values=values,
         )
-
-    def _on_refused(self, error: BrokerError) -> None:
-        self._failure = error
-        self._frames.close()
 
     def _on_hang(self) -> None:
         """Say so, give up the image that caused it, and end: nothing else stops an inference."""

@@ -64,8 +64,6 @@ def unwrap_image(payload: bytes) -> bytes:
         ImageError: ``empty``; ``json`` or ``base64`` that does not parse; ``unknown_codec``: what
             the text holds is no JPEG, PNG or WebP file.
     """
-    if not payload:
-        raise ImageError("empty", "empty image payload")
     if is_picture(payload):
         return payload
     text = _text(payload)

@@ -8,6 +8,14 @@ from devit_iot.protocol.json_message import JsonMessage, PartCount
 
 State = Literal["online", "offline"]
 
+HEARTBEAT_S = 15.0
+"""A service says its status again after so long, also if nothing changed."""
+
+STATUS_LIFETIME_S = 90
+"""For so long an ``online`` counts: six heartbeats, since a node that computes for a minute cannot
+say more often that it lives. Later the service is silent: not alive to aggregators, shown as such,
+unavailable in Home Assistant."""
+
 
 class _Status(JsonMessage, frozen=True):
     """What both statuses share.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from devit_iot.config.config import listen_address
+from devit_iot.config.listen import metrics_address
 from devit_iot.errors import ConfigError
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import metrics
@@ -58,7 +58,7 @@ def exporting(listen: str, service: Monitored, limit_s: float) -> Iterator[int]:
     if not listen:
         yield 0
         return
-    host, port = listen_address(listen)
+    host, port = metrics_address(listen)
     application = _application(service, limit_s)
     try:
         server = _Server((host, port), _Handler)

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 import msgspec
 
 from devit_iot.errors import BrokerError
-from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
+from devit_iot.protocol.status import HEARTBEAT_S, AggregatorStatus, NodeStatus, State
 from devit_iot.transport.base import Message, Transport
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_S = 15.0
 INTERVAL_S = 1.0
 ECHO_S = 5.0
 

@@ -7,7 +7,6 @@ from devit_iot.errors import ConfigError
 
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _WEBSOCKET_PORT = 9001
-_MAX_PORT = 65535
 
 
 def parse_url(url: str) -> tuple[str, int, bool]:
@@ -79,15 +78,3 @@ def websocket_of(url: str) -> str:
         )
     bracketed = f"[{host}]" if ":" in host else host
     return f"{'wss' if tls else 'ws'}://{bracketed}:{_WEBSOCKET_PORT}/mqtt"
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Host and port of host:port or [ipv6]:port, an address to listen on.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > _MAX_PORT:
-        raise ConfigError(f"'{text}' is not host:port, for instance 127.0.0.1:8080")
-    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -26,6 +26,14 @@ class Message(NamedTuple):
     retained: bool
     delivery: DeliveryId | None = None
 
+    @property
+    def is_deletion(self) -> bool:
+        """Whether it takes what the broker retains on its topic away (MQTT 5, section 3.3.1.3).
+
+        Whoever subscribes gets it too; it is empty, and nothing is wrong with it.
+        """
+        return not self.payload
+
 
 class Will(NamedTuple):
     """What the broker publishes for us, retained, when we vanish."""

@@ -3,7 +3,8 @@
 import pytest
 
 from devit_iot.aggregator import presence as presence_module
-from devit_iot.aggregator.presence import GRACE_S, SILENCE_S, STATUS_S, Presence
+from devit_iot.aggregator.presence import GRACE_S, SILENCE_S, Presence
+from devit_iot.protocol.status import STATUS_LIFETIME_S
 
 START = 1000.0
 SETTLED = START + GRACE_S
@@ -15,7 +16,7 @@ def presence() -> Presence:
 
 
 def test_times_are_as_documented() -> None:
-    assert (GRACE_S, SILENCE_S, STATUS_S) == (5.0, 30.0, 90.0)
+    assert (GRACE_S, SILENCE_S, STATUS_LIFETIME_S) == (5.0, 30.0, 90.0)
 
 
 def test_at_first_everything_is_expected_and_nothing_alive(presence: Presence) -> None:
@@ -28,10 +29,10 @@ def test_at_first_everything_is_expected_and_nothing_alive(presence: Presence) -
 def test_who_says_online_often_enough_stays_so(presence: Presence) -> None:
     presence.online("a", 1, START)
     assert presence.alive(START) == {1}
-    assert presence.expected(START + STATUS_S - 0.001) == {1}
-    presence.online("a", 1, START + STATUS_S)
-    assert presence.expected(START + 2 * STATUS_S - 0.001) == {1}
-    assert presence.expected(START + 2 * STATUS_S) == set()  # what it left behind is old
+    assert presence.expected(START + STATUS_LIFETIME_S - 0.001) == {1}
+    presence.online("a", 1, START + STATUS_LIFETIME_S)
+    assert presence.expected(START + 2 * STATUS_LIFETIME_S - 0.001) == {1}
+    assert presence.expected(START + 2 * STATUS_LIFETIME_S) == set()  # what it left behind is old
 
 
 def test_who_is_offline_is_not_expected_even_at_first(presence: Presence) -> None:
@@ -62,7 +63,7 @@ def test_a_silent_part_is_not_expected_again_as_unknown() -> None:
 def test_a_feature_does_not_shorten_online(presence: Presence) -> None:
     presence.online("a", 0, START)
     presence.heard("a", 0, START)
-    assert presence.alive(START + STATUS_S - 0.001) == {0}
+    assert presence.alive(START + STATUS_LIFETIME_S - 0.001) == {0}
 
 
 def test_an_older_feature_does_not_shorten_a_newer_one(presence: Presence) -> None:

@@ -108,7 +108,7 @@ def test_a_wrong_peer_shows_and_wins_nothing(
         make_bundle(tmp_path / name, parts=1, seed=seed) for seed, name in enumerate("ab")
     )
     # Our engine in a peer's place, on other weights.
-    of_others = Source(other.part(0).spec, other.part_tensors(0))
+    of_others = Source(other.part(0).spec, other.read_part(0).tensors)
     wrong = ENGINES["devit"]._replace(
         write=lambda _, folder, dtype: ENGINES["devit"].write(of_others, folder, dtype)
     )

@@ -27,7 +27,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def job(bundle: Bundle, part: int, engine: str, folder: Path, dtype: Dtype) -> Job:
-    peer, tensors = ENGINES[engine], bundle.part_tensors(part)
+    peer, tensors = ENGINES[engine], bundle.read_part(part).tensors
     if reason := peer.lacks(dtype):
         pytest.skip(f"{engine}: {reason}")
     image = tensors["golden.image"]
@@ -40,7 +40,7 @@ def job(bundle: Bundle, part: int, engine: str, folder: Path, dtype: Dtype) -> J
 
 
 def error(bundle: Bundle, part: int, job: Job) -> float:
-    wanted = bundle.part_tensors(part)["golden.feature"]
+    wanted = bundle.read_part(part).tensors["golden.feature"]
     with Worker(job) as worker:
         return float(np.linalg.norm(worker.feature - wanted) / np.linalg.norm(wanted))
 

@@ -69,7 +69,7 @@ def test_the_same_content_has_the_same_fingerprint(tmp_path: Path) -> None:
 
 
 def test_tensors_are_a_mapping_of_the_spec() -> None:
-    found = Bundle(GOLDEN / "bundle").part_tensors(0)
+    found = Bundle(GOLDEN / "bundle").read_part(0).tensors
     spec = tiny_spec()
     assert list(found) == [t.name for t in (*spec.tensors(), *spec.golden_tensors())]
     assert len(found) == 12
@@ -77,10 +77,19 @@ def test_tensors_are_a_mapping_of_the_spec() -> None:
         found["no such tensor"]
 
 
+@pytest.mark.parametrize("index", range(3))
+def test_a_part_brings_all_that_an_engine_is_made_of(index: int) -> None:
+    golden = Bundle(GOLDEN / "bundle")
+    part, entry = golden.read_part(index), golden.manifest.parts[index]
+    assert (part.folder, part.index, part.entry) == (GOLDEN / "bundle", index, entry)
+    assert (part.spec, part.dtype) == (entry.spec, entry.dtype)
+    assert part.tensors["golden.feature"].shape == (entry.spec.feature_dim,)
+
+
 @pytest.mark.parametrize("index", [-1, 3])
 def test_there_is_no_such_part(index: int) -> None:
     with pytest.raises(BundleError, match="parts 0 to 2"):
-        Bundle(GOLDEN / "bundle").part_tensors(index)
+        Bundle(GOLDEN / "bundle").read_part(index)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -113,7 +122,7 @@ def test_a_missing_file_is_named(tiny: Path, name: str) -> None:
 def test_a_board_needs_its_own_part_only(tiny: Path) -> None:
     (tiny / "part-1.safetensors").unlink()
     (tiny / "fusion.safetensors").unlink()
-    assert "pos_embed" in Bundle(tiny).part_tensors(0)
+    assert "pos_embed" in Bundle(tiny).read_part(0).tensors
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 1000, -2])

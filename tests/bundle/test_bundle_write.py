@@ -76,7 +76,7 @@ def test_round_trip(
         assert found.part(index).spec == part.spec
         assert found.part(index).classes == part.classes
         assert found.part(index).dtype == part.dtype
-        equal(dict(found.part_tensors(index)), dict(part.tensors))
+        equal(dict(found.read_part(index).tensors), dict(part.tensors))
     equal(dict(found.fusion_tensors()), fusion)
 
 
@@ -104,7 +104,7 @@ def test_strided_and_big_endian_arrays_are_stored_right(tmp_path: Path) -> None:
         fusion=fusion,
         provenance={},
     )
-    equal(dict(found.part_tensors(0)), dict(part.tensors))
+    equal(dict(found.read_part(0).tensors), dict(part.tensors))
 
 
 def write_with(path: Path, name: str, array: Array | None) -> None:
@@ -200,7 +200,7 @@ def test_halves_are_on_disk_only(tmp_path: Path) -> None:
         "blocks.0.mlp.fc2.weight",
         "tokenizer.1.weight",
     ]
-    for name, array in written.part_tensors(0).items():
+    for name, array in written.read_part(0).tensors.items():
         assert array.dtype == (np.uint8 if name == "golden.image" else np.float32)
         np.testing.assert_array_equal(array, arrays[name])
 
@@ -257,7 +257,7 @@ def test_bytes_are_on_disk_only(tmp_path: Path) -> None:
     assert {f"{name}.scale" for name in matrices} == stored.keys() - arrays.keys()
     assert "tokenizer.1.weight" in matrices
     assert "tokenizer.0.weight" not in matrices
-    for name, array in written.part_tensors(0).items():
+    for name, array in written.read_part(0).tensors.items():
         assert array.dtype == (np.uint8 if name == "golden.image" else np.float32)
         np.testing.assert_array_equal(array, arrays[name])
 

@@ -13,7 +13,6 @@ from devit_iot.config.config import (
     Config,
     ImagesConfig,
     fraction,
-    listen_address,
     load_config,
     read_password,
 )
@@ -312,19 +311,6 @@ def test_a_password_file_that_gives_none(tmp_path: Path) -> None:
             read_password(BrokerConfig(password_file=str(path)), {})
     with pytest.raises(ConfigError, match="is empty"):
         read_password(BrokerConfig(password_file=str(toml(tmp_path, "", "empty"))), {})
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        (":9464", ("", 9464)),
-        ("127.0.0.1:0", ("127.0.0.1", 0)),
-        ("hub.local:80", ("hub.local", 80)),
-        ("[::1]:9464", ("::1", 9464)),
-    ],
-)
-def test_an_address_to_listen_on(text: str, address: tuple[str, int]) -> None:
-    assert listen_address(text) == address
 
 
 def test_a_camera_app_stands_for_its_topics(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def fused(bundle: Bundle, shipped: ImageSet) -> Fused:
     """The shipped images' logits, by engines that the golden check has passed."""
     features = []
     for index, part in enumerate(bundle.manifest.parts):
-        engine = load_engine(bundle, index, name="torch")
+        engine = load_engine(bundle.read_part(index), name="torch")
         seen = [
             load_image(sample.payload, part.spec)
             for sample in read_image_folder(DEMO / "images.zip")

@@ -124,7 +124,7 @@ def features(
 ) -> list[dict[int, NDArray[np.float32]]]:
     """Per image, each part's feature."""
     engines = [
-        load_engine(bundle, part, name=engine, threads=1)
+        load_engine(bundle.read_part(part), name=engine, threads=1)
         for part in range(len(bundle.manifest.parts))
     ]
     return [{part: e.features(image) for part, e in enumerate(engines)} for image in images]

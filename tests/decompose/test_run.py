@@ -47,7 +47,7 @@ def test_a_run_gives_a_fleet_within_its_budgets_and_a_report(base: Path) -> None
         part = bundle.manifest.parts[index]
         assert 0.9 * share < macs(part.spec) / macs(teacher) <= share
         assert part.dtype == "float16"
-        load_engine(bundle, index)
+        load_engine(bundle.read_part(index))
     groups = [part.classes for part in bundle.manifest.parts]
     assert sorted(sum(groups, ())) == [0, 1, 2, 3]
     assert (own / "report.md").read_text().startswith("#")

@@ -41,7 +41,7 @@ def test_a_run_gives_parts_with_views_that_serve(base: Path) -> None:
     bundle = Bundle(own / "bundle")
     assert [part.spec.view for part in bundle.manifest.parts] == list(views("grid", 2))
     for index in range(2):
-        load_engine(bundle, index)
+        load_engine(bundle.read_part(index))
     assert Bundle(base / "run/bundle").part(0).spec.seen == WHOLE
     results = RunFolder(own).load("results", Results)
     measured = CliRunner().invoke(

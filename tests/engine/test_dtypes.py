@@ -1,6 +1,8 @@
 """What engines compute in: who decides, from which numbers, and that the golden check checks."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ def stored(
     storage: Storage = request.param
     parts = []
     for index, entry in enumerate(floats.manifest.parts):
-        read = dict(floats.part_tensors(index))
+        read = dict(floats.read_part(index).tensors)
         rounded = as_stored(entry.spec, read, storage)
         image = read["golden.image"]
         data = with_golden(entry.spec, rounded, image)
@@ -65,10 +67,10 @@ def test_a_part_is_computed_in_what_it_is_stored_in_unless_told(
     floats: Bundle, stored: Bundle, part: int, dtype: Dtype | None
 ) -> None:
     for bundle in (floats, stored):
-        engine = load_engine(bundle, part, dtype=dtype)
+        engine = load_engine(bundle.read_part(part), dtype=dtype)
         assert engine.dtype == (dtype or bundle.part(part).dtype)
         assert engine.dtype in engine.detail
-        assert error(engine, bundle.part_tensors(part)) < ERROR[engine.dtype]
+        assert error(engine, bundle.read_part(part).tensors) < ERROR[engine.dtype]
 
 
 @pytest.mark.parametrize("name", ["torch", "tflite"])
@@ -78,7 +80,7 @@ def test_engines_in_float32_say_that_they_have_no_other(
 ) -> None:
     pytest.importorskip({"torch": "torch", "tflite": "ai_edge_litert"}[name])
     with pytest.raises(EngineError, match=f"engine '{name}': .*{dtype} cannot be had"):
-        load_engine(floats, 0, name=name, dtype=dtype)
+        load_engine(floats.read_part(0), name=name, dtype=dtype)
 
 
 @PARTS
@@ -93,10 +95,22 @@ def test_matrices_come_straight_from_the_file(
         return read(self, name)
 
     monkeypatch.setattr(Tensors, "__getitem__", recording)
-    load_engine(stored, part)
+    load_engine(stored.read_part(part))
     spec = stored.part(part).spec
     assert not {tensor.name for tensor in spec.tensors() if is_matrix(tensor)} & set(asked)
     assert "pos_embed" in asked
+
+
+@pytest.mark.parametrize("name", ["native", "torch"])
+def test_an_engine_reads_no_file_that_was_not_verified_for_it(
+    floats: Bundle, tmp_path: Path, name: str
+) -> None:
+    """What it is made of is in its part: the bundle may be gone by then."""
+    pytest.importorskip("torch")
+    here = Path(shutil.copytree(floats.path, tmp_path / "bundle"))
+    part = Bundle(here).read_part(1)
+    shutil.rmtree(here)
+    assert error(load_engine(part, name=name), part.tensors) < ERROR["float32"]
 
 
 @PARTS
@@ -105,7 +119,7 @@ def test_all_ways_to_the_matrices_agree(
     floats: Bundle, stored: Bundle, part: int, *, already: bool
 ) -> None:
     dtype = storage_of(stored)
-    read = (stored if already else floats).part_tensors(part)
+    read = (stored if already else floats).read_part(part).tensors
     spec = stored.part(part).spec
     engines = [
         NativeEngine(spec, source, threads=1, isa="", dtype=dtype)
@@ -117,7 +131,7 @@ def test_all_ways_to_the_matrices_agree(
 
 @PARTS
 def test_halves_in_float32_are_the_floats_that_they_stand_for(floats: Bundle, part: int) -> None:
-    read, spec = floats.part_tensors(part), floats.part(part).spec
+    read, spec = floats.read_part(part).tensors, floats.part(part).spec
     rounded = as_stored(spec, dict(read), "float16")
     image = read["golden.image"]
     wanted = NativeEngine(spec, rounded, threads=1, isa="scalar").features(image)
@@ -126,7 +140,7 @@ def test_halves_in_float32_are_the_floats_that_they_stand_for(floats: Bundle, pa
 
 
 def test_a_weight_that_no_half_holds_is_named(floats: Bundle) -> None:
-    read, spec = dict(floats.part_tensors(0)), floats.part(0).spec
+    read, spec = dict(floats.read_part(0).tensors), floats.part(0).spec
     read["blocks.0.mlp.fc1.weight"] = read["blocks.0.mlp.fc1.weight"] * np.float32(1e9)
     with pytest.raises(BundleError, match=r"'blocks.0.mlp.fc1.weight' reaches .*as float32"):
         NativeEngine(spec, read, threads=1, isa="", dtype="float16")
@@ -151,7 +165,7 @@ def broken(read: dict[str, Any], fault: str) -> dict[str, Any]:
 )
 def test_the_golden_check_catches_a_broken_engine(stored: Bundle, fault: str) -> None:
     dtype = storage_of(stored)
-    spec, read = stored.part(0).spec, stored.part_tensors(0)
+    spec, read = stored.part(0).spec, stored.read_part(0).tensors
     weights = broken({tensor.name: read[tensor.name] for tensor in spec.tensors()}, fault)
     engine = NativeEngine(spec, weights, threads=1, isa="", dtype=dtype)
     with pytest.raises(EngineError, match=f"at most {GOLDEN_TOLERANCE[dtype]:g} allowed"):
@@ -174,7 +188,7 @@ class Fixed:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_each_dtype_has_its_own_tolerance(floats: Bundle, dtype: Dtype) -> None:
-    read = floats.part_tensors(0)
+    read = floats.read_part(0).tensors
     allowed = GOLDEN_TOLERANCE[dtype]
     wanted = read["golden.feature"]
     check_golden(Fixed(longer(wanted, 0.99 * allowed), dtype), read)
@@ -193,7 +207,7 @@ def longer(feature: Array, share: float) -> Array:
 def test_one_number_that_is_not_finite_fails_the_golden_check(
     floats: Bundle, dtype: Dtype, place: int, bad: float
 ) -> None:
-    read = floats.part_tensors(0)
+    read = floats.read_part(0).tensors
     answer = read["golden.feature"].copy()
     check_golden(Fixed(answer, dtype), read)
     answer[place] = bad
@@ -217,7 +231,7 @@ def test_a_feature_of_another_shape_fails_the_golden_check(
     floats: Bundle, change: Callable[[Array], Array]
 ) -> None:
     """Several of these would be stretched to the wanted shape by numpy, one without an error."""
-    read = floats.part_tensors(0)
+    read = floats.read_part(0).tensors
     answer = change(read["golden.feature"])
     with pytest.raises(EngineError, match="fails the golden check"):
         check_golden(Fixed(answer, "float32"), read)

@@ -58,7 +58,7 @@ def mib(field):
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 import devit_iot.engine.native
 before = mib("VmRSS")
-engine = load_engine(Bundle(Path(sys.argv[1])), 0, threads=2)
+engine = load_engine(Bundle(Path(sys.argv[1])).read_part(0), threads=2)
 print(mib("VmHWM") - before)
 if len(sys.argv) > 2:
     allocations = ctypes.CDLL(sys.argv[2]).allocations

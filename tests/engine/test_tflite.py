@@ -13,7 +13,7 @@ import pytest
 from devit_iot.bundle.manifest import file_entry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.engine.base import load_engine
-from devit_iot.engine.tflite_file import TfliteManifest
+from devit_iot.engine.tflite_file import TfliteManifest, write_manifest
 from devit_iot.errors import BundleError, EngineError
 from devit_iot.export import reference
 from devit_iot.programs import missing_core
@@ -33,15 +33,15 @@ def copy(tmp_path: Path) -> Path:
 
 def refused(folder: Path, part: int = 0) -> str:
     with pytest.raises(BundleError) as caught:
-        load_engine(Bundle(folder), part, name="tflite")
+        load_engine(Bundle(folder).read_part(part), name="tflite")
     return str(caught.value)
 
 
 @PARTS
 def test_features_are_those_of_float64(part: int) -> None:
     bundle = Bundle(GOLDEN)
-    engine = load_engine(bundle, part, name="tflite", threads=1)
-    spec, tensors = bundle.part(part).spec, bundle.part_tensors(part)
+    engine = load_engine(bundle.read_part(part), name="tflite", threads=1)
+    spec, tensors = bundle.part(part).spec, bundle.read_part(part).tensors
     images = np.random.default_rng(part).integers(
         0, 256, (8, spec.image_size, spec.image_size, 3), np.uint8
     )
@@ -54,7 +54,7 @@ def test_features_are_those_of_float64(part: int) -> None:
 
 
 def test_a_feature_is_not_overwritten_by_the_next() -> None:
-    engine = load_engine(Bundle(GOLDEN), 0, name="tflite")
+    engine = load_engine(Bundle(GOLDEN).read_part(0), name="tflite")
     black = engine.features(np.zeros((12, 12, 3), np.uint8))
     kept = black.copy()
     assert (engine.features(np.full((12, 12, 3), 255, np.uint8)) != kept).any()
@@ -63,14 +63,14 @@ def test_a_feature_is_not_overwritten_by_the_next() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_says_what_it_runs_on(threads: int) -> None:
-    engine = load_engine(Bundle(GOLDEN), 0, name="tflite", threads=threads)
+    engine = load_engine(Bundle(GOLDEN).read_part(0), name="tflite", threads=threads)
     assert engine.name == "tflite"
     assert engine.detail.startswith("ai-edge-litert ")
     assert engine.detail.endswith(f", {threads} threads")
 
 
 def test_an_image_of_another_shape_or_type_is_refused() -> None:
-    engine = load_engine(Bundle(GOLDEN), 0, name="tflite")
+    engine = load_engine(Bundle(GOLDEN).read_part(0), name="tflite")
     wrongs: list[Any] = [np.zeros((12, 11, 3), np.uint8), np.zeros((12, 12, 3), np.float32)]
     for wrong in wrongs:
         with pytest.raises(ValueError, match="Cannot set tensor"):
@@ -79,7 +79,7 @@ def test_an_image_of_another_shape_or_type_is_refused() -> None:
 
 def test_an_instruction_set_cannot_be_forced() -> None:
     with pytest.raises(EngineError, match="chooses its own instruction set, 'neon' cannot"):
-        load_engine(Bundle(GOLDEN), 0, name="tflite", isa="neon")
+        load_engine(Bundle(GOLDEN).read_part(0), name="tflite", isa="neon")
 
 
 @pytest.mark.parametrize("suffix", ["", ".json"])
@@ -129,6 +129,14 @@ def test_a_manifest_of_another_version_is_refused(copy: Path) -> None:
     assert "is of devit-tflite 2, not of devit-tflite 1" in refused(copy)
 
 
+@pytest.mark.parametrize("obstacle", ["part-0.tflite", "part-0.tflite.json"])
+def test_a_manifest_that_cannot_be_written_is_a_line(copy: Path, obstacle: str) -> None:
+    (copy / obstacle).unlink()
+    (copy / obstacle).mkdir()
+    with pytest.raises(BundleError, match=r"no manifest of .*part-0\.tflite can be written"):
+        write_manifest(Bundle(copy).read_part(0))
+
+
 def vouch(folder: Path, content: bytes) -> None:
     """Make ``content`` the network of part 0, manifest and all."""
     model, path = folder / "part-0.tflite", folder / "part-0.tflite.json"
@@ -141,17 +149,17 @@ def vouch(folder: Path, content: bytes) -> None:
 
 def test_a_network_that_computes_something_else_fails_the_golden_check(copy: Path) -> None:
     model = (copy / "part-0.tflite").read_bytes()
-    weight = Bundle(copy).part_tensors(0)["blocks.0.mlp.fc1.weight"].tobytes()
+    weight = Bundle(copy).read_part(0).tensors["blocks.0.mlp.fc1.weight"].tobytes()
     assert model.count(weight) == 1
     vouch(copy, model.replace(weight, bytes(len(weight))))
     with pytest.raises(EngineError, match="fails the golden check"):
-        load_engine(Bundle(copy), 0, name="tflite")
+        load_engine(Bundle(copy).read_part(0), name="tflite")
 
 
 def test_a_network_of_another_shape_is_refused(copy: Path) -> None:
     vouch(copy, (copy / "part-1.tflite").read_bytes())
     with pytest.raises(EngineError, match=r"expected one tensor float32\(8,\), the file has"):
-        load_engine(Bundle(copy), 0, name="tflite")
+        load_engine(Bundle(copy).read_part(0), name="tflite")
 
 
 def run(code: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -188,7 +196,7 @@ from devit_iot.transport.memory import MemoryBroker
 from tests.support.fleets import image_file, wait_until
 from tests.support.running import features, make_node, node_status, running
 bundle, broker = Bundle(Path({str(GOLDEN)!r})), MemoryBroker()
-engine = load_engine(bundle, 2, name="tflite", threads=1)
+engine = load_engine(bundle.read_part(2), name="tflite", threads=1)
 with running(make_node(broker, bundle, 2, engine=engine)):
     wait_until(lambda: broker.retained)  # connected
     broker.publish("cameras/a/image", image_file(0), retain=False)
@@ -205,7 +213,7 @@ def test_without_our_kernels_the_native_engine_names_the_other_one() -> None:
 from pathlib import Path
 from devit_iot.bundle.reading import Bundle
 from devit_iot.engine.base import load_engine
-load_engine(Bundle(Path({str(GOLDEN)!r})), 0)
+load_engine(Bundle(Path({str(GOLDEN)!r})).read_part(0))
 """
     error = run(code).stderr.splitlines()[-1]
     assert "there are no kernels here" in error
@@ -218,7 +226,7 @@ sys.modules["ai_edge_litert"] = None  # not installed
 from pathlib import Path
 from devit_iot.bundle.reading import Bundle
 from devit_iot.engine.base import load_engine
-load_engine(Bundle(Path({str(GOLDEN)!r})), 0, name="tflite", threads=3)
+load_engine(Bundle(Path({str(GOLDEN)!r})).read_part(0), name="tflite", threads=3)
 """
 
 

@@ -39,8 +39,8 @@ def test_a_vit_a_deit_and_a_cct_keep_their_features(tmp_path: Path) -> None:
     assert len(re.findall(r"part-\d\.tflite: sound on tflite \(ai-edge-litert", done.stdout)) == 3
     assert Bundle(bundle.path).manifest == bundle.manifest  # the fingerprint too
     for part in range(3):
-        spec, tensors = bundle.part(part).spec, bundle.part_tensors(part)
-        engine = load_engine(bundle, part, name="tflite", threads=1)
+        spec, tensors = bundle.part(part).spec, bundle.read_part(part).tensors
+        engine = load_engine(bundle.read_part(part), name="tflite", threads=1)
         images = np.random.default_rng(part).integers(0, 256, (4, 12, 12, 3), np.uint8)
         wanted = reference.features(spec, tensors, images)
         found = np.stack([engine.features(image) for image in images])

@@ -34,5 +34,5 @@ def test_parts_that_resize_differently_see_different_pixels(
     assert not np.array_equal(squares[0], squares[2])
     found = LocalFleet(bundle).features(payload)
     for part, (square, feature) in enumerate(zip(squares, found, strict=True)):
-        wanted = load_engine(bundle, part, name="native").features(square)
+        wanted = load_engine(bundle.read_part(part), name="native").features(square)
         np.testing.assert_array_equal(feature.values, wanted)

@@ -1,5 +1,6 @@
 """Folding changes no number: a trained network with random weights against its engine tensors."""
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,16 @@ from devit_iot.decompose.network.models import SubVit
 from devit_iot.decompose.stages.export import Folding, export_fleet, state_float64
 from devit_iot.engine.torch import TorchEngine
 from devit_iot.export import reference
-from devit_iot.export.fold import F64, Normalisation, fold_sub_vit, trained_shapes
+from devit_iot.export.fold import (
+    F64,
+    Normalisation,
+    average_heads,
+    fold_sub_vit,
+    head_names,
+    prefix_names,
+    prefix_tokens_in,
+    trained_shapes,
+)
 
 CLASSES = 5
 DEIT = SubVitSpec(8, 8, 4, 6, 3, 2, (BlockSpec(1, 4), BlockSpec(2, 5)))
@@ -217,3 +227,26 @@ def test_torch_engine_refuses_another_shape() -> None:
     folded = fold_sub_vit(DEIT, state_float64(SubVit(DEIT)), Normalisation((0, 0, 0), (1, 1, 1)))
     with pytest.raises(ValueError, match=r"expected uint8\[8, 8, 3\], got uint8\(8, 7, 3\)"):
         TorchEngine(DEIT, folded, threads=0, isa="").features(np.zeros((8, 7, 3), np.uint8))
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_a_map_of_the_whole_feature_gives_the_mean_of_the_heads(heads: int) -> None:
+    rng = np.random.default_rng(heads)
+    tokens = rng.standard_normal((heads, 5))
+    maps = [(rng.standard_normal((3, 5)), rng.standard_normal(3)) for _ in range(heads)]
+    matrix, bias = average_heads(maps)
+    logits = [weight @ token + bias for (weight, bias), token in zip(maps, tokens, strict=True)]
+    np.testing.assert_allclose(matrix @ tokens.ravel() + bias, np.mean(logits, axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prefix_tokens", "tokens", "heads"),
+    [(0, (), ("head",)), (1, ("cls_token",), ("head",)),
+     (2, ("cls_token", "dist_token"), ("head", "head_dist"))],
+)  # fmt: skip
+def test_tokens_and_heads_have_timms_names(
+    prefix_tokens: int, tokens: tuple[str, ...], heads: tuple[str, ...]
+) -> None:
+    spec = msgspec.structs.replace(DEIT, prefix_tokens=prefix_tokens)
+    assert (prefix_names(spec), head_names(spec)) == (tokens, heads)
+    assert prefix_tokens_in(tokens) == prefix_tokens

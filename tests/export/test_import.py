@@ -153,7 +153,7 @@ def test_round_trip_of_a_cct(
     assert spec.image_size == size
     assert [block.heads for block in spec.blocks] == list(COMPACT_HEADS)
     for engine in ("torch", "native"):
-        feature = load_engine(made, 0, name=engine).features(image)
+        feature = load_engine(made.read_part(0), name=engine).features(image)
         logits = Fusion(made).logits({0: feature})
         np.testing.assert_allclose(logits, compact_logits(weights, image), atol=1e-4)
     exact = {name: value.astype(np.float64) for name, value in weights.items()}
@@ -198,7 +198,7 @@ def test_round_trip(tmp_path: Path, prefix_tokens: int) -> None:
     made = Bundle(tmp_path / "bundle")
     assert made.manifest.parts[0].spec == spec
     image = np.random.default_rng(4).integers(0, 256, (28, 28, 3), np.uint8)
-    feature = load_engine(made, 0, name="torch").features(image)
+    feature = load_engine(made.read_part(0), name="torch").features(image)
     logits = Fusion(made).logits({0: feature})
     np.testing.assert_allclose(logits, unfolded_logits(spec, weights, image), atol=1e-4)
 

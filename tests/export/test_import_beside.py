@@ -75,7 +75,9 @@ def refusal(weights: Path, *options: str) -> str:
 
 def logits(bundle: Bundle) -> np.ndarray[Any, Any]:
     image = np.random.default_rng(1).integers(0, 256, (28, 28, 3), np.uint8)
-    return Fusion(bundle).logits({0: load_engine(bundle, 0, name="torch").features(image)})
+    return Fusion(bundle).logits(
+        {0: load_engine(bundle.read_part(0), name="torch").features(image)}
+    )
 
 
 def test_timms_folder_needs_no_options(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_shape_is_read_off_the_weights(bundle: Bundle) -> None:
 def test_200_photographs_give_the_reference_logits(bundle: Bundle, engine: str, count: int) -> None:
     reference = np.load(DATA / "deit-tiny" / "reference_logits.npz")
     spec = bundle.manifest.parts[0].spec
-    loaded, fusion = load_engine(bundle, 0, name=engine), Fusion(bundle)
+    loaded, fusion = load_engine(bundle.read_part(0), name=engine), Fusion(bundle)
     correct = 0
     samples = list(zip(rows("labels.csv"), reference["logits"], strict=True))[:count]
     for row, wanted in samples:

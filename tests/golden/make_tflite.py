@@ -13,4 +13,4 @@ TFLITE = GOLDEN / "tflite"
 if __name__ == "__main__":
     bundle = make_bundle(TFLITE)
     for part in range(len(bundle.manifest.parts)):
-        export_tflite(bundle, part)
+        export_tflite(bundle.read_part(part))

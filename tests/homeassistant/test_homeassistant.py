@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devit_iot.aggregator import presence
-from devit_iot.homeassistant import devices as homeassistant
+from devit_iot.aggregator.presence import Presence
 from devit_iot.homeassistant.devices import Announcement, Devices, belongs_to, device_id, is_ours
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.status import NodeStatus
@@ -138,4 +137,11 @@ def test_the_test_names_are_possible() -> None:
 
 
 def test_a_silent_node_is_unavailable_when_it_is_no_longer_alive() -> None:
-    assert homeassistant.SILENCE_S == presence.STATUS_S
+    """Each entity that shows its status, and not one second before or after."""
+    node = Devices("home", shards=1, version="1").node("x", STATUS, has_thermometer=True)
+    shown = msgspec.json.decode(node.payload)["components"].values()
+    (lifetime,) = {entity["expire_after"] for entity in shown if "expire_after" in entity}
+    alive = Presence(STATUS.parts, now=0.0)
+    alive.online("x", STATUS.part, 100.0)
+    assert alive.alive(100.0 + lifetime - 0.001) == {STATUS.part}
+    assert alive.alive(100.0 + lifetime) == set()

@@ -28,6 +28,19 @@ def test_kernels_are_named_by_the_grammar() -> None:
     assert [name for name in kernels if not KERNEL_NAME.fullmatch(name)] == []
 
 
+# Functions of a CPU or of the C library, which comments compare ours with.
+THEIRS = {"vfmaq_laneq_f16", "fmaf"}
+
+
+def test_functions_that_comments_name_exist() -> None:
+    """A header says where to look: `see round() in gemm_f16.h`."""
+    lines = [line.partition("//") for path in SOURCES for line in path.read_text().splitlines()]
+    known = set(re.findall(r"\w+", "\n".join(code for code, _, _ in lines)))
+    named = set(re.findall(r"\b([A-Za-z_]\w*)\(\)", "\n".join(said for _, _, said in lines)))
+    assert {"quantize", "round", "packed_gemm_f32_size"} <= named
+    assert named - known - THEIRS == set()
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_includes_go_down(path: Path) -> None:
     below = LAYERS[LAYERS.index(path.relative_to(CSRC).parts[0]) :]

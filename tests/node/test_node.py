@@ -39,7 +39,7 @@ def test_an_image_becomes_a_feature(broker: MemoryBroker, bundle: Bundle) -> Non
         broker.publish(TOPIC, GOOD, retain=False)
         wait_until(lambda: features(broker))
     (feature,) = features(broker)
-    wanted = load_engine(bundle, 1).features(load_image(GOOD, bundle.part(1).spec))
+    wanted = load_engine(bundle.read_part(1)).features(load_image(GOOD, bundle.part(1).spec))
     np.testing.assert_allclose(feature.values, wanted, rtol=2**-11, atol=1e-6)  # float16 wire
     assert feature.request_id == request_id(TOPIC, GOOD)
     assert (feature.camera, feature.part, feature.parts) == ("door", 1, 3)

@@ -24,12 +24,16 @@ from devit_iot.config.config import AggregatorConfig, BrokerConfig, NodeConfig
 from devit_iot.engine import image_file, jpeg_cost, tflite_file
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.homeassistant import announcer
-from devit_iot.homeassistant import devices as homeassistant
 from devit_iot.node import node as node_module
 from devit_iot.protocol import feature, json_message, topics
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label
-from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.status import (
+    HEARTBEAT_S,
+    STATUS_LIFETIME_S,
+    AggregatorStatus,
+    NodeStatus,
+)
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.service import status
 from devit_iot.transport import backoff, limits, suspects, unpersisted
@@ -362,7 +366,7 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"`max_open` ({defaults.max_open})",
         f"`lifetime_s` ({defaults.lifetime_s:g} s)",
         f"within the last {presence.SILENCE_S:g} s",
-        f"within the last {presence.STATUS_S:g} s",
+        f"within the last {STATUS_LIFETIME_S} s",
         f"`max_open_per_camera` ({defaults.max_open_per_camera})",
         f"`min_parts` ({defaults.min_parts})",
         f"`min_deadline_s` ({defaults.min_deadline_s:g} s)",
@@ -378,7 +382,7 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"at most {unpersisted.MAX_BYTES // 2**20} MiB",
         f"is {node_module.WINDOW} for nodes and {aggregator.WINDOW} for aggregators",
         f"in its first {presence.GRACE_S:g} s",
-        f"at least every {status.HEARTBEAT_S:g} s",
+        f"at least every {HEARTBEAT_S:g} s",
         f"comes back within {status.ECHO_S:g} s",
         f"of them, {BrokerConfig().queue})",
         f"because {spaced(inbox.MAX_ITEMS)} of them, or {inbox.MAX_BYTES // 2**20} MiB, were",
@@ -393,7 +397,7 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"knows {presence.MAX_NODES} nodes",
         f"at most {announcer.MAX_NODES} nodes and {announcer.MAX_CAMERAS} cameras",
         f"up to {announcer._MAX_DELAY_S:g} s after `online`",
-        f"without one for {homeassistant.SILENCE_S} s",
+        f"without one for {STATUS_LIFETIME_S} s",
     )
     assert [text for text in stated if text not in " ".join(PROTOCOL.split())] == []
 

@@ -57,7 +57,7 @@ def in_log(processes: FleetProcesses, name: str, word: str) -> bool:
 
 def test_a_worker_of_the_benchmark_is_the_installed_one(here: Path) -> None:
     bundle = make_bundle(here / "bundle", parts=1)
-    np.save(here / "image.npy", bundle.part_tensors(0)["golden.image"].astype(np.uint8))
+    np.save(here / "image.npy", bundle.read_part(0).tensors["golden.image"].astype(np.uint8))
     with Worker(Job("devit", str(bundle.path), "image.npy", 1, "float32")) as worker:
         assert worker.feature.size == bundle.part(0).spec.feature_dim
 

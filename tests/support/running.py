@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.observer import Observer
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
@@ -73,7 +74,7 @@ def make_node(
     return Node(
         identity,
         bundle.part(part).spec,
-        engine or load_engine(bundle, part, threads=1),
+        engine or load_engine(bundle.read_part(part), threads=1),
         transport or MemoryTransport(broker, will=will),
         topics=TOPICS,
         config=Config(images=tuple(images), node=config or NodeConfig(), shards=shards),
@@ -87,6 +88,7 @@ def make_aggregator(
     bundle: Bundle,
     *,
     transport: MemoryTransport | None = None,
+    observer: Observer | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -102,6 +104,7 @@ def make_aggregator(
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
         every_lifetime_s=10.0,
+        observer=observer,
     )
 
 

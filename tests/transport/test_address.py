@@ -1,4 +1,4 @@
-"""Addresses as people write them: the broker's, its WebSocket listener's, and where to listen."""
+"""Addresses as people write them: the broker's, and its WebSocket listener's."""
 
 import socket
 
@@ -7,7 +7,6 @@ import pytest
 from devit_iot.errors import ConfigError
 from devit_iot.transport.address import (
     check_websocket_url,
-    parse_listen,
     parse_url,
     websocket_of,
 )
@@ -46,24 +45,6 @@ def test_browsers_find_the_broker_beside_its_port(broker: str, websocket: str) -
 def test_other_addresses_for_browsers_are_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         check_websocket_url(url)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
-        ("[::1]:0", ("::1", 0)),
-        ("hub.local:80", ("hub.local", 80)),
-    ],
-)
-def test_where_to_listen(text: str, expected: tuple[str, int]) -> None:
-    assert parse_listen(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "8080", ":8080", "host:", "host:x", "host:65536", "host:-1"])
-def test_where_not_to_listen(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"for instance 127\.0\.0\.1:8080"):
-        parse_listen(text)
 
 
 @pytest.mark.parametrize(

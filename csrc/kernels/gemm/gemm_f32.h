@@ -13,7 +13,7 @@ namespace devit {
 //
 // Shapes    a:   (rows, depth), rows `a_stride` floats apart
 //           out: (rows, cols), rows `out_stride` floats apart
-//           panels: see pack_gemm_f32(); `weight` is (cols, depth)
+//           panels: see packed_gemm_f32_size(); `weight` is (cols, depth)
 // Needs     row_begin < row_end <= rows; panel_begin < panel_end <= ceil(cols / tile_cols);
 //           depth > 0; out overlaps no input. Nothing outside the shapes is read or written.
 // Accuracy  |error| <= e = (depth + 3) 2^-24 * (|bias| + sum_k |a w| + |old out|) against float64;

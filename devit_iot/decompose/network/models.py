@@ -16,6 +16,7 @@ from devit_iot.bundle.spec import (
     SubVitSpec,
 )
 from devit_iot.decompose.network.views import crop_view
+from devit_iot.export.fold import prefix_names
 
 MAX_SEPARATE_TOKENS = 128
 """Up to so many tokens, attention that is trained in halves on a CPU is computed in separate
@@ -208,7 +209,7 @@ class SubVit(nn.Module):
     def __init__(self, spec: SubVitSpec) -> None:
         super().__init__()
         self.spec = spec
-        for name in ("cls_token", "dist_token")[: spec.prefix_tokens]:
+        for name in prefix_names(spec):
             self.register_parameter(name, nn.Parameter(torch.empty(1, 1, spec.embed_dim)))
         self.pos_embed = nn.Parameter(torch.empty(1, spec.tokens, spec.embed_dim))
         if spec.tokenizer:
@@ -255,8 +256,8 @@ class SubVit(nn.Module):
         if self.spec.tokenizer:
             embedded: Tensor = self.tokenizer(images)
             return embedded + self.pos_embed
-        names = ("cls_token", "dist_token")[: self.spec.prefix_tokens]
-        prefix = [getattr(self, name).expand(len(images), -1, -1) for name in names]
+        tokens = (getattr(self, name) for name in prefix_names(self.spec))
+        prefix = [token.expand(len(images), -1, -1) for token in tokens]
         return torch.cat([*prefix, self.patch_embed(images)], dim=1) + self.pos_embed
 
     def read(self, stream: Tensor) -> Tensor:
@@ -275,6 +276,14 @@ class ClassifierOutput(NamedTuple):
     logits: Tensor
     tokens: Tensor
     traces: dict[int, BlockTrace]
+
+
+def class_scores(logits: Tensor) -> Tensor:
+    """The mean of the heads' logits: float[batch, k, classes] -> float[batch, classes].
+
+    With a DeiT's two heads it is Touvron et al. 2021, section 5.2.
+    """
+    return logits.mean(dim=1)
 
 
 class Classifier(nn.Module):
@@ -305,7 +314,7 @@ class Classifier(nn.Module):
         keep: Collection[int] = (),
         masks: Mapping[int, BlockMask] | None = None,
     ) -> ClassifierOutput:
-        """See :meth:`SubVit.forward`. The class scores are the mean of the heads' logits."""
+        """See :meth:`SubVit.forward`."""
         output = self.vit(images, keep, masks)
         return ClassifierOutput(self.classify(output.tokens), output.tokens, output.traces)
 

@@ -10,9 +10,9 @@ from torch.nn import functional
 from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.decompose.network.models import Classifier
 from devit_iot.errors import DataError
+from devit_iot.export.fold import HEADS, PREFIX_TOKENS
 from devit_iot.export.network import read_network
 
-HEADS = ("head", "head_dist")
 PATCHES = "patch_embed.proj.weight"
 EXTRAS = ("pre_logits.", "fc_norm.", "attn_mask")
 """Prefixes of tensors that some checkpoints carry and no classifier here uses."""
@@ -122,10 +122,11 @@ def _fit(model: Classifier, stored: dict[str, Tensor]) -> dict[str, Tensor]:
 def _adapt(spec: SubVitSpec, stored: dict[str, Tensor]) -> None:
     """Bring tokens, patches and positions to what ``spec`` asks for."""
     positions = _axes(stored, "pos_embed", 3)
-    if spec.prefix_tokens == len(HEADS) and "dist_token" not in stored and "cls_token" in stored:
-        stored["dist_token"] = stored["cls_token"]
+    first, second = PREFIX_TOKENS
+    if spec.prefix_tokens == len(PREFIX_TOKENS) and first in stored and second not in stored:
+        stored[second] = stored[first]
         stored["pos_embed"] = torch.cat([positions[:, :1], positions], dim=1)
-    if spec.prefix_tokens == 1 and stored.pop("dist_token", None) is not None:
+    if spec.prefix_tokens == 1 and stored.pop(second, None) is not None:
         stored["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
     if spec.patch_size:
         kernel = _axes(stored, PATCHES, 4)

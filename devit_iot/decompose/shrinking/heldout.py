@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.models import Classifier, class_scores
 from devit_iot.decompose.shrinking.compensate import BlockMoments, compensate
 from devit_iot.decompose.shrinking.policy import Policy
 from devit_iot.decompose.shrinking.slicing import slice_classifier
@@ -68,5 +68,5 @@ def _scores(model: Classifier, streams: list[Tensor]) -> Tensor:
         stream = part
         for block in model.vit.blocks:
             stream, _ = block(stream)
-        scores.append(model.classify(model.vit.read(stream)).mean(dim=1))
+        scores.append(class_scores(model.classify(model.vit.read(stream))))
     return torch.cat(scores)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.models import Classifier, class_scores
 from devit_iot.decompose.shrinking.hsic import hsic, linear_gram, rbf_grams, scalar_hsic
 
 MIN_IMAGES = 2
@@ -81,7 +81,7 @@ def rank(
     seen: list[list[_Seen]] = [[] for _ in range(depth)]
     for begin in range(0, len(images), micro_batch):
         output = model(images[begin : begin + micro_batch].to(device), keep=range(depth))
-        outputs.append(output.logits.double().mean(dim=1).softmax(dim=1))
+        outputs.append(class_scores(output.logits.double()).softmax(dim=1))
         for index, trace in output.traces.items():
             hidden = trace.hidden[:, tokens]
             seen[index].append(

@@ -25,8 +25,29 @@ STRIDES = (1, 2, 3, 4)
 """Evolution begins with every block, every second, third and fourth one; the first is always kept,
 since it is the one that a network can do without least."""
 PARENTS = 5
+"""Evolution mutates one of so many best candidates at a time (truncation selection)."""
 PATIENCE = 100
 """Drafts in a row that fit no budget or repeat an earlier one before the search gives up."""
+
+# One mutation. The values are our own choice, not the paper's; benchmarks/policy_search.py measures
+# the search that they make against a random one.
+BLOCK_CHANGES = 0.15
+"""Probability that a mutation drops one block, or takes a dropped one back."""
+LAYERS = 3
+"""A mutation changes the counts of 1 to so many blocks."""
+HEADS_CHANGE = 0.4
+"""Probability that a block that is changed gets one head more or one less."""
+NEURONS_SPREAD = 0.4
+"""Standard deviation of the logarithm of the factor that changes a block's neurons: two of three
+factors are between 0.67 and 1.49. Evolution strategies mutate positive numbers so (Beyer & Schwefel
+2002)."""
+
+BISECTIONS = 50
+"""Steps that find the bar which importance must pass: to 2^-50 of the largest importance."""
+LEAST_DENSITY = 1e-3
+"""A layer of which nothing passes the bar keeps its smallest possible count."""
+LEAST_SUM = 1e-300
+"""Keeps a division defined for a layer whose units are all alike, and worth nothing."""
 
 
 class Found(NamedTuple):
@@ -142,15 +163,16 @@ def _mutate(parent: Draft, budget: Budget, rng: np.random.Generator) -> Draft | 
     heads, neurons = parent.heads.copy(), parent.neurons.copy()
     whole = np.array([[block.heads, block.mlp_dim] for block in budget.spec.blocks])
     layers = rng.permutation(len(heads))
-    if not budget.spec.residual_norm and rng.random() < 0.15:  # noqa: PLR2004
+    if not budget.spec.residual_norm and rng.random() < BLOCK_CHANGES:
         gone = heads[layers[0]] == 0
         heads[layers[0]], neurons[layers[0]] = whole[layers[0]] if gone else (0, 0)
-    for layer in layers[1 : 1 + rng.integers(1, 4)]:
+    for layer in layers[1 : 1 + rng.integers(1, LAYERS + 1)]:
         if heads[layer] == 0:
             continue
-        if rng.random() < 0.4:  # noqa: PLR2004
+        if rng.random() < HEADS_CHANGE:
             heads[layer] = np.clip(heads[layer] + rng.choice((-1, 1)), 1, whole[layer, 0])
-        neurons[layer] = np.clip(neurons[layer] * np.exp(rng.normal(0, 0.4)), 1, whole[layer, 1])
+        factor = np.exp(rng.normal(0, NEURONS_SPREAD))
+        neurons[layer] = np.clip(neurons[layer] * factor, 1, whole[layer, 1])
     return budget.refit(heads, neurons)
 
 
@@ -163,7 +185,7 @@ def _shares(
         for block in importance
     ]
     low, high = 0.0, max(float(max(h.max(), n.max())) for h, n in worth)
-    for _ in range(50):
+    for _ in range(BISECTIONS):
         bar = (low + high) / 2
         heads = [float((h > bar).mean()) for h, _ in worth]
         neurons = [float((n > bar).mean()) for _, n in worth]
@@ -171,12 +193,12 @@ def _shares(
             low = bar
         else:
             high = bar
-    return np.maximum(heads, 1e-3), np.maximum(neurons, 1e-3)
+    return np.maximum(heads, LEAST_DENSITY), np.maximum(neurons, LEAST_DENSITY)
 
 
 def _share(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     positive = scores - min(0.0, float(scores.min()))
-    return np.asarray(positive / max(float(positive.sum()), 1e-300), np.float64)
+    return np.asarray(positive / max(float(positive.sum()), LEAST_SUM), np.float64)
 
 
 def _policy(draft: Draft, importance: Sequence[BlockImportance]) -> Policy:

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from devit_iot.decompose.network.losses import cross_entropy, imitation, relations, soft_targets
-from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.models import Classifier, class_scores
 from devit_iot.decompose.recipe import DistillConfig, ImitationConfig
+from devit_iot.decompose.stages import seeds
 from devit_iot.decompose.stages.names import distilled
 from devit_iot.decompose.stages.plan import begin
 from devit_iot.decompose.stages.subtask import SubTask
@@ -14,9 +15,6 @@ from devit_iot.decompose.training.answers import ask, taught_batches
 from devit_iot.decompose.training.batches import Batch, Epochs
 from devit_iot.decompose.training.context import Context
 from devit_iot.decompose.training.loop import Loss, Losses, fit
-
-FIRST_STAGE = 1000
-"""Seeds of these stages follow those of the part teachers."""
 
 
 def distill_part(
@@ -41,7 +39,8 @@ def distill_part(
             batches: Epochs = run.batches(rows, labels, batch=config.train.batch, mix=True)
         else:
             batches = taught_batches(run, teacher, rows, labels, config.train)
-        stage = begin(run, name, config.train, FIRST_STAGE + task.part, run.folder)
+        number = seeds.DISTILLED + task.part
+        stage = begin(run, name, config.train, number, run.folder)
         loss = distillation(config, student, teacher, task, run.recipe.augment.smoothing)
         trained = fit(student, batches, loss, stage, run.accelerator)
         store_result(run, run.folder, name, student, task, trained)
@@ -75,7 +74,7 @@ def distillation(
         with torch.no_grad():
             taught = teacher(batch.images, keep={theirs})
         output = model(batch.images, keep={middle})
-        answer = taught.logits.mean(dim=1)[:, scope]
+        answer = class_scores(taught.logits)[:, scope]
         terms = label_and_imitation(output.logits, batch.labels, answer, config, smoothing)
         pair = (output.traces[middle], taught.traces[theirs])
         terms["relations"] = relations(*pair, config.relations)

@@ -8,20 +8,18 @@ from torch import nn
 from devit_iot.bundle.spec import SubVitSpec, macs
 from devit_iot.decompose.network.fleet import Fleet, FusionHead
 from devit_iot.decompose.network.losses import token_distance
-from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.models import Classifier, class_scores
 from devit_iot.decompose.recipe import EnsembleConfig, StageConfig
 from devit_iot.decompose.run_folder.results import Milestone, ModelResult
+from devit_iot.decompose.stages import seeds
 from devit_iot.decompose.stages.distill import label_and_imitation
-from devit_iot.decompose.stages.names import ENSEMBLE
+from devit_iot.decompose.stages.names import ENSEMBLE, result_of
 from devit_iot.decompose.stages.plan import begin
 from devit_iot.decompose.stages.teach import parameters
 from devit_iot.decompose.training.answers import ask, taught_batches
 from devit_iot.decompose.training.batches import Batch
 from devit_iot.decompose.training.context import Context
 from devit_iot.decompose.training.loop import Loss, Losses, fit
-
-LAST_STAGE = 2000
-"""Seed of this stage; it follows those of all others."""
 
 
 def train_ensemble(
@@ -64,11 +62,11 @@ def train_fleet(
     Raises:
         TrainingError: the training diverged.
     """
-    torch.manual_seed(run.recipe.seed + LAST_STAGE)
+    torch.manual_seed(seeds.first_weights(run.recipe.seed, seeds.ENSEMBLE))
     fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
     if run.lacks(run.folder, ENSEMBLE):
         data = run.data
-        stage = begin(run, ENSEMBLE, config, LAST_STAGE, run.folder)
+        stage = begin(run, ENSEMBLE, config, seeds.ENSEMBLE, run.folder)
         batches = taught_batches(run, teacher, data.fit, data.labels, config, tokens=tokens)
         stage = stage._replace(measure=lambda: held_out_top1(run, fleet))
         trained = fit(fleet, batches, loss, stage, run.accelerator)
@@ -83,7 +81,7 @@ def train_fleet(
                 trained.seconds,
                 tuple(Milestone(*found) for found in trained.milestones),
             )
-            run.folder.store(f"{ENSEMBLE}-result", result)
+            run.folder.store(result_of(ENSEMBLE), result)
             run.folder.store_tensors(ENSEMBLE, fleet.state_dict())
         run.accelerator.wait_for_everyone()
     fleet.load_state_dict(run.folder.load_tensors(ENSEMBLE))
@@ -92,7 +90,7 @@ def train_fleet(
 
 def held_out_top1(run: Context, fleet: Fleet) -> float:
     """Share of the held-out images whose class the whole fleet tells."""
-    scores = run.predict(lambda images: fleet(images).logits.mean(dim=1), run.data.held_out)
+    scores = run.predict(lambda images: class_scores(fleet(images).logits), run.data.held_out)
     labels = torch.from_numpy(run.data.labels[run.data.held_out])
     return float((scores.argmax(dim=1) == labels).float().mean())
 

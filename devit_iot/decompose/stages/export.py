@@ -12,7 +12,7 @@ from devit_iot.bundle.writing import PartData
 from devit_iot.decompose.network.fleet import FusionHead
 from devit_iot.decompose.network.models import Classifier, SubVit
 from devit_iot.export import reference
-from devit_iot.export.fold import F32, F64, Normalisation, fold_fusion, fold_sub_vit
+from devit_iot.export.fold import F32, F64, Normalisation, average_heads, fold_fusion, fold_sub_vit
 
 
 class Exported(NamedTuple):
@@ -62,9 +62,8 @@ def export_fleet(
 def export_classifier(model: Classifier, mean_tokens: Tensor, folding: Folding) -> Exported:
     """Fold one network as a bundle of one part; a DeiT's heads are averaged."""
     state = state_float64(model.heads)
-    heads = range(len(model.heads))
-    matrix = np.concatenate([state[f"{k}.weight"] / len(heads) for k in heads], axis=1)
-    bias: F64 = np.sum([state[f"{k}.bias"] / len(heads) for k in heads], axis=0)
+    heads = [(state[f"{k}.weight"], state[f"{k}.bias"]) for k in range(len(model.heads))]
+    matrix, bias = average_heads(heads)
     group = tuple(range(model.classes))
     return _export([model.vit], [matrix], bias, [group], [mean_tokens], folding)
 

@@ -15,6 +15,12 @@ REPORT_STAGE = "run"
 TEACHER, TEMPLATE, ENSEMBLE = "teacher", "template", "ensemble"
 """Under these names a run folder keeps the teacher, what parts are cut from, and the fleet."""
 
+PARTITION = "partition"
+"""Under this name it keeps the classes of each part."""
+
+BUNDLE = "bundle"
+"""The folder of the finished bundle inside a run folder."""
+
 
 def part_teacher(part: int) -> str:
     """The name of a part's own teacher."""
@@ -29,6 +35,16 @@ def shrunk(part: int) -> str:
 def distilled(part: int) -> str:
     """The name of a part after its sub-task distillation."""
     return f"distilled-{part}"
+
+
+def policy_of(part: int) -> str:
+    """The name of what was searched for a part: which heads and neurons it keeps."""
+    return f"policy-{part}"
+
+
+def result_of(name: str) -> str:
+    """The name of what is known of the network ``name``: its cost, accuracy and training."""
+    return f"{name}-result"
 
 
 def reaches(until: str, stage: str) -> bool:

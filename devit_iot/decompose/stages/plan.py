@@ -10,6 +10,7 @@ from devit_iot.bundle.spec import macs
 from devit_iot.decompose.network.models import Classifier
 from devit_iot.decompose.recipe import Recipe, StageConfig
 from devit_iot.decompose.run_folder.folder import RunFolder
+from devit_iot.decompose.stages import seeds
 from devit_iot.decompose.stages.names import (
     ENSEMBLE,
     TEACHER,
@@ -34,14 +35,14 @@ _PROBE_IMAGES, _PROBE_MACS = 32, 4e9
 """The speed is measured on at most so many images, fewer of large networks."""
 
 
-def begin(run: Context, name: str, config: StageConfig, index: int, folder: RunFolder) -> Stage:
+def begin(run: Context, name: str, config: StageConfig, number: int, folder: RunFolder) -> Stage:
     """The training ``name``, and when it must end.
 
     Args:
         run: the run.
         name: under which its result will be stored.
         config: its hyper-parameters.
-        index: of the stage; its randomness is its own by it.
+        number: of the stage (:mod:`devit_iot.decompose.stages.seeds`).
         folder: where its state is kept.
 
     Raises:
@@ -51,7 +52,7 @@ def begin(run: Context, name: str, config: StageConfig, index: int, folder: RunF
     def on_step(done: int, steps: int, losses: dict[str, float]) -> None:
         run.progress(name, done, steps, losses)
 
-    seed, state = run.recipe.seed * 100 + index, folder.state(name)
+    seed, state = seeds.training(run.recipe.seed, number), folder.state(name)
     limit = run.clock.limit_s
     if limit is None:
         return Stage(config, seed, state, on_step)

@@ -15,7 +15,8 @@ from devit_iot.decompose.shrinking.heldout import HeldOut
 from devit_iot.decompose.shrinking.importance import BlockImportance, rank
 from devit_iot.decompose.shrinking.policy import Policy
 from devit_iot.decompose.shrinking.search import search
-from devit_iot.decompose.stages.names import shrunk
+from devit_iot.decompose.stages import seeds
+from devit_iot.decompose.stages.names import policy_of, shrunk
 from devit_iot.decompose.stages.subtask import SubTask
 from devit_iot.decompose.stages.teach import store_result
 from devit_iot.decompose.training.context import Context
@@ -43,7 +44,7 @@ def shrink_part(run: Context, task: SubTask, template: Classifier) -> Classifier
         moments = measure(looking, images)
         policy = _policy(run, task, looking, images, moments)
         if run.accelerator.is_main_process:
-            run.folder.store(f"policy-{task.part}", policy)
+            run.folder.store(policy_of(task.part), policy)
         student = compensate(looking, policy, moments)
         store_result(run, run.folder, name, student, task, Trained())
     return run.folder.load_model(name, run.device)
@@ -82,7 +83,7 @@ def _policy(
 
     importance = rank(template, images)
     if run.recipe.method == "joint":
-        earlier = [run.folder.load(f"policy-{part}", Policy) for part in range(task.part)]
+        earlier = [run.folder.load(policy_of(part), Policy) for part in range(task.part)]
         importance = discounted(importance, earlier)
     return search(
         template.spec,
@@ -91,7 +92,7 @@ def _policy(
         ratio=ratio,
         method=config.search,
         evaluations=config.candidates,
-        seed=run.recipe.seed + task.part,
+        seed=seeds.policies(run.recipe.seed, task.part),
     ).policy
 
 

@@ -8,23 +8,19 @@ from torch import nn
 
 from devit_iot.bundle.spec import macs
 from devit_iot.decompose.network.losses import cross_entropy, soft_targets
-from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.models import Classifier, class_scores
 from devit_iot.decompose.network.weights import load_checkpoint
 from devit_iot.decompose.recipe import NetworkConfig
 from devit_iot.decompose.run_folder.folder import RunFolder
 from devit_iot.decompose.run_folder.results import ModelResult
-from devit_iot.decompose.stages.names import TEACHER, TEMPLATE, part_teacher
+from devit_iot.decompose.stages import seeds
+from devit_iot.decompose.stages.names import TEACHER, TEMPLATE, part_teacher, result_of
 from devit_iot.decompose.stages.plan import begin
 from devit_iot.decompose.stages.subtask import SubTask, whole_task
 from devit_iot.decompose.training.batches import Batch
 from devit_iot.decompose.training.context import Context
 from devit_iot.decompose.training.loop import Loss, Losses, Trained, fit
 from devit_iot.errors import DataError
-
-# Numbers of stages, from which their seeds follow; those of parts count up from theirs.
-TEACHER_STAGE = 0
-PART_TEACHER_STAGE = 1
-TEMPLATE_STAGE = 900
 
 
 def train_teacher(run: Context) -> Classifier:
@@ -34,7 +30,7 @@ def train_teacher(run: Context) -> Classifier:
         DataError: the checkpoint does not fit.
         TrainingError: the training diverged.
     """
-    return _train_network(run, TEACHER, run.recipe.teacher, TEACHER_STAGE)
+    return _train_network(run, TEACHER, run.recipe.teacher, seeds.TEACHER)
 
 
 def train_template(run: Context, teacher: Classifier) -> Classifier:
@@ -45,12 +41,12 @@ def train_template(run: Context, teacher: Classifier) -> Classifier:
         TrainingError: the training diverged.
     """
     config = run.recipe.student
-    return teacher if config is None else _train_network(run, TEMPLATE, config, TEMPLATE_STAGE)
+    return teacher if config is None else _train_network(run, TEMPLATE, config, seeds.TEMPLATE)
 
 
-def _train_network(run: Context, name: str, config: NetworkConfig, index: int) -> Classifier:
+def _train_network(run: Context, name: str, config: NetworkConfig, number: int) -> Classifier:
     if run.lacks(run.shared, name):
-        torch.manual_seed(run.recipe.seed + index)
+        torch.manual_seed(seeds.first_weights(run.recipe.seed, number))
         model = Classifier(config.model, len(run.data.classes))
         if config.checkpoint:
             path = run.base / config.checkpoint
@@ -63,7 +59,7 @@ def _train_network(run: Context, name: str, config: NetworkConfig, index: int) -
         trained = Trained()
         if config.train is not None:
             batches = run.batches(run.data.fit, run.data.labels, batch=config.train.batch, mix=True)
-            stage = begin(run, name, config.train, index, run.shared)
+            stage = begin(run, name, config.train, number, run.shared)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
         task = whole_task(len(run.data.classes))
         store_result(run, run.shared, name, model.eval(), task, trained)
@@ -84,7 +80,7 @@ def train_part_teacher(run: Context, task: SubTask, teacher: Classifier) -> Clas
         if config is not None:
             rows, labels = task.taught(run.data), task.labels(run.data)
             batches = run.batches(rows, labels, batch=config.batch, mix=True)
-            stage = begin(run, name, config, PART_TEACHER_STAGE + task.part, run.folder)
+            stage = begin(run, name, config, seeds.PART_TEACHERS + task.part, run.folder)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
         store_result(run, run.folder, name, model, task, trained)
     return run.folder.load_model(name, run.device)
@@ -103,7 +99,7 @@ def restrict(model: Classifier, group: Sequence[int]) -> Classifier:
 def held_out_top1(run: Context, model: Classifier, task: SubTask) -> float:
     """Share of the held-out images of the task's group that ``model`` tells from each other."""
     rows = task.own(run.data, run.data.held_out)
-    scores = run.predict(lambda images: model(images).logits.mean(dim=1), rows)
+    scores = run.predict(lambda images: class_scores(model(images).logits), rows)
     best = torch.tensor(task.own_places)[scores[:, task.own_places].argmax(dim=1)]
     return float((best == torch.from_numpy(task.labels(run.data)[rows])).float().mean())
 
@@ -134,7 +130,7 @@ def store_result(
         result = ModelResult(
             macs(model.spec), parameters(model), top1, trained.history, trained.seconds
         )
-        folder.store(f"{name}-result", result)
+        folder.store(result_of(name), result)
         folder.store_model(name, model)
     run.accelerator.wait_for_everyone()
 

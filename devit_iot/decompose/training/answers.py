@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.network.models import Classifier, class_scores
 from devit_iot.decompose.recipe import StageConfig
 from devit_iot.decompose.run_folder.folder import RunFolder
 from devit_iot.decompose.run_folder.results import AnswersResult
@@ -34,7 +34,7 @@ def ask(teacher: Classifier, batch: Batch, *, tokens: bool = False) -> Answers:
         return batch.answers
     with torch.no_grad():
         output = teacher(batch.images)
-    return Answers(output.logits.mean(dim=1), output.tokens if tokens else None)
+    return Answers(class_scores(output.logits), output.tokens if tokens else None)
 
 
 def taught_batches(

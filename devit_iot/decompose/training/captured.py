@@ -5,7 +5,6 @@ of the time. A graph launches all kernels of a step at once.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,25 +58,19 @@ class CudaCapture:
 
     def __call__(self, step: Step, batch: Batch) -> Step:
         """See :data:`Capture`. The gradients must be None: the graph brings its own."""
-        inputs = Batch(*(_copy(value) for value in batch))
+        inputs = _copy(batch)
+        read = _tensors(inputs)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             losses = step(inputs)
-        return _Repeated(graph, _tensors(inputs), losses)
 
+        def repeat(given: Batch) -> Tensor:
+            for mine, value in zip(read, _tensors(given), strict=True):
+                mine.copy_(value)
+            graph.replay()
+            return losses
 
-class _Repeated(NamedTuple):
-    """A captured graph, the tensors that it reads, and the one that it writes."""
-
-    graph: torch.cuda.CUDAGraph
-    inputs: list[Tensor]
-    losses: Tensor
-
-    def __call__(self, batch: Batch) -> Tensor:
-        for mine, given in zip(self.inputs, _tensors(batch), strict=True):
-            mine.copy_(given)
-        self.graph.replay()
-        return self.losses
+        return repeat
 
 
 _Shapes = tuple[tuple[torch.Size, torch.dtype], ...]
@@ -92,7 +85,9 @@ def _tensors(batch: Batch) -> list[Tensor]:
     return [value for value in given if value is not None]
 
 
-def _copy(value: Tensor | Answers | None) -> Tensor | Answers | None:
-    if isinstance(value, Answers):
-        return Answers(*(None if part is None else part.clone() for part in value))
-    return None if value is None else value.clone()
+def _copy(batch: Batch) -> Batch:
+    answers = batch.answers
+    if answers is not None:
+        tokens = None if answers.tokens is None else answers.tokens.clone()
+        answers = Answers(answers.logits.clone(), tokens)
+    return Batch(batch.images.clone(), batch.labels.clone(), answers)

@@ -76,7 +76,15 @@ class Context(NamedTuple):
         return round(self.recipe.teacher.model.image_size * self.recipe.zoom)
 
     def lacks(self, folder: RunFolder, name: str) -> bool:
-        """Whether ``name`` is still to be computed: the same answer in every process."""
+        """Whether ``name`` is still to be computed: the same answer in every process.
+
+        Every process of the run must call it, with the same arguments and in the same order: each
+        waits here for all others, and one that goes past it leaves them waiting for ever.
+
+        Args:
+            folder: where the result will be stored.
+            name: of the result.
+        """
         missing = not folder.has(name)
         self.accelerator.wait_for_everyone()  # nobody begins to store it before all have looked
         return missing
