@@ -68,6 +68,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         version=__version__,
         engine=f"{engine.name} ({engine.detail})",
         machine=platform.machine(),
+        parts_fingerprint=bundle.parts_fingerprint.hex(),
     )
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())

@@ -78,7 +78,7 @@ class Aggregator:
         announcer: Announcer | None = None,
     ) -> None:
         self._identity = identity
-        self._fingerprint = bytes.fromhex(identity.fingerprint)
+        self._parts_fingerprint = fusion.parts_fingerprint
         self._fusion = fusion
         self._longest_feature = longest_feature(max(fusion.feature_dims))
         self._transport = transport
@@ -199,7 +199,7 @@ class Aggregator:
     def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":
             self._presence.offline(node, status.part)
-        elif status.fingerprint == self._identity.fingerprint:
+        elif self._ours(status.fingerprint, status.parts_fingerprint):
             self._presence.online(node, status.part, received)
             if self._announcer is not None:
                 self._announcer.see_node(node, status)
@@ -209,7 +209,7 @@ class Aggregator:
 
     def _take_feature(self, node: str, message: Message, received: float) -> None:
         feature = Feature.decode(message.payload)
-        if feature.fingerprint != self._fingerprint:
+        if not self._ours(feature.fingerprint.hex(), feature.parts_fingerprint.hex()):
             raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
         if feature.parts != self._identity.parts:
             raise MessageError(
@@ -233,6 +233,16 @@ class Aggregator:
             self._pending_acks.add(feature.request_id, message)
         elif not self._pending_acks.add_if_pending(feature.request_id, message):
             self._transport.acknowledge(message)  # the broker has the label
+
+    def _ours(self, fingerprint: str, parts_fingerprint: str) -> bool:
+        """Whether a node computes the features that are fused here.
+
+        The parts alone decide that. A node that does not name them has the same ones if it has the
+        same bundle.
+        """
+        if parts_fingerprint:
+            return parts_fingerprint == self._parts_fingerprint
+        return fingerprint == self._identity.fingerprint
 
     def _other_bundle(self, fingerprint: str) -> str:
         return (

@@ -16,6 +16,7 @@ class Fusion:
         spec = bundle.manifest.fusion_spec
         tensors = bundle.fusion_tensors()
         self.classes = bundle.manifest.classes
+        self.parts_fingerprint = bundle.parts_fingerprint.hex()
         self.feature_dims = spec.feature_dims
         self._bias = tensors["bias"].astype(np.float32)
         parts = range(len(spec.feature_dims))
