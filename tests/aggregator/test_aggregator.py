@@ -294,7 +294,10 @@ def test_equal_parts_make_equal_features_whatever_the_fusion(
         broker.publish(TOPICS.node_status("node-0"), status.encode(), retain=True)
         for part in range(PARTS):
             feature = make_feature(bundle, part)
-            send(broker, Feature.decode(changed(fingerprint=bytes(8), parts_fingerprint=parts)(feature)))
+            send(
+                broker,
+                Feature.decode(changed(fingerprint=bytes(8), parts_fingerprint=parts)(feature)),
+            )
         wait_until(lambda: labels(broker))
     assert [label.parts_used for label in labels(broker)] == [(0, 1, 2)]
     assert aggregator_status(broker).refused == {}

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from devit_iot.bundle.head import Fit, Head
+from devit_iot.bundle.head_writing import write_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import (
     BlockSpec,
@@ -33,6 +35,7 @@ GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
 BUNDLE_FINGERPRINT = "e313a4ffd4ebdddb"
 VIEWS_FINGERPRINT = "371de594905bd47f"
+HEAD_FINGERPRINT = "ee7ddd47af5e81ca"
 RESIZES_FINGERPRINT = "788128f315414f80"
 PARTS_FINGERPRINTS = {
     "bundle": "2058ee504fc48ccd",
@@ -111,9 +114,7 @@ NODE_STATUS_2 = msgspec.structs.replace(
 )
 NODE_STATUS_3 = msgspec.structs.replace(NODE_STATUS_2, temperature_c=61.5, throttled=False)
 NODE_STATUS_4 = msgspec.structs.replace(NODE_STATUS_3, parts_fingerprint="0f1e2d3c4b5a6978")
-FEATURE_2 = msgspec.structs.replace(
-    FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978")
-)
+FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
@@ -234,9 +235,27 @@ def write_resizes(path: Path) -> Bundle:
     )
 
 
+def write_gate(bundle: Bundle) -> Head:
+    """A head of two classes, beside a bundle."""
+    rng = np.random.default_rng(5)
+    dims = bundle.manifest.fusion_spec.feature_dims
+    return write_head(
+        bundle,
+        "gate",
+        classes=("closed", "open"),
+        tensors=random_fusion(FusionSpec(2, dims), rng),
+        unknown=0.625,
+        fit=Fit("by hand", (7, 9), 0.1, 0.75, 16, 0.9375),
+        provenance={"made by": "tests/golden/make.py"},
+    )
+
+
 if __name__ == "__main__":
     for file_name, message in MESSAGES.items():
         (GOLDEN / file_name).write_bytes(message.encode())
     write_tiny(GOLDEN / "bundle")
     write_views(GOLDEN / "bundle-3")
     write_resizes(GOLDEN / "bundle-4")
+    write_gate(Bundle(GOLDEN / "bundle"))
+    (GOLDEN / "bundle/heads/gate").rename(GOLDEN / "head")
+    (GOLDEN / "bundle/heads").rmdir()
