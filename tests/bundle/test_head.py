@@ -202,7 +202,9 @@ def test_an_inconsistent_head_is_refused(
 
 
 def test_a_path_out_of_the_head_is_refused(tiny: Bundle) -> None:
-    edit(tiny, lambda fields: fields["tensors"].update(file="../../../fusion.safetensors"), seal=True)
+    edit(
+        tiny, lambda fields: fields["tensors"].update(file="../../../fusion.safetensors"), seal=True
+    )
     with pytest.raises(BundleError, match=r"not in head\.safetensors"):
         read_head(tiny, "gate")
 
@@ -241,7 +243,13 @@ def test_a_full_disk_leaves_the_old_head_live(
 def test_default_is_no_head_to_write(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="bundle's own fusion"):
         head_writing.write_head(
-            tiny, "default", classes=(), tensors={}, unknown=0, fit=None, provenance={}  # type: ignore[arg-type]
+            tiny,
+            "default",
+            classes=(),
+            tensors={},
+            unknown=0,
+            fit=None,
+            provenance={},  # type: ignore[arg-type]
         )
 
 

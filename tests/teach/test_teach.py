@@ -96,9 +96,7 @@ def test_a_threshold_makes_few_right_answers_unknown(fleet: Bundle, tmp_path: Pa
     assert (result["unknown"], result["answered"]) == (0, 1)
 
 
-def test_teaching_again_replaces_the_head_and_a_key_signs_it(
-    fleet: Bundle, tmp_path: Path
-) -> None:
+def test_teaching_again_replaces_the_head_and_a_key_signs_it(fleet: Bundle, tmp_path: Path) -> None:
     key = tmp_path / "signing.key"
     key.write_bytes(new_key())
     public = run("bundle", "sign", fleet.path, "--key", key).output.strip()
