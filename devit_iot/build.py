@@ -12,6 +12,7 @@ import numpy as np
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import tensors
@@ -90,13 +91,14 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
 
 
 def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregator:
-    """Load the fusion and wire the aggregator up.
+    """Load the heads and wire the aggregator up.
 
     Raises:
         BundleError, ConfigError: with what to do about it.
     """
     bundle = _bundle(config)
-    fusion = Fusion(bundle)
+    choice = config.head_choice
+    heads = CameraHeads({name: Fusion(bundle, name) for name in choice.names}, choice.of)
     shard = config.aggregator.shard
     identity = AggregatorStatus(
         state="online",
@@ -112,7 +114,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     transport = _transport(config, environment, client_id, will, session)
     return Aggregator(
         identity,
-        fusion,
+        heads,
         transport,
         topics=topics,
         config=config.aggregator,

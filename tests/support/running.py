@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
@@ -87,6 +88,7 @@ def make_aggregator(
     bundle: Bundle,
     *,
     transport: MemoryTransport | None = None,
+    heads: Config | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -95,9 +97,10 @@ def make_aggregator(
         fingerprint=bundle.manifest.fingerprint,
         parts=len(bundle.manifest.parts),
     )
+    choice = (heads or Config()).head_choice
     return Aggregator(
         identity,
-        Fusion(bundle),
+        CameraHeads({name: Fusion(bundle, name) for name in choice.names}, choice.of),
         transport or MemoryTransport(broker),
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),

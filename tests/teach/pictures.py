@@ -1,4 +1,4 @@
-"""Folders of pictures that a tiny random fleet can tell apart by colour, and runs of the command."""
+"""Pictures that a tiny random fleet can tell apart by colour, and runs of the command."""
 
 import io
 from pathlib import Path

@@ -169,8 +169,8 @@ def test_a_cache_that_cannot_grow_is_named(
     """SQLite's own limit stands for a full disk: the error is of the same kind."""
     connect = sqlite3.connect
 
-    def small(*arguments: str) -> sqlite3.Connection:
-        connection = connect(*arguments)
+    def small(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
         connection.execute("PRAGMA max_page_count = 3")
         return connection
 
