@@ -167,7 +167,7 @@ def test_after_all_calls_once() -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda home: shutil.rmtree(home), "has no head 'gate'"),
+        (shutil.rmtree, "has no head 'gate'"),
         (lambda home: (home / "current").write_text("x"), "names no version"),
         (lambda home: next(home.glob("*/head.safetensors")).write_bytes(b""), "head.safetensors"),
         (lambda home: next(home.glob("*/head.json")).write_bytes(b"{"), "does not parse"),
