@@ -7,6 +7,13 @@ from numpy.typing import NDArray
 
 _LOWEST, _HIGHEST = 0.05, 20.0
 _STEPS = 24
+HIGHEST_THRESHOLD = 0.8
+"""An answer as probable as this is never ``unknown``.
+
+Where classes are easy to tell apart all right answers are surer. A lost board, or dusk, must not
+make all of them unknown.
+"""
+
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -64,7 +71,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
 def unknown_threshold(
     confidence: NDArray[np.float64], right: NDArray[np.bool_], share: float
 ) -> float:
-    """The probability below which ``share`` of the right answers lie, at most.
+    """The probability below which ``share`` of the right answers lie, at most; at most 0.8.
 
     Args:
         confidence: of the most probable class, of images that the fit had not seen.
@@ -73,4 +80,4 @@ def unknown_threshold(
     """
     if share == 0 or not right.any():
         return 0.0
-    return float(np.quantile(confidence[right], share, method="lower"))
+    return min(HIGHEST_THRESHOLD, float(np.quantile(confidence[right], share, method="lower")))

@@ -118,7 +118,8 @@ def test_the_threshold_spares_the_right_answers() -> None:
         assert share - 0.01 <= lost <= share
     assert unknown_threshold(confidence, right, 0.0) == 0
     assert unknown_threshold(confidence, np.zeros(1000, np.bool_), 0.1) == 0
-    assert unknown_threshold(np.array([0.8, 0.9]), np.array([True, True]), 0.05) == 0.8
+    assert unknown_threshold(np.array([0.7, 0.9]), np.array([True, True]), 0.05) == 0.7
+    assert unknown_threshold(np.array([0.97, 0.99]), np.array([True, True]), 0.05) == 0.8
 
 
 def test_what_is_promised_is_what_later_pictures_reach() -> None:
