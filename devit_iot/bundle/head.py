@@ -183,9 +183,9 @@ def decode_head(path: Path, text: bytes) -> HeadManifest:
                 f"reads {FORMAT} version {VERSION}; teach the head again with this release"
             )
         head = msgspec.json.decode(text, type=HeadManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _validate(path, head)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise BundleError(f"{path} does not parse: {error}") from error
-    _validate(path, head)
     return head
 
 

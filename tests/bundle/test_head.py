@@ -201,6 +201,19 @@ def test_an_inconsistent_head_is_refused(
         read_head(tiny, "gate")
 
 
+@pytest.mark.parametrize("text", [b"", b"[1]", b"\xff", b'{"format":' + b"[" * 100_000])
+def test_what_is_no_json_is_refused(tiny: Bundle, text: bytes) -> None:
+    (home(tiny) / HEAD_FINGERPRINT / "head.json").write_bytes(text)
+    with pytest.raises(BundleError, match="does not parse"):
+        read_head(tiny, "gate")
+
+
+def test_a_number_that_no_json_of_ours_can_hold_is_refused(tiny: Bundle) -> None:
+    edit(tiny, lambda fields: fields["fit"].update(measured=2**70))
+    with pytest.raises(BundleError, match="does not parse"):
+        read_head(tiny, "gate")
+
+
 def test_a_path_out_of_the_head_is_refused(tiny: Bundle) -> None:
     edit(
         tiny, lambda fields: fields["tensors"].update(file="../../../fusion.safetensors"), seal=True
