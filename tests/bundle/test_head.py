@@ -210,7 +210,7 @@ def test_what_is_no_json_is_refused(tiny: Bundle, text: bytes) -> None:
 
 def test_a_number_that_no_json_of_ours_can_hold_is_refused(tiny: Bundle) -> None:
     edit(tiny, lambda fields: fields["fit"].update(measured=2**70))
-    with pytest.raises(BundleError, match="does not parse"):
+    with pytest.raises(BundleError, match=r"does not parse|does not match its content"):
         read_head(tiny, "gate")
 
 
