@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-_LOWEST, _HIGHEST = 0.05, 20.0
-_STEPS = 24
+_LOWEST, _HIGHEST = 0.01, 20.0
+_STEPS = 28
 HIGHEST_THRESHOLD = 0.8
 """An answer as probable as this is never ``unknown``.
 

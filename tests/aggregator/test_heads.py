@@ -111,7 +111,7 @@ class HoldingTransport(MemoryTransport):
     def __init__(self, broker: MemoryBroker) -> None:
         super().__init__(broker)
         self.held: dict[str, Callable[[], None]] = {}
-        self.refused: str = ""
+        self.refuses = ""
 
     def publish(
         self,
@@ -124,7 +124,7 @@ class HoldingTransport(MemoryTransport):
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
         if "/labels/" in topic and on_puback is not None:
-            if topic == self.refused:
+            if topic == self.refuses:
                 raise MessageError("packet_size", "too long for this broker")
             self.held[topic] = on_puback
             on_puback = None
@@ -141,8 +141,8 @@ def test_features_of_every_are_acknowledged_when_all_heads_have_their_label(
     broker = MemoryBroker()
     transport = HoldingTransport(broker)
     main, other = TOPICS.label("door"), TOPICS.head_label("door", "default")
-    transport.refused = {"main": main, "other": other}.get(refused, "")
-    left = {main, other} - {transport.refused}
+    transport.refuses = {"main": main, "other": other}.get(refused, "")
+    left = {main, other} - {transport.refuses}
     heads = choosing(door=("gate", "default"))
     with running(make_aggregator(broker, bundle, transport=transport, heads=heads)):
         ask(broker, bundle, qos=1)
@@ -177,7 +177,7 @@ def test_an_aggregator_whose_head_is_missing_or_damaged_does_not_start(
     bundle: Bundle, damage: Callable[[Path], object], said: str
 ) -> None:
     config = load_config([], {"bundle": str(bundle.path)})
-    heads = {"door": ("gate",)}
+    heads: dict[str, tuple[str, ...]] = {"door": ("gate",)}
     config = type(config)(bundle=config.bundle, heads=heads)
     build_aggregator(config, {})
     damage(bundle.path / "heads/gate")

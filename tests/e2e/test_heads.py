@@ -33,7 +33,7 @@ def taught(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def processes(tmp_path: Path, taught: Bundle) -> Iterator[FleetProcesses]:
+def processes(tmp_path: Path) -> Iterator[FleetProcesses]:
     """Nodes with the bundle as it was, which has no head beside it; the aggregator has one."""
     (tmp_path / "heads.toml").write_text(CONFIG)
     with FleetProcesses(tmp_path, bundle=DEMO / "bundle", fleet="test") as running:
