@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from devit_iot.errors import DataError
 
-_COMMIT_EVERY = 64
+_WAIT_S = 60.0
+"""For another run that writes the same file."""
 
 
 def picture_key(payload: bytes) -> bytes:
@@ -34,10 +35,11 @@ class FeatureCache:
     def __init__(self, folder: Path, parts: str, feature_dims: Sequence[int]) -> None:
         self._path = folder / f"{parts}.sqlite"
         self._borders = np.cumsum(feature_dims)
-        self._unsaved = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(self._path)
+            # Every picture is kept at once, so an interrupted run loses none and holds up no other.
+            self._file = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
+            self._file.execute("PRAGMA synchronous = OFF")
             self._file.execute(
                 "CREATE TABLE IF NOT EXISTS features (picture BLOB PRIMARY KEY, value BLOB)"
             )
@@ -48,13 +50,7 @@ class FeatureCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Keep what was computed, also if the work around it was interrupted."""
-        try:
-            self._file.commit()
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-        finally:
-            self._file.close()
+        self._file.close()
 
     def get(self, key: bytes) -> list[NDArray[np.float32]] | None:
         """The features of a picture by part, float32[feature_dim]; None if they are not there."""
@@ -73,9 +69,6 @@ class FeatureCache:
         value = np.concatenate(features).astype("<f2").tobytes()
         try:
             self._file.execute("INSERT OR REPLACE INTO features VALUES (?, ?)", (key, value))
-            self._unsaved += 1
-            if self._unsaved % _COMMIT_EVERY == 0:
-                self._file.commit()
         except sqlite3.Error as error:
             raise self._failed(error) from error
         return self._by_part(value)

@@ -6,13 +6,14 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devit_iot.bundle import head_writing
 from devit_iot.bundle.head import head_names, read_head
 from devit_iot.bundle.reading import Bundle
-from tests.support.fleets import make_bundle
+from tests.support.fleets import image_file, make_bundle
 from tests.teach.pictures import failure, photos, picture, run, teach
 
 
@@ -110,8 +111,6 @@ def test_a_damaged_picture_is_named_and_left_out(fleet: Bundle, tmp_path: Path) 
 
 
 def test_pictures_of_any_size_are_taken(fleet: Bundle, tmp_path: Path) -> None:
-    from tests.support.fleets import image_file
-
     data = photos(tmp_path / "photos", {"closed": 6, "open": 6})
     for number, size in enumerate(((900, 30), (12, 12), (31, 400))):
         (data / "open" / f"odd-{number}.jpg").write_bytes(
@@ -169,8 +168,8 @@ def test_a_cache_that_cannot_grow_is_named(
     """SQLite's own limit stands for a full disk: the error is of the same kind."""
     connect = sqlite3.connect
 
-    def small(path: Path) -> sqlite3.Connection:
-        connection = connect(path)
+    def small(path: Path, **options: Any) -> sqlite3.Connection:  # noqa: ANN401
+        connection = connect(path, **options)
         connection.execute("PRAGMA max_page_count = 3")
         return connection
 

@@ -1,15 +1,21 @@
 """``devit teach`` from pictures to a head that answers, on a small fleet."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from devit_iot.bundle.head import head_names, read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import new_key
+from devit_iot.cli import teach as command
 from devit_iot.evaluation.local import LocalFleet
-from tests.teach.pictures import photos, picture, run, teach
+from devit_iot.teach.cache import FeatureCache
+from tests.support.fleets import make_bundle
+from tests.teach.pictures import failure, photos, picture, run, teach
 
 
 def test_pictures_become_a_head_that_answers(fleet: Bundle, tmp_path: Path) -> None:
@@ -116,9 +122,66 @@ def _refusal(bundle: Bundle) -> Exception:
     return caught.value
 
 
-def test_a_fleet_of_one_has_no_parts_to_lose(tmp_path: Path) -> None:
-    from tests.support.fleets import make_bundle
+def test_an_interrupted_run_keeps_what_it_computed(
+    fleet: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = photos(tmp_path / "photos", {"closed": 6, "open": 6})
 
+    def interrupted(indices: range) -> Iterator[int]:
+        yield from indices[:5]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "shown", interrupted)
+        assert teach(fleet, data).exit_code == 1
+    assert json.loads(teach(fleet, data, "--json").stdout)["computed"] == 7
+
+
+def test_two_runs_may_share_a_cache(fleet: Bundle, tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos", {"closed": 3, "open": 3})
+    dims = fleet.manifest.fusion_spec.feature_dims
+    with FeatureCache(tmp_path / "cache", fleet.parts_fingerprint.hex(), dims) as other:
+        other.put(b"a picture of another run", [np.zeros(dim, np.float32) for dim in dims])
+        assert teach(fleet, data).exit_code == 0
+        assert other.get(b"a picture of another run") is not None
+
+
+def test_a_folder_called_unknown_holds_what_is_none_of_the_classes(
+    fleet: Bundle, tmp_path: Path
+) -> None:
+    data = photos(tmp_path / "photos", {"closed": 9, "open": 9, "ajar": 9})
+    (data / "ajar").rename(data / "unknown")
+    assert teach(fleet, data).exit_code == 0
+    answers = LocalFleet(fleet, threads=1, head="gate")
+    best = answers.classify(picture("ajar", 99))[0]
+    assert (best.label, best.class_index) == ("unknown", 2)
+
+
+@pytest.mark.parametrize("name", ["a|b", "$x$ $", "`code`", "<b>", "![x](y)", "x" * 200, "_a_ \\"])
+def test_a_report_shows_any_name_as_it_is(fleet: Bundle, tmp_path: Path, name: str) -> None:
+    data = photos(tmp_path / "photos", {"closed": 3, "open": 3})
+    (data / "open").rename(data / name)
+    assert teach(fleet, data).exit_code == 0
+    report = (tmp_path / "report/report.md").read_text()
+    rows = [line for line in report.splitlines() if line.startswith("| ")]
+    unescaped = [re.sub(r"\\(.)", r"\1", line) for line in rows]
+    assert any(f"| {name} | 3 | 3 |" in line for line in unescaped)
+    assert "<b>" not in report
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows if " 3 | 3 | " in row}) == 1
+
+
+def test_classify_answers_by_a_head(fleet: Bundle, tmp_path: Path) -> None:
+    data = photos(tmp_path / "photos", {"closed": 6, "open": 6})
+    assert teach(fleet, data, "--unknown", "0").exit_code == 0
+    (tmp_path / "new.png").write_bytes(picture("open", 77))
+    said = run("classify", fleet.path, tmp_path / "new.png", "--head", "gate").output
+    assert said.startswith(f"{tmp_path}/new.png: open (")
+    assert "no head 'door'" in failure(
+        run("classify", fleet.path, tmp_path / "new.png", "--head", "door")
+    )
+
+
+def test_a_fleet_of_one_has_no_parts_to_lose(tmp_path: Path) -> None:
     single = make_bundle(tmp_path / "bundle", parts=1)
     data = photos(tmp_path / "photos", {"closed": 5, "open": 5})
     result = json.loads(teach(single, data, "--json").stdout)
