@@ -19,7 +19,6 @@ from devit_iot.bundle.spec import tensors
 from devit_iot.bundle.storage import is_matrix
 from devit_iot.config.config import Config, read_password
 from devit_iot.engine.base import load_engine
-from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import decoding_bytes
 from devit_iot.errors import ConfigError
 from devit_iot.homeassistant.announcer import Announcer
@@ -97,8 +96,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
         BundleError, ConfigError: with what to do about it.
     """
     bundle = _bundle(config)
-    choice = config.head_choice
-    heads = CameraHeads({name: Fusion(bundle, name) for name in choice.names}, choice.of)
+    heads = CameraHeads(bundle, config.head_choice)
     shard = config.aggregator.shard
     identity = AggregatorStatus(
         state="online",

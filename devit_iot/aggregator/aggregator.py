@@ -147,6 +147,7 @@ class Aggregator:
         if item is not None:
             self._handle(item)
         now = time.monotonic()
+        self._heads.refresh(now)
         window_full = self._pending_acks.messages >= WINDOW
         for request in self._collector.due(
             now, self._presence.expected(now), window_full=window_full

@@ -142,6 +142,17 @@ def read_head(bundle: Bundle, name: str) -> Head:
     return Head(name, head.fingerprint, head.classes, dims, tensors, head.unknown)
 
 
+def live_version(bundle: Bundle, name: str) -> str:
+    """The version of ``name`` that is live, 16 hex digits; nothing else of it is looked at.
+
+    Raises:
+        BundleError: there is no such head, or what names its version is damaged.
+    """
+    if name == DEFAULT_HEAD:
+        return bundle.manifest.fingerprint
+    return current_folder(bundle, name).name
+
+
 def current_folder(bundle: Bundle, name: str) -> Path:
     """The folder of the version of ``name`` that is live.
 

@@ -1,18 +1,23 @@
 """Heads at the aggregator: which answers where, with which name, and who waits for whom."""
 
+import itertools
 import shutil
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from devit_iot.aggregator import heads as heads_module
 from devit_iot.aggregator.after_all import AfterAll
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.build import build_aggregator
 from devit_iot.bundle.head import Fit
 from devit_iot.bundle.head_writing import write_head
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.spec import fusion_tensors
+from devit_iot.bundle.spec import FusionSpec, fusion_tensors
 from devit_iot.config.config import Config, load_config
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError, MessageError
@@ -27,23 +32,27 @@ from tests.support.running import TOPICS, aggregator_status, make_aggregator, ru
 def bundle(bundle: Bundle, tmp_path: Path) -> Bundle:
     """The bundle of all tests of services, with the heads gate and post beside it."""
     own = Bundle(Path(shutil.copytree(bundle.path, tmp_path / "bundle")))
-    for seed, (name, unknown) in enumerate({"gate": 0.0, "post": 0.999999}.items()):
-        rng = np.random.default_rng(seed)
-        spec = own.manifest.fusion_spec
-        spec = type(spec)(2, spec.feature_dims)
-        write_head(
-            own,
-            name,
-            classes=("no", "yes"),
-            tensors={
-                tensor.name: rng.standard_normal(tensor.shape).astype(np.float32) / 9
-                for tensor in fusion_tensors(spec)
-            },
-            unknown=unknown,
-            fit=Fit("random", (1, 1), 1.0, 1.0, 2, 0.5),
-            provenance={},
-        )
+    write_random(own, "gate", 0)
+    write_random(own, "post", 1, unknown=0.999999)
     return own
+
+
+def write_random(bundle: Bundle, name: str, seed: int, unknown: float = 0.0) -> str:
+    """A head of two classes that says something; returns its version."""
+    rng = np.random.default_rng(seed)
+    spec = FusionSpec(2, bundle.manifest.fusion_spec.feature_dims)
+    return write_head(
+        bundle,
+        name,
+        classes=("no", "yes"),
+        tensors={
+            tensor.name: rng.standard_normal(tensor.shape).astype(np.float32) / 9
+            for tensor in fusion_tensors(spec)
+        },
+        unknown=unknown,
+        fit=Fit("random", (1, 1), 1.0, 1.0, 2, 0.5),
+        provenance={},
+    ).version
 
 
 def choosing(**heads: tuple[str, ...]) -> Config:
@@ -154,6 +163,81 @@ def test_features_of_every_are_acknowledged_when_all_heads_have_their_label(
         wait_until(lambda: not transport.unacknowledged)
         wait_until(lambda: aggregator_status(broker).labels == len(left))
         assert aggregator_status(broker).refused == ({"packet_size": 1} if refused else {})
+
+
+def is_answered(broker: MemoryBroker, request: int) -> bool:
+    return labelled(broker).request_id == request.to_bytes(16, "little").hex()
+
+
+def next_version(broker: MemoryBroker, bundle: Bundle, version: str) -> None:
+    """Ask until a label is of ``version``."""
+    for request in itertools.count(100):
+        ask(broker, bundle, request=request)
+        wait_until(partial(is_answered, broker, request))
+        if labelled(broker).head_version == version:
+            return
+        assert request < 3000, "waited in vain"
+        time.sleep(0.01)
+
+
+def labelled(broker: MemoryBroker) -> Label:
+    return label_at(broker, TOPICS.label("door"))
+
+
+def test_a_new_version_goes_live_and_back_between_two_images(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads_module, "LOOK_S", 0.0)
+    broker = MemoryBroker()
+    current = bundle.path / "heads/gate/current"
+    first = current.read_text()
+    with running(make_aggregator(broker, bundle, heads=choosing(door=("gate",)))):
+        ask(broker, bundle)
+        assert labelled(broker).head_version == first.strip()
+        next_version(broker, bundle, write_random(bundle, "gate", 7))
+        current.write_text(first)
+        next_version(broker, bundle, first.strip())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda home: (home / "current").write_text("0" * 16),
+        lambda home: (home / "current").write_text("../../x"),
+        lambda home: (home / "current").unlink(),
+        lambda home: (home / (home / "current").read_text().strip() / "head.json").write_text("{"),
+    ],
+)
+def test_a_bad_version_leaves_the_old_one_answering(
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path], object],
+) -> None:
+    """It is said once, and a good version that follows is taken."""
+    monkeypatch.setattr(heads_module, "LOOK_S", 0.0)
+    camera_heads = CameraHeads(bundle, choosing(door=("gate",)).head_choice)
+    first = camera_heads.of("door")[0].version
+    write_random(bundle, "gate", 7)
+    spoil(bundle.path / "heads/gate")
+    for now in range(5):
+        camera_heads.refresh(float(now))
+        assert camera_heads.of("door")[0].version == first
+    said = [entry for entry in caplog.records if "stays at version" in entry.getMessage()]
+    assert len(said) == 1
+    good = write_random(bundle, "gate", 8)
+    camera_heads.refresh(9.0)
+    assert camera_heads.of("door")[0].version == good
+
+
+def test_the_disk_is_asked_once_a_second(bundle: Bundle) -> None:
+    camera_heads = CameraHeads(bundle, choosing(door=("gate",)).head_choice)
+    camera_heads.refresh(100.0)
+    new = write_random(bundle, "gate", 7)
+    camera_heads.refresh(100.9)
+    assert camera_heads.of("door")[0].version != new
+    camera_heads.refresh(101.0)
+    assert camera_heads.of("door")[0].version == new
 
 
 def test_after_all_calls_once() -> None:

@@ -12,7 +12,6 @@ from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
-from devit_iot.engine.fusion import Fusion
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.feature import Feature
@@ -97,10 +96,9 @@ def make_aggregator(
         fingerprint=bundle.manifest.fingerprint,
         parts=len(bundle.manifest.parts),
     )
-    choice = (heads or Config()).head_choice
     return Aggregator(
         identity,
-        CameraHeads({name: Fusion(bundle, name) for name in choice.names}, choice.of),
+        CameraHeads(bundle, (heads or Config()).head_choice),
         transport or MemoryTransport(broker),
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
