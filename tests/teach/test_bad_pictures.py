@@ -169,7 +169,7 @@ def test_a_cache_that_cannot_grow_is_named(
     connect = sqlite3.connect
 
     def small(path: Path, **options: Any) -> sqlite3.Connection:  # noqa: ANN401
-        connection = connect(path, **options)
+        connection: sqlite3.Connection = connect(path, **options)
         connection.execute("PRAGMA max_page_count = 3")
         return connection
 
