@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from devit_iot.aggregator import heads as heads_module
 from devit_iot.aggregator.after_all import AfterAll
@@ -17,7 +18,9 @@ from devit_iot.build import build_aggregator
 from devit_iot.bundle.head import Fit
 from devit_iot.bundle.head_writing import write_head
 from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.signature import new_key
 from devit_iot.bundle.spec import FusionSpec, fusion_tensors
+from devit_iot.cli.bundle import bundle as bundle_command
 from devit_iot.config.config import Config, load_config
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError, MessageError
@@ -228,6 +231,25 @@ def test_a_bad_version_leaves_the_old_one_answering(
     good = write_random(bundle, "gate", 8)
     camera_heads.refresh(9.0)
     assert camera_heads.of("door")[0].version == good
+
+
+def test_a_new_version_is_taken_only_if_it_is_signed(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads_module, "LOOK_S", 0.0)
+    key = tmp_path / "signing.key"
+    key.write_bytes(new_key())
+    sign_bundle = ["sign", str(bundle.path), "--key", str(key)]
+    public = CliRunner().invoke(bundle_command, sign_bundle).output.strip()
+    trusting = Bundle(bundle.path, trust=public)
+    camera_heads = CameraHeads(trusting, choosing(door=("gate",)).head_choice)
+    first = camera_heads.of("door")[0].version
+    new = write_random(bundle, "gate", 7)
+    camera_heads.refresh(1.0)
+    assert camera_heads.of("door")[0].version == first != new
+    CliRunner().invoke(bundle_command, sign_bundle)
+    camera_heads.refresh(2.0)
+    assert camera_heads.of("door")[0].version == new
 
 
 def test_the_disk_is_asked_once_a_second(bundle: Bundle) -> None:
