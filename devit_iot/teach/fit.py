@@ -1,5 +1,6 @@
 """A linear head on features: multinomial logistic regression, decorrelated part by part."""
 
+import importlib
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -51,6 +52,17 @@ class Fitted(NamedTuple):
         return {name: (array / temperature).astype(np.float32) for name, array in found.items()}
 
 
+def require_solver() -> None:
+    """Raise ConfigError, saying what to do, unless scikit-learn loads."""
+    try:
+        importlib.import_module("sklearn.linear_model")
+    except ImportError as error:
+        raise ConfigError(
+            "teaching needs scikit-learn: pip install 'devit-iot[teach]' on this machine; boards "
+            "and aggregators do without"
+        ) from error
+
+
 def fit(
     features: Sequence[NDArray[np.float32]],
     labels: NDArray[np.int64],
@@ -66,13 +78,9 @@ def fit(
     Raises:
         ConfigError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise ConfigError(
-            "teaching needs scikit-learn: pip install 'devit-iot[teach]' on this machine; boards "
-            "and aggregators do without"
-        ) from error
+    require_solver()
+    from sklearn.linear_model import LogisticRegression
+
     weights = 1 / np.bincount(labels)[labels]
     maps = [_decorrelation(values) for values in features]
     means = [np.average(values.astype(np.float64), axis=0, weights=weights) for values in features]

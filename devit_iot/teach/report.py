@@ -18,7 +18,7 @@ _LISTED = 100
 """Wrong pictures, and confused pairs, that a report lists."""
 
 _MEASURED = """\
-{measured} pictures were each asked of a fit that saw neither it nor another picture of its moment:
+Each of {measured} pictures was asked of a fit that saw neither it nor another one of its moment:
 five folds, each answered by a fit on the other four. The head itself was fitted on all {images}
 pictures, of {moments} moments."""
 _CONFIDENCE = """\

@@ -18,7 +18,7 @@ from devit_iot.protocol.label import DEFAULT_HEAD
 from devit_iot.teach.cache import FeatureCache
 from devit_iot.teach.confidence import probabilities, unknown_threshold
 from devit_iot.teach.examples import Examples, read_examples
-from devit_iot.teach.fit import METHOD, Fitted
+from devit_iot.teach.fit import METHOD, Fitted, require_solver
 from devit_iot.teach.measure import (
     Asked,
     ask,
@@ -104,6 +104,7 @@ def teach(
     """
     if check_head_name(name) == DEFAULT_HEAD:
         raise ConfigError(f"'{DEFAULT_HEAD}' is the bundle's own fusion; choose another name")
+    require_solver()  # before features are computed for minutes
     check_classes(data.train)
     begin = time.perf_counter()
     examples = read_examples(fleet, data.train, cache, shown)

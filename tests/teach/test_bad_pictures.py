@@ -208,9 +208,12 @@ def test_a_cached_feature_of_another_length_is_computed_again(
 def test_without_scikit_learn_one_line_says_how_to_get_it(
     fleet: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    """Before the features are computed, which may take minutes."""
     data = photos(tmp_path / "photos", {"closed": 2, "open": 2})
-    assert "pip install 'devit-iot[teach]'" in failure(teach(fleet, data))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sklearn.linear_model", None)
+        assert "pip install 'devit-iot[teach]'" in failure(teach(fleet, data))
+    assert "for 4 new features" in teach(fleet, data).output
 
 
 def test_a_report_that_cannot_be_written_is_named(fleet: Bundle, tmp_path: Path) -> None:
