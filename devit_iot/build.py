@@ -12,12 +12,12 @@ import numpy as np
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import is_matrix
 from devit_iot.config.config import Config, read_password
 from devit_iot.engine.base import load_engine
-from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import decoding_bytes
 from devit_iot.errors import ConfigError
 from devit_iot.homeassistant.announcer import Announcer
@@ -65,6 +65,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         version=__version__,
         engine=f"{engine.name} ({engine.detail})",
         machine=platform.machine(),
+        parts_fingerprint=bundle.parts_fingerprint.hex(),
     )
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
@@ -86,13 +87,13 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
 
 
 def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregator:
-    """Load the fusion and wire the aggregator up.
+    """Load the heads and wire the aggregator up.
 
     Raises:
         BundleError, ConfigError: with what to do about it.
     """
     bundle = _bundle(config)
-    fusion = Fusion(bundle)
+    heads = CameraHeads(bundle, config.head_choice)
     shard = config.aggregator.shard
     identity = AggregatorStatus(
         state="online",
@@ -108,7 +109,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     transport = _transport(config, environment, client_id, will, session)
     return Aggregator(
         identity,
-        fusion,
+        heads,
         transport,
         topics=topics,
         config=config.aggregator,

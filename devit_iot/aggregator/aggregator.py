@@ -3,13 +3,16 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
+from devit_iot.aggregator.after_all import AfterAll
 from devit_iot.aggregator.collector import Collector, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.inbox import Inbox
 from devit_iot.aggregator.observer import Nobody, Observer
 from devit_iot.aggregator.presence import Presence
@@ -57,7 +60,7 @@ class Aggregator:
 
     Args:
         identity: the aggregator's status without counters: shard, bundle.
-        fusion: the bundle's.
+        heads: that answer, by camera.
         transport: not started yet; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
         observer: is told of cameras and nodes; None: nobody is.
@@ -70,7 +73,7 @@ class Aggregator:
     def __init__(
         self,
         identity: AggregatorStatus,
-        fusion: Fusion,
+        heads: CameraHeads,
         transport: Transport,
         *,
         topics: Topics,
@@ -79,9 +82,8 @@ class Aggregator:
         observer: Observer | None = None,
     ) -> None:
         self._identity = identity
-        self._fingerprint = bytes.fromhex(identity.fingerprint)
-        self._fusion = fusion
-        self._longest_feature = longest_feature(max(fusion.feature_dims))
+        self._heads = heads
+        self._longest_feature = longest_feature(max(heads.feature_dims))
         self._transport = transport
         self._topics = topics
         self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
@@ -145,6 +147,7 @@ class Aggregator:
         if item is not None:
             self._handle(item)
         now = time.monotonic()
+        self._heads.refresh(now)
         window_full = self._pending_acks.messages >= WINDOW
         for request in self._collector.due(
             now, self._presence.expected(now), window_full=window_full
@@ -197,7 +200,7 @@ class Aggregator:
     def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":
             self._presence.offline(node, status.part)
-        elif status.fingerprint == self._identity.fingerprint:
+        elif self._ours(status.fingerprint, status.parts_fingerprint):
             self._presence.online(node, status.part, received)
             self._observer.see_node(node, status)
         else:
@@ -206,13 +209,13 @@ class Aggregator:
 
     def _take_feature(self, node: str, message: Message, received: float) -> None:
         feature = Feature.decode(message.payload)
-        if feature.fingerprint != self._fingerprint:
+        if not self._ours(feature.fingerprint.hex(), feature.parts_fingerprint.hex()):
             raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
         if feature.parts != self._identity.parts:
             raise MessageError(
                 "part", f"feature of {feature.parts} parts, the bundle has {self._identity.parts}"
             )
-        wanted = self._fusion.feature_dims[feature.part]
+        wanted = self._heads.feature_dims[feature.part]
         if feature.values.size != wanted:
             raise MessageError(
                 "length",
@@ -231,6 +234,16 @@ class Aggregator:
         elif not self._pending_acks.add_if_pending(feature.request_id, message):
             self._transport.acknowledge(message)  # the broker has the label
 
+    def _ours(self, fingerprint: str, parts_fingerprint: str) -> bool:
+        """Whether a node computes the features that are fused here.
+
+        The parts alone decide that. A node that does not name them has the same ones if it has the
+        same bundle.
+        """
+        if parts_fingerprint:
+            return parts_fingerprint == self._heads.parts_fingerprint
+        return fingerprint == self._identity.fingerprint
+
     def _other_bundle(self, fingerprint: str) -> str:
         return (
             f"made with bundle {fingerprint!r}, this fleet fuses {self._identity.fingerprint}: "
@@ -243,22 +256,35 @@ class Aggregator:
             logger.warning("%s: no label from %d parts", request.camera, len(request.features))
             self._pending_acks.acknowledge(request.request_id)
             return
-        label = self._label(request)
+        labels = [self._label(request, fusion) for fusion in self._heads.of(request.camera)]
         acknowledge = partial(self._pending_acks.acknowledge, request.request_id)
-        done = acknowledge if request.is_every else None
-        give_up = partial(self._give_up, request)
-        topic = self._topics.label(request.camera)
+        after_all = AfterAll((label.head for label in labels), acknowledge)
+        main = self._topics.label(request.camera)
+        if self._publish(main, labels[0], request, after_all):
+            for stage, milliseconds in labels[0].latency_ms.items():
+                self.durations[stage].add(milliseconds)
+            self._observer.see_camera(request.camera)
+        for label in labels[1:]:
+            topic = self._topics.head_label(request.camera, label.head)
+            self._publish(topic, label, request, after_all)
+
+    def _publish(self, topic: str, label: Label, request: Request, after_all: AfterAll) -> bool:
+        """Publish one label; whether the broker will get it. Either way it holds up nothing."""
+        done = partial(after_all.done, label.head)
+        give_up = partial(self._give_up, request.camera, done)
         try:
             self._transport.publish(
-                topic, label.encode(), qos=1, retain=True, on_puback=done, on_given_up=give_up
+                topic,
+                label.encode(),
+                qos=1,
+                retain=True,
+                on_puback=done if request.is_every else None,
+                on_given_up=give_up,
             )
         except InputError as error:
             give_up(error)
-            return
+            return False
         self._counters.count("labels")
-        for stage, milliseconds in label.latency_ms.items():
-            self.durations[stage].add(milliseconds)
-        self._observer.see_camera(request.camera)
         if label.degraded:
             self._counters.count("degraded")
         logger.info(
@@ -269,23 +295,25 @@ class Aggregator:
             len(label.parts_used),
             label.parts,
         )
+        return True
 
-    def _give_up(self, request: Request, error: InputError) -> None:
-        self._counters.refuse(error, f"label of camera {request.camera!r}")
-        self._pending_acks.acknowledge(request.request_id)
+    def _give_up(self, camera: str, done: Callable[[], None], error: InputError) -> None:
+        self._counters.refuse(error, f"label of camera {camera!r}")
+        done()
 
-    def _label(self, request: Request) -> Label:
+    def _label(self, request: Request, fusion: Fusion) -> Label:
         begin = time.monotonic()
-        logits = self._fusion.logits({i: f.values for i, f in request.features.items()})
-        top5 = tuple(self._fusion.rank(logits))
+        logits = fusion.logits({i: f.values for i, f in request.features.items()})
+        top5 = tuple(fusion.rank(logits))
+        answer = fusion.answer(top5[0])
         critical = request.features[request.last_part].timing
         parts_used = tuple(sorted(request.features))
         return Label(
             request_id=request.request_id.hex(),
             camera=request.camera,
-            label=top5[0].label,
-            class_index=top5[0].class_index,
-            confidence=top5[0].confidence,
+            label=answer.label,
+            class_index=answer.class_index,
+            confidence=answer.confidence,
             top5=top5,
             parts_used=parts_used,
             parts=self._identity.parts,
@@ -297,6 +325,8 @@ class Aggregator:
                 "collect": round(1e3 * (request.last - request.first), 3),
                 "fuse": round(1e3 * (time.monotonic() - begin), 3),
             },
+            head=fusion.head,
+            head_version=fusion.version,
         )
 
     def _status(self, state: State, age_s: float) -> AggregatorStatus:

@@ -168,6 +168,18 @@ def fingerprint_of(manifest: Manifest) -> str:
     return hashlib.blake2b(canonical, digest_size=8).hexdigest()
 
 
+def parts_fingerprint_of(manifest: Manifest) -> str:
+    """Hex blake2b (8 bytes) of everything that decides the features of the fleet.
+
+    Classes and fusion do not enter: bundles that differ only in those have the same features.
+    """
+    identity = {
+        "parts": [(part.weights.sha256, part.spec, part.dtype) for part in manifest.parts],
+    }
+    canonical = msgspec.json.encode(identity, order="deterministic")
+    return hashlib.blake2b(canonical, digest_size=8).hexdigest()
+
+
 def file_entry(path: Path) -> FileEntry:
     """What names the file at ``path`` and its present content."""
     return FileEntry(path.name, path.stat().st_size, sha256_of(path))

@@ -15,6 +15,7 @@ import msgspec
 
 from devit_iot.bundle.signature import check_trust
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.heads import FilterHeads, HeadChoice
 from devit_iot.config.listen import metrics_address
 from devit_iot.config.old_keys import rename_old_keys
 from devit_iot.errors import ConfigError
@@ -82,6 +83,8 @@ class ImagesConfig(msgspec.Struct, frozen=True):
         max_rate: images per second and camera; further ones are dropped. 0: no limit.
         incomplete: ``refuse`` or ``take`` a JPEG whose data end early: the rest of its picture is
             grey.
+        head: which head of the bundle answers for its cameras; empty: the bundle's own fusion.
+        heads: which ones answer, the main one first, where they are several.
     """
 
     topic: str
@@ -89,6 +92,8 @@ class ImagesConfig(msgspec.Struct, frozen=True):
     delivery: Delivery = "latest"
     max_rate: float = 0.0
     incomplete: Literal["refuse", "take"] = "refuse"
+    head: str = ""
+    heads: tuple[str, ...] = ()
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
@@ -191,6 +196,7 @@ class Config(msgspec.Struct, frozen=True):
         metrics: ``[host]:port`` on which to serve Prometheus and health checks; empty: do not.
         broker: how to reach the MQTT broker.
         camera_apps: camera apps by name, whose image topics are listened to.
+        heads: names of heads by the name of a camera; goes before what ``images`` say.
         images: filters of image topics; given ones, or ``camera_apps``, replace the defaults.
         node: one edge node.
         aggregator: fusion.
@@ -204,6 +210,7 @@ class Config(msgspec.Struct, frozen=True):
     shards: int = 1
     metrics: str = ""
     camera_apps: tuple[str, ...] = ()
+    heads: dict[str, tuple[str, ...]] = {}
     broker: BrokerConfig = BrokerConfig()
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
     node: NodeConfig = NodeConfig()
@@ -215,6 +222,12 @@ class Config(msgspec.Struct, frozen=True):
     def node_name(self) -> str:
         """The configured name, or the host's."""
         return self.node.name or socket.gethostname().split(".")[0]
+
+    @property
+    def head_choice(self) -> HeadChoice:
+        """Which heads answer for which camera."""
+        filters = [FilterHeads(i.topic, i.head, i.heads) for i in self.images]
+        return HeadChoice(self.heads, filters)
 
 
 def load_config(files: Sequence[Path], overrides: Mapping[str, object]) -> Config:
@@ -320,6 +333,7 @@ def _validate(config: Config) -> None:
     for one, two in itertools.combinations(filters, 2):
         if one.overlaps(two):
             raise ConfigError(f"images: '{one.pattern}' and '{two.pattern}' match the same topics")
+    _ = config.head_choice  # it checks what it is made of
     rules = (
         (config.shards >= 1, "shards must be at least 1"),
         (0 <= config.aggregator.shard < config.shards, "aggregator.shard must be below shards"),

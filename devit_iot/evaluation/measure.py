@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.datasets.source import ImageSource
@@ -113,7 +114,7 @@ def measure(
         bundle: the fleet's.
         fleet: fuses as an aggregator does.
         done: the pass.
-        labels: of the images read, int64[images], in the bundle's order of classes.
+        labels: of the images read, int64[images], in the order of the classes of its head.
         lose: the only number of lost parts to try; None for 0 to all but one.
 
     Raises:
@@ -121,7 +122,8 @@ def measure(
     """
     entries = bundle.manifest.parts
     features = [np.stack([row[part].values for row in done.rows]) for part in range(len(entries))]
-    fused = Fused(features, bundle.fusion_tensors(), labels)
+    head = read_head(bundle, fleet.fusion.head)
+    fused = Fused(features, head.tensors, labels)
     hits, confidence, seconds = [], [], []
     for row in done.rows:
         begin = time.perf_counter()

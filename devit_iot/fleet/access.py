@@ -76,7 +76,8 @@ def access_list(
     """
     topics = Topics(fleet)
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
-    results = (topics.labels, topics.node_statuses, topics.aggregator_status("+"))
+    labels = (topics.labels, topics.head_labels)
+    results = (*labels, topics.node_statuses, topics.aggregator_status("+"))
     devices = DiscoveryTopics().devices
 
     def client_ids(own: str, *commands: str) -> str:
@@ -94,7 +95,7 @@ def access_list(
             case "camera":
                 return Grants(images, (), re.escape(user))
             case "aggregator":
-                results_and_devices = (topics.labels, topics.aggregator_status("+"), devices)
+                results_and_devices = (*labels, topics.aggregator_status("+"), devices)
                 wanted = (
                     topics.features("+"),
                     topics.node_statuses,

@@ -62,6 +62,7 @@ def members(
         check_name("node", node)
     said = [
         *map(topics.label, cameras),
+        *(topics.head_label(camera, "+") for camera in cameras),
         *map(topics.node_status, nodes),
         *map(topics.aggregator_status, shards),
     ]

@@ -88,6 +88,7 @@ class Node:
     ) -> None:
         self._identity = identity
         self._fingerprint = bytes.fromhex(identity.fingerprint)
+        self._parts_fingerprint = bytes.fromhex(identity.parts_fingerprint)
         self._spec = spec
         self._engine = engine
         self._transport = transport
@@ -289,6 +290,7 @@ class Node:
             received_ms=frame.received_ms,
             timing=timing,
             values=values,
+            parts_fingerprint=self._parts_fingerprint,
         )
 
     def _on_hang(self) -> None:

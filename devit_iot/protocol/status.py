@@ -66,6 +66,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         deferred: images of ``every`` left with the broker for want of memory; they come again.
         temperature_c: of the board's chip, degrees Celsius; None where it has no sensor.
         throttled: whether heat or a weak power supply slows the board down; None: it cannot say.
+        parts_fingerprint: of the bundle's parts, hex; empty from a node that does not say it.
     """
 
     node: str
@@ -85,6 +86,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     deferred: int = 0
     temperature_c: float | None = None
     throttled: bool | None = None
+    parts_fingerprint: str = ""
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

@@ -203,6 +203,7 @@ def with_nan(feature: Feature) -> bytes:
 
 REFUSED: dict[str, tuple[Callable[[Feature], bytes], str]] = {
     "other-bundle": (changed(fingerprint=b"stranger"), "other_bundle"),
+    "other-parts": (changed(parts_fingerprint=b"stranger"), "other_bundle"),
     "wrong-length": (changed(values=np.zeros(5, np.float32)), "length"),
     "cut": (lambda feature: feature.encode()[:-1], "length"),
     "other-fleet-size": (changed(parts=9), "part"),
@@ -277,6 +278,29 @@ def test_another_bundle_counts_as_offline(broker: MemoryBroker, bundle: Bundle) 
         broker.publish(TOPICS.node_status("node-1"), changed.encode(), retain=True)
         wait_until(lambda: labels(broker))
     assert aggregator_status(broker).parts_online == (0, 2)
+
+
+def test_equal_parts_make_equal_features_whatever_the_fusion(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    """Boards keep their bundle when the hub gets one with another fusion or other classes."""
+    parts = bundle.parts_fingerprint
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        status = NodeStatus(
+            state="online", node="node-0", part=0, parts=PARTS, fingerprint="00" * 8,
+            parts_fingerprint=parts.hex(),
+        )  # fmt: skip
+        wait_until(lambda: TOPICS.aggregator_status(0) in broker.retained)
+        broker.publish(TOPICS.node_status("node-0"), status.encode(), retain=True)
+        for part in range(PARTS):
+            feature = make_feature(bundle, part)
+            send(
+                broker,
+                Feature.decode(changed(fingerprint=bytes(8), parts_fingerprint=parts)(feature)),
+            )
+        wait_until(lambda: labels(broker))
+    assert [label.parts_used for label in labels(broker)] == [(0, 1, 2)]
+    assert aggregator_status(broker).refused == {}
 
 
 @pytest.mark.parametrize("qos", [0, 1])

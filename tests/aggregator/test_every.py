@@ -331,10 +331,10 @@ def test_features_that_wait_do_not_keep_the_others_out(
 
 def test_too_few_parts_make_no_label(broker: MemoryBroker, bundle: Bundle) -> None:
     transport = MemoryTransport(broker)
-    service = make_aggregator(
+    aggregator = make_aggregator(
         broker, bundle, transport=transport, min_parts=2, deadline_s=0.2, every_deadline_s=0.2
     )
-    with running(service):
+    with running(aggregator):
         send(broker, bundle, 0, request=1)
         wait_until(lambda: aggregator_status(broker).unanswered == 1)
         assert not transport.unacknowledged

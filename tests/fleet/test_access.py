@@ -37,10 +37,12 @@ Allowed = Callable[[str, str, str], bool]
 OWNED = """
 user me
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/device/+/config
 topic write devit/v1/home/labels/+
+topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/nodes/+/status
 topic write devit/v1/home/aggregators/+/status
 topic write homeassistant/device/+/config
@@ -57,16 +59,19 @@ topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/status
 topic write devit/v1/home/labels/+
+topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/aggregators/+/status
 topic write homeassistant/device/+/config
 
 user viewer
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 
 user dashboard
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read cameras/+/image
@@ -74,6 +79,7 @@ topic read in/+
 
 user homeassistant
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/#

@@ -109,6 +109,18 @@ def test_a_camera_is_forgotten_with_its_device_and_no_other(crowded: MemoryBroke
     assert forgotten(crowded, members(HOME, TOPICS, cameras=["door", "nobody"])) == []
 
 
+def test_a_camera_is_forgotten_with_the_labels_of_all_of_its_heads(crowded: MemoryBroker) -> None:
+    for camera in ("door", "hall"):
+        for head in ("gate", "post"):
+            crowded.publish(HOME.head_label(camera, head), LABEL.encode(), retain=True)
+    assert forgotten(crowded, members(HOME, TOPICS, cameras=["door"])) == [
+        HOME.label("door"),
+        HOME.head_label("door", "gate"),
+        HOME.head_label("door", "post"),
+        TOPICS.device(device_id("home", "camera", "door")),
+    ]
+
+
 def test_a_node_and_an_aggregator_are_forgotten(crowded: MemoryBroker) -> None:
     device = TOPICS.device(device_id("home", "node", "pi-3"))
     assert forgotten(crowded, members(HOME, TOPICS, nodes=["pi-3"])) == [

@@ -165,6 +165,9 @@ def test_the_topic_tree() -> None:
     assert topics.features(0) == "devit/v1/home/features/0/+"
     assert topics.label("door") == "devit/v1/home/labels/door"
     assert topics.labels == "devit/v1/home/labels/+"
+    assert topics.head_label("door", "gate") == "devit/v1/home/labels/door/gate"
+    assert topics.head_labels == "devit/v1/home/labels/+/+"
+    assert not topics.camera_of(topics.head_label("door", "gate"))
     assert topics.node_status("pi-1") == "devit/v1/home/nodes/pi-1/status"
     assert topics.node_statuses == "devit/v1/home/nodes/+/status"
     assert topics.aggregator_status(1) == "devit/v1/home/aggregators/1/status"

@@ -1,6 +1,7 @@
 """What the documents state about the code, where a machine can compare them."""
 
 import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from devit_iot.aggregator import aggregator, deadline, inbox, presence
-from devit_iot.bundle import manifest, signature, spec
+from devit_iot.bundle import head, manifest, signature, spec
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
@@ -163,6 +164,7 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
     shapes = [
         home.feature("<shard>", "<node>"),
         home.label("<camera>"),
+        home.head_label("<camera>", "<head>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
         topics.DiscoveryTopics("PREFIX").device("<id>").replace("PREFIX", "<prefix>"),
@@ -237,6 +239,8 @@ def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None
         spec.View,
         spec.Resize,
         tflite_file.TfliteManifest,
+        head.HeadManifest,
+        head.Fit,
     ],
     ids=lambda kind: kind.__name__,
 )
@@ -303,6 +307,26 @@ def test_the_fingerprint_is_the_documented_hash(folder: str) -> None:
     version = manifest.version
     text = f'{{"classes":[{classes}],"fusion":"{fusion}","parts":[{parts}],"version":{version}}}'
     assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == manifest.fingerprint
+
+
+@pytest.mark.parametrize("folder", ["bundle", "bundle-3", "bundle-4"])
+def test_the_fingerprint_of_the_parts_is_the_documented_hash(folder: str) -> None:
+    opened = Bundle(ROOT / "tests/golden" / folder)
+    parts = ",".join(
+        f'["{part.weights.sha256}",{spec_text(part.spec)},"{part.dtype}"]'
+        for part in opened.manifest.parts
+    )
+    text = f'{{"parts":[{parts}]}}'
+    assert hashlib.blake2b(text.encode(), digest_size=8).digest() == opened.parts_fingerprint
+
+
+def test_the_fingerprint_of_a_head_is_the_documented_hash() -> None:
+    """The numbers of the golden head are written as JSON and Python write them."""
+    (path,) = (ROOT / "tests/golden/head").glob("*/head.json")
+    content = json.loads(path.read_text())
+    text = json.dumps(content | {"fingerprint": ""}, separators=(",", ":"))
+    assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == path.parent.name
+    assert content["fingerprint"] == path.parent.name
 
 
 def numbers(values: tuple[int, ...]) -> str:
@@ -408,6 +432,12 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"1 to {manifest.MAX_PARTS};",
         f"at most {manifest.MAX_NAME_LENGTH} characters, all printable",
         f"`{signature.SIGNATURE}` holds {signature.SIGNATURE_BYTES} bytes",
+        f"`{head.FORMAT}`",
+        f"`{head._NAME.pattern}`",
+        f"`{head.FOLDER}/<name>/<version>/` holds one version of a head: `{head.HEAD}`",
+        f"`{head.TENSORS}`, and `{head.SIGNATURE}` if it is signed",
+        f"| `version` | integer | {head.VERSION}, of this format |",
+        f"{head._MIN_CLASSES} to {manifest.MAX_CLASSES} different names",
         f"1 to {spec.MAX_HEAD_DIM}",
         f"at most {spec.MAX_TOKENS}",
         f"most {spec.MAX_MAP}. Tokens",

@@ -24,6 +24,7 @@ LAYERS = (
     Row(("build", "dashboard", "monitor"), "composition root; live page; the fleet's state"),
     Row(("decompose.recipe", "decompose.report"), "what decides a run; what it reached"),
     Row(("node", "aggregator"), "one board; the hub"),
+    Row(("teach",), "classes of one's own, fitted to features"),
     Row(("decompose.run_folder", "decompose.shrinking"), "what a run keeps; what a part keeps"),
     Row(("service", "camera", "homeassistant"), "status and metrics; pictures; announcements"),
     Row(("decompose.network", "evaluation", "bench"), "networks and losses; accuracy; time"),

@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.observer import Observer
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
-from devit_iot.engine.fusion import Fusion
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.feature import Feature
@@ -89,6 +89,7 @@ def make_aggregator(
     *,
     transport: MemoryTransport | None = None,
     observer: Observer | None = None,
+    heads: Config | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -99,7 +100,7 @@ def make_aggregator(
     )
     return Aggregator(
         identity,
-        Fusion(bundle),
+        CameraHeads(bundle, (heads or Config()).head_choice),
         transport or MemoryTransport(broker),
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
