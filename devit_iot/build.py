@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
+from devit_iot.config.board_profile import read_profile
 from devit_iot.config.config import Config, read_password
-from devit_iot.engine.base import load_engine
+from devit_iot.engine.base import available_isas, load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import ConfigError
 from devit_iot.homeassistant.announcer import Announcer
@@ -21,6 +24,7 @@ from devit_iot.node import node
 from devit_iot.node.memory import overhead_bytes, part_bytes
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
@@ -60,6 +64,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         version=__version__,
         engine=f"{engine.name} ({engine.detail})",
         machine=platform.machine(),
+        board=_board(config),
     )
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
@@ -140,6 +145,27 @@ def check_memory(config: Config, entry: PartEntry) -> None:
             "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
             "max_waiting_mb, or raise it"
         )
+
+
+def _board(config: Config) -> BoardProfile:
+    """What the node announces of its board: the measured profile, or what is known without one."""
+    limits, cores = config.node, len(os.sched_getaffinity(0))
+    if limits.profile:
+        board = read_profile(Path(limits.profile))
+    else:
+        board = BoardProfile(
+            config.node_name,
+            machine=platform.machine(),
+            cores=cores,
+            threads=limits.threads or cores,
+            isas=available_isas(),
+        )
+    return msgspec.structs.replace(
+        board,
+        name=config.node_name,
+        memory_mb=limits.memory_mb,
+        overhead_mb=-(-overhead_bytes(limits, every=_has_every(config)) // 2**20),
+    )
 
 
 def _has_every(config: Config) -> bool:

@@ -48,13 +48,13 @@ def write_profile(profile: BoardProfile, path: Path) -> None:
 def _lines(profile: BoardProfile) -> Iterator[str]:
     table = msgspec.to_builtins(profile)
     speeds = table.pop("speed")
-    yield from _assignments(table)
+    yield from assignments(table)
     for dtype, speed in speeds.items():
         if speed is not None:
-            yield from ("", f"[speed.{dtype}]", *_assignments(speed))
+            yield from ("", f"[speed.{dtype}]", *assignments(speed))
 
 
-def _assignments(table: Mapping[str, object]) -> Iterator[str]:
-    """JSON's strings, numbers and arrays are TOML's too."""
+def assignments(table: Mapping[str, object]) -> Iterator[str]:
+    """A flat table as lines of TOML, for JSON's strings, numbers and arrays are TOML's too."""
     for key, value in table.items():
         yield f"{key} = {msgspec.json.encode(value).decode()}"

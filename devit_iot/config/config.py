@@ -108,6 +108,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
         max_age_s: an image of ``latest`` that waited longer is not computed.
         max_waiting_mb: images of ``every`` that wait in memory; further ones stay with the broker.
         hang_s: an image that takes longer ends the node, for the service manager to restart.
+        profile: file that ``devit bench --profile`` wrote on this board; the node announces it,
+            for ``devit plan``.
     """
 
     name: str = ""
@@ -124,6 +126,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     max_age_s: float = 10.0
     max_waiting_mb: int = 64
     hang_s: float = 60.0
+    profile: str = ""
 
 
 class AggregatorConfig(msgspec.Struct, frozen=True):
@@ -297,6 +300,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     check_keys(table, Config, "", str(file))
     _anchor(table, ("bundle",), file.parent)
+    _anchor(table.get("node"), ("profile",), file.parent)
     _anchor(table.get("broker"), ("password_file", *_TLS_FILES), file.parent)
     return table
 

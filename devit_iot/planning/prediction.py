@@ -24,12 +24,15 @@ class Kind(NamedTuple):
         spec: its shape.
         macs: multiply-accumulates of one image.
         file_bytes: of its file in the bundle.
+        budget: share of the teacher's multiply-accumulates that it was cut for; 0: it is a
+            bundle's part.
     """
 
     name: str
     spec: SubVitSpec
     macs: int
     file_bytes: int
+    budget: float = 0.0
 
 
 class Option(NamedTuple):

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.json_message import JsonMessage, PartCount
 
 State = Literal["online", "offline"]
@@ -58,6 +59,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         deferred: images of ``every`` left with the broker for want of memory; they come again.
         temperature_c: of the board's chip, degrees Celsius; None where it has no sensor.
         throttled: whether heat or a weak power supply slows the board down; None: it cannot say.
+        board: what the board has and how fast it is; None: the node does not say.
     """
 
     node: str
@@ -77,6 +79,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     deferred: int = 0
     temperature_c: float | None = None
     throttled: bool | None = None
+    board: BoardProfile | None = None
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from devit_iot.bundle.spec import (
 )
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
+from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -105,18 +106,38 @@ NODE_STATUS_2 = msgspec.structs.replace(
     deferred=6,
 )
 NODE_STATUS_3 = msgspec.structs.replace(NODE_STATUS_2, temperature_c=61.5, throttled=False)
+NODE_STATUS_4 = msgspec.structs.replace(
+    NODE_STATUS_3,
+    board=BoardProfile(
+        "pi-1",
+        "aarch64",
+        cores=4,
+        threads=4,
+        isas=("neon_dotprod", "neon", "scalar"),
+        memory_mb=1400,
+        overhead_mb=871,
+        fma_gflops=38.5,
+        decode_ms=4.75,
+        link_mbps=900.0,
+        link_ms=0.5,
+        watts=7.5,
+        speed=Speeds(float32=Speed(18.5, 20.25, 0.25, 0.125), int8=Speed(7.5, 20.5, 0.25, 0.0)),
+        note="measured by devit bench --profile, neon_dotprod",
+    ),
+)
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
 )
 EARLIER: dict[str, NodeStatus | AggregatorStatus] = {
     "node_status.json": NODE_STATUS,
     "node_status_2.json": NODE_STATUS_2,
+    "node_status_3.json": NODE_STATUS_3,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
 MESSAGES: dict[str, Feature | Label | NodeStatus | AggregatorStatus] = {
     "feature.bin": FEATURE,
     "label.json": LABEL,
-    "node_status_3.json": NODE_STATUS_3,
+    "node_status_4.json": NODE_STATUS_4,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 
