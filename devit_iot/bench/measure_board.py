@@ -40,11 +40,9 @@ NETWORKS = tuple(
 )
 """Three blocks of what parts have: few or many tokens, narrow or wide, much or little attention."""
 
-_SAMPLE_S = 0.05
+_SAMPLE_S = 0.1
 """A sample lasts at least so long: longer than a scheduler's slice or a CPU quota's period."""
 _LEAST_ROUNDS = 5
-_LOW = 0.25
-"""Quantile of the samples: what the board does while little else disturbs it."""
 _OF_THE_MEMORY = 2 / 3
 """What a node may count on, where its configuration does not say less: the rest is the system's."""
 
@@ -148,30 +146,32 @@ def _network_times(dtype: Dtype, how: Measuring) -> list[float]:
 
 
 class _Repeated:
-    """A call, repeated often enough for one sample."""
+    """A call that is timed again and again; the first one, which touches new memory, is not."""
 
     def __init__(
         self, call: Callable[[NDArray[np.uint8]], object], image: NDArray[np.uint8]
     ) -> None:
-        self._call, self._image, self._count = call, image, 1
-        self.sample()  # the first call touches its memory for the first time
-        self._count = max(1, round(1e3 * _SAMPLE_S / self.sample()))
+        self._call, self._image = call, image
+        call(image)
 
     def sample(self) -> float:
         """Milliseconds of one call, the mean over a sample."""
-        begin = time.perf_counter()
-        for _ in range(self._count):
+        begin, calls, passed = time.perf_counter(), 0, 0.0
+        while passed < _SAMPLE_S:
             self._call(self._image)
-        return 1e3 * (time.perf_counter() - begin) / self._count
+            calls += 1
+            passed = time.perf_counter() - begin
+        return 1e3 * passed / calls
 
 
 def _in_turn(runs: Sequence[_Repeated], seconds: float) -> list[float]:
+    """The median of each run's samples, milliseconds."""
     samples: list[list[float]] = [[] for _ in runs]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(samples[0]) < _LEAST_ROUNDS:
         for run, kept in zip(runs, samples, strict=True):
             kept.append(run.sample())
-    return [float(np.quantile(kept, _LOW)) for kept in samples]
+    return [float(np.median(kept)) for kept in samples]
 
 
 def _decode_ms() -> float:
