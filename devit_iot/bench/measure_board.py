@@ -11,12 +11,12 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Generic, NamedTuple, TypeVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from devit_iot import _core
+from devit_iot.bench.message_time import echoing
 from devit_iot.bench.models import random_image, random_tensors
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
 from devit_iot.bundle.storage import Dtype
@@ -26,6 +26,8 @@ from devit_iot.engine.image import load_image
 from devit_iot.engine.native import NativeEngine
 from devit_iot.errors import ConfigError
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
+
+T = TypeVar("T")
 
 NETWORKS = tuple(
     SubVitSpec(size, size, patch, dim, head_dim, 1, (BlockSpec(heads, mlp),) * 3)
@@ -73,7 +75,7 @@ def measure_board(name: str, memory_mb: int, overhead_mb: int, how: Measuring) -
     for dtype in get_args(Dtype):
         how.say(f"{dtype}: timing {len(NETWORKS)} networks, about {how.seconds:g} s")
         speeds[dtype] = fitted([work(spec) for spec in NETWORKS], _network_times(dtype, how))
-    how.say("decoding")
+    how.say("decoding, and messages")
     profile = BoardProfile(
         name=name,
         machine=platform.machine(),
@@ -84,6 +86,7 @@ def measure_board(name: str, memory_mb: int, overhead_mb: int, how: Measuring) -
         overhead_mb=overhead_mb,
         fma_gflops=round(_core.fma_peak(how.isa), 1),
         decode_ms=_rounded(_decode_ms()),
+        message_ms=_rounded(_message_ms()),
         speed=Speeds(**speeds),
         note=f"measured by devit bench --profile, {_core.select_isa(how.isa)}",
     )
@@ -145,12 +148,10 @@ def _network_times(dtype: Dtype, how: Measuring) -> list[float]:
     return _in_turn(runs, how.seconds)
 
 
-class _Repeated:
+class _Repeated(Generic[T]):
     """A call that is timed again and again; the first one, which touches new memory, is not."""
 
-    def __init__(
-        self, call: Callable[[NDArray[np.uint8]], object], image: NDArray[np.uint8]
-    ) -> None:
+    def __init__(self, call: Callable[[T], object], image: T) -> None:
         self._call, self._image = call, image
         call(image)
 
@@ -164,7 +165,7 @@ class _Repeated:
         return 1e3 * passed / calls
 
 
-def _in_turn(runs: Sequence[_Repeated], seconds: float) -> list[float]:
+def _in_turn(runs: Sequence[_Repeated[T]], seconds: float) -> list[float]:
     """The median of each run's samples, milliseconds."""
     samples: list[list[float]] = [[] for _ in runs]
     end = time.perf_counter() + seconds
@@ -176,7 +177,12 @@ def _in_turn(runs: Sequence[_Repeated], seconds: float) -> list[float]:
 
 def _decode_ms() -> float:
     """Of one picture to 224 pixels."""
-    spec, picture = NETWORKS[2], picture_file()
-    image = np.frombuffer(picture, np.uint8)
-    (found,) = _in_turn([_Repeated(lambda file: load_image(file.tobytes(), spec), image)], 0.5)
+    (found,) = _in_turn([_Repeated(lambda file: load_image(file, NETWORKS[2]), picture_file())], 0)
+    return found
+
+
+def _message_ms() -> float:
+    """Of receiving one picture and sending its feature."""
+    with echoing() as echo:
+        (found,) = _in_turn([_Repeated(echo.round_trip, picture_file())], 0)
     return found

@@ -76,8 +76,9 @@ def compute_ms(speed: Speed, done: Work) -> float:
 
 
 def network_ms(board: BoardProfile, image_bytes: int, reply_bytes: int) -> float:
-    """Image to the board and feature back: two messages, one after the other."""
-    return 2 * board.link_ms + (image_bytes + reply_bytes) * 8e-3 / board.link_mbps
+    """Image to the board and feature back, and the board's own work with both messages."""
+    link = 2 * board.link_ms + (image_bytes + reply_bytes) * 8e-3 / board.link_mbps
+    return link + board.message_ms
 
 
 def options(

@@ -56,6 +56,7 @@ class BoardProfile(msgspec.Struct, frozen=True):
         fma_gflops: peak of float32 multiply-adds on one core, 10^9 operations a second; 0: not
             measured.
         decode_ms: of a JPEG of 640 x 480 pixels to the network's input.
+        message_ms: of receiving that JPEG and sending a feature, beside the network's own time.
         link_mbps: of the network, 10^6 bits a second.
         link_ms: of a short message, one way.
         watts: that the board takes while it computes; 0: unknown.
@@ -72,6 +73,7 @@ class BoardProfile(msgspec.Struct, frozen=True):
     overhead_mb: int = 0
     fma_gflops: float = 0.0
     decode_ms: float = 0.0
+    message_ms: float = 0.0
     link_mbps: float = 100.0
     link_ms: float = 1.0
     watts: float = 0.0

@@ -118,6 +118,7 @@ NODE_STATUS_4 = msgspec.structs.replace(
         overhead_mb=871,
         fma_gflops=38.5,
         decode_ms=4.75,
+        message_ms=3.25,
         link_mbps=900.0,
         link_ms=0.5,
         watts=7.5,

@@ -145,7 +145,7 @@ def test_the_best_of_several_bundles_is_taken(
         (["--teacher", "TEACHER", "--board", "fast", "--macs", "2"], "more than the whole"),
         (["--teacher", "TEACHER", "--board", "fast", "--macs", "-1"], "not a positive number"),
         (["--teacher", "TEACHER", "--board", "fast", "--macs", "1e-9"], "as small as 1e-09"),
-        (["--teacher", "TEACHER", "--board", "small", "--macs", "1"], "no board has enough memory for"),
+        (["--teacher", "TEACHER", "--board", "small", "--macs", "1"], "no board has enough memory"),
         (["--teacher", "TEACHER", "--board", "fast", "--capacity", "9"], "lower --capacity"),
         (["--teacher", "TEACHER", "--board", "fast", "--parts", "2"], "--parts asks for 2"),
         (["--recipe", "nothing", "--board", "fast"], "no recipe 'nothing'"),
