@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import msgspec
 import numpy as np
-from quota import cgroup_version, dealt_cpus, quota
+from quota import board, cgroup_version, dealt_cpus, hub
 
 from devit_iot.bench.models import MODELS, random_image, random_tensors
 from devit_iot.bundle.reading import Bundle
@@ -35,6 +35,8 @@ from devit_iot.errors import BrokerError, DevitError
 from devit_iot.export.reference import with_golden
 from devit_iot.planning.exact import solve
 from devit_iot.planning.greedy import equal_parts
+from devit_iot.planning.picture import draw
+from devit_iot.planning.plan import make_plan
 from devit_iot.planning.problem import Demand, Problem, Solution, make_problem
 from devit_iot.programs import own_program
 from devit_iot.protocol.board import BoardProfile
@@ -79,23 +81,35 @@ class FleetResult(msgspec.Struct):
 @click.option("--capacity", default=0.9, show_default=True, help="Of the teacher, all parts.")
 @click.option("--seconds", default=9.0, show_default=True, help="Of each board's measurement.")
 @click.option("--images", default=60, show_default=True, type=click.IntRange(1))
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw the plan into this PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @one_line_errors
-def main(*, cores: str, capacity: float, seconds: float, images: int, as_json: bool) -> None:
+def main(
+    *,
+    cores: str,
+    capacity: float,
+    seconds: float,
+    images: int,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
     """Compare prediction and measurement of a planned fleet, and of one of equal parts."""
     shares = {f"core-{share.strip()}": float(share) for share in cores.split(",")}
     with tempfile.TemporaryDirectory(prefix="devit-planned-") as made, ExitStack() as stack:
         folder = Path(made)
         cpus = dealt_cpus(shares)
+        prefix = stack.enter_context(hub())
         prefixes = {
-            name: stack.enter_context(quota(name, share, cpus[name]))
+            name: stack.enter_context(board(name, share, cpus[name]))
             for name, share in shares.items()
-        }
-        boards = measured_boards(folder, prefixes, seconds)
+        } | {"hub": prefix}
+        boards = measured_boards(folder, {name: prefixes[name] for name in shares}, seconds)
         _, teacher = MODELS["M2"]
         choice = of_teacher(write(folder / "teacher", [teacher]).path, "")
         demand = Demand(len(picture_file()), macs=round(capacity * choice.macs))
         problem = make_problem(boards, choice.kinds, demand, whole=False)
+        if picture is not None:
+            draw(make_plan(problem, choice.family), picture)
         fleets = {"planned": solve(problem), "equal parts": equal_parts(problem)}
         results = [
             served(folder / name.split()[0], name, problem, solution, prefixes, images)
@@ -113,7 +127,7 @@ def measured_boards(
     for name, prefix in prefixes.items():
         options = ["--profile", folder / f"{name}.toml", "--threads", 1, "--seconds", seconds]
         command = [*prefix, *own_program("devit_iot.cli.devit"), "bench", *map(str, options)]
-        running[name] = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        running[name] = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
     codes = [process.wait() for process in running.values()]  # of all, before the groups end
     if any(codes):
         raise DevitError("a board could not measure itself")
@@ -149,7 +163,7 @@ def served(
     folder.mkdir()
     bundle = write(folder / "bundle", [problem.kinds[part.kind].spec for part in solution.parts])
     seats = [part.seats[0] for part in solution.parts]
-    wrappers = {
+    wrappers = {"broker": prefixes["hub"]} | {
         f"node-{part}": prefixes[problem.boards[seat.board].name] for part, seat in enumerate(seats)
     }
     fleet = FleetProcesses(folder, bundle=bundle.path, fleet=FLEET, wrappers=wrappers)

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import click
 import numpy as np
 
+# The fleets of the tests, which are no installed package.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from devit_iot.errors import ConfigError  # noqa: E402 - tests/ is no installed package
-from devit_iot.planning.exact import solve  # noqa: E402
-from devit_iot.planning.greedy import greedy  # noqa: E402
-from tests.support.boards import random_problem  # noqa: E402
+from devit_iot.errors import ConfigError
+from devit_iot.planning.exact import solve
+from devit_iot.planning.greedy import greedy
+from tests.support.boards import random_problem
 
 MOST_BOARDS = 12
 LARGE = 40

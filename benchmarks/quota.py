@@ -1,7 +1,7 @@
 """Slow boards on a fast machine: processes that may use a share of one core."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,31 +32,52 @@ def dealt_cpus(shares: Mapping[str, float]) -> dict[str, int]:
 
 
 @contextmanager
-def quota(name: str, cores: float, cpu: int) -> Iterator[list[str]]:
+def board(name: str, cores: float, cpu: int) -> Iterator[Sequence[str]]:
     """A control group that may use ``cores`` of a CPU; yields what to put before a command.
-
-    Where other work wants the same CPU, the group goes first.
 
     Raises:
         DevitError: control groups cannot be made here.
     """
+    with _group(name) as group:
+        amount = round(cores * _PERIOD_US)
+        if cgroup_version() == 1:
+            (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+            (group / "cpu.cfs_quota_us").write_text(str(amount))
+        else:
+            (group / "cpu.max").write_text(f"{amount} {_PERIOD_US}")
+        yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec taskset -c {cpu} "$@"', "sh"]
+
+
+@contextmanager
+def hub() -> Iterator[Sequence[str]]:
+    """A control group without a limit, with this process in it, and what puts others there.
+
+    Raises:
+        DevitError: control groups cannot be made here.
+    """
+    with _group("hub") as group:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+        try:
+            yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+        finally:
+            (group.parent / "cgroup.procs").write_text(str(os.getpid()))
+
+
+@contextmanager
+def _group(name: str) -> Iterator[Path]:
+    """A control group that goes first where other work wants the same CPU."""
     version = cgroup_version()
     group = (_ROOT if version == 2 else _ROOT / "cpu") / f"devit-{os.getpid()}-{name}"  # noqa: PLR2004
-    amount = round(cores * _PERIOD_US)
     try:
         group.mkdir()
     except OSError as error:
         raise DevitError(f"cannot make the control group {group}: {error}; run as root") from error
     try:
         if version == 1:
-            (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
-            (group / "cpu.cfs_quota_us").write_text(str(amount))
             (group / "cpu.shares").write_text("262144")
         else:
-            (group / "cpu.max").write_text(f"{amount} {_PERIOD_US}")
             (group / "cpu.weight").write_text("10000")
-        procs = group / "cgroup.procs"
-        yield ["sh", "-c", f'echo $$ > {procs} && exec taskset -c {cpu} "$@"', "sh"]
+        yield group
     finally:
         group.rmdir()
 
@@ -70,6 +91,6 @@ def cgroup_version() -> int:
     controllers = _ROOT / "cgroup.controllers"
     if controllers.exists() and "cpu" in controllers.read_text().split():
         return 2
-    if (_ROOT / "cpu/cpu.cfs_quota_us").exists() or (_ROOT / "cpu/cpu.shares").exists():
+    if (_ROOT / "cpu/cpu.shares").exists():
         return 1
     raise DevitError("no control groups for CPUs under /sys/fs/cgroup")

@@ -90,7 +90,17 @@ class _Program:
 
     def feasible(self) -> bool:
         """Whether there is a plan."""
+        if self._problem.whole and not self._enough_boards():
+            return False  # which the solver would find too, but later
         return self._solve(np.zeros(len(self._seats) + len(self._groups))) is not None
+
+    def _enough_boards(self) -> bool:
+        """Whether there are as many boards as a bundle's parts need at least."""
+        fewest: dict[int, int] = {}
+        for group in self._groups:
+            fewest.setdefault(group.kind, group.replicas)  # groups are sorted
+        boards = {board for board, _, _ in self._seats}
+        return len(fewest) == len(self._problem.kinds) and sum(fewest.values()) <= len(boards)
 
     def best(self) -> Solution | None:
         """The plan of most multiply-accumulates and, nearly, least time; None if there is none."""

@@ -155,9 +155,11 @@ def test_without_a_profile_a_node_announces_what_it_knows(tmp_path: Path) -> Non
     assert math.isfinite(announced.overhead_mb)
 
 
-def announced_by(tmp_path: Path, **changed: str) -> BoardProfile:
+def announced_by(tmp_path: Path, profile: str = "") -> BoardProfile:
     bundle = make_bundle(tmp_path / "fleet", parts=1)
-    limits = NodeConfig(name="pi-7", memory_mb=900, max_cameras=1, max_pixels=1_000_000, **changed)
+    limits = NodeConfig(
+        name="pi-7", memory_mb=900, max_cameras=1, max_pixels=1_000_000, profile=profile
+    )
     config = Config(
         bundle=str(bundle.path), images=(ImagesConfig("cameras/{camera}/image"),), node=limits
     )
