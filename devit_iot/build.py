@@ -1,13 +1,12 @@
 """The composition root: a configuration becomes a service. The only place that knows them all."""
 
-import math
 import os
 import platform
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
+import msgspec
 
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
@@ -15,23 +14,21 @@ from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.storage import is_matrix
+from devit_iot.config.board_profile import read_profile
 from devit_iot.config.config import Config, read_password
-from devit_iot.engine.base import load_engine
-from devit_iot.engine.image import decoding_bytes
+from devit_iot.engine.base import available_isas, load_engine
 from devit_iot.errors import ConfigError
 from devit_iot.homeassistant.announcer import Announcer
 from devit_iot.homeassistant.devices import Devices
 from devit_iot.node import node
+from devit_iot.node.memory import overhead_bytes, part_bytes
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport
-
-_BASE_BYTES = 64 * 2**20
-"""Interpreter, libraries and network buffers of a node, measured and rounded up."""
 
 EXIT_HUNG = 70
 """Exit code of a node whose inference hung: sysexits.h's internal software error."""
@@ -66,6 +63,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         engine=f"{engine.name} ({engine.detail})",
         machine=platform.machine(),
         parts_fingerprint=bundle.parts_fingerprint.hex(),
+        board=_board(config),
     )
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
@@ -137,16 +135,8 @@ def _bundle(config: Config) -> Bundle:
 def check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
     limits = config.node
-    waiting = limits.max_cameras * limits.max_payload_bytes
-    if _has_every(config):
-        waiting += limits.max_waiting_mib * 2**20
-    storage = limits.dtype or entry.dtype
-    packed = sum(
-        math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
-        for tensor in entry.spec.tensors()
-    )
-    weights = entry.weights.size + packed
-    total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
+    overhead = overhead_bytes(limits, every=_has_every(config))
+    total = overhead + part_bytes(entry.spec, entry.weights.size, limits.dtype or entry.dtype)
     needed = -(-total // 2**20)
     if needed > limits.memory_mib:
         raise ConfigError(
@@ -154,6 +144,27 @@ def check_memory(config: Config, entry: PartEntry) -> None:
             "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
             "max_waiting_mib, or raise it"
         )
+
+
+def _board(config: Config) -> BoardProfile:
+    """What the node announces of its board: the measured profile, or what is known without one."""
+    limits, cores = config.node, len(os.sched_getaffinity(0))
+    if limits.profile:
+        board = read_profile(Path(limits.profile))
+    else:
+        board = BoardProfile(
+            config.node_name,
+            machine=platform.machine(),
+            cores=cores,
+            threads=limits.threads or cores,
+            isas=available_isas(),
+        )
+    return msgspec.structs.replace(
+        board,
+        name=config.node_name,
+        memory_mib=limits.memory_mib,
+        overhead_mib=-(-overhead_bytes(limits, every=_has_every(config)) // 2**20),
+    )
 
 
 def _has_every(config: Config) -> bool:

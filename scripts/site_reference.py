@@ -10,11 +10,22 @@ from paho.mqtt.client import topic_matches_sub
 
 from devit_iot.fleet.access import Grants, Role, access_list
 from devit_iot.protocol import topics
+from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
-MESSAGES = (Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing)
+MESSAGES = (
+    Label,
+    Ranked,
+    NodeStatus,
+    BoardProfile,
+    Speeds,
+    Speed,
+    AggregatorStatus,
+    Feature,
+    Timing,
+)
 """Every struct that crosses the wire."""
 
 _EXAMPLES = {"<fleet>": "home", "<shard>": "0", "<node>": "pi-0", "<camera>": "door"}

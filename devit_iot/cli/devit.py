@@ -17,6 +17,7 @@ from devit_iot.cli.fleet import fleet
 from devit_iot.cli.forget import forget
 from devit_iot.cli.homeassistant import homeassistant
 from devit_iot.cli.labels import labels
+from devit_iot.cli.plan import plan
 from devit_iot.cli.teach import teach_
 from devit_iot.cli.top import top
 
@@ -43,6 +44,7 @@ COMMANDS = (
     forget,
     homeassistant,
     labels,
+    plan,
     teach_,
     top,
 )

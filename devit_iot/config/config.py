@@ -115,6 +115,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
         max_waiting_mib: MiB of images of ``every`` that wait in memory; further ones stay with
             the broker.
         hang_s: an image that takes longer ends the node, for the service manager to restart.
+        profile: file that ``devit bench --profile`` wrote on this board; the node announces it,
+            for ``devit plan``.
     """
 
     name: str = ""
@@ -131,6 +133,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     max_age_s: float = 10.0
     max_waiting_mib: int = 64
     hang_s: float = 60.0
+    profile: str = ""
 
 
 class AggregatorConfig(msgspec.Struct, frozen=True):
@@ -300,6 +303,7 @@ def _read(file: Path) -> dict[str, Any]:
     rename_old_keys(table, str(file))
     check_keys(table, Config, "", str(file))
     _anchor(table, ("bundle",), file.parent)
+    _anchor(table.get("node"), ("profile",), file.parent)
     _anchor(table.get("broker"), ("password_file", *_TLS_FILES), file.parent)
     return table
 

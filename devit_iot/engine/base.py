@@ -111,6 +111,15 @@ def require_core() -> None:
         raise EngineError(f"the C++ module does not load ({error}); {missing_core()}") from error
 
 
+def available_isas() -> tuple[str, ...]:
+    """Instruction sets that the native engine can use here, best first; none without it."""
+    try:
+        core = importlib.import_module("devit_iot._core")
+    except ImportError:
+        return ()
+    return tuple(core.isas())
+
+
 def check_golden(engine: Engine, tensors: Mapping[str, Array]) -> None:
     """Raise EngineError unless ``engine`` reproduces the bundle's golden feature."""
     wanted = tensors["golden.feature"]

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.json_message import JsonMessage, PartCount
 
 State = Literal["online", "offline"]
@@ -67,6 +68,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         temperature_c: of the board's chip, degrees Celsius; None where it has no sensor.
         throttled: whether heat or a weak power supply slows the board down; None: it cannot say.
         parts_fingerprint: of the bundle's parts, hex; empty from a node that does not say it.
+        board: what the board has and how fast it is; None: the node does not say.
     """
 
     node: str
@@ -87,6 +89,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     temperature_c: float | None = None
     throttled: bool | None = None
     parts_fingerprint: str = ""
+    board: BoardProfile | None = None
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

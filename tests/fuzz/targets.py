@@ -326,7 +326,7 @@ TARGETS: Mapping[str, Target] = {
         overview,
         5,
         (
-            *_golden("label.json", "node_status_3.json", "aggregator_status_2.json"),
+            *_golden("label.json", "node_status_4.json", "aggregator_status_2.json"),
             b'{"origin": {"name": "devit-iot"}}',
         ),
     ),

@@ -24,6 +24,7 @@ from devit_iot.bundle.spec import (
 )
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
+from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -110,7 +111,27 @@ NODE_STATUS_2 = msgspec.structs.replace(
     deferred=6,
 )
 NODE_STATUS_3 = msgspec.structs.replace(NODE_STATUS_2, temperature_c=61.5, throttled=False)
-NODE_STATUS_4 = msgspec.structs.replace(NODE_STATUS_3, parts_fingerprint="0f1e2d3c4b5a6978")
+NODE_STATUS_4 = msgspec.structs.replace(
+    NODE_STATUS_3,
+    parts_fingerprint="0f1e2d3c4b5a6978",
+    board=BoardProfile(
+        "pi-1",
+        "aarch64",
+        cores=4,
+        threads=4,
+        isas=("neon_dotprod", "neon", "scalar"),
+        memory_mib=1400,
+        overhead_mib=871,
+        fma_gflops=38.5,
+        decode_ms=4.75,
+        message_ms=3.25,
+        link_mbps=900.0,
+        link_ms=0.5,
+        watts=7.5,
+        speed=Speeds(float32=Speed(18.5, 20.25, 0.25, 0.125), int8=Speed(7.5, 20.5, 0.25, 0.0)),
+        note="measured by devit bench --profile, neon_dotprod",
+    ),
+)
 FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(

@@ -290,6 +290,7 @@ ELSEWHERE = {
     "uptime_s": "process_start_time_seconds",
     "decode_ms": "devit_node_stage_seconds",
     "compute_ms": "devit_node_stage_seconds",
+    "board": "what does not change, for devit plan",
     "dropped of NodeStatus": "its drops by reason",
     "parts of NodeStatus": "devit_aggregator_part_online",
 }

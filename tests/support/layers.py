@@ -22,6 +22,7 @@ LAYERS = (
     Row(("decompose.stages",), "teacher, cut, distillation, joint training, export"),
     Row(("decompose.training", "demo", "doctor"), "training loop; a fleet to look at; checks"),
     Row(("build", "dashboard", "monitor"), "composition root; live page; the fleet's state"),
+    Row(("planning",), "which board carries what"),
     Row(("decompose.recipe", "decompose.report"), "what decides a run; what it reached"),
     Row(("node", "aggregator"), "one board; the hub"),
     Row(("teach",), "classes of one's own, fitted to features"),
