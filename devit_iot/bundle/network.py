@@ -84,7 +84,7 @@ def sub_vit(
 ) -> Value:
     """The feature of raw pixels, as a sheet: Dosovitskiy et al. 2021, eq. 1 to 4.
 
-    With a tokenizer it is Hassani et al. 2021, eq. 2 to 5.
+    A network with a tokenizer follows Hassani et al. 2021, eq. 2 to 5.
 
     Args:
         spec: the part's shape.
