@@ -29,8 +29,7 @@ class Transport(NamedTuple):
             the node's worker, decoding, computing, fusing.
         waiting: how long the image waits in the node; small where a board has its cores for itself.
         fusing: time in the aggregator, beside all other processes; what a latency counts as fusion
-            is
-            timed alone.
+            is timed alone.
         payload: bytes of the image file.
     """
 

@@ -30,8 +30,7 @@ class PartData(msgspec.Struct, frozen=True):
         spec: the part's shape.
         classes: the classes that the part was made for.
         tensors: the tensors that engines take, the golden pair too. With float16 they are those
-            that :func:`devit_iot.bundle.storage.as_stored` gives, and so is the golden feature made
-            with them.
+            that :func:`devit_iot.bundle.storage.as_stored` gives, and so is the golden feature.
         dtype: element type of the part's matrices on disk.
     """
 

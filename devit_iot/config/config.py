@@ -34,7 +34,7 @@ _TLS_FILES = ("ca_file", "cert_file", "key_file")
 _MIN_HANG_S = 5.0  # an idle node shows a sign of life once a second
 _MIN_KEEPALIVE_S = 2  # a link is checked once a second
 _MAX_KEEPALIVE_S = 65535  # MQTT's
-_MAX_SESSION_S = 2**32 - 1  # which means for ever, and the memory for it is bounded
+_MAX_SESSION_S = 2**32 - 1  # MQTT's "for ever", too long for our memory
 
 
 Delivery = Literal["latest", "every"]
@@ -98,9 +98,9 @@ class NodeConfig(msgspec.Struct, frozen=True):
         name: unique in the fleet; the host's name unless given.
         part: index of the part to run.
         replica: ``i/n``: serve every n-th request, the i-th of n nodes with the same part.
-        engine: what computes: native, tflite or torch.
+        engine: program that computes: native, tflite or torch.
         isa: instruction set to force, for instance ``scalar``; empty: the best one.
-        dtype: what to compute in; empty: what the part is stored in.
+        dtype: element type to compute in; empty: the one that the part is stored in.
         threads: CPU threads of one inference; 0: all of the board.
         memory_mib: MiB that the node may count on; a part that needs more is refused at start.
         max_pixels: larger images are refused by their header; a JPEG counts as it is decoded.
@@ -132,14 +132,14 @@ class AggregatorConfig(msgspec.Struct, frozen=True):
     """``[aggregator]``: fusion.
 
     Attributes:
-        shard: which of the fleet's ``shards`` this aggregator is.
-        deadline_s: after the first feature, how long to wait for the other parts at most.
-        min_deadline_s: and at least, however fast the fleet is.
-        every_deadline_s: likewise for requests of ``every``, which do not adapt to the fleet.
+        shard: index of this aggregator among the fleet's ``shards``, from 0.
+        deadline_s: the longest wait for the other parts after a request's first feature.
+        min_deadline_s: the shortest wait for the other parts, however fast the fleet is.
+        every_deadline_s: the wait for requests of ``every``, which does not adapt to the fleet.
         lifetime_s: how long a request is remembered, to tell late and duplicate features; one of
             ``every`` for broker.session_s, as long as it may be delivered again.
-        max_open: requests waiting for parts; beyond it the oldest is answered at once.
-        max_open_per_camera: likewise of one camera.
+        max_open: requests that may wait for parts; one more answers the oldest at once.
+        max_open_per_camera: requests of one camera that may wait; one more answers its oldest.
         min_parts: fewer parts make no label.
     """
 
@@ -157,8 +157,8 @@ class HomeAssistantConfig(msgspec.Struct, frozen=True):
     """``[homeassistant]``: what the aggregators announce to it.
 
     Attributes:
-        enabled: whether they do.
-        prefix: of the topics where it looks for devices.
+        enabled: whether the aggregators announce devices.
+        prefix: first levels of the topics where Home Assistant looks for devices.
         expire_s: without a label for so long, a camera's entities become unavailable; 0: never,
             for cameras that send an image only when something happens.
     """
@@ -172,7 +172,7 @@ class LogConfig(msgspec.Struct, frozen=True):
     """``[log]``: one line per event on standard error.
 
     Attributes:
-        format: for people, or one JSON object a line.
+        format: ``human``: lines for people; ``json``: one JSON object a line.
         level: the least severe events that are logged.
     """
 
@@ -195,7 +195,7 @@ class Config(msgspec.Struct, frozen=True):
         node: one edge node.
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
-        log: of every service.
+        log: how every service logs.
     """
 
     fleet: str = "home"

@@ -13,7 +13,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None
     Args:
         logits: float[batch, classes].
         targets: float[batch, classes], rows that sum to one.
-        weights: of the classes, float[classes]; the loss is the weighted mean.
+        weights: weights of the classes, float[classes]; the loss is the weighted mean.
     """
     if weights is None:
         return functional.cross_entropy(logits.float(), targets)
@@ -46,7 +46,7 @@ def relation(student: Tensor, teacher: Tensor) -> Tensor:
 
     Args:
         student: queries, keys or values, float[batch, heads, tokens, head_dim].
-        teacher: the same of the teacher; heads and head_dim may differ.
+        teacher: the teacher's queries, keys or values; heads and head_dim may differ.
     """
     return functional.kl_div(
         _relations(student), _relations(teacher), reduction="none", log_target=True
