@@ -112,7 +112,7 @@ def _texts(folder: Path) -> list[Path]:
 
 def _indented(lines: list[str]) -> Iterator[str]:
     """The same lists and fences, with four spaces for each level; a blank line before each list."""
-    offsets: list[int] = []  # of the text of the open items
+    offsets: list[int] = []  # where the text of each open item begins
     fence, before = "", ""
     for line in lines:
         indent = len(line) - len(line.lstrip())

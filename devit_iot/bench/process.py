@@ -49,7 +49,7 @@ class Worker:
         self._stdout = cast("IO[str]", self._process.stdout)
         try:
             first = json.loads(self._ask(json.dumps(job._asdict())))
-        except BaseException:  # also when a person gives up
+        except BaseException:  # a person who gives up ends the process too
             self.close()
             raise
         self.cold_start_s = time.perf_counter() - begin

@@ -129,8 +129,8 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         image_size: side of the square RGB input, pixels.
-        resize_size: short side of the image before the centre crop to ``image_size``, pixels; of
-            a squashed image both sides.
+        resize_size: short side of the image before the centre crop to ``image_size``, pixels; a
+            squashed image gets it on both sides.
         patch_size: side of a square patch, pixels; divides ``image_size``. 0 with a tokenizer.
         embed_dim: width of the residual stream.
         head_dim: width of one attention head, equal in all blocks.

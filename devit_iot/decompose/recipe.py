@@ -69,8 +69,8 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rand_augment: magnitude of two random operations (Cubuk et al. 2020), below 30.
         erasing: probability of a blank rectangle (Zhong et al. 2020).
         mixup: probability that a batch's images are blended in pairs (Zhang et al. 2018).
-        cutmix: probability that they lend each other a rectangle (Yun et al. 2019); of the two, a
-            batch undergoes one at most.
+        cutmix: probability that a batch's images lend each other a rectangle (Yun et al. 2019); a
+            batch undergoes mixup or cutmix, never both.
         smoothing: label smoothing (Szegedy et al. 2016).
     """
 
@@ -213,7 +213,7 @@ class JointConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
     """Joint decomposition: all parts learn together (docs/method.md, section 5).
 
     Attributes:
-        individual: lambda, the share of each part's own answer in the loss.
+        individual: share of each part's own answer in the loss: lambda.
         own: extra weight of the classes of a part's group in its own answer's labels.
         token: weight of the distance between h and the teacher's token.
         part_dropout: probability that an image loses a given part.

@@ -24,7 +24,7 @@ class Prepared(NamedTuple):
     Attributes:
         resize_size: short side before the centre crop, or both sides, pixels.
         fit: whether the short side or both sides get that size.
-        filter: of the resize.
+        filter: filter of the resize.
         notes: what cannot be followed, for people.
     """
 

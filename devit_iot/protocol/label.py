@@ -35,8 +35,8 @@ class Label(JsonMessage, frozen=True):
         parts_used: indices of the parts that it rests on.
         parts: how many parts the bundle has.
         degraded: whether a part is missing.
-        latency_ms: by :data:`LATENCIES`; of the critical part ``wait``, ``decode``, ``compute``;
-            then ``collect``, from the first feature to the last one awaited, and ``fuse``.
+        latency_ms: times by :data:`LATENCIES`: ``wait``, ``decode`` and ``compute`` of the critical
+            part; ``collect``, from the first feature to the last one awaited; ``fuse``.
     """
 
     request_id: str
