@@ -70,7 +70,7 @@ def source_page(name: str) -> str:
 
 
 def source_text(name: str) -> str:
-    """That page."""
+    """The Markdown of the page that shows a source file, or lists a folder."""
     head = f"---\nsearch: {{exclude: true}}\n---\n# {name}\n\n"
     path = ROOT / name
     if path.is_dir():

@@ -43,7 +43,7 @@ class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of fleet.json.
 
     Attributes:
-        name: the fleet's, part of every topic.
+        name: the fleet's name, part of every topic.
         hosts: names and addresses of the broker; clients use the first one.
         port: port of the broker's TLS listener.
         images: image filters.
