@@ -11,8 +11,8 @@ class EngineResult(msgspec.Struct, frozen=True):
     """One engine with one network.
 
     Attributes:
-        engine: its name.
-        version: its package's version.
+        engine: the engine's name.
+        version: version of the engine's package.
         detail: what it chose, for people; may be empty.
         ms: median time of one image.
         ms_min: shortest time of one image.
@@ -49,7 +49,7 @@ class NetworkResult(msgspec.Struct, frozen=True):
         what: the network in words.
         macs: multiply-accumulates of one image.
         peak_gflops: measured FMA peak of one core, float32, before or after the rounds.
-        engines: those that ran, ours first.
+        engines: engines that ran, ours first.
         missing: engines that did not run, and why.
         fastest_peer: the fastest sound engine beside ours; empty if none ran.
         speedup: median time of the fastest peer over ours; 0 without a peer.

@@ -88,7 +88,7 @@ def sub_vit(
 
     Args:
         spec: the part's shape.
-        tensors: its engine tensors, see :func:`devit_iot.bundle.spec.tensors`.
+        tensors: the part's engine tensors, see :func:`devit_iot.bundle.spec.tensors`.
         operations: what is done with them.
         pixels: a map of RGB pixels, 0 to 255.
     """

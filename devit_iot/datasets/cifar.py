@@ -188,7 +188,7 @@ class _Latin1:
         return text.encode("latin-1")
 
     def __setstate__(self, state: object) -> None:
-        """There is none."""
+        """A string has no state to set."""
 
 
 _KNOWN = {

@@ -94,7 +94,7 @@ class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         epochs: passes over the stage's images.
         learning_rate: the rate at its peak, for exactly this ``batch``.
         batch: images per step, over all devices together.
-        warmup_epochs: those of the epochs in which the learning rate rises.
+        warmup_epochs: number of epochs, of ``epochs``, in which the learning rate rises.
         weight_decay: decay of matrices; vectors have none.
         ema: decay per step of an average of the weights, which is what remains; 0 for none.
     """
@@ -111,7 +111,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network that knows all classes.
 
     Attributes:
-        model: its shape.
+        model: the network's shape.
         train: how it is trained or fine-tuned; left out, the checkpoint is used as it is.
         checkpoint: what it starts from, relative to the recipe; left out, from scratch.
     """

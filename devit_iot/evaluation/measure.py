@@ -21,7 +21,7 @@ class PartCost(msgspec.Struct, frozen=True):
     """What one part costs.
 
     Attributes:
-        part: its index.
+        part: the part's index.
         ms: median time of its engine for one image, decoding not counted.
         macs: multiply-accumulates of one image.
         bytes: size of its weights on disk.

@@ -83,7 +83,7 @@ def of_hugging_face(processor: Mapping[str, Any], image_size: int | None) -> Pre
     """What a ``preprocessor_config.json`` says.
 
     Args:
-        processor: its content; empty if there is none.
+        processor: content of the file; empty if there is none.
         image_size: side of the network's input, pixels; None if unknown.
     """
     if not processor:

@@ -13,8 +13,8 @@ class Ranked(msgspec.Struct, frozen=True):
 
     Attributes:
         label: the class's name.
-        class_index: its index in the bundle's ``classes``.
-        confidence: its probability, by softmax over all classes.
+        class_index: index of the class in the bundle's ``classes``.
+        confidence: probability of the class, by softmax over all classes.
     """
 
     label: str
@@ -29,8 +29,8 @@ class Label(JsonMessage, frozen=True):
         request_id: 32 hex digits.
         camera: name derived from the image's topic.
         label: name of the most probable class.
-        class_index: its index in the bundle's ``classes``.
-        confidence: its probability, by softmax over all classes.
+        class_index: index of the class in the bundle's ``classes``.
+        confidence: probability of the class, by softmax over all classes.
         top5: most probable classes, the first is the answer.
         parts_used: indices of the parts that it rests on.
         parts: how many parts the bundle has.

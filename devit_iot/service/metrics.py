@@ -22,7 +22,7 @@ class Metric(NamedTuple, Generic[S]):
     Attributes:
         name: the metric's name as a query writes it.
         labels: names of its labels; what they can be is bounded.
-        children: its present values; none if the fact is not known.
+        children: present values of the metric; none if the fact is not known.
     """
 
     name: str

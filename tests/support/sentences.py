@@ -67,8 +67,8 @@ def c_like(source: str) -> Iterator[Written]:
             found.append((number, comment[2], not comment[1].strip()))
     yield from _comments(iter(found))
     for block in re.finditer(r"/\*+(.*?)\*/", source, re.DOTALL):
-        line = source.count("\n", 0, block.start()) + 1
-        yield Written(line, "comment", _one_line(re.sub(r"\n\s*\*", "\n", block[1])))
+        begin = source.count("\n", 0, block.start()) + 1
+        yield Written(begin, "comment", _one_line(re.sub(r"\n\s*\*", "\n", block[1])))
 
 
 def document(source: str) -> Iterator[Written]:

@@ -39,7 +39,7 @@ def imitation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(softmax(X_t X_t^T / sqrt(d_t)) || the same of the student): docs/method.md, eq. 8.
+    """KL(softmax(X_t X_t^T / sqrt(d_t)) || softmax(X_s X_s^T / sqrt(d_s))): docs/method.md, eq. 8.
 
     It compares how tokens relate to each other, so widths and head counts need not agree. The KL is
     summed over the columns, averaged over the rows and the batch.

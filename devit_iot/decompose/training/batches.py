@@ -67,7 +67,7 @@ class Batches:
         pixels: where the images come from.
         labels: labels of all of ``pixels``, int64[count].
         rows: the images of this stage.
-        augment: their random changes; also normalises.
+        augment: makes the images' random changes, and normalises them.
         batch: images per step, over all devices together; the last step may have fewer.
         device: where batches go.
         share: this process and the number of processes that train together.
