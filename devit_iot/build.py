@@ -68,7 +68,8 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
     client_id = topics.node_client_id(identity.node)
-    longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes  # so that most are counted
+    # Messages that are somewhat too long come through, to be counted.
+    longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes
     session = NO_SESSION._replace(max_packet=longest)
     if _has_every(config):
         session = session._replace(expiry_s=config.broker.session_s, window=node.WINDOW)

@@ -69,9 +69,9 @@ struct Workspace {
   // line of it.
   float* scratch(std::size_t thread) { return scratch_.data() + thread * scratch_stride_; }
 
-  // Room for a layer's input in fewer bits. Of a convolution, whose tasks run side by side, each
+  // Room for a layer's input in fewer bits. The tasks of a convolution run side by side, so each
   // thread has its own kWindowRows rows. All tokens of a block's layer are in converted(0), which
-  // reaches over the other threads' places: the two uses must not overlap in time.
+  // reaches over other threads' places: the two uses must not overlap in time.
   ConvertedRows converted(std::size_t thread) {
     return {converted_.data() + thread * converted_stride_,
             scales_.data() + thread * scale_stride_};

@@ -43,7 +43,7 @@ class _Received(NamedTuple):
 
     Attributes:
         at: when it came, monotonic seconds.
-        node: whose it is, by its topic.
+        node: the node that sent it, by its topic.
     """
 
     at: float
@@ -60,13 +60,13 @@ class Aggregator:
 
     Args:
         identity: the aggregator's status without counters: shard, bundle.
-        heads: that answer, by camera.
-        transport: not started yet; its will says that this aggregator is offline.
+        heads: heads that answer, by camera.
+        transport: a connection that is not started; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
         observer: is told of cameras and nodes; None: nobody is.
 
     Attributes:
-        reporter: of its status.
+        reporter: publishes its status.
         durations: where the time of its labels went, as in their ``latency_ms``.
     """
 
@@ -172,7 +172,7 @@ class Aggregator:
         except InputError as error:
             self._refuse(error, message)
             return
-        # Kept ones are as many as the broker sends ahead, and must not be lost here.
+        # Messages of `every` are as many as the broker sends ahead, and must not be lost here.
         item = _Received(time.monotonic(), node, message)
         if not self._inbox.put(item, size, force=message.delivery is not None):
             self._counters.count("dropped")

@@ -45,12 +45,13 @@ class Limits(NamedTuple):
     """How long and how many.
 
     Attributes:
-        every_deadline_s: so long after its first feature a request of ``every`` is answered with
-            what it has.
+        every_deadline_s: a request of ``every`` is answered with what it has so long after its
+            first feature.
         lifetime_s: an answered id is remembered this long; the same bytes are a new request after.
-        every_lifetime_s: the same for a request of ``every``.
-        max_open: beyond it the oldest request is answered at once.
-        max_open_per_camera: beyond it the oldest request of ``latest`` of that camera is answered.
+        every_lifetime_s: an answered id of ``every`` is remembered this long.
+        max_open: requests that may wait; one more answers the oldest at once.
+        max_open_per_camera: requests of ``latest`` that may wait for one camera; one more answers
+            the camera's oldest.
     """
 
     every_deadline_s: float
@@ -67,8 +68,8 @@ class Collector:
     """Requests that wait for parts, and the ids of those answered lately.
 
     Args:
-        deadline: of requests of ``latest``; learns from the features that come.
-        limits: the others.
+        deadline: how long requests of ``latest`` wait; it learns from the features that come.
+        limits: all other limits.
     """
 
     def __init__(self, deadline: Deadline, limits: Limits) -> None:
@@ -90,7 +91,7 @@ class Collector:
         for answered in self._answered.values():
             known = answered.get(feature.request_id)
             if known is not None:
-                # Of one that was used, the image came again: that says nothing about the fleet.
+                # A feature that was used before says nothing about the fleet: its image came again.
                 if not is_every and feature.part not in known.parts:
                     self._deadline.observe(now - known.first)
                 return "late"
@@ -147,7 +148,7 @@ class Collector:
 
     @property
     def _waits(self) -> dict[bool, float]:
-        """After its first feature, how long a request waits; by whether it is of ``every``."""
+        """How long a request waits after its first feature: by whether it is of ``every``."""
         return {True: self._limits.every_deadline_s, False: self._deadline.seconds}
 
     def _close(self, request: Request, now: float) -> None:

@@ -88,8 +88,8 @@ def decode_manifest(path: Path, text: bytes) -> Manifest:
     """Decode and check a manifest.
 
     Args:
-        path: of the file, for messages.
-        text: its content.
+        path: the file's path, for messages.
+        text: the file's content.
 
     Raises:
         BundleError: it does not parse, or it is of another version, or inconsistent.

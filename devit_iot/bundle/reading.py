@@ -29,7 +29,7 @@ class Tensors(Mapping[str, Array]):
     Halves and bytes are read as float32, unless asked for by :meth:`packed`.
 
     Attributes:
-        storage: of the matrices in the file.
+        storage: dtype in which the file holds the matrices.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Part(msgspec.Struct, frozen=True):
     """One part of a bundle, its file verified: all that an engine is made of.
 
     Attributes:
-        folder: the bundle's, where formats that an engine has of its own have their files.
-        index: of the part.
-        entry: the manifest's.
-        tensors: the engine's (:func:`devit_iot.bundle.spec.tensors`) and the golden pair.
+        folder: the bundle's folder; formats that an engine has of its own have their files there.
+        index: the part's number.
+        entry: the manifest's entry of the part.
+        tensors: the engine tensors (:func:`devit_iot.bundle.spec.tensors`) and the golden pair.
     """
 
     folder: Path

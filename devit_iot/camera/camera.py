@@ -29,7 +29,7 @@ class Camera:
 
     Args:
         images: what to publish.
-        transport: not started yet.
+        transport: a connection that is not started.
         topic: a ``{request}`` level becomes a fresh request id for each image.
         rate: images per second; ``inf`` for as fast as the broker takes them.
         delivery: ``every`` publishes at QoS 1, again after each reconnection, until the broker has
@@ -67,8 +67,8 @@ class Camera:
     def run(self) -> int:
         """Publish until the images end or :meth:`stop`; return how many were published.
 
-        Of ``every`` it returns when the broker has all of them on its disk. An image that it
-        does not take is left out and counted.
+        A camera of ``every`` returns when the broker has all images on its disk. An image that the
+        broker does not take is left out and counted.
 
         Raises:
             BrokerError: the broker refused us for good, it did not acknowledge each image of

@@ -34,7 +34,7 @@ class Finite:
         return next(self._images)
 
     def close(self) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.camera.source.CameraImages.close`."""
         self._closed = True
 
 

@@ -15,7 +15,7 @@ class Form(NamedTuple):
 
     Attributes:
         size: pixels of its longer side at most; None: as it is.
-        quality: of its JPEG, 1 to 100; an image file that need not become smaller stays as it is.
+        quality: JPEG quality, 1 to 100; an image file that need not become smaller stays as it is.
     """
 
     size: int | None = None

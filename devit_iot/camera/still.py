@@ -34,7 +34,7 @@ _MIN_PAUSE_S = 1.0
 _MAX_PAUSE_S = 30.0
 _PIECE = 2**16
 _HEAD = 64  # bytes that tell what an answer is
-_SAFE = "%/:=&?~#+!$,;'@()*[]"  # of a URL that is escaped already, or not at all
+_SAFE = "%/:=&?~#+!$,;'@()*[]"  # what stays in a URL that is escaped already, or not at all
 _PART_HEAD = re.compile(rb"\s*(--[^\r\n]+)\r?\n(?:[^\r\n]+\r?\n)*\r?\n")
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class _Page:
             parts = urlsplit(url)
             parts.port  # noqa: B018 - raises if it is no number
             user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        except ValueError:  # whose words may hold the password
+        except ValueError:  # its words may hold the password
             raise DataError(f"{self.name} is no URL: {UNESCAPED}") from None
         place = parts.netloc.rpartition("@")[2]
         path, query = quote(parts.path, safe=_SAFE), quote(parts.query, safe=_SAFE)
@@ -102,7 +102,7 @@ class Stills:
     """Reads the URL anew for each image; while it cannot be read, again after 1 to 30 s.
 
     Args:
-        url: of one image file.
+        url: address of one image file.
         form: what the images are made into.
         insecure: whether to take any certificate.
     """

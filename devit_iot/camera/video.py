@@ -72,7 +72,7 @@ class Live:
 
     Args:
         where: a webcam's number or a stream's URL.
-        name: for people, without a password.
+        name: the source for people, without a password.
         form: what frames are made into.
 
     Raises:

@@ -136,7 +136,7 @@ def verify(folder: Path, engine: str, dtype: Dtype | None, trust: str) -> None:
 
 @bundle.command("export-tflite")
 @click.argument("folder", type=FOLDER)
-@click.option("--part", type=click.IntRange(0), help="Of one part; default: of every part.")
+@click.option("--part", type=click.IntRange(0), help="The part to compile; default: every part.")
 @one_line_errors
 def export_tflite_(folder: Path, part: int | None) -> None:
     """Compile parts of the bundle FOLDER for TFLite, for boards without our own kernels.

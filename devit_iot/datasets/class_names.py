@@ -73,10 +73,10 @@ def numbered(
     number of classes. Otherwise nothing tells, and ``usual`` is assumed.
 
     Args:
-        folders: of all classes that there are, each :func:`is_number`.
-        names: of all classes, in their order.
-        origin: of the folders, for messages.
-        usual: what needs no words.
+        folders: names of the folders that there are, each :func:`is_number`.
+        names: names of all classes, in their order.
+        origin: place of the folders, for messages.
+        usual: number of the first class, 0 or 1, where nothing tells; it needs no note.
 
     Returns:
         Folder -> index of its class, without those of no class; and what was found or assumed,

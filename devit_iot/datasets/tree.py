@@ -36,7 +36,7 @@ class Tree:
 
     Attributes:
         path: the folder or archive.
-        names: of all files, ``/`` between the levels, in order.
+        names: paths of all files, ``/`` between the levels, in order.
         directories: all folders, each with a ``/`` at its end, empty ones too.
         seekable: whether a file can be read without reading those before it.
     """

@@ -31,15 +31,15 @@ _NODELAY = "set_tcp_nodelay true in mosquitto.conf (broker/README.md), or look f
 def check_broker(
     config: Config, environment: Mapping[str, str], wait_s: float = 5.0
 ) -> Iterator[Finding]:
-    """From the network up to what is delivered; what rests on a broken check is left out.
+    """Check the broker from the network up to what is delivered; nothing after a broken check.
 
     A running node is not disturbed: the client id is another one, and what is published on the
     node's status topic is what it said itself, not retained. Only where the broker calls sessions
     after users is it interrupted for a moment.
 
     Args:
-        config: of the node.
-        environment: for the password.
+        config: the node's configuration.
+        environment: environment variables, which may hold the password.
         wait_s: the longest time for each answer.
     """
     host, port, _ = parse_url(config.broker.url)
@@ -160,7 +160,7 @@ def _said_before(probe: Probe, topic: str) -> bytes | None:
 
 
 def _silent(config: Config) -> NodeStatus:
-    """Of a node that does not run."""
+    """The status of a node that does not run."""
     return NodeStatus(
         state="offline",
         fingerprint="",

@@ -33,8 +33,8 @@ class Engine(Protocol):
 
     Attributes:
         name: the registry's name.
-        dtype: in what it computes with the matrices.
-        detail: what it chose on this machine, for people: instruction set, threads.
+        dtype: element type in which it computes with the matrices.
+        detail: choices that it made on this machine, for people: instruction set, threads.
     """
 
     name: str

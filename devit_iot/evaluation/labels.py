@@ -29,7 +29,7 @@ class Labels(NamedTuple):
     """What folders mean in a bundle.
 
     Attributes:
-        labels: int64[count], of the images, as indices into the bundle's classes.
+        labels: indices of the images' classes in the bundle, int64[count].
         notes: how folders were matched where it is not plain, for people.
     """
 

@@ -27,7 +27,7 @@ class PartFeature(NamedTuple):
 
     Attributes:
         values: float32[feature_dim].
-        seconds: that its engine took, decoding not counted.
+        seconds: time that its engine took, decoding not counted.
     """
 
     values: NDArray[np.float32]
@@ -39,7 +39,7 @@ class LocalFleet:
 
     Attributes:
         detail: what the engine of the first part chose on this machine.
-        fusion: of the head that answers.
+        fusion: fusion of the head that answers.
 
     Raises:
         BundleError, EngineError: a part or the head cannot be loaded, or fails its check.

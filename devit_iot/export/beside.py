@@ -25,8 +25,8 @@ class Beside(NamedTuple):
         heads: attention heads of each block.
         image_size: side of the square input, pixels.
         prepared: how images were made into squares.
-        normalisation: of the pixels.
-        norm_eps: of the layer norms.
+        normalisation: mean and deviation of the pixels.
+        norm_eps: epsilon of the layer norms.
         classes: names by label.
         notes: what was taken from which file, and what was found that cannot be followed.
     """
@@ -91,7 +91,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _timm(config: Mapping[str, Any]) -> Beside:
-    """Of a folder that timm's ``push_to_hf_hub`` or ``save_for_hf`` wrote."""
+    """The facts in a folder that timm's ``push_to_hf_hub`` or ``save_for_hf`` wrote."""
     taken = config.get("pretrained_cfg")
     pretrained: Mapping[str, Any] = taken if isinstance(taken, dict) else config
     arguments = config.get("model_args")
@@ -119,7 +119,7 @@ def _timm(config: Mapping[str, Any]) -> Beside:
 
 
 def _hugging_face(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Beside:
-    """Of a folder that Hugging Face's ``save_pretrained`` wrote."""
+    """The facts in a folder that Hugging Face's ``save_pretrained`` wrote."""
     notes = [f"{CONFIG} is Hugging Face's, of {config.get('model_type', 'no model_type')}"]
     if config.get("hidden_act", "gelu") != "gelu":
         raise DataError(f"{CONFIG}: '{config['hidden_act']}' for gelu cannot be computed")

@@ -42,7 +42,7 @@ def head_dim(
 
     Args:
         inner: width of all heads of a block together.
-        shape: of the network: width of its tokens, and its depth.
+        shape: width of the network's tokens, and its depth.
         compact: whether it is a Compact Transformer.
         told: heads by what stands beside the weights.
         asked: heads by the user's word, which wins.

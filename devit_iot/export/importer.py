@@ -45,10 +45,10 @@ class ImportOptions(NamedTuple):
     Attributes:
         head_dim: width of one attention head.
         prepared: how images become squares.
-        normalisation: of the pixels in training.
+        normalisation: mean and deviation of the pixels in training.
         image_size: side of the square input, pixels.
         heads: attention heads of each block.
-        weights: which of two sets in one file.
+        weights: name of the set to take, where a file holds two.
     """
 
     head_dim: int | None = None
@@ -183,7 +183,7 @@ def infer_spec(
     """Read the shape of a network off its tensors.
 
     Args:
-        weights: with the names of :func:`devit_iot.export.fold.trained_shapes`.
+        weights: tensors by the names of :func:`devit_iot.export.fold.trained_shapes`.
         options: the user's word.
         beside: what else tells what they cannot.
 

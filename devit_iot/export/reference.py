@@ -50,7 +50,7 @@ def with_golden(
 
     Args:
         spec: the shape of the sub-ViT.
-        tensors: its engine tensors.
+        tensors: the part's engine tensors.
         image: uint8[image_size, image_size, 3].
     """
     feature = features(spec, tensors, image[None])[0].astype(np.float32)

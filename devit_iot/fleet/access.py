@@ -32,7 +32,7 @@ class Grants(msgspec.Struct, frozen=True):
 
     Attributes:
         write: MQTT filters of the topics that it may publish.
-        read: likewise of those that it may get.
+        read: MQTT filters of the topics that it may get.
         client_id: regular expression of its client ids, for brokers that can hold it to them.
     """
 
@@ -44,7 +44,7 @@ class Grants(msgspec.Struct, frozen=True):
 def members(nodes: Sequence[str]) -> dict[str, Role]:
     """The users that run a fleet: its nodes, and one of every other role but ``owner``.
 
-    Each of the others is called like its role.
+    A user that is no node is called like its role.
 
     Raises:
         ConfigError: a node is named like a role.
@@ -122,7 +122,7 @@ def access_list(
 
 
 def mosquitto_acl(access: Mapping[str, Grants]) -> str:
-    """For mosquitto's ``acl_file``.
+    """The list as mosquitto's ``acl_file``.
 
     Mosquitto grants every subscription and compares what it delivers with the list.
     """
@@ -135,7 +135,7 @@ def mosquitto_acl(access: Mapping[str, Grants]) -> str:
 
 
 def emqx_acl(access: Mapping[str, Grants]) -> str:
-    """For EMQX's file source, ``acl.conf``: Erlang terms, the first one that matches counts."""
+    """The list as EMQX's ``acl.conf``, a file of Erlang terms: the first that matches counts."""
     lines = [f"%% {_ORIGIN}"]
     for user, grants in access.items():
         for action, topics in (("subscribe", grants.read), ("publish", grants.write)):
@@ -146,7 +146,7 @@ def emqx_acl(access: Mapping[str, Grants]) -> str:
 
 
 def rabbitmq_definitions(access: Mapping[str, Grants]) -> str:
-    """For ``rabbitmqctl import_definitions``: JSON with the permissions of existing users.
+    """The list for ``rabbitmqctl import_definitions``: JSON with permissions of existing users.
 
     RabbitMQ maps topics to routing keys, with '.' for '/' and '*' for '+', and compares those
     with one expression for writing and one for reading. A subscriber also needs queues of its own,

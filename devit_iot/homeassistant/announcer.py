@@ -46,9 +46,9 @@ class Announcer:
     instead is told nothing more on that connection after three attempts.
 
     Args:
-        devices: describes them.
-        transport: not started yet.
-        topics: where Home Assistant looks for devices.
+        devices: describes the fleet's devices.
+        transport: a connection that is not started.
+        topics: topics where Home Assistant looks for devices.
         delay_s: draws the delay.
         clock: monotonic seconds.
     """
@@ -73,7 +73,7 @@ class Announcer:
         fleet = devices.fleet()
         self._known: dict[str, Announcement] = {fleet.device_id: fleet}
         self._due: dict[str, Announcement] = {}
-        self._lock = threading.Lock()  # of what follows; the rest belongs to the main thread
+        self._lock = threading.Lock()  # guards what follows; the rest belongs to the main thread
         self._all_due_at: float | None = None
         self._published_at: float | None = None
         self._strikes = 0

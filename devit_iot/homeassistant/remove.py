@@ -24,7 +24,7 @@ def announcements(fleet: str, topics: DiscoveryTopics) -> Wanted:
     """What Home Assistant was told of ``fleet``; what other programs and fleets announced stays.
 
     Args:
-        fleet: its name.
+        fleet: the fleet's name.
         topics: where Home Assistant looks for devices.
     """
 
@@ -46,11 +46,11 @@ def members(
     """Labels and statuses of members that are gone, and their devices in Home Assistant.
 
     Args:
-        topics: of the fleet.
+        topics: the fleet's topics.
         discovery: where Home Assistant looks for devices.
-        cameras: their names, as in the labels.
-        nodes: their names.
-        shards: of aggregators.
+        cameras: names of cameras, as in the labels.
+        nodes: names of nodes.
+        shards: shards of aggregators.
 
     Raises:
         ConfigError: a name that no camera or node can have.
@@ -81,8 +81,8 @@ class Removal:
     """Finds the messages of some kinds that the broker retains, and deletes them.
 
     Args:
-        transport: not started yet.
-        wanted: which ones.
+        transport: a connection that is not started.
+        wanted: kinds of messages to delete.
     """
 
     def __init__(self, transport: Transport, wanted: Wanted) -> None:

@@ -48,9 +48,9 @@ class Timing(msgspec.Struct, frozen=True):
     """Where a node's time went, in microseconds.
 
     Attributes:
-        wait_us: from receiving the image to decoding it.
-        decode_us: of decoding and resizing.
-        compute_us: of the engine.
+        wait_us: time from receiving the image to decoding it.
+        decode_us: time of decoding and resizing.
+        compute_us: time of the engine.
     """
 
     wait_us: int = 0
@@ -59,7 +59,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def total_us(self) -> int:
-        """From receiving the image to having its feature."""
+        """The time from receiving the image to having its feature."""
         return self.wait_us + self.decode_us + self.compute_us
 
 

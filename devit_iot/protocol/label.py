@@ -19,8 +19,8 @@ class Ranked(msgspec.Struct, frozen=True):
 
     Attributes:
         label: the class's name.
-        class_index: its index in the head's ``classes``.
-        confidence: its probability, by softmax over all classes.
+        class_index: index of the class in the head's ``classes``.
+        confidence: probability of the class, by softmax over all classes.
     """
 
     label: str
@@ -35,16 +35,16 @@ class Label(JsonMessage, frozen=True):
         request_id: 32 hex digits.
         camera: name derived from the image's topic.
         label: name of the most probable class, or :data:`UNKNOWN`.
-        class_index: its index in the head's ``classes``; -1 for :data:`UNKNOWN`.
+        class_index: index of the class in the head's ``classes``; -1 for :data:`UNKNOWN`.
         confidence: probability of the most probable class, by softmax over all classes.
         top5: most probable classes, the first is the answer.
         parts_used: indices of the parts that it rests on.
         parts: how many parts the bundle has.
         degraded: whether a part is missing.
-        latency_ms: by :data:`LATENCIES`; of the critical part ``wait``, ``decode``, ``compute``;
-            then ``collect``, from the first feature to the last one awaited, and ``fuse``.
+        latency_ms: times by :data:`LATENCIES`: ``wait``, ``decode`` and ``compute`` of the critical
+            part; ``collect``, from the first feature to the last one awaited; ``fuse``.
         head: name of the head that answers; ``default`` is the bundle's own fusion.
-        head_version: fingerprint of that head, 16 hex digits; of ``default`` the bundle's.
+        head_version: fingerprint of that head, 16 hex digits; that of the bundle for ``default``.
     """
 
     request_id: str

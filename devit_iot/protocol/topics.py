@@ -5,7 +5,7 @@ devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
 devit/v1/<fleet>/labels/<camera>          Label of a camera's main head, JSON, retained
 devit/v1/<fleet>/labels/<camera>/<head>   Label of another head, likewise
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
-devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, likewise
+devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
 homeassistant/device/<id>/config          what Home Assistant is told of a device, retained
 homeassistant/status                      what Home Assistant says when it starts or ends
 """
@@ -130,7 +130,7 @@ class Topics(msgspec.Struct, frozen=True):
         return f"devit-{self.fleet}-{command}-{run}"
 
     def doctor_client_id(self, node: str, run: str) -> str:
-        """Likewise of ``devit doctor``, which comes in as the user of ``node``."""
+        """The client id of one run of ``devit doctor``, which comes in as the user of ``node``."""
         return self.command_client_id(f"doctor-{node}", run)
 
     @staticmethod

@@ -36,7 +36,7 @@ class Monitored(Protocol):
 
     @property
     def reporter(self) -> StatusReporter:
-        """Of its status."""
+        """The reporter of its status."""
 
     @property
     def durations(self) -> Mapping[str, Durations]:
@@ -161,7 +161,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """As WSGIServer does, without asking the name service for our own name."""
+        """Bind like WSGIServer, without asking the name service for our own name."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
@@ -174,7 +174,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Request, client_address: object) -> None:
-        """See the base class."""
+        """Answer one client, on a thread of its own, and make room for another."""
         try:
             super().process_request_thread(request, client_address)
         finally:

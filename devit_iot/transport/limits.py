@@ -14,7 +14,7 @@ LARGEST_PACKET = 268_435_455
 
 
 class Limits(NamedTuple):
-    """Those of one connection. A broker of MQTT 3.1.1 names none, so the defaults hold for it.
+    """The limits of one connection; a broker of MQTT 3.1.1 names none, so the defaults hold for it.
 
     Attributes:
         window: QoS 1 messages that may wait for their acknowledgement (Receive Maximum).

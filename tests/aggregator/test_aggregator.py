@@ -161,7 +161,7 @@ def test_a_part_known_to_be_offline_is_not_waited_for(broker: MemoryBroker, bund
         announce(broker, bundle, 1, "offline")  # answers what waits
         wait_until(lambda: len(labels(broker)) == 1)
         for part in (0, 2):
-            send(broker, make_feature(bundle, part, request=1))  # and what comes
+            send(broker, make_feature(bundle, part, request=1))  # features that come now
         wait_until(lambda: len(labels(broker)) == 2)
         announce(broker, bundle, 1, "online")
         for part in range(PARTS):
@@ -265,7 +265,7 @@ def test_a_node_whose_status_is_deleted_is_a_member_no_more(
 
 
 def test_another_bundle_counts_as_offline(broker: MemoryBroker, bundle: Bundle) -> None:
-    """Of a node that was waited for, and whose feature would be refused now."""
+    """A node was waited for, and its feature would be refused now."""
     with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
         for part in range(PARTS):
             announce(broker, bundle, part, "online")

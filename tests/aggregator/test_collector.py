@@ -271,7 +271,7 @@ def test_the_deadline_follows_the_fleet() -> None:
     waiting.add(feature(1, 0), 60.0)
     assert waiting.next_deadline() == 61.5
     assert ids(waiting.due(61.5, ALL)) == [1]
-    assert waiting.add(feature(1, 1), 61.8) == "late"  # that was too short for part 1
+    assert waiting.add(feature(1, 1), 61.8) == "late"  # the deadline was too short for part 1
     waiting.add(feature(2, 0), 70.0)
     assert waiting.next_deadline() == pytest.approx(73.6)
 

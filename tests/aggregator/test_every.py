@@ -253,7 +253,7 @@ def test_an_inference_that_hangs_ends_the_node(broker: MemoryBroker, bundle: Bun
         broker.publish(TOPIC, image_file(2), qos=1)
         assert died.wait(20)
     assert [(status.state, status.lost) for status in statuses] == [("offline", 1)]
-    assert [message.payload for message in left] == [image_file(2)]  # that one comes again
+    assert [message.payload for message in left] == [image_file(2)]  # the image comes again
 
 
 def send(broker: MemoryBroker, bundle: Bundle, part: int, request: int = 0) -> None:

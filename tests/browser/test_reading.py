@@ -147,7 +147,7 @@ def test_the_page_shows_nothing_that_python_refuses(page: Page) -> None:
     for (kind, payload), theirs in zip(items, found, strict=True):
         ours = outcome(partial(KINDS[kind].decode, payload))
         if theirs == "read" and isinstance(ours, list):
-            # of fields that the page does not read it knows no type, and shows nothing
+            # The page knows no type of fields that it does not read, and shows nothing of them.
             before = json.loads(
                 msgspec.json.encode(
                     {"label": LABEL, "node": NODE_STATUS}.get(kind, AGGREGATOR_STATUS)

@@ -109,7 +109,7 @@ def test_it_ends_while_somebody_waits(camera: CameraServer, path: str) -> None:
 
 
 def test_a_stream_gives_the_newest_frame_not_the_next(camera: CameraServer) -> None:
-    """Or a slow camera would show an ever older world, and hold it in memory."""
+    """A slow consumer of every frame would show an ever older world, and hold it in memory."""
     with camera:
         images = open_source(f"{camera.url}/stream")
         first = level(next(images).payload)

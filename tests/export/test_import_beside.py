@@ -281,7 +281,7 @@ def test_positions_of_a_long_image_are_no_square(
     columns: int,
     square: bool,  # noqa: FBT001
 ) -> None:
-    """Of 4 x 16 patches there are as many as of 8 x 8, of 9 x 4 as of 6 x 6."""
+    """There are as many patches of 4 x 16 as of 8 x 8, and of 9 x 4 as of 6 x 6."""
     state = timm()
     state["pos_embed"] = np.concatenate([state["pos_embed"][:, :1], positions(rows, columns)], 1)
     (tmp_path / "names.txt").write_text("\n".join(NAMES))

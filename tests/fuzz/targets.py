@@ -70,7 +70,7 @@ class Target(NamedTuple):
     """A reader.
 
     Attributes:
-        percent: of the executions of ``make fuzz``: fewer for slow ones.
+        percent: share of the executions of ``make fuzz``, percent: fewer for slow targets.
         seeds: inputs that it likes.
     """
 

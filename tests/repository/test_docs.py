@@ -450,8 +450,8 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"| `version` | integer | {manifest.VERSION} if any part has a `resize`;",
         f"; otherwise {manifest.VERSION_OF_VIEWS} if any part has a `view`;",
         f"otherwise {manifest.FIRST_VERSION} |",
-        f"at most {GOLDEN_TOLERANCE['float32']:.0e}".replace("e-03", "e-3") + " of",
-        f"at most {GOLDEN_TOLERANCE['float16']} of",
-        f"at most {GOLDEN_TOLERANCE['int8']} of",
+        f"| float32 | {GOLDEN_TOLERANCE['float32']:.0e} |".replace("e-03", "e-3"),
+        f"| float16 | {GOLDEN_TOLERANCE['float16']} |",
+        f"| int8 | {GOLDEN_TOLERANCE['int8']} |",
     )
     assert [text for text in stated if text not in BUNDLE] == []

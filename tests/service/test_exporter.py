@@ -250,7 +250,7 @@ def test_promtool_takes_the_scrape_configuration() -> None:
 
 
 def queries() -> list[str]:
-    """Of the dashboard, in PromQL."""
+    """The dashboard's queries, in PromQL."""
     dashboard = json.loads((GRAFANA / "devit.json").read_text())
     targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
     return [target["expr"].replace("$__rate_interval", "1m") for target in targets]

@@ -92,7 +92,7 @@ def test_an_acknowledgement_may_overtake_the_number(outbox: Outbox) -> None:
 
 def test_a_number_of_something_else_is_not_kept(outbox: Outbox) -> None:
     told: list[str] = []
-    outbox.acknowledged(1)  # of a SUBSCRIBE, say
+    outbox.acknowledged(1)  # the number of a SUBSCRIBE, say
     send(outbox, 1, message("a", told))
     assert told == []
     outbox.put(message("b", told))
