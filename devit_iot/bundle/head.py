@@ -79,7 +79,7 @@ class Head(NamedTuple):
         version: its fingerprint, 16 hex digits; the bundle's for ``default``.
         classes: names, by index.
         feature_dims: length of each part's feature.
-        tensors: those that :func:`devit_iot.bundle.spec.fusion_tensors` lists, by name.
+        tensors: what :meth:`devit_iot.bundle.spec.FusionSpec.tensors` lists, by name.
         unknown: an answer whose probability is below it is ``unknown``; 0 if none ever is.
     """
 

@@ -55,7 +55,7 @@ def write_head(
         bundle: bundle whose parts make the features.
         name: name of the head.
         classes: at least two names.
-        tensors: those that :func:`devit_iot.bundle.spec.fusion_tensors` lists, by name, float32.
+        tensors: what :meth:`devit_iot.bundle.spec.FusionSpec.tensors` lists, by name, float32.
         unknown: see :class:`devit_iot.bundle.head.Head`.
         fit: how it was fitted.
         provenance: for people.

@@ -56,7 +56,8 @@ class BoardProfile(msgspec.Struct, frozen=True):
         fma_gflops: peak of float32 multiply-adds on one core, 10^9 operations a second; 0: not
             measured.
         decode_ms: time from a JPEG of 640 x 480 pixels to the network's input.
-        message_ms: time of receiving a picture and sending a feature, without the link's time.
+        message_ms: time of receiving a JPEG of 640 x 480 pixels and sending a feature, without the
+            link's time.
         link_mbps: rate of the network, 10^6 bits a second.
         link_ms: time of a short message, one way.
         watts: power that the board takes while it computes; 0: unknown.
