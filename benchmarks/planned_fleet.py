@@ -63,7 +63,7 @@ class BoardResult(msgspec.Struct):
 
     @property
     def error(self) -> float:
-        """Of the prediction, relative."""
+        """Relative error of the prediction."""
         return self.predicted_ms / self.measured_ms - 1
 
 
@@ -128,7 +128,7 @@ def measured_boards(
         options = ["--profile", folder / f"{name}.toml", "--threads", 1, "--seconds", seconds]
         command = [*prefix, *own_program("devit_iot.cli.devit"), "bench", *map(str, options)]
         running[name] = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
-    codes = [process.wait() for process in running.values()]  # of all, before the groups end
+    codes = [process.wait() for process in running.values()]  # waits for all before the groups end
     if any(codes):
         raise DevitError("a board could not measure itself")
     profiles = {name: read_profile(folder / f"{name}.toml") for name in running}

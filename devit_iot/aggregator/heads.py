@@ -18,11 +18,11 @@ class CameraHeads:
     """What answers for each camera.
 
     Args:
-        bundle: whose parts make the features; its heads lie beside it.
+        bundle: bundle whose parts make the features; its heads lie beside it.
         choice: which cameras have which heads.
 
     Attributes:
-        parts_fingerprint: of the parts, hex.
+        parts_fingerprint: fingerprint of the parts, hex.
         feature_dims: length of each part's feature.
 
     Raises:

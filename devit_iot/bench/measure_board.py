@@ -54,9 +54,9 @@ class Measuring(NamedTuple):
     """How to measure.
 
     Attributes:
-        threads: of one inference.
+        threads: number of threads of one inference.
         isa: instruction set to force; empty for the best one.
-        seconds: for each dtype, about.
+        seconds: about how long each dtype is measured.
         say: takes a line about what is going on.
     """
 
@@ -177,15 +177,16 @@ def _in_turn(runs: Sequence[_Repeated[T]], seconds: float) -> list[float]:
 
 
 def _decode_ms() -> float:
-    """Of one picture to 224 pixels."""
+    """Milliseconds of decoding one picture and resizing it to 224 pixels."""
     (found,) = _in_turn([_Repeated(lambda file: load_image(file, NETWORKS[2]), picture_file())], 0)
     return found
 
 
 def _message_ms(how: Measuring) -> float:
-    """Of receiving one picture and sending its feature, after an inference as in a node.
+    """Milliseconds of receiving one picture and sending its feature.
 
-    In a loop of their own messages would find all they need in the caches.
+    An inference comes before each, as in a node: in a loop of their own messages would find all
+    they need in the caches.
     """
     spec, picture, samples = NETWORKS[3], picture_file(), []
     engine = NativeEngine(spec, random_tensors(spec, 0), threads=how.threads, isa=how.isa)

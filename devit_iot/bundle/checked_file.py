@@ -13,7 +13,7 @@ def read_manifest(path: Path, what: str) -> bytes:
     """The bytes of the manifest at ``path``, at most 16 MiB of them.
 
     Args:
-        path: of the file.
+        path: path of the manifest.
         what: ``bundle`` or ``head``, for messages.
 
     Raises:

@@ -39,10 +39,10 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a head was fitted, and how well it does; for people, nothing is computed from it.
 
     Attributes:
-        method: of fitting, for people.
+        method: how it was fitted, in words for people.
         images: number of images of each class that it was fitted on.
         strength: inverse of the regularisation's weight.
-        temperature: that the class scores were divided by; matrices and bias hold the quotient.
+        temperature: divisor of the class scores; matrices and bias hold the quotient.
         measured: number of images that the accuracy was measured on; no fit that was asked about
             an image had seen it.
         accuracy: share of them whose most probable class is the true one.
@@ -75,11 +75,11 @@ class Head(NamedTuple):
     """What answers one question.
 
     Attributes:
-        name: of the head; ``default`` for the bundle's own fusion.
+        name: name of the head; ``default`` for the bundle's own fusion.
         version: its fingerprint, 16 hex digits; the bundle's for ``default``.
         classes: names, by index.
         feature_dims: length of each part's feature.
-        tensors: of :func:`devit_iot.bundle.spec.fusion_tensors`.
+        tensors: what :meth:`devit_iot.bundle.spec.FusionSpec.tensors` lists, by name.
         unknown: an answer whose probability is below it is ``unknown``; 0 if none ever is.
     """
 
@@ -179,7 +179,7 @@ def decode_head(path: Path, text: bytes) -> HeadManifest:
     """Decode and check a head's manifest.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
         text: its content.
 
     Raises:

@@ -52,10 +52,10 @@ def write_head(
     The version that was live before stays on disk, and stays live if anything fails.
 
     Args:
-        bundle: whose parts make the features.
-        name: of the head.
+        bundle: bundle whose parts make the features.
+        name: name of the head.
         classes: at least two names.
-        tensors: of :func:`devit_iot.bundle.spec.fusion_tensors`, float32.
+        tensors: what :meth:`devit_iot.bundle.spec.FusionSpec.tensors` lists, by name, float32.
         unknown: see :class:`devit_iot.bundle.head.Head`.
         fit: how it was fitted.
         provenance: for people.

@@ -21,10 +21,10 @@ def write_board_profile(
     """Measure this board into the file ``path``; what people stated there stays.
 
     Args:
-        path: of the profile.
-        board: whose shipped limits of memory hold; None for two thirds of the memory.
-        threads: of one inference.
-        seconds: of the measurement, about.
+        path: path of the profile.
+        board: shipped board whose limits of memory hold; None: two thirds of the memory.
+        threads: number of threads of one inference.
+        seconds: about how long the measurement takes.
         say: takes a line about what is going on.
 
     Raises:

@@ -26,7 +26,8 @@ class Choice(NamedTuple):
         family: where they come from.
         kinds: the parts.
         whole: whether each is needed once, being a bundle's.
-        macs: that all parts together have if nobody says: the recipe's, or as much as the teacher.
+        macs: multiply-accumulates of all parts together if nobody says: as many as the recipe's
+            parts have, or as the teacher.
     """
 
     family: Family
@@ -42,9 +43,9 @@ class _Teacher(NamedTuple):
         name: for people.
         macs: multiply-accumulates, of which budgets are shares.
         template: the shape that is shrunk.
-        storage: of the parts' matrices.
+        storage: how the parts' matrices are stored.
         total: share that all parts together have by default.
-        recipe: that makes the parts, if one was named.
+        recipe: recipe that makes the parts; a stand-in where none was named.
     """
 
     name: str

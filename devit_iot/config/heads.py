@@ -37,7 +37,7 @@ class HeadChoice:
 
     Args:
         by_camera: names of heads by the name of a camera.
-        filters: of images.
+        filters: filters of images, with their heads.
 
     Raises:
         ConfigError: a head cannot be called so, is named twice for a camera, or it is not clear

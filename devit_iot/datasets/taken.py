@@ -23,7 +23,7 @@ def taken_at(name: str, payload: bytes) -> float | None:
     or milliseconds (``door-1777638600.25-a1b2.jpg``); it goes before the EXIF block.
 
     Args:
-        name: of the file, folders in front of it.
+        name: name of the file, folders in front of it.
         payload: the encoded picture.
     """
     stem = PurePosixPath(name).name

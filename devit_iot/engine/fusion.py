@@ -14,7 +14,7 @@ class Fusion:
     """The matrices of one head of a bundle, in memory.
 
     Args:
-        bundle: whose parts make the features.
+        bundle: bundle whose parts make the features.
         head: name of the head; by default the bundle's own fusion.
 
     Raises:

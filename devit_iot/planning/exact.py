@@ -35,8 +35,8 @@ class _Group(NamedTuple):
 def solve(problem: Problem) -> Solution:
     """The plan whose slowest board is fastest.
 
-    Of several such plans it has the most multiply-accumulates; of those the least time on all
-    boards together, nearly. Boards compute as precisely as that time allows.
+    Among several such plans it has the most multiply-accumulates, and among those about the least
+    time on all boards together. Boards compute as precisely as that time allows.
 
     Raises:
         ConfigError: there is no plan; says what is lacking.
@@ -91,7 +91,7 @@ class _Program:
     def feasible(self) -> bool:
         """Whether there is a plan."""
         if self._problem.whole and not self._enough_boards():
-            return False  # which the solver would find too, but later
+            return False  # the solver would find this too, but later
         return self._solve(np.zeros(len(self._seats) + len(self._groups))) is not None
 
     def _enough_boards(self) -> bool:

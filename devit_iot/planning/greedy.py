@@ -54,7 +54,7 @@ class _Dealer:
             yield solution
 
     def of_family(self) -> Iterator[Solution]:
-        """So many equal parts as there may be, of the smallest budget that is enough."""
+        """Equal parts of the smallest budget that is enough, for each number of parts."""
         least, most = self._problem.parts
         wanted = self._problem.demand.macs
         for parts in range(least, most + 1):

@@ -16,14 +16,14 @@ class PlannedBoard(msgspec.Struct, frozen=True):
     """A board of the fleet and its part.
 
     Attributes:
-        name: of the board.
+        name: name of the board.
         part: index of its part.
         replica: ``i/n``: it computes every n-th image.
         dtype: what it computes in.
         mmacs: millions of multiply-accumulates of the part.
-        network_ms: of the image to the board and the feature back.
-        decode_ms: of decoding and resizing.
-        compute_ms: of the engine.
+        network_ms: time of the image to the board and the feature back.
+        decode_ms: time of decoding and resizing the image.
+        compute_ms: time of the engine.
         total_ms: from the image's publication to the feature's arrival, predicted.
         memory_mib: MiB that the part takes.
         room_mib: MiB that the board has for parts.
@@ -48,7 +48,7 @@ class SpareBoard(msgspec.Struct, frozen=True):
     """A board without a part.
 
     Attributes:
-        name: of the board.
+        name: name of the board.
         reason: why it has none, in words.
     """
 
@@ -61,10 +61,10 @@ class Family(NamedTuple):
 
     Attributes:
         name: for people: a bundle's folder, a teacher's, or a recipe.
-        fingerprint: of the bundle; empty for parts that are still to be made.
+        fingerprint: the bundle's fingerprint; empty for parts that are still to be made.
         teacher_macs: multiply-accumulates of the teacher; 0 for a bundle.
         accuracy: test top-1 of the bundle, where its run's results lie beside it; None: unknown.
-        recipe: that makes the parts; a stand-in where none was named.
+        recipe: recipe that makes the parts; a stand-in where none was named.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Plan(msgspec.Struct, frozen=True):
         slowest_ms: image to feature on the slowest board, predicted.
         boards: who carries what, in the order of the parts.
         spares: boards without a part.
-        fingerprint: of the bundle; empty for parts that are still to be made.
+        fingerprint: the bundle's fingerprint; empty for parts that are still to be made.
         decompose: the command that makes the parts; empty for a bundle.
         greedy_ms: the slowest board of the greedy plan; null: it finds none.
         equal_ms: the slowest board if all carry equal parts; null: that is not possible.
@@ -174,7 +174,10 @@ def _decompose(problem: Problem, solution: Solution, recipe: str) -> str:
 
 
 def _energy(solution: Solution) -> float:
-    """Of one image: replicas share the images, so each part counts with the mean of its boards."""
+    """Joules of one image on all boards together; 0: unknown.
+
+    Replicas share the images, so each part counts with the mean of its boards.
+    """
     each = [[seat.option.energy_j for seat in part.seats] for part in solution.parts]
     if not all(energy > 0 for energies in each for energy in energies):
         return 0.0

@@ -23,7 +23,7 @@ class Kind(NamedTuple):
         name: for people.
         spec: its shape.
         macs: multiply-accumulates of one image.
-        file_bytes: of its file in the bundle.
+        file_bytes: size of its file in the bundle.
         budget: share of the teacher's multiply-accumulates that it was cut for; 0: it is a
             bundle's part.
     """
@@ -40,9 +40,9 @@ class Option(NamedTuple):
 
     Attributes:
         dtype: what it computes in.
-        network_ms: of the image to the board and the feature back.
-        decode_ms: of decoding and resizing the image.
-        compute_ms: of the engine.
+        network_ms: time of the image to the board and the feature back.
+        decode_ms: time of decoding and resizing the image.
+        compute_ms: time of the engine.
         memory_mib: MiB of the board that the part takes.
         energy_j: joules of one image while the board computes; 0: unknown.
     """

@@ -17,7 +17,7 @@ class Demand(NamedTuple):
     """What the fleet must do.
 
     Attributes:
-        image_bytes: of one image.
+        image_bytes: size of one image.
         rate: images a second, of all cameras together; 0: few enough for any board.
         macs: multiply-accumulates that all parts must have together, at least.
         parts: their number; None leaves it to the planner.
@@ -40,7 +40,7 @@ class Problem(NamedTuple):
         whole: whether the kinds are one bundle's parts, each of which is needed once; otherwise
             there may be any number of parts of each kind.
         demand: what the fleet must do.
-        options: of board i and kind j, the most precise first.
+        options: ways in which board i can carry kind j, by i and j, the most precise first.
     """
 
     boards: tuple[BoardProfile, ...]
@@ -87,7 +87,7 @@ class Solution(NamedTuple):
         return max(seat.option.total_ms for part in self.parts for seat in part.seats)
 
     def macs(self, problem: Problem) -> int:
-        """Of all parts together."""
+        """Multiply-accumulates of all parts together."""
         return sum(problem.kinds[part.kind].macs for part in self.parts)
 
     def ordered(self, problem: Problem) -> "Solution":

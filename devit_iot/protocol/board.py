@@ -16,10 +16,10 @@ class Speed(msgspec.Struct, frozen=True):
     """The time of one inference, as a sum over what it computes (docs/fleet.md, eq. 1).
 
     Attributes:
-        linear_ms: of 10^9 multiply-accumulates in convolutions and linear layers.
-        attention_ms: of 10^9 multiply-accumulates in attention's products.
-        values_ms: of 10^6 numbers that layer norms, softmax, GELU and sums pass over.
-        fixed_ms: of every inference.
+        linear_ms: time of 10^9 multiply-accumulates in convolutions and linear layers.
+        attention_ms: time of 10^9 multiply-accumulates in attention's products.
+        values_ms: time of 10^6 numbers that layer norms, softmax, GELU and sums pass over.
+        fixed_ms: constant time of every inference.
     """
 
     linear_ms: float
@@ -32,9 +32,9 @@ class Speeds(msgspec.Struct, frozen=True):
     """The speed by what the engine computes in; null where it was not measured.
 
     Attributes:
-        float32: of float32.
-        float16: of float16.
-        int8: of int8.
+        float32: speed in float32.
+        float16: speed in float16.
+        int8: speed in int8.
     """
 
     float32: Speed | None = None
@@ -46,21 +46,22 @@ class BoardProfile(msgspec.Struct, frozen=True):
     """One board: what it has, and how fast our engine is on it.
 
     Attributes:
-        name: of the board; its node's name.
+        name: name of the board and of its node.
         machine: the CPU's architecture.
-        cores: that a process may use.
-        threads: of one inference, with which the speeds were measured.
+        cores: number of cores that a process may use.
+        threads: number of threads of one inference when the speeds were measured.
         isas: instruction sets that the engine can use, the best one first.
         memory_mib: MiB that a node may count on.
         overhead_mib: MiB of them that a node needs beside its part's weights.
         fma_gflops: peak of float32 multiply-adds on one core, 10^9 operations a second; 0: not
             measured.
-        decode_ms: of a JPEG of 640 x 480 pixels to the network's input.
-        message_ms: of receiving that JPEG and sending a feature, beside the network's own time.
-        link_mbps: of the network, 10^6 bits a second.
-        link_ms: of a short message, one way.
-        watts: that the board takes while it computes; 0: unknown.
-        speed: of the engine.
+        decode_ms: time from a JPEG of 640 x 480 pixels to the network's input.
+        message_ms: time of receiving a JPEG of 640 x 480 pixels and sending a feature, without the
+            link's time.
+        link_mbps: rate of the network, 10^6 bits a second.
+        link_ms: time of a short message, one way.
+        watts: power that the board takes while it computes; 0: unknown.
+        speed: speed of the engine.
         note: where the figures come from, for people.
     """
 

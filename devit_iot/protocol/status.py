@@ -69,7 +69,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         temperature_c: temperature of the board's chip, degrees Celsius; None where it has no
             sensor.
         throttled: whether heat or a weak power supply slows the board down; None: it cannot say.
-        parts_fingerprint: of the bundle's parts, hex; empty from a node that does not say it.
+        parts_fingerprint: fingerprint of the bundle's parts, hex; empty from a node that does not
+            say it.
         board: what the board has and how fast it is; None: the node does not say.
     """
 

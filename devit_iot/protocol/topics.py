@@ -3,7 +3,7 @@
 <any>                                     images in, chosen by image filters
 devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
 devit/v1/<fleet>/labels/<camera>          Label of a camera's main head, JSON, retained
-devit/v1/<fleet>/labels/<camera>/<head>   Label of another head, likewise
+devit/v1/<fleet>/labels/<camera>/<head>   Label of another head, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
 homeassistant/device/<id>/config          what Home Assistant is told of a device, retained

@@ -24,7 +24,7 @@ class FeatureCache:
     """The features of all parts of a bundle, as nodes publish them: rounded to float16.
 
     Args:
-        folder: that holds one file for each set of parts; made if it is not there.
+        folder: folder with one file for each set of parts; made if it is not there.
         parts: fingerprint of the parts, 16 hex digits.
         feature_dims: length of each part's feature.
 

@@ -46,7 +46,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     """The temperature of the least cross-entropy (Guo et al. 2017), by golden section.
 
     Args:
-        logits: of images that the fit had not seen, float[count, classes].
+        logits: scores of images that the fit had not seen, float[count, classes].
         labels: int64[count].
     """
 
@@ -74,9 +74,10 @@ def unknown_threshold(
     """The probability below which ``share`` of the right answers lie, at most; at most 0.8.
 
     Args:
-        confidence: of the most probable class, of images that the fit had not seen.
+        confidence: probability of the most probable class, for images that the fit had not seen,
+            float64[count].
         right: whether that class is the true one, bool[count].
-        share: of the right answers that may become ``unknown``, 0 to 1; 0 makes none so.
+        share: fraction of the right answers that may become ``unknown``; 0 makes none so.
     """
     if share == 0 or not right.any():
         return 0.0

@@ -18,7 +18,7 @@ class Examples(NamedTuple):
 
     Attributes:
         classes: names, by label.
-        names: of the pictures, ``class/.../file.ext``.
+        names: names of the pictures, ``class/.../file.ext``.
         labels: int64[count].
         taken: float64[count], seconds since 1970; NaN where nothing says it.
         features: per part, float32[count, feature_dim].
@@ -57,7 +57,7 @@ def read_examples(
     Args:
         fleet: computes what the cache does not have.
         source: the pictures.
-        cache: of the fleet's parts.
+        cache: cache of the features of the fleet's parts.
         shown: hands on the indices while it shows progress.
 
     Raises:

@@ -93,7 +93,7 @@ def fit(
     fitted = []
     for strength in strengths:
         solver.set_params(C=strength)
-        with warnings.catch_warnings():  # of many classes, and of a fit that is close enough
+        with warnings.catch_warnings():  # many classes, and a fit that is close enough, warn
             warnings.simplefilter("ignore", UserWarning)
             solver.fit(inputs, labels)
         fitted.append(_unfolded(solver.coef_, solver.intercept_, means, maps))

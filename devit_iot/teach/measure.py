@@ -27,9 +27,9 @@ class Asked(NamedTuple):
 
     Attributes:
         logits: float64[count, classes].
-        strength: with which all pictures are fitted in the end.
-        temperature: likewise.
-        fits: by fold, of the strength that the other folds chose.
+        strength: strength with which all pictures are fitted in the end.
+        temperature: temperature with which all pictures are fitted in the end.
+        fits: fit by fold, with the strength that the other folds chose.
     """
 
     logits: NDArray[np.float64]
@@ -65,7 +65,7 @@ def ask(examples: Examples, dealt: NDArray[np.int64]) -> Asked:
 
     Args:
         examples: each content once.
-        dealt: int64[count], of :func:`devit_iot.teach.moments.folds`.
+        dealt: int64[count], what :func:`devit_iot.teach.moments.folds` returned.
     """
     labels, classes = examples.labels, len(examples.classes)
     logits = np.empty((len(STRENGTHS), len(labels), classes))

@@ -61,7 +61,7 @@ def check_enough(examples: Examples, groups: NDArray[np.int64]) -> None:
 
     Args:
         examples: each content once.
-        groups: of :func:`moments`.
+        groups: int64[count], what :func:`moments` returned.
     """
     for label, name in enumerate(examples.classes):
         pictures = int((examples.labels == label).sum())
@@ -109,7 +109,7 @@ def folds(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.in
 def _cosines(
     examples: Examples, one: NDArray[np.int64], two: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Of the concatenated features, float64[pairs]."""
+    """Cosine of the concatenated features of each pair, float64[pairs]."""
     products = np.zeros((3, len(one)))
     for values in examples.features:
         pairs = ((one, two), (one, one), (two, two))

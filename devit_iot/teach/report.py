@@ -34,7 +34,7 @@ def write_report(folder: Path, result: TeachResult, wrong: Sequence[WrongPicture
 
     Args:
         folder: made if it is missing.
-        result: of teaching.
+        result: result of teaching.
         wrong: the pictures to show.
 
     Returns:
@@ -86,7 +86,7 @@ def report_text(result: TeachResult, pictures: dict[str, str]) -> str:
     """The report as markdown.
 
     Args:
-        result: of teaching.
+        result: result of teaching.
         pictures: alternative texts by the names of the pictures that there are.
     """
     sections = [

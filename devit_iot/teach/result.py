@@ -9,7 +9,7 @@ class ClassResult(msgspec.Struct, frozen=True):
     """One class. Shares are fractions.
 
     Attributes:
-        name: of the class.
+        name: name of the class.
         images: number of pictures.
         moments: number of moments that they were taken in.
         recall: share of them that were given this class.
@@ -27,9 +27,9 @@ class CurvePoint(msgspec.Struct, frozen=True):
     """Accuracy that so many pictures of each class reach.
 
     Attributes:
-        images: of each class; a class that has fewer gives all. At the last point all pictures
-            of four folds out of five were used, so many of a class on average.
-        top1: as a fraction.
+        images: number of pictures of each class; a class that has fewer gives all. At the last
+            point all pictures of four folds out of five were used, so many of a class on average.
+        top1: accuracy as a fraction.
     """
 
     images: int
@@ -55,7 +55,7 @@ class TestResult(msgspec.Struct, frozen=True):
 
     Attributes:
         images: number of pictures.
-        top1: as a fraction.
+        top1: accuracy as a fraction.
         lost: accuracies with 0 to 3 parts lost.
     """
 
@@ -89,12 +89,12 @@ class TeachResult(msgspec.Struct, frozen=True):
         head: the head's name.
         version: its fingerprint.
         images: pictures that it was fitted on.
-        moments: that they were taken in.
+        moments: number of moments that the pictures were taken in.
         unreadable: pictures that could not be read.
         repeated: pictures left out, because their bytes are those of another one.
         computed: pictures whose features were not in the cache.
         strength: inverse of the regularisation's weight.
-        temperature: that the scores are divided by.
+        temperature: divisor of the scores.
         unknown: probability below which the answer is ``unknown``; 0 if none is.
         measured: number of pictures that the accuracy was measured on.
         top1: share whose most probable class is the true one.
@@ -107,7 +107,7 @@ class TeachResult(msgspec.Struct, frozen=True):
         lost: accuracy with 0 to 3 parts lost.
         curve: accuracy over the number of pictures, ascending.
         wrong: the pictures that were given another class, the surest first.
-        test: on the test split; null for data without one.
+        test: accuracy on the test split; null for data without one.
         seconds: where the time went.
     """
 

@@ -47,7 +47,7 @@ class Options(NamedTuple):
 
     Attributes:
         gap_s: see :func:`devit_iot.teach.moments.moments`.
-        unknown_share: of the right answers that may become ``unknown``, 0 to 1.
+        unknown_share: fraction of the right answers that may become ``unknown``.
         key: private key in PEM that signs the head; empty: it is not signed.
         provenance: for people.
     """
@@ -62,8 +62,8 @@ class Data(NamedTuple):
     """The pictures.
 
     Attributes:
-        train: that the head is fitted on.
-        test: that it is measured on beside; None for data without a test split.
+        train: pictures that the head is fitted on.
+        test: pictures that it is also measured on; None for data without a test split.
     """
 
     train: ImageSource
@@ -86,11 +86,11 @@ def teach(
     """Fit the head ``name`` on a fleet's features, write it beside the bundle and make it live.
 
     Args:
-        bundle: whose parts make the features.
-        name: of the head.
+        bundle: bundle whose parts make the features.
+        name: name of the head.
         data: labelled pictures.
-        fleet: the bundle's, in this process.
-        cache: of its features.
+        fleet: the bundle's fleet, in this process.
+        cache: cache of the fleet's features.
         shown: hands on indices while it shows progress.
         options: how.
 

@@ -68,7 +68,7 @@ def test_features_are_computed_once(fleet: Bundle, tmp_path: Path) -> None:
 def test_what_the_report_says_of_the_test_split_evaluate_measures(
     fleet: Bundle, tmp_path: Path
 ) -> None:
-    """Also with parts lost; the features of the report are rounded as on the wire."""
+    """They agree with parts lost too; the report's features are rounded as on the wire."""
     data = tmp_path / "data"
     photos(data / "train", {"closed": 10, "open": 10, "ajar": 10})
     photos(data / "test", {"closed": 30, "open": 30, "ajar": 30}, first=50)
