@@ -55,11 +55,13 @@ def plain(state: State) -> tuple[State, list[str]]:
             "this network averages all its tokens and has no class token: no tensor 'cls_token'; "
             "it cannot be imported"
         )
-    head, positions = state.get("head.weight"), state.get("pos_embed")
-    if head is not None and positions is not None and head.shape[1:] == (2 * positions.shape[-1],):
+    head, token = (
+        state[name].shape[-1:] if name in state else () for name in ("head.weight", "cls_token")
+    )
+    if token and head == (2 * token[0],):
         raise DataError(
             "this network classifies by its class token and the average of the others (DINOv2): "
-            f"'head.weight' of shape {head.shape}; it cannot be imported"
+            f"'head.weight' takes {head[0]} values; it cannot be imported"
         )
     changed = dict(state)
     notes: list[str] = []
