@@ -53,10 +53,14 @@ def tidy(name: str) -> str:
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Names that repeat get their label behind them: ``crane (134)``, ``crane (517)``."""
+    """Names that repeat get their label behind them: ``crane (134)``, ``crane (517)``.
+
+    A name that another one thereby becomes equal to gets its label too.
+    """
     found = [tidy(name) for name in names]
-    often = {name for name, count in Counter(found).items() if count > 1}
-    return tuple(f"{name} ({label})" if name in often else name for label, name in enumerate(found))
+    while often := {name for name, count in Counter(found).items() if count > 1}:
+        found = [f"{name} ({label})" if name in often else name for label, name in enumerate(found)]
+    return tuple(found)
 
 
 def is_number(folder: str) -> bool:

@@ -14,6 +14,8 @@ CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 _MAX_BYTES = 4 * 2**20
 _UNSEEN = {"_rope_": "rotary positions", "quickgelu": "another activation (QuickGELU)"}
 """What the name of an architecture of timm's says, and no tensor."""
+_USUAL = (("tiny_", 192, 3), ("small_", 384, 6))
+"""Size in the name of timm's plain ViTs and DeiTs, their width, and their heads."""
 _MAX_CHANNEL = 4.0
 """Mean and deviation of pixels from 0 to 1 are below it; of pixels from 0 to 255 they are not."""
 
@@ -115,7 +117,16 @@ def _timm(config: Mapping[str, Any]) -> Beside:
     notes += prepared.notes
     names = pretrained.get("label_names", config.get("label_names"))
     heads = arguments.get("num_heads") if isinstance(arguments, dict) else None
+    if heads is None:
+        heads = _usual_heads(architecture, config.get("num_features"))
     return Beside(whole(heads), image, prepared, normalisation, None, _names(names), tuple(notes))
+
+
+def _usual_heads(architecture: str, width: object) -> int | None:
+    """Of an architecture of timm's; None where its name does not tell."""
+    family, _, size = architecture.partition("_")
+    known = _USUAL if family in {"vit", "deit", "deit3"} else ()
+    return next((n for start, usual, n in known if size.startswith(start) and width == usual), None)
 
 
 def _hugging_face(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Beside:
