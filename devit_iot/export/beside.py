@@ -123,7 +123,7 @@ def _timm(config: Mapping[str, Any]) -> Beside:
 
 
 def _usual_heads(architecture: str, width: object) -> int | None:
-    """Of an architecture of timm's; None where its name does not tell."""
+    """Heads of an architecture of timm's; None where its name does not tell."""
     family, _, size = architecture.partition("_")
     known = _USUAL if family in {"vit", "deit", "deit3"} else ()
     return next((n for start, usual, n in known if size.startswith(start) and width == usual), None)
