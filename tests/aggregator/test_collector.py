@@ -187,7 +187,7 @@ def test_the_oldest_requests_give_way() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector_module, "_MAX_REMEMBERED", 10)
+    monkeypatch.setattr(collector_module, "MAX_REMEMBERED", 10)
     waiting = collector()
     for request in range(30):
         waiting.add(feature(request, 0), 0.0)
@@ -199,7 +199,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_number_remembered_is_as_documented() -> None:
-    assert collector_module._MAX_REMEMBERED == 65536
+    assert collector_module.MAX_REMEMBERED == 65536
 
 
 def test_a_promised_request_has_a_deadline_of_its_own() -> None:

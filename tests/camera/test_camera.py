@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from devit_iot.camera.camera import WINDOW, Camera
+from devit_iot.camera.camera import MAX_UNACKNOWLEDGED, Camera
 from devit_iot.camera.source import CameraImage
 from devit_iot.config.config import Delivery
 from devit_iot.errors import BrokerError, ConfigError, DataError, MessageError
@@ -65,14 +65,14 @@ def test_of_every_it_is_missing_at_the_end() -> None:
 
 
 def test_an_image_that_the_broker_hangs_up_for_costs_itself() -> None:
-    sizes = [POISON] * (2 * WINDOW) + [10, 20]
+    sizes = [POISON] * (2 * MAX_UNACKNOWLEDGED) + [10, 20]
     with pytest.raises(BrokerError, match="40 of 42 images were left out, 2 acknowledged"):
         shoot(images(*sizes), "every")
 
 
 def test_images_that_are_too_large_take_no_room() -> None:
     """Each image under way holds a place in the window until it is acknowledged."""
-    sizes = [101] * (2 * WINDOW) + [10]
+    sizes = [101] * (2 * MAX_UNACKNOWLEDGED) + [10]
     with pytest.raises(BrokerError, match="1 acknowledged"):
         shoot(images(*sizes), "every")
 
