@@ -151,8 +151,13 @@ class _Handler(WSGIRequestHandler):
     """Logs nothing, and hangs up on a client that takes too long."""
 
     def __init__(self, timeout_s: float, *connection: Any) -> None:  # noqa: ANN401 - socketserver's
-        self.timeout = timeout_s
+        self._timeout_s = timeout_s
         super().__init__(*connection)
+
+    def setup(self) -> None:
+        """See the base class."""
+        super().setup()
+        self.connection.settimeout(self._timeout_s)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         pass

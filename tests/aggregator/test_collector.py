@@ -220,6 +220,14 @@ def test_one_promised_feature_makes_a_promised_request() -> None:
     assert waiting.next_deadline() == EVERY_DEADLINE_S
 
 
+@pytest.mark.parametrize("of_every", [(True, False), (False, True)])
+def test_a_request_is_of_every_whichever_feature_says_so(of_every: tuple[bool, bool]) -> None:
+    waiting = collector()
+    for part, is_every in enumerate(of_every):
+        assert waiting.add(feature(1, part), 0.0, is_every=is_every) == "taken"
+    assert waiting.next_deadline() == EVERY_DEADLINE_S
+
+
 def test_a_promised_request_is_remembered_as_long_as_it_may_come_again() -> None:
     waiting = collector()
     waiting.add(feature(1, 0), 0.0, is_every=True)

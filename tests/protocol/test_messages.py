@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from devit_iot.errors import MessageError
-from devit_iot.protocol.feature import Feature, Timing, longest_feature
+from devit_iot.protocol.feature import Feature, Timing, feature_bytes, longest_feature
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -363,6 +363,11 @@ def test_a_text_that_may_not_be_shown_is_refused(
         kind.decode(msgspec.structs.replace(message, **place(text)).encode())
     assert caught.value.reason == "text"
     assert text[:1000] not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, 1, 192])
+def test_the_size_of_a_feature_is_known_before_it_is_made(count: int) -> None:
+    assert feature_bytes(count) == len(packed(FEATURE, extensions=b"", values=bytes(2 * count)))
 
 
 def test_the_longest_header_is_read() -> None:
