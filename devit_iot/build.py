@@ -72,7 +72,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes
     session = NO_SESSION._replace(max_packet=longest)
     if _has_every(config):
-        session = session._replace(expiry_s=config.broker.session_s, window=node.WINDOW)
+        session = session._replace(expiry_s=config.broker.session_s, window=node.RECEIVE_MAXIMUM)
     return Node(
         identity,
         part.spec,
@@ -104,7 +104,7 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     topics = Topics(config.fleet)
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
     client_id = topics.aggregator_client_id(shard)
-    session = Session(config.broker.session_s, aggregator.WINDOW)
+    session = Session(config.broker.session_s, aggregator.RECEIVE_MAXIMUM)
     transport = _transport(config, environment, client_id, will, session)
     return Aggregator(
         identity,

@@ -33,7 +33,7 @@ from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 4096
+RECEIVE_MAXIMUM = 4096
 """Features of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5.
 So many wait for others of their requests before the oldest request is answered without them."""
 
@@ -148,7 +148,7 @@ class Aggregator:
             self._handle(item)
         now = time.monotonic()
         self._heads.refresh(now)
-        window_full = self._pending_acks.messages >= WINDOW
+        window_full = self._pending_acks.messages >= RECEIVE_MAXIMUM
         for request in self._collector.due(
             now, self._presence.expected(now), window_full=window_full
         ):

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 from devit_iot.aggregator.deadline import Deadline
 from devit_iot.protocol.feature import Feature
 
-_MAX_REMEMBERED = 65536
+MAX_REMEMBERED = 65536
+"""Answered ids that are remembered at most, of each delivery."""
 
 
 class Request:
@@ -162,6 +163,6 @@ class Collector:
         for answered in self._answered.values():
             while answered:
                 request_id, known = next(iter(answered.items()))
-                if now < known.forget_at and len(answered) <= _MAX_REMEMBERED:
+                if now < known.forget_at and len(answered) <= MAX_REMEMBERED:
                     break
                 del answered[request_id]

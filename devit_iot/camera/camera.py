@@ -17,7 +17,7 @@ from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 20
+MAX_UNACKNOWLEDGED = 20
 """Images of ``every`` that are published before the camera waits for acknowledgements."""
 
 _CHECK_S = 0.1
@@ -56,7 +56,7 @@ class Camera:
         self._every = delivery == "every"
         self._on_published = on_published or _log
         self._on_stop = on_stop
-        self._room = threading.Semaphore(WINDOW)
+        self._room = threading.Semaphore(MAX_UNACKNOWLEDGED)
         self._acknowledged = 0
         self._tried = 0
         self._left_out = 0

@@ -20,10 +20,12 @@ from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import Will
 from devit_iot.transport.probe import Probe
 
+RETAINED_S = 0.5
+"""Within this time a broker delivers what it retains, seconds."""
+
 _BURSTS, _BURST = 40, 3
 _HELD_S = 0.03  # Linux acknowledges after 40 ms what it need not acknowledge at once
 _HELD_BURSTS = 3
-_RETAINED_S = 0.5
 _ACL = "let this user read and write {}: see `devit acl`"
 _NODELAY = "set_tcp_nodelay true in mosquitto.conf (broker/README.md), or look for a faster link"
 
@@ -151,7 +153,7 @@ def _check_echo(
 
 def _said_before(probe: Probe, topic: str) -> bytes | None:
     """What the node itself said there last; the broker keeps it."""
-    end = time.monotonic() + _RETAINED_S
+    end = time.monotonic() + RETAINED_S
     while (left := end - time.monotonic()) > 0:
         arrival = probe.get(left)
         if arrival is not None and arrival.message.topic == topic:

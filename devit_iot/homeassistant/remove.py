@@ -12,9 +12,12 @@ from devit_iot.protocol.topics import DiscoveryTopics, Topics, check_name
 from devit_iot.transport.base import Message, Transport
 from devit_iot.transport.refusals import Refusal
 
+QUIET_S = 1.0
+"""Seconds without a retained message after which the last one has come."""
+LIMIT_S = 10.0
+"""Seconds within which all retained messages have come, and within which they are deleted."""
+
 _READY_S = 10.0
-_QUIET_S = 1.0
-_LIMIT_S = 10.0
 
 Wanted = Mapping[str, Callable[[Message], bool]]
 """Topic filter -> which of the retained messages that it matches are to be deleted."""
@@ -83,10 +86,21 @@ class Removal:
     Args:
         transport: a connection that is not started.
         wanted: kinds of messages to delete.
+        quiet_s: seconds without a message after which the last one has come.
+        limit_s: seconds that waiting for messages, and for their deletion, takes at most.
     """
 
-    def __init__(self, transport: Transport, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        wanted: Wanted,
+        *,
+        quiet_s: float = QUIET_S,
+        limit_s: float = LIMIT_S,
+    ) -> None:
         self._transport = transport
+        self._quiet_s = quiet_s
+        self._limit_s = limit_s
         self._changed = threading.Condition()
         self._ready = False
         self._refusal = Refusal(self._wake)
@@ -123,16 +137,16 @@ class Removal:
 
     def _wait_quiet(self) -> None:
         """Nothing says which retained message is the last one; they come without a pause."""
-        limit = time.monotonic() + _LIMIT_S
+        limit = time.monotonic() + self._limit_s
         with self._changed:
             self._heard_at = time.monotonic()
-            while (until := min(self._heard_at + _QUIET_S, limit)) > time.monotonic():
+            while (until := min(self._heard_at + self._quiet_s, limit)) > time.monotonic():
                 self._changed.wait(until - time.monotonic())
 
     def _wait_deleted(self, count: int) -> None:
         """The broker sends us our own messages, unless it did not take them."""
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._retained, _LIMIT_S):
+            if not self._changed.wait_for(lambda: not self._retained, self._limit_s):
                 raise BrokerError(
                     f"the broker did not delete {len(self._retained)} of {count} messages: "
                     "its access list must let us write and read them"

@@ -31,7 +31,7 @@ from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 32
+RECEIVE_MAXIMUM = 32
 """Images of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5."""
 
 

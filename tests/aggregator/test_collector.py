@@ -187,7 +187,7 @@ def test_the_oldest_requests_give_way() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector_module, "_MAX_REMEMBERED", 10)
+    monkeypatch.setattr(collector_module, "MAX_REMEMBERED", 10)
     waiting = collector()
     for request in range(30):
         waiting.add(feature(request, 0), 0.0)
@@ -199,7 +199,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_number_remembered_is_as_documented() -> None:
-    assert collector_module._MAX_REMEMBERED == 65536
+    assert collector_module.MAX_REMEMBERED == 65536
 
 
 def test_a_promised_request_has_a_deadline_of_its_own() -> None:
@@ -217,6 +217,14 @@ def test_one_promised_feature_makes_a_promised_request() -> None:
     waiting = collector()
     waiting.add(feature(1, 0), 0.0)
     assert waiting.add(feature(1, 0), 0.0, is_every=True) == "duplicate"
+    assert waiting.next_deadline() == EVERY_DEADLINE_S
+
+
+@pytest.mark.parametrize("of_every", [(True, False), (False, True)])
+def test_a_request_is_of_every_whichever_feature_says_so(of_every: tuple[bool, bool]) -> None:
+    waiting = collector()
+    for part, is_every in enumerate(of_every):
+        assert waiting.add(feature(1, part), 0.0, is_every=is_every) == "taken"
     assert waiting.next_deadline() == EVERY_DEADLINE_S
 
 

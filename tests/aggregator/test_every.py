@@ -317,7 +317,7 @@ def test_features_that_wait_do_not_keep_the_others_out(
     broker: MemoryBroker, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a full window the broker delivers no more: the oldest request is answered."""
-    monkeypatch.setattr(aggregator_module, "WINDOW", 4)
+    monkeypatch.setattr(aggregator_module, "RECEIVE_MAXIMUM", 4)
     transport = MemoryTransport(broker)
     with running(make_aggregator(broker, bundle, transport=transport, every_deadline_s=1000)):
         for part in range(PARTS):

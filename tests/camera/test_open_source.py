@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from devit_iot.camera import still, video
+from devit_iot.camera import source as source_module
+from devit_iot.camera import video
 from devit_iot.camera.open_source import open_source
 from devit_iot.camera.source import CameraImages, Form
 from devit_iot.errors import DataError
@@ -27,8 +28,7 @@ pytest.importorskip("cv2", reason="video needs the 'camera' extra")
 
 @pytest.fixture(autouse=True)
 def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(still, "_MIN_PAUSE_S", 0.05)
-    monkeypatch.setattr(video, "_MIN_PAUSE_S", 0.05)
+    monkeypatch.setattr(source_module, "MIN_PAUSE_S", 0.05)
 
 
 def grey(level: int, size: tuple[int, int] = (64, 48)) -> bytes:

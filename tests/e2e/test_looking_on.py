@@ -78,7 +78,7 @@ def test_top_prints_a_snapshot(processes: FleetProcesses) -> None:
 
 
 def test_top_without_a_broker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(top_command, "_READY_S", 0.5)
+    monkeypatch.setattr(top_command, "READY_S", 0.5)
     done = CliRunner().invoke(
         main, ["top", "--once", "--broker", f"mqtt://127.0.0.1:{free_port()}"]
     )

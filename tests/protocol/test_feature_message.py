@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devit_iot.errors import MessageError
-from devit_iot.protocol.feature import Feature, Timing, longest_feature
+from devit_iot.protocol.feature import Feature, Timing, feature_bytes, longest_feature
 from devit_iot.protocol.topics import ImageFilter
 from tests.golden.make import FEATURE
 from tests.protocol.wire import CUTS, FLIPS, U16, U32, camera_tag, features, mutate, packed, same
@@ -99,6 +99,11 @@ def test_every_camera_that_a_topic_gives_can_be_sent(camera: str) -> None:
 def test_unknown_extensions_are_skipped(extensions: bytes) -> None:
     feature = Feature.decode(packed(FEATURE, extensions=extensions, values=bytes(4)))
     assert (feature.camera, feature.values.tolist()) == ("door", [0.0, 0.0])
+
+
+@pytest.mark.parametrize("count", [0, 1, 192])
+def test_the_size_of_a_feature_is_known_before_it_is_made(count: int) -> None:
+    assert feature_bytes(count) == len(packed(FEATURE, extensions=b"", values=bytes(2 * count)))
 
 
 def test_the_longest_header_is_read() -> None:

@@ -1,6 +1,7 @@
 """Imports only go down, heavy packages stay where they belong, and files stay small."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -212,3 +213,14 @@ def test_no_test_imports_from_a_test() -> None:
     for path in sorted((ROOT / "tests").rglob("*.py")):
         named = [module.split(".") for module in imports(path)]
         assert not [m for m in named if m[0] == "tests" and m[-1].startswith("test_")], path
+
+
+PRIVATE_PATCH = re.compile(r"""setattr\(\s*[^,()]+,\s*["']_+[A-Z]""")
+
+
+def test_no_test_patches_a_private_constant() -> None:
+    """A cadence or limit that a test shortens is a parameter or a public constant."""
+    assert PRIVATE_PATCH.search('monkeypatch.setattr(module, "_PAUSE_S", 0.1)')
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if path != Path(__file__):
+            assert not PRIVATE_PATCH.search(path.read_text()), path
