@@ -10,7 +10,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.old_options import Command
-from devit_iot.cli.options import dtype_option, engine_option
+from devit_iot.cli.options import dtype_option, engine_option, threads_option
 from devit_iot.datasets.sources import SPLITS, open_source
 from devit_iot.errors import DataError
 from devit_iot.evaluation.labels import bundle_labels, evenly, shown
@@ -40,13 +40,7 @@ from devit_iot.protocol.label import DEFAULT_HEAD
 )
 @engine_option
 @dtype_option
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the engine; 0 for all CPUs.",
-)
+@threads_option
 @click.option(
     "--lose", type=click.IntRange(min=0), metavar="K", help="Lose exactly K parts, not 0 to N - 1."
 )

@@ -104,6 +104,17 @@ def engine_option(function: Function) -> Function:
     )(function)
 
 
+def threads_option(function: Function) -> Function:
+    """Add ``--threads`` to a command without a configuration."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Of the engine; 0 for all CPUs.",
+    )(function)
+
+
 def dtype_option(function: Function) -> Function:
     """Add ``--dtype`` to a command without a configuration."""
     return click.option(

@@ -9,6 +9,7 @@ import msgspec
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.options import threads_option
 from devit_iot.datasets.sources import open_source
 from devit_iot.errors import DataError
 from devit_iot.evaluation.labels import shown
@@ -70,13 +71,7 @@ def _cache_folder() -> Path:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Private key that signs the head, for services with --trust.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the engine; 0 for all CPUs.",
-)
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @one_line_errors
 def teach_(  # noqa: PLR0913 - one for each option

@@ -45,14 +45,18 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+def zipped(tree: Path) -> Path:
+    """The folder's files as a zip archive beside it."""
+    packed = tree.with_suffix(".zip")
+    with zipfile.ZipFile(packed, "w") as archive:
+        for file in tree.rglob("*.*"):
+            archive.write(file, file.relative_to(tree))
+    return packed
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_pictures_of_all_kinds_and_depths_are_read(tree: Path, packed: bool) -> None:  # noqa: FBT001
-    source = tree
-    if packed:
-        source = tree.with_suffix(".zip")
-        with zipfile.ZipFile(source, "w") as archive:
-            for file in tree.rglob("*.*"):
-                archive.write(file, file.relative_to(tree))
+    source = zipped(tree) if packed else tree
     found = open_source(str(source), Path(), split="test", strict=False)
     assert found.classes == ("cat", "dog")
     assert np.bincount(found.labels).tolist() == [len(KINDS)] * 2
@@ -93,12 +97,7 @@ def test_what_storage_servers_put_beside_pictures_is_none(
     folder = tree / f"{place}{litter}"
     folder.mkdir(parents=True)
     (folder / "SYNOPHOTO_THUMB_M.jpg").write_bytes(encoded(picture(1), "JPEG"))
-    source = tree
-    if packed:
-        source = tree.with_suffix(".zip")
-        with zipfile.ZipFile(source, "w") as archive:
-            for file in tree.rglob("*.*"):
-                archive.write(file, file.relative_to(tree))
+    source = zipped(tree) if packed else tree
     found = open_source(str(source), Path(), split="test", strict=False)
     assert found.classes == ("cat", "dog")
     assert np.bincount(found.labels).tolist() == [len(KINDS)] * 2
