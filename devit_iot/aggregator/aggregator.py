@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from devit_iot.aggregator.collector import Collector, Limits, Request
+from devit_iot.aggregator.collector import Collector, Group, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
+from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.inbox import Inbox
 from devit_iot.aggregator.observer import Nobody, Observer
 from devit_iot.aggregator.presence import Presence
@@ -57,7 +58,7 @@ class Aggregator:
 
     Args:
         identity: the aggregator's status without counters: shard, bundle.
-        fusion: the bundle's.
+        fusions: of the bundles whose features it takes.
         transport: not started yet; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
         observer: is told of cameras and nodes; None: nobody is.
@@ -70,7 +71,7 @@ class Aggregator:
     def __init__(
         self,
         identity: AggregatorStatus,
-        fusion: Fusion,
+        fusions: Fusions,
         transport: Transport,
         *,
         topics: Topics,
@@ -79,9 +80,7 @@ class Aggregator:
         observer: Observer | None = None,
     ) -> None:
         self._identity = identity
-        self._fingerprint = bytes.fromhex(identity.fingerprint)
-        self._fusion = fusion
-        self._longest_feature = longest_feature(max(fusion.feature_dims))
+        self._fusions = fusions
         self._transport = transport
         self._topics = topics
         self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
@@ -137,6 +136,13 @@ class Aggregator:
         self._stopping.set()
         self._inbox.wake()
 
+    def serve(self, fingerprint: str, parts: int) -> None:
+        """The fleet goes over to another bundle; features of the one before are taken too."""
+        self._presence.expect(parts)
+        self._identity = msgspec.structs.replace(
+            self._identity, fingerprint=fingerprint, parts=parts
+        )
+
     def _step(self) -> None:
         """Handle one message, or what became due meanwhile."""
         deadline = self._collector.next_deadline()
@@ -157,7 +163,8 @@ class Aggregator:
         if message.retained:
             self._refuse(MessageError("retained", "the broker kept it from before"), message)
         else:
-            self._hand_over(message, longest=self._longest_feature, reason="length")
+            longest = longest_feature(self._fusions.longest_dim)
+            self._hand_over(message, longest=longest, reason="length")
 
     def _hand_over(self, message: Message, *, longest: int, reason: str) -> None:
         """Queue what can be a message of ours; the rest is refused before it takes memory."""
@@ -197,7 +204,9 @@ class Aggregator:
     def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":
             self._presence.offline(node, status.part)
-        elif status.fingerprint == self._identity.fingerprint:
+        elif not status.fingerprint:  # a node that waits for its part
+            self._presence.forget(node)
+        elif status.fingerprint in self._fusions:
             self._presence.online(node, status.part, received)
             self._observer.see_node(node, status)
         else:
@@ -206,13 +215,13 @@ class Aggregator:
 
     def _take_feature(self, node: str, message: Message, received: float) -> None:
         feature = Feature.decode(message.payload)
-        if feature.fingerprint != self._fingerprint:
+        fusion = self._fusions.get(feature.fingerprint.hex())
+        if fusion is None:
             raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
-        if feature.parts != self._identity.parts:
-            raise MessageError(
-                "part", f"feature of {feature.parts} parts, the bundle has {self._identity.parts}"
-            )
-        wanted = self._fusion.feature_dims[feature.part]
+        parts = len(fusion.feature_dims)
+        if feature.parts != parts:
+            raise MessageError("part", f"feature of {feature.parts} parts, the bundle has {parts}")
+        wanted = fusion.feature_dims[feature.part]
         if feature.values.size != wanted:
             raise MessageError(
                 "length",
@@ -238,12 +247,17 @@ class Aggregator:
         )
 
     def _answer(self, request: Request) -> None:
-        if len(request.features) < self._min_parts:
+        group = request.fullest
+        if len(group.features) < self._min_parts:
             self._counters.count("unanswered")
-            logger.warning("%s: no label from %d parts", request.camera, len(request.features))
+            logger.warning("%s: no label from %d parts", request.camera, len(group.features))
             self._pending_acks.acknowledge(request.request_id)
             return
-        label = self._label(request)
+        fusion = self._fusions.get(group.fingerprint.hex())
+        if fusion is None:  # several releases ago
+            self._give_up(request, MessageError("other_bundle", "its bundle was replaced"))
+            return
+        label = self._label(request, group, fusion)
         acknowledge = partial(self._pending_acks.acknowledge, request.request_id)
         done = acknowledge if request.is_every else None
         give_up = partial(self._give_up, request)
@@ -274,12 +288,13 @@ class Aggregator:
         self._counters.refuse(error, f"label of camera {request.camera!r}")
         self._pending_acks.acknowledge(request.request_id)
 
-    def _label(self, request: Request) -> Label:
+    def _label(self, request: Request, group: Group, fusion: Fusion) -> Label:
         begin = time.monotonic()
-        logits = self._fusion.logits({i: f.values for i, f in request.features.items()})
-        top5 = tuple(self._fusion.rank(logits))
-        critical = request.features[request.last_part].timing
-        parts_used = tuple(sorted(request.features))
+        logits = fusion.logits({i: f.values for i, f in group.features.items()})
+        top5 = tuple(fusion.rank(logits))
+        critical = group.features[group.last_part].timing
+        parts_used = tuple(sorted(group.features))
+        parts = len(fusion.feature_dims)
         return Label(
             request_id=request.request_id.hex(),
             camera=request.camera,
@@ -288,15 +303,16 @@ class Aggregator:
             confidence=top5[0].confidence,
             top5=top5,
             parts_used=parts_used,
-            parts=self._identity.parts,
-            degraded=len(parts_used) < self._identity.parts,
+            parts=parts,
+            degraded=len(parts_used) < parts,
             latency_ms={
                 "wait": round(critical.wait_us / 1e3, 3),
                 "decode": round(critical.decode_us / 1e3, 3),
                 "compute": round(critical.compute_us / 1e3, 3),
-                "collect": round(1e3 * (request.last - request.first), 3),
+                "collect": round(1e3 * (group.last - request.first), 3),
                 "fuse": round(1e3 * (time.monotonic() - begin), 3),
             },
+            fingerprint=group.fingerprint.hex(),
         )
 
     def _status(self, state: State, age_s: float) -> AggregatorStatus:

@@ -10,29 +10,63 @@ from devit_iot.protocol.feature import Feature
 _MAX_REMEMBERED = 65536
 
 
+class Group:
+    """The features of one request that were made with one bundle.
+
+    Attributes:
+        fingerprint: of the bundle.
+        features: part -> feature.
+        last: when the latest came, monotonic seconds; the part that sent it is ``last_part``.
+    """
+
+    def __init__(self, fingerprint: bytes) -> None:
+        self.fingerprint = fingerprint
+        self.features: dict[int, Feature] = {}
+        self.last = 0.0
+        self.last_part = 0
+
+
 class Request:
     """One image on its way to a label.
 
+    While a fleet goes over to another bundle, some nodes may answer with the one, some with the
+    other: their features are never fused together.
+
     Attributes:
-        features: part -> feature.
+        groups: fingerprint -> features.
         first: when the first feature came, monotonic seconds.
-        last: when the latest came; the part that sent it is ``last_part``.
         is_every: whether a feature of it is of ``every``.
     """
 
     def __init__(self, feature: Feature, now: float, *, is_every: bool) -> None:
         self.request_id = feature.request_id
         self.camera = feature.camera
-        self.features: dict[int, Feature] = {}
+        self.groups: dict[bytes, Group] = {}
         self.first = now
         self.is_every = is_every
         self.add(feature, now)
 
+    def has(self, feature: Feature) -> bool:
+        """Whether that part has answered already with that bundle."""
+        group = self.groups.get(feature.fingerprint)
+        return group is not None and feature.part in group.features
+
     def add(self, feature: Feature, now: float) -> None:
         """Take one more part's feature."""
-        self.features[feature.part] = feature
-        self.last = now
-        self.last_part = feature.part
+        group = self.groups.setdefault(feature.fingerprint, Group(feature.fingerprint))
+        group.features[feature.part] = feature
+        group.last = now
+        group.last_part = feature.part
+
+    @property
+    def parts(self) -> frozenset[int]:
+        """The parts that have answered, with whatever bundle: no more comes of them."""
+        return frozenset(part for group in self.groups.values() for part in group.features)
+
+    @property
+    def fullest(self) -> Group:
+        """The features to fuse: those of the bundle that most parts have answered with."""
+        return max(self.groups.values(), key=lambda group: len(group.features))
 
 
 class _Answered(NamedTuple):
@@ -99,7 +133,7 @@ class Collector:
             self._open[feature.request_id] = Request(feature, now, is_every=is_every)
             return "taken"
         request.is_every |= is_every
-        if feature.part in request.features:
+        if request.has(feature):
             return "duplicate"
         request.add(feature, now)
         if not is_every:
@@ -127,7 +161,7 @@ class Collector:
                 position < surplus
                 or gives_way
                 or now >= request.first + waits[request.is_every]
-                or expected <= request.features.keys()
+                or expected <= request.parts
                 or (
                     not request.is_every
                     and of_camera[request.camera] > self._limits.max_open_per_camera
@@ -154,7 +188,7 @@ class Collector:
         del self._open[request.request_id]
         limits = self._limits
         lifetime = limits.every_lifetime_s if request.is_every else limits.lifetime_s
-        answered = _Answered(frozenset(request.features), request.first, now + lifetime)
+        answered = _Answered(request.parts, request.first, now + lifetime)
         self._answered[request.is_every][request.request_id] = answered
 
     def _forget(self, now: float) -> None:

@@ -7,6 +7,7 @@ import click
 
 from devit_iot import __version__
 from devit_iot.build import build_node
+from devit_iot.build_managed import build_member
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
@@ -28,9 +29,16 @@ def start(config_file: Path | None, board: str | None, **values: object) -> None
 
     \b
         devit-node start --board pi5 --broker mqtt://hub.local --bundle ./bundle --part 2
+        devit-node start --board pi5 --broker mqtt://hub.local --store /var/lib/devit
     """
     config = configuration(config_file, values, board=board)
     set_up_logging(config.log.format, config.log.level)
+    if config.store:
+        member, store = build_member(config, os.environ)
+        with exporting(config.metrics, member, config.node.hang_s):
+            serve(member)
+        store.ended_cleanly()
+        return
     service = build_node(config, os.environ)
     with exporting(config.metrics, service, config.node.hang_s):
         serve(service)

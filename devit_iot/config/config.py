@@ -15,6 +15,7 @@ import msgspec
 
 from devit_iot.bundle.signature import check_trust
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.hub import HubConfig
 from devit_iot.config.listen import metrics_address
 from devit_iot.config.old_keys import rename_old_keys
 from devit_iot.errors import ConfigError
@@ -186,6 +187,8 @@ class Config(msgspec.Struct, frozen=True):
     Attributes:
         fleet: the fleet's name, part of every topic.
         bundle: folder of the fleet bundle.
+        store: folder in which a service keeps the bundles that it gets from the fleet's hub;
+            instead of ``bundle``.
         trust: public key, 64 hex digits, that must have signed the bundle; empty: any bundle.
         shards: number of aggregators that share the requests.
         metrics: ``[host]:port`` on which to serve Prometheus and health checks; empty: do not.
@@ -195,11 +198,13 @@ class Config(msgspec.Struct, frozen=True):
         node: one edge node.
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
+        hub: keeps the releases and drives updates.
         log: of every service.
     """
 
     fleet: str = "home"
     bundle: str = ""
+    store: str = ""
     trust: str = ""
     shards: int = 1
     metrics: str = ""
@@ -209,6 +214,7 @@ class Config(msgspec.Struct, frozen=True):
     node: NodeConfig = NodeConfig()
     aggregator: AggregatorConfig = AggregatorConfig()
     homeassistant: HomeAssistantConfig = HomeAssistantConfig()
+    hub: HubConfig = HubConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -286,7 +292,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     rename_old_keys(table, str(file))
     check_keys(table, Config, "", str(file))
-    _anchor(table, ("bundle",), file.parent)
+    _anchor(table, ("bundle", "store"), file.parent)
+    _anchor(table.get("hub"), ("folder", "token_file", "cert_file", "key_file"), file.parent)
     _anchor(table.get("broker"), ("password_file", *_TLS_FILES), file.parent)
     return table
 
@@ -370,6 +377,12 @@ def _validate(config: Config) -> None:
         ),
         (config.aggregator.max_open > 0, "aggregator.max_open must be positive"),
         (config.homeassistant.expire_s >= 0, "homeassistant.expire_s must not be negative"),
+        (not (config.bundle and config.store), "bundle and store exclude each other"),
+        (
+            bool(config.hub.cert_file) == bool(config.hub.key_file),
+            "hub.cert_file and hub.key_file belong together",
+        ),
+        *((number > 0, f"{key} must be positive") for key, number in config.hub.positive.items()),
     )
     for holds, problem in rules:
         if not holds:

@@ -37,6 +37,7 @@ class Label(JsonMessage, frozen=True):
         degraded: whether a part is missing.
         latency_ms: by :data:`LATENCIES`; of the critical part ``wait``, ``decode``, ``compute``;
             then ``collect``, from the first feature to the last one awaited, and ``fuse``.
+        fingerprint: of the bundle that all features were made with, hex.
     """
 
     request_id: str
@@ -49,3 +50,4 @@ class Label(JsonMessage, frozen=True):
     parts: PartCount
     degraded: bool
     latency_ms: dict[str, float]
+    fingerprint: str = ""

@@ -1,0 +1,196 @@
+"""The composition root of a fleet with a hub: members whose bundles are fetched, not copied."""
+
+import logging
+import os
+import platform
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from devit_iot import __version__
+from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.fusions import Fusions
+from devit_iot.build import (
+    aggregator_identity,
+    aggregator_of,
+    aggregator_transport,
+    load_part,
+    member_transport,
+    node_of,
+    node_transport,
+)
+from devit_iot.bundle.reading import Bundle
+from devit_iot.config.config import Config
+from devit_iot.engine.fusion import Fusion
+from devit_iot.errors import DevitError
+from devit_iot.node.joining import Joining
+from devit_iot.node.membership import Membership
+from devit_iot.node.node import Served
+from devit_iot.protocol.release import Board, UpdateStatus
+from devit_iot.protocol.status import NodeStatus
+from devit_iot.protocol.topics import Topics
+from devit_iot.transport.base import NO_SESSION, Transport
+from devit_iot.transport.tls import client_context
+from devit_iot.updates.fetch import Fetcher
+from devit_iot.updates.installer import Installer
+from devit_iot.updates.managed import Managed, Service
+from devit_iot.updates.store import Held, Store
+from devit_iot.updates.updater import Member, Serving, Updater
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def build_member(config: Config, environment: Mapping[str, str]) -> tuple[Membership, Store]:
+    """A node that serves what its store has, or waits for what the hub gives it.
+
+    Raises:
+        ConfigError: with what to do about it.
+    """
+    store = Store(Path(config.store))
+    load = partial(_load_part, config)
+    serving = _begin(store, load)
+    board = _board(config)
+    topics = Topics(config.fleet)
+
+    def go_on_with(coming: Serving[Served] | None) -> None:
+        membership.go_on_with(coming)  # which is made below
+
+    def build(serving: Serving[Served] | None) -> Managed[Served]:
+        if serving is None:
+            bare = _bare(config)
+            transport = member_transport(config, environment, bare, NO_SESSION)
+            joining = Joining(bare, transport, topics)
+            join = Member(
+                config.node_name,
+                board,
+                load,
+                lambda coming: membership.go_on_with(coming),  # noqa: PLW0108 - it is made later, _nothing
+            )
+            return _managed(config, joining, transport, store, join, None)
+        transport = node_transport(config, environment, serving.content.identity)
+        node = node_of(config, serving.content, transport)
+        member = Member(
+            config.node_name,
+            board,
+            load,
+            lambda coming: node.serve(coming.content),
+            partial(go_on_with, None),
+        )
+        return _managed(config, node, transport, store, member, serving)
+
+    membership = Membership(build, serving)
+    return membership, store
+
+
+def build_managed_aggregator(
+    config: Config, environment: Mapping[str, str]
+) -> tuple[Managed[Fusion], Store]:
+    """An aggregator that fuses what its store has, and what the hub gives it.
+
+    Raises:
+        ConfigError: with what to do about it.
+    """
+    store = Store(Path(config.store))
+    fusions = Fusions()
+
+    def load(folder: Path, held: Held) -> Fusion:
+        bundle = Bundle(folder, trust=config.trust)
+        fusion = Fusion(bundle)
+        fusions.add(held.fingerprint, fusion)
+        return fusion
+
+    for known in (store.state.old, store.state.good):  # the broker may still have features of them
+        if known is not None:
+            _load_if_possible(store, load, known)
+    serving = _begin(store, load)
+    held = serving.held if serving is not None else Held(0, "", None, 0)
+    identity = aggregator_identity(config, held.fingerprint, held.parts)
+    transport = aggregator_transport(config, environment, identity)
+    service = aggregator_of(config, identity, fusions, transport)
+    member = Member("", None, load, partial(_fuse, service), _nothing)
+    return _managed(config, service, transport, store, member, serving), store
+
+
+def _fuse(service: Aggregator, serving: Serving[Fusion]) -> None:
+    service.serve(serving.held.fingerprint, serving.held.parts)
+
+
+def _managed(
+    config: Config,
+    service: Service,
+    transport: Transport,
+    store: Store,
+    member: Member[T],
+    serving: Serving[T] | None,
+) -> Managed[T]:
+    topics = Topics(config.fleet)
+    own = (
+        topics.node_update(member.name)
+        if member.name
+        else topics.aggregator_update(config.aggregator.shard)
+    )
+
+    def publish(status: UpdateStatus) -> None:
+        transport.publish(own, status.encode(), qos=1, retain=True)
+
+    is_secure = config.broker.url.startswith("mqtts:")
+    fetcher = Fetcher(client_context(config.broker) if is_secure else None)
+    updater = Updater(member, store, Installer(store, fetcher), publish, serving)
+    transport.subscribe(topics.release, updater.receive, qos=1)
+    return Managed(service, updater)
+
+
+def _begin(store: Store, load: Callable[[Path, Held], T]) -> Serving[T] | None:
+    """What is served from the start: what is on trial, else what is good, if it can be loaded."""
+    held = store.begin()
+    while held is not None:
+        try:
+            return Serving(held, load(store.folder(held.fingerprint), held))
+        except DevitError as error:
+            logger.warning("release %d cannot be served: %s", held.number, error)
+            held = store.reject(held, str(error))
+    return None
+
+
+def _load_if_possible(store: Store, load: Callable[[Path, Held], T], held: Held) -> None:
+    try:
+        load(store.folder(held.fingerprint), held)
+    except DevitError as error:
+        logger.warning("release %d cannot be fused: %s", held.number, error)
+
+
+def _load_part(config: Config, folder: Path, held: Held) -> Served:
+    return load_part(config, folder, held.part or 0)
+
+
+def _bare(config: Config) -> NodeStatus:
+    """What a node without a bundle says of itself."""
+    return NodeStatus(
+        state="online",
+        node=config.node_name,
+        part=0,
+        parts=0,
+        fingerprint="",
+        version=__version__,
+        machine=platform.machine(),
+    )
+
+
+def _board(config: Config) -> Board:
+    """What this machine is; the peak is measured in a fraction of a second."""
+    from devit_iot import _core
+
+    cores = len(os.sched_getaffinity(0))
+    try:
+        isa = _core.select_isa(config.node.isa)
+        gflops = round(_core.fma_peak(isa), 1)
+    except ValueError:  # the engine will say what is wrong with it
+        isa, gflops = config.node.isa, 0.0
+    return Board(platform.machine(), cores, isa, config.node.memory_mib, gflops)
+
+
+def _nothing() -> None:
+    """There is nothing to leave."""
