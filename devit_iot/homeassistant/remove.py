@@ -63,7 +63,9 @@ def members(
     said = [
         *map(topics.label, cameras),
         *map(topics.node_status, nodes),
+        *map(topics.node_update, nodes),
         *map(topics.aggregator_status, shards),
+        *map(topics.aggregator_update, shards),
     ]
     announced = [
         discovery.device(device_id(topics.fleet, kind, name))
