@@ -117,9 +117,9 @@ class Fetcher:
             raise FetchError(f"{url} was cut after {done} of {entry.size} bytes")
 
     def _connection(self, url: str) -> http.client.HTTPConnection:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
         try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
             if parts.scheme == "https":
                 return http.client.HTTPSConnection(
                     host, parts.port, timeout=self._timeout_s, context=self._context

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from devit_iot.errors import MessageError
 from devit_iot.protocol.feature import Feature, Timing, longest_feature
 from devit_iot.protocol.json_message import MAX_JSON_BYTES, JsonMessage
-from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.label import Ranked
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import ImageFilter
 from tests.golden.make import (

@@ -235,7 +235,7 @@ def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None
 
 
 def test_the_documented_states_are_those_of_the_code() -> None:
-    assert tuple(names(PROTOCOL, "state")[1:]) == get_args(UpdateState)
+    assert tuple(names(PROTOCOL, "state")) == get_args(UpdateState)
 
 
 @pytest.mark.parametrize(
