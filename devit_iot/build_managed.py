@@ -63,12 +63,7 @@ def build_member(config: Config, environment: Mapping[str, str]) -> tuple[Member
             bare = _bare(config)
             transport = member_transport(config, environment, bare, NO_SESSION)
             joining = Joining(bare, transport, topics)
-            join = Member(
-                config.node_name,
-                board,
-                load,
-                lambda coming: membership.go_on_with(coming),  # noqa: PLW0108 - it is made later, _nothing
-            )
+            join = Member(config.node_name, board, load, go_on_with, _nothing)
             return _managed(config, joining, transport, store, join, None)
         transport = node_transport(config, environment, serving.content.identity)
         node = node_of(config, serving.content, transport)

@@ -18,6 +18,7 @@ SLOW = (
         "fuzz",
         "doctor",
         "service/test_exporter.py",
+        "hub/test_whole_fleet.py",
     ),
     *("export/test_import_real_weights.py", "engine/test_memory.py", "transport/test_mqtt.py"),
 )

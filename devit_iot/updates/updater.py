@@ -110,8 +110,9 @@ class Updater(Generic[T]):
             logger.warning("refused the release of the hub: %s", error)
             return
         with self._changed:
-            # Of a new connection, here or at the hub, which may know nothing of this member.
-            self._unheard = self._unheard or message.retained or rollout == self._rollout
+            # After a new connection, here or at the hub, the hub may know nothing of this member.
+            unheard = message.retained or self._rollout is None or rollout == self._rollout
+            self._unheard = self._unheard or unheard
             self._news = True
             self._rollout = rollout
             self._changed.notify_all()

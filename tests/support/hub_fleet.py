@@ -1,14 +1,18 @@
 """A fleet of real processes whose bundles come from a hub."""
 
+import itertools
 import json
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import BrokerConfig
 from devit_iot.demo.processes import FleetProcesses, free_port
+from devit_iot.evaluation.local import LocalFleet
 from devit_iot.hub.client import HubClient
 from devit_iot.hub.commands import MemberView, Status
 from devit_iot.programs import own_program
@@ -45,6 +49,11 @@ every_deadline_s = 5
 topic = "cameras/{{camera}}/image/{{request}}"
 delivery = "every"
 """
+
+
+def image_of(request_id: str) -> bytes:
+    """The image file of a request."""
+    return image_file(int(request_id, 16))
 
 
 class HubFleet(FleetProcesses):
@@ -122,6 +131,8 @@ class Watcher:
         self.sent: list[str] = []
         self.labels: dict[str, list[Label]] = {}
         self.updates: dict[str, UpdateStatus] = {}
+        self._numbers = itertools.count()
+        self._showing = threading.Lock()
         self.states: dict[str, list[tuple[int, str]]] = {}
         self.rollouts: list[Rollout] = []
         self._transport = MqttTransport(
@@ -161,10 +172,11 @@ class Watcher:
 
     def show(self) -> None:
         """Publish one image."""
-        request_id = f"{len(self.sent):032x}"
-        self.sent.append(request_id)
+        with self._showing:
+            request_id = f"{next(self._numbers):032x}"
+            self.sent.append(request_id)
         topic = f"cameras/door/image/{request_id}"
-        self._transport.publish(topic, image_file(len(self.sent)), qos=1, on_puback=lambda: None)
+        self._transport.publish(topic, image_of(request_id), qos=1, on_puback=lambda: None)
 
     @property
     def missing(self) -> set[str]:
@@ -196,6 +208,25 @@ def wait_serving(watcher: Watcher, number: int, names: tuple[str, ...] = NODES) 
     )
 
 
-def settle_down(seconds: float) -> None:
-    """Let nothing happen for a moment."""
-    time.sleep(seconds)
+class Judge:
+    """Knows what each bundle says of an image: a label of two bundles is told by its numbers.
+
+    Args:
+        bundles: all that the fleet may serve.
+    """
+
+    def __init__(self, *bundles: Bundle) -> None:
+        self._fleets = {b.manifest.fingerprint: LocalFleet(b, threads=1) for b in bundles}
+
+    def check(self, labels: Iterable[Label]) -> None:
+        """Fail if a label is not what the parts that it names say with the bundle that it names."""
+        for label in labels:
+            fleet = self._fleets[label.fingerprint]
+            features = fleet.features(image_of(label.request_id))
+            sent = {
+                part: features[part].values.astype(np.float16).astype(np.float32)
+                for part in label.parts_used
+            }
+            best = fleet.fusion.rank(fleet.fusion.logits(sent))[0]
+            assert abs(best.confidence - label.confidence) < 0.02, label
+            assert label.degraded == (len(label.parts_used) < label.parts)

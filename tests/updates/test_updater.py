@@ -20,7 +20,7 @@ from devit_iot.updates.installer import Installer
 from devit_iot.updates.store import Held, Store
 from devit_iot.updates.updater import Member, Serving, Updater
 from tests.support.fleets import wait_until
-from tests.support.releases import release_of, two_bundles
+from tests.support.releases import release_of, sealed, two_bundles
 
 NAME = "pi-0"
 BOARD = Board("x", 4, "avx2", 1024, 10.0)
@@ -158,7 +158,7 @@ def test_the_states_come_in_their_order(world: World, one: Release, two: Release
         "ACTIVATING",
         "ACTIVATED",
     )
-    assert world.states == [(number, state) for number in (1, 2) for state in order]
+    assert world.states == [(0, "CREATED"), *((n, state) for n in (1, 2) for state in order)]
     assert world.store.state.good == Held(2, two.fingerprint, 2, 4)
     assert world.fetcher.fetched == ["manifest.json", "part-2.safetensors"] * 2
 
@@ -250,8 +250,6 @@ def test_files_that_did_not_change_are_not_fetched_again(
     other = tmp_path / "other"
     shutil.copytree(bundles[0].path, other)
     shutil.copyfile(bundles[1].path / "fusion.safetensors", other / "fusion.safetensors")
-    from tests.support.releases import sealed
-
     changed = sealed(other)
     world.fetcher = FakeFetcher(bundles[0].path, other)
     with world.running() as updater:
@@ -276,6 +274,14 @@ def test_a_node_without_a_part_waits_and_one_that_loses_it_leaves(
         world.wait_for(0, "CREATED")
     assert world.left == 1
     assert world.store.begin() is None
+
+
+def test_a_bare_node_answers_a_hub_that_came_later(world: World) -> None:
+    """Its first words went to nobody, and nothing has changed since."""
+    with world.running() as updater:
+        say(updater)
+        wait_until(lambda: world.said)
+    assert world.said[0].board == BOARD
 
 
 def test_it_says_where_it_is_to_a_hub_that_is_new(world: World, one: Release) -> None:
