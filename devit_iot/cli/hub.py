@@ -50,8 +50,10 @@ def hub(config_file: Path | None, **values: object) -> None:
     service = _hub(config, folder, files)
     tls = None
     if settings_.cert_file:
-        tls = Tls(settings_.cert_file, settings_.key_file, config.broker.ca_file)
-    host, port = metrics_address(settings_.listen)
+        tls = Tls(
+            settings_.cert_file, settings_.key_file, config.broker.ca_file, settings_.crl_file
+        )
+    host, port = metrics_address(settings_.listen, "hub.listen")
     downloads = settings_.downloads
     with HubServer(host, port, files, service, token=token, downloads=downloads, tls=tls):
         serve(service)

@@ -91,6 +91,7 @@ HUB = (
     Setting("--hub-listen", "hub.listen", str, "[host]:port to serve files on."),
     Setting("--hub-cert-file", "hub.cert_file", str, "The hub's certificate as a server."),
     Setting("--hub-key-file", "hub.key_file", str, "Its private key."),
+    Setting("--hub-crl-file", "hub.crl_file", str, "List of revoked certificates."),
 )
 AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),

@@ -293,7 +293,9 @@ def _read(file: Path) -> dict[str, Any]:
     rename_old_keys(table, str(file))
     check_keys(table, Config, "", str(file))
     _anchor(table, ("bundle", "store"), file.parent)
-    _anchor(table.get("hub"), ("folder", "token_file", "cert_file", "key_file"), file.parent)
+    _anchor(
+        table.get("hub"), ("folder", "token_file", "cert_file", "key_file", "crl_file"), file.parent
+    )
     _anchor(table.get("broker"), ("password_file", *_TLS_FILES), file.parent)
     return table
 
@@ -322,6 +324,7 @@ def _validate(config: Config) -> None:
     fraction(config.node.replica, "node.replica")
     if config.metrics:
         metrics_address(config.metrics)
+    metrics_address(config.hub.listen, "hub.listen")
     DiscoveryTopics(config.homeassistant.prefix)
     filters = [ImageFilter(images.topic) for images in config.images]
     for one, two in itertools.combinations(filters, 2):

@@ -14,6 +14,7 @@ class HubConfig(msgspec.Struct, frozen=True):
             ``folder`` unless given.
         cert_file: our certificate as a server; members must show one of ``broker.ca_file`` then.
         key_file: its private key, without a password.
+        crl_file: revoked certificates, which the hub lets in no more; read at its start.
         downloads: files that are sent at once; others wait for their turn.
         good_labels: labels of all parts that make a release on trial good.
         failure_share: share of the nodes whose failure ends a release.
@@ -30,6 +31,7 @@ class HubConfig(msgspec.Struct, frozen=True):
     token_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    crl_file: str = ""
     downloads: int = 8
     good_labels: int = 10
     failure_share: float = 0.25

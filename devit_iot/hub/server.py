@@ -11,6 +11,7 @@ All but GET of files need ``Authorization: Bearer <token>``. The only user of st
 
 import hmac
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 _TURN_S = 60.0
 """A download that takes longer is cut, and goes on when its turn comes again."""
 
+_BACKLOG = 512  # a whole fleet may come at once
 _MAX_COMMAND_BYTES = 64 * 2**10
 
 
@@ -64,11 +66,16 @@ class Commands(Protocol):
 
 
 class Tls(NamedTuple):
-    """Files of a server that lets in whoever shows a certificate of ``ca_file``."""
+    """Files of a server that lets in whoever shows a certificate of ``ca_file``.
+
+    Attributes:
+        crl_file: certificates that were revoked; empty: none were.
+    """
 
     cert_file: str
     key_file: str
     ca_file: str
+    crl_file: str
 
 
 class HubServer:
@@ -113,8 +120,6 @@ class HubServer:
         ]
         config = uvicorn.Config(
             Starlette(routes=routes),
-            host=host,
-            port=port,
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -123,11 +128,14 @@ class HubServer:
             timeout_graceful_shutdown=1,
             ssl_context_factory=None if tls is None else lambda _config, _make: _context(tls),
         )
+        if tls is not None:
+            _context(tls)  # what is wrong with a file is said here, not on the thread
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = config.bind_socket()
-        except SystemExit as error:
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
             raise ConfigError(
-                f"cannot listen on {host}:{port}; choose another hub.listen"
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another hub.listen"
             ) from error
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(config)
@@ -234,10 +242,13 @@ def _context(tls: Tls) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_verify_locations(tls.ca_file)
+        if tls.crl_file:
+            context.load_verify_locations(tls.crl_file)
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     except OSError as error:  # ssl's errors too
         raise ConfigError(
-            f"cannot use hub.cert_file, key_file or broker.ca_file: {error}"
+            f"cannot use hub.cert_file, key_file, crl_file or broker.ca_file: {error}"
         ) from error
     return context
 
