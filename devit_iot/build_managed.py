@@ -12,6 +12,7 @@ from devit_iot import __version__
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.build import (
+    EXIT_HUNG,
     aggregator_identity,
     aggregator_of,
     aggregator_transport,
@@ -34,13 +35,16 @@ from devit_iot.transport.base import NO_SESSION, Transport
 from devit_iot.transport.tls import client_context
 from devit_iot.updates.fetch import Fetcher
 from devit_iot.updates.installer import Installer
-from devit_iot.updates.managed import Managed, Service
+from devit_iot.updates.managed import Hang, Managed, Service
 from devit_iot.updates.store import Held, Store
 from devit_iot.updates.updater import Member, Serving, Updater
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_HANGS = 2.0
+"""Loading a bundle may take so much longer than an image: it ends with one, the golden one."""
 
 
 def build_member(config: Config, environment: Mapping[str, str]) -> tuple[Membership, Store]:
@@ -135,7 +139,8 @@ def _managed(
     fetcher = Fetcher(client_context(config.broker) if is_secure else None)
     updater = Updater(member, store, Installer(store, fetcher), publish, serving)
     transport.subscribe(topics.release, updater.receive, qos=1)
-    return Managed(service, updater)
+    hang = Hang(_HANGS * config.node.hang_s, partial(os._exit, EXIT_HUNG))
+    return Managed(service, updater, hang)
 
 
 def _begin(store: Store, load: Callable[[Path, Held], T]) -> Serving[T] | None:

@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -83,6 +84,7 @@ class Updater(Generic[T]):
         self._news = False
         self._unheard = False
         self._stopping = False
+        self._loading_since: float | None = None
 
     def _first_status(self) -> UpdateStatus:
         board = self._member.board
@@ -116,6 +118,12 @@ class Updater(Generic[T]):
             self._news = True
             self._rollout = rollout
             self._changed.notify_all()
+
+    @property
+    def loading_s(self) -> float:
+        """For how long a bundle has been loading, which nothing can interrupt; 0: none is."""
+        since = self._loading_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def run(self) -> None:
         """Follow the hub until :meth:`stop`."""
@@ -280,9 +288,11 @@ class Updater(Generic[T]):
                 f"the process ended {MAX_STARTS} times while it installed this release"
             )
         self._progress.say("INSTALLING")
+        self._loading_since = time.monotonic()
         try:
             content = self._member.load(folder, held)
         finally:
+            self._loading_since = None
             self._store.end_install()
         self._remember(Serving(held, content))
         self._progress.say("INSTALLED")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import DevitError
 from devit_iot.hub.commands import Status
 from tests.chaos.conftest import LONG, SEED, Report
@@ -56,7 +57,6 @@ class Owner:
 
     def do(self, step: str, bundles: list[Path]) -> None:
         """One step, and wait for its end, good or not."""
-        from devit_iot.bundle.reading import Bundle
 
         def told() -> bool:
             now = self.status()

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import DevitError
+from devit_iot.evaluation.local import LocalFleet
+from tests.golden.make import LABEL
 from tests.support.fleets import make_bundle, wait_until
-from tests.support.hub_fleet import NODES, WAIT_S, HubFleet, Judge, Watcher, wait_serving
+from tests.support.hub_fleet import NODES, WAIT_S, HubFleet, Judge, Watcher, image_of, wait_serving
 from tests.support.releases import with_wrong_golden
 
 pytestmark = pytest.mark.skipif(
@@ -205,3 +208,26 @@ def _serves(fleet: HubFleet, name: str, fingerprint: str) -> bool:
         and view.update is not None
         and view.update.serving == current.number
     )
+
+
+def test_a_label_of_two_bundles_would_be_found(tmp_path: Path) -> None:
+    one, two = (make_bundle(tmp_path / str(seed), parts=4, seed=seed) for seed in (0, 1))
+    fleets = [LocalFleet(bundle, threads=1) for bundle in (one, two)]
+    request_id = f"{5:032x}"
+    said = [fleet.features(image_of(request_id)) for fleet in fleets]
+    label = msgspec.structs.replace(
+        LABEL,
+        request_id=request_id,
+        parts_used=(0, 1, 2, 3),
+        degraded=False,
+        fingerprint=two.manifest.fingerprint,
+    )
+    for mixed in (0, 1):
+        values = {part: said[mixed if part == 0 else 1][part].values for part in range(4)}
+        best = fleets[1].fusion.rank(fleets[1].fusion.logits(values))[0]
+        checked = msgspec.structs.replace(label, confidence=best.confidence)
+        if mixed == 1:
+            Judge(one, two).check([checked])
+        else:
+            with pytest.raises(AssertionError):
+                Judge(one, two).check([checked])
