@@ -189,23 +189,38 @@ def _folder(config: Config) -> Path:
 def check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
     limits = config.node
-    waiting = limits.max_cameras * limits.max_payload_bytes
-    if _has_every(config):
-        waiting += limits.max_waiting_mib * 2**20
-    storage = limits.dtype or entry.dtype
-    packed = sum(
-        math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
-        for tensor in entry.spec.tensors()
-    )
-    weights = entry.weights.size + packed
-    total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
-    needed = -(-total // 2**20)
+    needed = _memory_mib(config, entry)
     if needed > limits.memory_mib:
         raise ConfigError(
             f"part {limits.part} may need {needed} MiB and node.memory_mib is {limits.memory_mib}: "
             "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
             "max_waiting_mib, or raise it"
         )
+
+
+def has_room(config: Config, entry: PartEntry, beside: PartEntry) -> bool:
+    """Whether a part may be loaded while another one serves."""
+    return _memory_mib(config, entry, beside) <= config.node.memory_mib
+
+
+def _memory_mib(config: Config, *entries: PartEntry) -> int:
+    """MiB that a node with these parts in memory may need."""
+    limits = config.node
+    waiting = limits.max_cameras * limits.max_payload_bytes
+    if _has_every(config):
+        waiting += limits.max_waiting_mib * 2**20
+    weights = sum(_weight_bytes(config, entry) for entry in entries)
+    total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
+    return -(-total // 2**20)
+
+
+def _weight_bytes(config: Config, entry: PartEntry) -> int:
+    """Bytes of a part's file, and of its matrices as they are packed."""
+    storage = config.node.dtype or entry.dtype
+    return entry.weights.size + sum(
+        math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
+        for tensor in entry.spec.tensors()
+    )
 
 
 def _has_every(config: Config) -> bool:

@@ -16,6 +16,7 @@ from devit_iot.build import (
     aggregator_identity,
     aggregator_of,
     aggregator_transport,
+    has_room,
     load_part,
     member_transport,
     node_of,
@@ -27,7 +28,7 @@ from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DevitError
 from devit_iot.node.joining import Joining
 from devit_iot.node.membership import Membership
-from devit_iot.node.node import Served
+from devit_iot.node.node import Node, Served
 from devit_iot.protocol.release import Board, UpdateStatus
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import Topics
@@ -62,6 +63,9 @@ def build_member(config: Config, environment: Mapping[str, str]) -> tuple[Member
     def go_on_with(coming: Serving[Served] | None) -> None:
         membership.go_on_with(coming)  # which is made below
 
+    def restart() -> None:
+        membership.restart()
+
     def build(serving: Serving[Served] | None) -> Managed[Served]:
         if serving is None:
             bare = _bare(config)
@@ -69,19 +73,47 @@ def build_member(config: Config, environment: Mapping[str, str]) -> tuple[Member
             joining = Joining(bare, transport, topics)
             join = Member(config.node_name, board, load, go_on_with, _nothing)
             return _managed(config, joining, transport, store, join, None)
+        if serving.content is None:
+            raise ValueError("what a node begins with is loaded")
         transport = node_transport(config, environment, serving.content.identity)
         node = node_of(config, serving.content, transport)
-        member = Member(
-            config.node_name,
-            board,
-            load,
-            lambda coming: node.serve(coming.content),
-            partial(go_on_with, None),
-        )
+        seat = _Seat(config, store, node, serving.held, restart)
+        member = Member(config.node_name, board, seat.load, seat.serve, partial(go_on_with, None))
         return _managed(config, node, transport, store, member, serving)
 
     membership = Membership(build, serving)
     return membership, store
+
+
+class _Seat:
+    """What a node that serves does with another release."""
+
+    def __init__(
+        self, config: Config, store: Store, node: Node, held: Held, restart: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._node = node
+        self._held = held
+        self._restart = restart
+
+    def load(self, folder: Path, held: Held) -> Served | None:
+        """The part, proven; None if there is no room for it, but its file is sound."""
+        bundle = Bundle(folder, trust=self._config.trust)
+        served = Bundle(self._store.folder(self._held.fingerprint))
+        part = held.part or 0
+        if not has_room(self._config, bundle.part(part), served.part(self._held.part or 0)):
+            bundle.read_part(part)
+            return None
+        return _load_part(self._config, folder, held)
+
+    def serve(self, serving: Serving[Served]) -> None:
+        """Go over to what was loaded, or start again with what could not be."""
+        if serving.content is None:
+            self._restart()
+            return
+        self._held = serving.held
+        self._node.serve(serving.content)
 
 
 def build_managed_aggregator(

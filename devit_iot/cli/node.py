@@ -1,6 +1,7 @@
 """``devit-node``: one edge node."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -37,6 +38,8 @@ def start(config_file: Path | None, board: str | None, **values: object) -> None
         member, store = build_member(config, os.environ)
         with exporting(config.metrics, member, config.node.hang_s):
             serve(member)
+        if member.restarts:
+            os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very command
         store.ended_cleanly()
         return
     service = build_node(config, os.environ)

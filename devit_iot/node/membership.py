@@ -10,6 +10,7 @@ from devit_iot.updates.managed import Managed
 from devit_iot.updates.updater import Serving
 
 Build = Callable[[Serving[Served] | None], Managed[Served]]
+"""Makes a service; what it is given to serve is loaded."""
 
 
 class Membership:
@@ -18,6 +19,9 @@ class Membership:
     Args:
         build: makes the service that serves this; None: the one that waits for a part.
         serving: what to begin with.
+
+    Attributes:
+        restarts: whether the process is to be started again when :meth:`run` returns.
     """
 
     def __init__(self, build: Build, serving: Serving[Served] | None) -> None:
@@ -25,6 +29,7 @@ class Membership:
         self._coming: Serving[Served] | None = None
         self._lock = threading.Lock()
         self._stopping = False
+        self.restarts = False
         self._service = build(serving)
 
     @property
@@ -56,6 +61,11 @@ class Membership:
         with self._lock:
             self._coming = serving
             self._service.stop()
+
+    def restart(self) -> None:
+        """End, to go on in a new process with the memory of this one; on any thread."""
+        self.restarts = True
+        self.stop()
 
     def stop(self) -> None:
         """Make :meth:`run` return soon."""

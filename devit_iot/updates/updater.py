@@ -24,6 +24,8 @@ MAX_ATTEMPTS = 3
 _PAUSE_S = (0.5, 10.0)
 _TURN_S = (0.2, 1.0)
 
+_NO_ROOM = "no room for two bundles: it is proven when it serves"
+
 T = TypeVar("T")
 
 
@@ -31,7 +33,7 @@ class Serving(NamedTuple, Generic[T]):
     """What is served: the release, and what was loaded of it."""
 
     held: Held
-    content: T
+    content: T | None
 
 
 class Member(NamedTuple, Generic[T]):
@@ -40,14 +42,15 @@ class Member(NamedTuple, Generic[T]):
     Attributes:
         name: of a node; empty for an aggregator, which every release needs.
         board: of a node.
-        load: makes what is served of a bundle's folder, and proves it; may take long.
-        serve: goes over to it, at once.
+        load: makes what is served of a bundle's folder, and proves it; may take long. None: the
+            files are sound, and there is no room for a second bundle beside the one that serves.
+        serve: goes over to it, at once; without content by another start of the process.
         leave: the hub gives this node no part any more.
     """
 
     name: str
     board: Board | None
-    load: Callable[[Path, Held], T]
+    load: Callable[[Path, Held], T | None]
     serve: Callable[[Serving[T]], None]
     leave: Callable[[], None]
 
@@ -76,7 +79,7 @@ class Updater(Generic[T]):
         self._installer = installer
         self._serving = serving
         self._progress = Progress(publish, self._first_status())
-        self._loaded: dict[tuple[str, int | None], T] = {}
+        self._loaded: dict[tuple[str, int | None], Serving[T]] = {}
         if serving is not None:
             self._remember(serving)
         self._changed = threading.Condition()
@@ -178,11 +181,11 @@ class Updater(Generic[T]):
             return
         on_trial = rollout.activate
         if self._serving is None or not held.is_same(self._serving.held):
-            content = self._install(rollout, wanted, held)
-            if content is None:
+            installed = self._install(rollout, wanted, held)
+            if installed is None:
                 return
             self._progress.say("ACTIVATING", error="")
-            self._activate(held, content, on_trial=on_trial)
+            self._activate(installed, on_trial=on_trial)
         elif not on_trial:
             self._store.settle(held)
         self._serving = self._serving and self._serving._replace(held=held)
@@ -219,26 +222,30 @@ class Updater(Generic[T]):
             "CREATED", release=0, fingerprint="", part=None, serving=serving, trial=False
         )
 
-    def _activate(self, held: Held, content: T, *, on_trial: bool) -> None:
+    def _activate(self, installed: Serving[T], *, on_trial: bool) -> None:
+        held = installed.held
         if on_trial:
             self._store.put_on_trial(held)
         else:
             self._store.settle(held)
-        self._serving = Serving(held, content)
-        self._member.serve(self._serving)
+        self._serving = installed
+        self._member.serve(installed)
+        if installed.content is None:
+            raise Cancelled  # the next process goes on
         logger.info("serves release %d, bundle %s", held.number, held.fingerprint)
 
-    def _install(self, rollout: Rollout, release: Release, held: Held) -> T | None:
+    def _install(self, rollout: Rollout, release: Release, held: Held) -> Serving[T] | None:
         """Download and load a release; None if that failed for good."""
-        content = self._loaded.get((held.fingerprint, held.part))
+        loaded = self._loaded.get((held.fingerprint, held.part))
         about = {
             "release": release.number,
             "fingerprint": release.fingerprint,
             "part": held.part,
         }
-        if content is not None:
-            self._progress.say("INSTALLED", progress=1.0, error="", **about)
-            return content
+        if loaded is not None:
+            note = "" if loaded.content is not None else _NO_ROOM
+            self._progress.say("INSTALLED", progress=1.0, error=note, **about)
+            return loaded._replace(held=held)
         failure = self._store.failure(release.number)
         if failure:
             self._progress.say("TERMINATED", error=failure, **about)
@@ -246,7 +253,7 @@ class Updater(Generic[T]):
         self._progress.say("CREATED", attempt=1, progress=0.0, error="", **about)
         return self._try_until_done(rollout, release, held)
 
-    def _try_until_done(self, rollout: Rollout, release: Release, held: Held) -> T | None:
+    def _try_until_done(self, rollout: Rollout, release: Release, held: Held) -> Serving[T] | None:
         """Try a release that is next until the hub's time is up, what is good for ever."""
         is_good = release == rollout.current
         failures = 0
@@ -272,7 +279,7 @@ class Updater(Generic[T]):
             self._pause(pause_s, release, held)
             pause_s = min(2 * pause_s, _PAUSE_S[1])
 
-    def _attempt(self, rollout: Rollout, release: Release, held: Held) -> T:
+    def _attempt(self, rollout: Rollout, release: Release, held: Held) -> Serving[T]:
         self._progress.say("DOWNLOADING")
 
         def on_progress(share: float) -> None:
@@ -294,9 +301,10 @@ class Updater(Generic[T]):
         finally:
             self._loading_since = None
             self._store.end_install()
-        self._remember(Serving(held, content))
-        self._progress.say("INSTALLED")
-        return content
+        installed = Serving(held, content)
+        self._remember(installed)
+        self._progress.say("INSTALLED", error="" if content is not None else _NO_ROOM)
+        return installed
 
     def _give_up(self, release: Release, error: Exception) -> None:
         text = _one_line(error)
@@ -328,13 +336,13 @@ class Updater(Generic[T]):
         return any(r.number == release.number and held == self._held(r) for r in named)
 
     def _remember(self, serving: Serving[T]) -> None:
-        self._loaded[(serving.held.fingerprint, serving.held.part)] = serving.content
+        self._loaded[(serving.held.fingerprint, serving.held.part)] = serving
 
     def _tidy(self, rollout: Rollout) -> None:
         """Let go of what is neither served nor next; the disk keeps the one before too."""
         named = [r for r in (rollout.current, rollout.next) if r is not None]
         kept = {(r.fingerprint, held.part) for r in named if (held := self._held(r)) is not None}
-        self._loaded = {key: content for key, content in self._loaded.items() if key in kept}
+        self._loaded = {key: loaded for key, loaded in self._loaded.items() if key in kept}
         self._store.keep(r.fingerprint for r in named)
 
 

@@ -187,7 +187,7 @@ def test_a_failure_after_going_over_takes_everybody_back() -> None:
     fleet.push(TWO)
     for state in ("INSTALLED", "ACTIVATED"):
         for name in ("a", "b"):
-            fleet.say(name, state, 2)  # type: ignore[arg-type]
+            fleet.say(name, state, 2)
         fleet.tick()
     assert fleet.rollout.activate
     fleet.say("a", "TERMINATED", 2, error="ended")

@@ -225,11 +225,13 @@ def test_only_members_get_files_over_tls(tmp_path: Path) -> None:
     tls = Tls(*(str(broker / n) for n in ("broker.crt", "broker.key", "ca.crt", "crl.pem")))
 
     def fetch(url: str, certificates: Path | None, path: Path) -> None:
-        files = {"ca_file": str(broker / "ca.crt")}
+        own = ["", ""]
         if certificates is not None:
-            files |= {"cert_file": str(certificates / "client.crt")}
-            files |= {"key_file": str(certificates / "client.key")}
-        context = client_context(BrokerConfig(url="mqtts://x", **files))
+            own = [str(certificates / f"client.{kind}") for kind in ("crt", "key")]
+        ca_file = str(broker / "ca.crt")
+        context = client_context(
+            BrokerConfig(url="mqtts://x", ca_file=ca_file, cert_file=own[0], key_file=own[1])
+        )
         entry = FileEntry("f", len(CONTENT), SHA256)
         Fetcher(context, 20.0).fetch(url, entry, path, on_bytes=lambda _: None)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from devit_iot.bundle.manifest import FileEntry
-from devit_iot.updates import fetch
 from devit_iot.updates.fetch import BusyError, ContentError, Fetcher, FetchError
 from tests.updates.cutting_server import CuttingServer
 
@@ -91,7 +90,7 @@ def test_a_full_disk_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(fetch.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with CuttingServer(CONTENT) as server, pytest.raises(OSError, match="No space left"):
         fetch_from(server, tmp_path / "f")
 

@@ -62,6 +62,7 @@ class World:
         self.served: list[Held] = []
         self.left = 0
         self.refuse: set[str] = set()
+        self.no_room: set[str] = set()
         self.loading = threading.Event()
         self.loading.set()
         self.store = Store(folder)
@@ -96,12 +97,12 @@ class World:
         )
         return self.said[-1]
 
-    def _load(self, folder: Path, held: Held) -> str:
+    def _load(self, folder: Path, held: Held) -> str | None:
         assert (folder / "manifest.json").is_file()
         assert self.loading.wait(10)
         if held.fingerprint in self.refuse:
             raise EngineError("fails the golden check")
-        return held.fingerprint
+        return None if held.fingerprint in self.no_room else held.fingerprint
 
     def _serve(self, serving: Serving[str]) -> None:
         self.served.append(serving.held)
@@ -176,6 +177,24 @@ def test_a_release_that_is_ended_goes_back_at_once(
     assert [held.number for held in world.served] == [1, 2, 1]
     assert world.store.state.trial is None
     assert world.fetcher.fetched.count("part-2.safetensors") == 2
+
+
+def test_a_board_without_room_for_two_goes_over_by_another_start(
+    world: World, one: Release, two: Release
+) -> None:
+    world.no_room.add(two.fingerprint)
+    with world.running() as updater:
+        say(updater, current=one)
+        world.wait_for(1, "ACTIVATED")
+        say(updater, current=one, next=two)
+        assert "no room" in world.wait_for(2, "INSTALLED").error
+        say(updater, current=one, next=two, activate=True)
+        wait_until(lambda: [held.number for held in world.served] == [1, 2])
+    again = Store(world.folder).begin()
+    assert again == Held(2, two.fingerprint, 2, 4)
+    with world.running(Serving(again, "loaded")) as updater:
+        say(updater, current=one, next=two, activate=True, retained=True)
+        assert world.wait_for(2, "ACTIVATED").trial
 
 
 def test_what_fails_the_golden_check_is_tried_once(
