@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from devit_iot import __version__
 from devit_iot.aggregator.aggregator import Aggregator
-from devit_iot.aggregator.fusions import Fusions
+from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
 from devit_iot.build import (
     EXIT_HUNG,
     aggregator_identity,
@@ -29,7 +29,7 @@ from devit_iot.errors import DevitError
 from devit_iot.node.joining import Joining
 from devit_iot.node.membership import Membership
 from devit_iot.node.node import Node, Served
-from devit_iot.protocol.release import Board, UpdateStatus
+from devit_iot.protocol.release import Board, Rollout, UpdateStatus
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import NO_SESSION, Transport
@@ -125,23 +125,26 @@ def build_managed_aggregator(
         ConfigError: with what to do about it.
     """
     store = Store(Path(config.store))
-    fusions = Fusions()
+    fusions = Fusions(awaiting=True)
 
     def load(folder: Path, held: Held) -> Fusion:
-        bundle = Bundle(folder, trust=config.trust)
-        fusion = Fusion(bundle)
+        fusion = Fusion(Bundle(folder, trust=config.trust))
         fusions.add(held.fingerprint, fusion)
         return fusion
 
-    for known in (store.state.old, store.state.good):  # the broker may still have features of them
-        if known is not None:
-            _load_if_possible(store, load, known)
+    for fingerprint in store.fingerprints[-MAX_FUSIONS:]:  # the broker may have features of them
+        _load_if_possible(store, load, Held(0, fingerprint, None, 0))
     serving = _begin(store, load)
     held = serving.held if serving is not None else Held(0, "", None, 0)
     identity = aggregator_identity(config, held.fingerprint, held.parts)
     transport = aggregator_transport(config, environment, identity)
     service = aggregator_of(config, identity, fusions, transport)
-    member = Member("", None, load, partial(_fuse, service), _nothing)
+
+    def hear(rollout: Rollout) -> None:
+        named = (rollout.current, rollout.next)
+        fusions.await_only(release.fingerprint for release in named if release is not None)
+
+    member = Member("", None, load, partial(_fuse, service), _nothing, hear)
     return _managed(config, service, transport, store, member, serving), store
 
 

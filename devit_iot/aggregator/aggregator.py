@@ -81,6 +81,7 @@ class Aggregator:
     ) -> None:
         self._identity = identity
         self._fusions = fusions
+        self._deferred_at: int | None = None  # features wait at the broker for their fusion
         self._transport = transport
         self._topics = topics
         self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
@@ -156,6 +157,9 @@ class Aggregator:
             now, self._presence.expected(now), window_full=window_full
         ):
             self._answer(request)
+        if self._deferred_at not in {None, self._fusions.changes}:
+            self._deferred_at = None
+            self._transport.redeliver()
         self.reporter.refresh()
         self._observer.refresh()
 
@@ -215,8 +219,12 @@ class Aggregator:
 
     def _take_feature(self, node: str, message: Message, received: float) -> None:
         feature = Feature.decode(message.payload)
+        changes = self._fusions.changes
         fusion = self._fusions.get(feature.fingerprint.hex())
         if fusion is None:
+            if message.delivery is not None and self._fusions.may_come(feature.fingerprint.hex()):
+                self._deferred_at = changes  # it is not acknowledged, so it comes again
+                return
             raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
         parts = len(fusion.feature_dims)
         if feature.parts != parts:

@@ -151,17 +151,23 @@ class Conductor:
         if trouble:
             self._abort(trouble, now)
         elif self.state.rollout.activate:
-            if self._labels >= self._limits.good_labels and self._all(coming, {"ACTIVATED"}):
+            if self._labels >= self._limits.good_labels and self._all(coming, {"ACTIVATED"}, now):
                 self._settle(coming)
         elif self.state.rollout.canary:
             known = self.nodes.get(self.state.rollout.canary)
             if known is not None and known.state_of(coming.number) in READY:
                 self._begin(now, canary="")
-        elif self._all(coming, READY):
+        elif self._all(coming, READY, now):
             self._begin(now, activate=True)
 
-    def _all(self, coming: Release, states: frozenset[UpdateState] | set[UpdateState]) -> bool:
-        """Whether a node of each part, and all aggregators that are there, are so far."""
+    def _all(
+        self, coming: Release, states: frozenset[UpdateState] | set[UpdateState], now: float
+    ) -> bool:
+        """Whether a node of each part, and all aggregators, are so far.
+
+        An aggregator that was just killed comes back, and must know the bundle of the features that
+        wait for it: it is not waited for when it is away for long.
+        """
         ready = {
             part
             for node, part in coming.members.items()
@@ -173,6 +179,7 @@ class Conductor:
             known.state_of(coming.number) in states
             for known in self.aggregators.values()
             if known.online
+            or (known.update is not None and not known.is_gone(now, self._limits.offer_s))
         )
 
     def _trouble(self, coming: Release, now: float) -> str:

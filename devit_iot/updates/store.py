@@ -158,6 +158,12 @@ class Store:
         """Where the files of a bundle are."""
         return self._bundles / fingerprint
 
+    @property
+    def fingerprints(self) -> list[str]:
+        """Of the bundles that are here, the one that was changed last at the end."""
+        folders = sorted(self._bundles.iterdir(), key=lambda folder: folder.stat().st_mtime)
+        return [folder.name for folder in folders]
+
     def copy_of(self, sha256: str) -> Path | None:
         """A file of any bundle here that has this content by its manifest."""
         for folder in self._bundles.iterdir():

@@ -36,6 +36,10 @@ class Serving(NamedTuple, Generic[T]):
     content: T | None
 
 
+def _ignore(_rollout: Rollout) -> None:
+    """Nobody else wants to know."""
+
+
 class Member(NamedTuple, Generic[T]):
     """What differs between nodes and aggregators.
 
@@ -46,6 +50,7 @@ class Member(NamedTuple, Generic[T]):
             files are sound, and there is no room for a second bundle beside the one that serves.
         serve: goes over to it, at once; without content by another start of the process.
         leave: the hub gives this node no part any more.
+        hear: is told what the hub says, on the network thread.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Member(NamedTuple, Generic[T]):
     load: Callable[[Path, Held], T | None]
     serve: Callable[[Serving[T]], None]
     leave: Callable[[], None]
+    hear: Callable[[Rollout], None] = _ignore
 
 
 class Updater(Generic[T]):
@@ -114,6 +120,7 @@ class Updater(Generic[T]):
         except MessageError as error:
             logger.warning("refused the release of the hub: %s", error)
             return
+        self._member.hear(rollout)
         with self._changed:
             # After a new connection, here or at the hub, the hub may know nothing of this member.
             unheard = message.retained or self._rollout is None or rollout == self._rollout

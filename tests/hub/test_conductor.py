@@ -155,6 +155,21 @@ def test_an_aggregator_is_waited_for(state: UpdateState) -> None:
     assert fleet.rollout.activate
 
 
+def test_an_aggregator_that_was_just_killed_is_waited_for() -> None:
+    """Features of the new bundle may wait for it, which it would not know."""
+    fleet = Fleet()
+    fleet.join("a", "b")
+    fleet.aggregator("CREATED", 0)
+    fleet.push(ONE)
+    fleet.conductor.aggregators["0"].see_state(fleet.now, online=False)
+    for name in ("a", "b"):
+        fleet.say(name, "INSTALLED", 1)
+    fleet.tick(LIMITS.offer_s - 1)
+    assert not fleet.rollout.activate
+    fleet.tick(2)  # it does not come back
+    assert fleet.rollout.activate
+
+
 def test_an_aggregator_with_a_bundle_of_its_own_ends_the_release() -> None:
     """It would refuse every feature of the new bundle."""
     fleet = Fleet()

@@ -92,6 +92,7 @@ def make_aggregator(
     *,
     transport: MemoryTransport | None = None,
     observer: Observer | None = None,
+    fusions: Fusions | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -102,7 +103,7 @@ def make_aggregator(
     )
     return Aggregator(
         identity,
-        Fusions({bundle.manifest.fingerprint: Fusion(bundle)}),
+        fusions or Fusions({bundle.manifest.fingerprint: Fusion(bundle)}),
         transport or MemoryTransport(broker),
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),

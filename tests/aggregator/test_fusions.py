@@ -1,0 +1,95 @@
+"""An aggregator that holds several bundles, or gets them later than the features."""
+
+import pytest
+
+from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
+from devit_iot.bundle.reading import Bundle
+from devit_iot.engine.fusion import Fusion
+from devit_iot.service import status as status_module
+from devit_iot.transport.memory import MemoryBroker, MemoryTransport
+from tests.support.features import PARTS, make_feature
+from tests.support.fleets import make_bundle, wait_until
+from tests.support.running import TOPICS, aggregator_status, labels, make_aggregator, running
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+@pytest.fixture(autouse=True)
+def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("other") / "bundle", seed=9)
+
+
+def send(broker: MemoryBroker, bundle: Bundle, request: int) -> None:
+    """The features of one image of `every`."""
+    wait_until(lambda: TOPICS.aggregator_status(0) in broker.retained)
+    for part in range(PARTS):
+        feature = make_feature(bundle, part, request)
+        broker.publish(TOPICS.feature(0, f"node-{part}"), feature.encode(), qos=1)
+
+
+def test_requests_of_two_bundles_are_answered_each_by_its_own(
+    broker: MemoryBroker, bundle: Bundle, other: Bundle
+) -> None:
+    fusions = Fusions({b.manifest.fingerprint: Fusion(b) for b in (bundle, other)})
+    with running(make_aggregator(broker, bundle, fusions=fusions)):
+        for request, made in enumerate((bundle, other, bundle), 1):
+            send(broker, made, request)
+        wait_until(lambda: len(labels(broker)) == 3)
+    said = [label.fingerprint for label in labels(broker)]
+    one, two = bundle.manifest.fingerprint, other.manifest.fingerprint
+    assert said == [one, two, one]
+    assert aggregator_status(broker).refused == {}
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_features_wait_at_the_broker_for_a_bundle_that_is_on_its_way(
+    broker: MemoryBroker, bundle: Bundle, other: Bundle, *, is_named: bool
+) -> None:
+    """The aggregator was away while the fleet went over: no image may be lost."""
+    fusions = Fusions({bundle.manifest.fingerprint: Fusion(bundle)}, awaiting=True)
+    transport = MemoryTransport(broker)
+    if is_named:
+        fusions.await_only([other.manifest.fingerprint])
+    with running(make_aggregator(broker, bundle, transport=transport, fusions=fusions)):
+        send(broker, other, 1)
+        send(broker, bundle, 2)
+        wait_until(lambda: len(labels(broker)) == 1)
+        assert len(transport.unacknowledged) == PARTS
+        fusions.add(other.manifest.fingerprint, Fusion(other))
+        wait_until(lambda: len(labels(broker)) == 2)
+        wait_until(lambda: not transport.unacknowledged)
+    assert aggregator_status(broker).refused == {}
+
+
+def test_features_of_a_bundle_that_does_not_come_are_refused(
+    broker: MemoryBroker, bundle: Bundle, other: Bundle
+) -> None:
+    fusions = Fusions({bundle.manifest.fingerprint: Fusion(bundle)}, awaiting=True)
+    transport = MemoryTransport(broker)
+    with running(make_aggregator(broker, bundle, transport=transport, fusions=fusions)):
+        send(broker, other, 1)
+        wait_until(lambda: len(transport.unacknowledged) == PARTS)
+        fusions.await_only([bundle.manifest.fingerprint])
+        wait_until(lambda: aggregator_status(broker).refused == {"other_bundle": PARTS})
+        assert not transport.unacknowledged
+
+
+def test_the_last_few_are_kept(bundle: Bundle) -> None:
+    fusions = Fusions()
+    fusion = Fusion(bundle)
+    names = [f"{number:016x}" for number in range(MAX_FUSIONS + 1)]
+    for name in names:
+        fusions.add(name, fusion)
+    assert [name in fusions for name in names] == [False, *[True] * MAX_FUSIONS]
+    fusions.add(names[1], fusion)  # served again
+    fusions.add("f" * 16, fusion)
+    assert names[1] in fusions
+    assert names[2] not in fusions
