@@ -12,9 +12,13 @@ from devit_iot.fleet.access import Grants, Role, access_list
 from devit_iot.protocol import topics
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.release import Board, Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
-MESSAGES = (Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing)
+MESSAGES = (
+    *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
+    *(Rollout, Release, UpdateStatus, Board),
+)
 """Every struct that crosses the wire."""
 
 _EXAMPLES = {"<fleet>": "home", "<shard>": "0", "<node>": "pi-0", "<camera>": "door"}

@@ -69,12 +69,16 @@ class SecureFleet:
     def running(self) -> Iterator[None]:
         """Run broker, hub, aggregator and nodes inside the block."""
         broker = self.folder / "fleet/broker"
-        server = ("--hub-cert-file", str(broker / "broker.crt"))
-        server += ("--hub-key-file", str(broker / "broker.key"))
-        server += ("--hub-crl-file", str(broker / "crl.pem"))
         address = f"127.0.0.1:{self.hub_port}"
-        hub = ("--hub-folder", str(self.folder / "hub"), "--hub-listen", address)
-        hub += ("--hub-url", f"https://{address}", *server)
+        options = {
+            "--hub-folder": self.folder / "hub",
+            "--hub-listen": address,
+            "--hub-url": f"https://{address}",
+            "--hub-cert-file": broker / "broker.crt",
+            "--hub-key-file": broker / "broker.key",
+            "--hub-crl-file": broker / "crl.pem",
+        }
+        hub = [str(word) for option in options.items() for word in option]
         with ExitStack() as stack:
             log = self.folder / "broker.log"
             stack.enter_context(running_mosquitto(broker / "mosquitto.conf", [self.port], log))
