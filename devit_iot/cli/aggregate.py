@@ -7,7 +7,6 @@ import click
 
 from devit_iot import __version__
 from devit_iot.build import build_aggregator
-from devit_iot.build_managed import build_managed_aggregator
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import (
     AGGREGATOR,
@@ -52,6 +51,8 @@ def start(config_file: Path | None, **values: object) -> None:
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)
     if config.store:
+        from devit_iot.build_managed import build_managed_aggregator
+
         managed, store = build_managed_aggregator(config, os.environ)
         with exporting(config.metrics, managed, _LIMIT_S):
             serve(managed)

@@ -8,7 +8,6 @@ import click
 
 from devit_iot import __version__
 from devit_iot.build import build_node
-from devit_iot.build_managed import build_member
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import CLIENT, FLEET, NODE, configuration, settings
@@ -35,6 +34,8 @@ def start(config_file: Path | None, board: str | None, **values: object) -> None
     config = configuration(config_file, values, board=board)
     set_up_logging(config.log.format, config.log.level)
     if config.store:
+        from devit_iot.build_managed import build_member  # HTTP costs a node without one time
+
         member, store = build_member(config, os.environ)
         with exporting(config.metrics, member, config.node.hang_s):
             serve(member)
