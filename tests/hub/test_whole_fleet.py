@@ -12,6 +12,7 @@ import pytest
 from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import DevitError
 from devit_iot.evaluation.local import LocalFleet
+from tests.e2e.commands import assert_one_line_error, command
 from tests.golden.make import LABEL
 from tests.support.fleets import make_bundle, wait_until
 from tests.support.hub_fleet import NODES, WAIT_S, HubFleet, Judge, Watcher, image_of, wait_serving
@@ -128,6 +129,27 @@ def test_one_bad_part_of_four_leaves_everybody_where_it_was(whole: World) -> Non
     assert whole.current == before
     assert not any(rollout.activate for rollout in whole.watcher.rollouts[-3:])
     whole.check_labels(0)
+
+
+def test_the_commands_say_what_happens(whole: World) -> None:
+    config = ("--config", whole.fleet.config)
+    pushed = command("devit", "fleet", "push", whole.bundle(1).path, "--canary", "pi-2", *config)
+    assert pushed.returncode == 0, pushed.stderr
+    assert "serves on trial" in pushed.stdout
+    assert "pi-2, part" in pushed.stdout
+    told = command("devit", "fleet", "rollback", *config)
+    assert told.returncode == 0, told.stderr
+    assert "is taken back" in told.stdout
+    shown = command("devit", "fleet", "status", *config).stdout
+    assert "serves: release" in shown
+    assert all(f"{name}, part" in shown for name in NODES)
+    assert "paused" in command("devit", "fleet", "pause", *config).stdout
+    assert "goes on" in command("devit", "fleet", "pause", "--resume", *config).stdout
+    bad = with_wrong_golden(make_bundle(whole.folder / "bad-2", parts=4, seed=78), 1)
+    assert_one_line_error(
+        command("devit", "fleet", "push", bad.path, *config), "part 1 failed", "golden check"
+    )
+    whole.check_labels(0, 1)
 
 
 def test_a_power_cut_while_downloading_and_on_trial(whole: World) -> None:
