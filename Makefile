@@ -5,13 +5,14 @@ ARGS ?=
 SEED ?= 1
 MINUTES ?= 30
 RUNS ?= 1000000
+SAMPLE ?= 120
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz sanitize wheels docs lint format \
-  types build clean
+.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz mutants sanitize wheels docs \
+  lint format types build clean
 
 help:
 	@echo "make demo [ARGS='--kill-part 1 --after 20']   see a fleet of four nodes work"
@@ -23,6 +24,7 @@ help:
 	@echo "make chaos [SEED=n]                           the long form of the tests that kill and flood"
 	@echo "make soak [MINUTES=30]                        half of what the fleet can do, and what grows; docs/soak.png"
 	@echo "make fuzz [RUNS=1000000]                      every reader of what others wrote, guided by coverage"
+	@echo "make mutants [SAMPLE=120 SEED=1]              plant errors in four rooms, count those that tests notice"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
 	@echo "make wheels                                   a wheel for x86-64 and one for 64-bit Arm, in dist/"
 	@echo "make docs                                     these documents as a site, in build/site"
@@ -66,6 +68,10 @@ soak: build/.dev
 fuzz: build/.dev
 	$(PIP) install -q -e '.[fuzz]'
 	$(BIN)/python scripts/fuzz.py $(RUNS)
+
+mutants: build/.dev
+	$(PIP) install -q -e '.[mutants]'
+	$(BIN)/python scripts/mutants.py $(SAMPLE) $(SEED)
 
 sanitize: build/.dev
 	@scripts/need g++:g++
@@ -112,7 +118,7 @@ types: build/.dev
 build: build/.dev
 
 clean:
-	rm -rf build .venv
+	rm -rf build mutants .venv
 
 .venv/bin/python:
 	@scripts/need $(PYTHON):python3

@@ -27,7 +27,7 @@ class Case(NamedTuple):
 
     Attributes:
         parts: the fleet's shapes, one per device.
-        bundles: of teacher and fleet, whose weights are taken; None for random ones.
+        bundles: the teacher's and the fleet's, whose weights are taken; None for random weights.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Case(NamedTuple):
     bundles: tuple[Bundle, Bundle] | None = None
 
     def part_engines(self) -> list[tuple[SubVitSpec, Engine]]:
-        """On one thread; of parts with random weights one of each shape, for they are alike."""
+        """Engines on one thread: one for each part, or for each shape where weights are random."""
         if self.bundles is not None:
             fleet = self.bundles[1]
             return [

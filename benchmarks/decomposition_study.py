@@ -56,10 +56,10 @@ class Way(NamedTuple):
     """One way of making a fleet.
 
     Attributes:
-        name: in the table.
+        name: the way's name in the table.
         views: what the parts see.
         individual: lambda of joint training; None for the paper's order.
-        others: of the paper's order: share of the other groups' images that a part sees first.
+        others: share of the other groups' images that a part sees first, in the paper's order.
         first: whether one part is trained first and then copied.
     """
 
@@ -141,7 +141,7 @@ class Study:
     Args:
         recipe: gives data, teacher, rates.
         base: folder that the recipe's paths start from.
-        folder: of the study.
+        folder: the study's folder, where results are stored.
         images: training images that fleets learn from.
         progress: told about every step.
     """

@@ -39,7 +39,7 @@ _BUSY_MS = 5.0
 
 
 class Options(NamedTuple):
-    """Of a run, for every case."""
+    """The options of a run; they hold for every case."""
 
     seconds: float
     frames: int
@@ -52,7 +52,7 @@ class Contender(NamedTuple):
 
     Attributes:
         mmacs: millions of multiply-accumulates of one image.
-        share: of the core's peak rate of multiply-adds.
+        share: fraction of the core's peak rate of multiply-adds.
     """
 
     mmacs: float
@@ -61,15 +61,15 @@ class Contender(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Of one case; milliseconds.
+    """The latencies of one case, in milliseconds.
 
     Attributes:
-        peak_gflops: of the core, while this case ran.
+        peak_gflops: the core's peak rate while this case ran.
         teacher_onnx: None if left out.
         fleet_ms: the slowest part, the transport and the fusion together.
-        ratio_onnx: of ``teacher_onnx`` to ``fleet_ms``, medians; None without one.
-        ratio_native: likewise, of ``teacher_native``.
-        errors: of the teacher's contenders against float64, relative; empty if not compared.
+        ratio_onnx: median ``teacher_onnx`` over median ``fleet_ms``; None if ONNX was left out.
+        ratio_native: median ``teacher_native`` over median ``fleet_ms``.
+        errors: relative errors of the teacher's contenders against float64; empty if not compared.
     """
 
     case: str

@@ -51,9 +51,9 @@ class Contender(NamedTuple):
     """One training loop.
 
     Attributes:
-        name: of the loop.
+        name: the loop's name.
         network: what it trains.
-        macs: of one image.
+        macs: multiply-accumulates of one image.
         run: trains for so many steps; gives the seconds of each.
     """
 

@@ -27,9 +27,9 @@ class Transport(NamedTuple):
     Attributes:
         transport: image to label less the stages that nodes and aggregator measure: waiting for
             the node's worker, decoding, computing, fusing.
-        waiting: of the image in the node; small where a board has its cores for itself.
-        fusing: in the aggregator, beside all other processes; what a latency counts as fusion is
-            timed alone.
+        waiting: how long the image waits in the node; small where a board has its cores for itself.
+        fusing: time in the aggregator, beside all other processes; what a latency counts as fusion
+            is timed alone.
         payload: bytes of the image file.
     """
 

@@ -1,6 +1,5 @@
 """The composition root: a configuration becomes a service. The only place that knows them all."""
 
-import math
 import os
 import platform
 from collections.abc import Mapping
@@ -8,32 +7,29 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
-from devit_iot.bundle.storage import is_matrix
+from devit_iot.config.board_profile import read_profile
 from devit_iot.config.config import Config, read_password
-from devit_iot.engine.base import load_engine
-from devit_iot.engine.fusion import Fusion
-from devit_iot.engine.image import decoding_bytes
+from devit_iot.engine.base import available_isas, load_engine
 from devit_iot.errors import ConfigError
 from devit_iot.homeassistant.announcer import Announcer
 from devit_iot.homeassistant.devices import Devices
 from devit_iot.node import node
+from devit_iot.node.memory import overhead_bytes, part_bytes
 from devit_iot.node.node import Node, Served
 from devit_iot.node.sensors import Sensors
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport
-
-_BASE_BYTES = 64 * 2**20
-"""Interpreter, libraries and network buffers of a node, measured and rounded up."""
 
 EXIT_HUNG = 70
 """Exit code of a node whose inference hung: sysexits.h's internal software error."""
@@ -78,6 +74,8 @@ def load_part(config: Config, folder: Path, part: int) -> Served:
         version=__version__,
         engine=f"{engine.name} ({engine.detail})",
         machine=platform.machine(),
+        parts_fingerprint=bundle.parts_fingerprint.hex(),
+        board=board_of(config),
     )
     return Served(identity, read.spec, engine)
 
@@ -89,7 +87,7 @@ def node_transport(
     longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes  # so that most are counted
     session = NO_SESSION._replace(max_packet=longest)
     if _has_every(config):
-        session = session._replace(expiry_s=config.broker.session_s, window=node.WINDOW)
+        session = session._replace(expiry_s=config.broker.session_s, window=node.RECEIVE_MAXIMUM)
     return member_transport(config, environment, identity, session)
 
 
@@ -116,17 +114,16 @@ def node_of(config: Config, served: Served, transport: Transport) -> Node:
 
 
 def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregator:
-    """Load the fusion and wire the aggregator up.
+    """Load the heads and wire the aggregator up.
 
     Raises:
         BundleError, ConfigError: with what to do about it.
     """
     bundle = Bundle(_folder(config), trust=config.trust)
-    manifest = bundle.manifest
-    identity = aggregator_identity(config, manifest.fingerprint, len(manifest.parts))
-    fusions = Fusions({manifest.fingerprint: Fusion(bundle)})
+    heads = CameraHeads(bundle, config.head_choice)
+    identity = aggregator_identity(config, heads.fingerprint, heads.parts)
     transport = aggregator_transport(config, environment, identity)
-    return aggregator_of(config, identity, fusions, transport)
+    return aggregator_of(config, identity, Fusions((heads,)), transport)
 
 
 def aggregator_identity(config: Config, fingerprint: str, parts: int) -> AggregatorStatus:
@@ -148,7 +145,7 @@ def aggregator_transport(
     shard = config.aggregator.shard
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
     client_id = topics.aggregator_client_id(shard)
-    session = Session(config.broker.session_s, aggregator.WINDOW)
+    session = Session(config.broker.session_s, aggregator.RECEIVE_MAXIMUM)
     return _transport(config, environment, client_id, will, session)
 
 
@@ -206,20 +203,30 @@ def has_room(config: Config, entry: PartEntry, beside: PartEntry) -> bool:
 def _memory_mib(config: Config, *entries: PartEntry) -> int:
     """MiB that a node with these parts in memory may need."""
     limits = config.node
-    waiting = limits.max_cameras * limits.max_payload_bytes
-    if _has_every(config):
-        waiting += limits.max_waiting_mib * 2**20
-    weights = sum(_weight_bytes(config, entry) for entry in entries)
-    total = _BASE_BYTES + weights + decoding_bytes(limits.max_pixels) + waiting
-    return -(-total // 2**20)
+    parts = sum(
+        part_bytes(entry.spec, entry.weights.size, limits.dtype or entry.dtype) for entry in entries
+    )
+    return -(-(overhead_bytes(limits, every=_has_every(config)) + parts) // 2**20)
 
 
-def _weight_bytes(config: Config, entry: PartEntry) -> int:
-    """Bytes of a part's file, and of its matrices as they are packed."""
-    storage = config.node.dtype or entry.dtype
-    return entry.weights.size + sum(
-        math.prod(tensor.shape) * np.dtype(storage if is_matrix(tensor) else "float32").itemsize
-        for tensor in entry.spec.tensors()
+def board_of(config: Config) -> BoardProfile:
+    """What the node announces of its board: the measured profile, or what is known without one."""
+    limits, cores = config.node, len(os.sched_getaffinity(0))
+    if limits.profile:
+        board = read_profile(Path(limits.profile))
+    else:
+        board = BoardProfile(
+            config.node_name,
+            machine=platform.machine(),
+            cores=cores,
+            threads=limits.threads or cores,
+            isas=available_isas(),
+        )
+    return msgspec.structs.replace(
+        board,
+        name=config.node_name,
+        memory_mib=limits.memory_mib,
+        overhead_mib=-(-overhead_bytes(limits, every=_has_every(config)) // 2**20),
     )
 
 

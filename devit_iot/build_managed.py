@@ -8,14 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from devit_iot import __version__
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.build import (
     EXIT_HUNG,
     aggregator_identity,
     aggregator_of,
     aggregator_transport,
+    board_of,
     has_room,
     load_part,
     member_transport,
@@ -24,12 +28,12 @@ from devit_iot.build import (
 )
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config
-from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DevitError
 from devit_iot.node.joining import Joining
 from devit_iot.node.membership import Membership
 from devit_iot.node.node import Node, Served
-from devit_iot.protocol.release import Board, Rollout, UpdateStatus
+from devit_iot.protocol.board import BoardProfile
+from devit_iot.protocol.release import Rollout, UpdateStatus
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import NO_SESSION, Transport
@@ -118,7 +122,7 @@ class _Seat:
 
 def build_managed_aggregator(
     config: Config, environment: Mapping[str, str]
-) -> tuple[Managed[Fusion], Store]:
+) -> tuple[Managed[CameraHeads], Store]:
     """An aggregator that fuses what its store has, and what the hub gives it.
 
     Raises:
@@ -127,10 +131,10 @@ def build_managed_aggregator(
     store = Store(Path(config.store))
     fusions = Fusions(awaiting=True)
 
-    def load(folder: Path, held: Held) -> Fusion:
-        fusion = Fusion(Bundle(folder, trust=config.trust))
-        fusions.add(held.fingerprint, fusion)
-        return fusion
+    def load(folder: Path, _held: Held) -> CameraHeads:
+        heads = CameraHeads(Bundle(folder, trust=config.trust), config.head_choice)
+        fusions.add(heads)
+        return heads
 
     for fingerprint in store.fingerprints[-MAX_FUSIONS:]:  # the broker may have features of them
         _load_if_possible(store, load, Held(0, fingerprint, None, 0))
@@ -148,7 +152,7 @@ def build_managed_aggregator(
     return _managed(config, service, transport, store, member, serving), store
 
 
-def _fuse(service: Aggregator, serving: Serving[Fusion]) -> None:
+def _fuse(service: Aggregator, serving: Serving[CameraHeads]) -> None:
     service.serve(serving.held.fingerprint, serving.held.parts)
 
 
@@ -214,17 +218,18 @@ def _bare(config: Config) -> NodeStatus:
     )
 
 
-def _board(config: Config) -> Board:
-    """What this machine is; the peak is measured in a fraction of a second."""
+def _board(config: Config) -> BoardProfile:
+    """What this board is; its peak is measured in a fraction of a second unless it is known."""
     from devit_iot import _core
 
-    cores = len(os.sched_getaffinity(0))
+    board = board_of(config)
+    if board.fma_gflops:
+        return board
     try:
-        isa = _core.select_isa(config.node.isa)
-        gflops = round(_core.fma_peak(isa), 1)
+        peak = _core.fma_peak(_core.select_isa(config.node.isa))
     except ValueError:  # the engine will say what is wrong with it
-        isa, gflops = config.node.isa, 0.0
-    return Board(platform.machine(), cores, isa, config.node.memory_mib, gflops)
+        return board
+    return msgspec.structs.replace(board, fma_gflops=round(peak, 1))
 
 
 def _nothing() -> None:

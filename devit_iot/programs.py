@@ -13,7 +13,7 @@ def own_program(module: str, python: str = sys.executable) -> list[str]:
     such as ``json.py`` in it counts. What is installed does, and so does PYTHONPATH.
 
     Args:
-        module: its full name.
+        module: the module's full name.
         python: the interpreter, 3.11 or later.
     """
     return [python, "-P", "-m", module]

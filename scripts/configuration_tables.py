@@ -2,8 +2,8 @@
 
     python scripts/configuration_tables.py [--check]
 
-Keys, types, defaults and meanings come from devit_iot/config/config.py, options and variables from
-devit_iot/cli/options.py.
+Keys, types, defaults and meanings come from the structs in devit_iot/config, options and variables
+from devit_iot/cli/options.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,8 @@ from site_reference import shown, table
 from devit_iot.cli.old_options import OLD_OPTIONS, OLD_VARIABLES
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, HUB, NODE
 from devit_iot.config.camera_apps import PRESETS
-from devit_iot.config.config import Config, ImagesConfig
+from devit_iot.config.config import Config
+from devit_iot.config.images import ImagesConfig
 from devit_iot.config.old_keys import OLD_KEYS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"

@@ -23,10 +23,10 @@ class Field(NamedTuple):
     """One field of a struct.
 
     Attributes:
-        name: its name.
-        kind: its type in the words of JSON and TOML.
-        default: NODEFAULT if it must be given.
-        meaning: its line under ``Attributes:``, with Markdown's back quotes.
+        name: the field's name.
+        kind: the field's type in the words of JSON and TOML.
+        default: the field's default; NODEFAULT if it must be given.
+        meaning: the field's line under ``Attributes:``, with Markdown's back quotes.
     """
 
     name: str
@@ -83,7 +83,7 @@ def words(kind: kinds.Type) -> str:
 
 
 def _plural(word: str) -> str:
-    """Of a type in words; names of structs stay as they are."""
+    """The plural of a type in words; names of structs stay as they are."""
     head, _, rest = word.partition(" ")
     return word if head[0].isupper() else f"{head}s {rest}".rstrip()
 

@@ -70,7 +70,7 @@ def source_page(name: str) -> str:
 
 
 def source_text(name: str) -> str:
-    """That page."""
+    """The Markdown of the page that shows a source file, or lists a folder."""
     head = f"---\nsearch: {{exclude: true}}\n---\n# {name}\n\n"
     path = ROOT / name
     if path.is_dir():
@@ -112,7 +112,7 @@ def _texts(folder: Path) -> list[Path]:
 
 def _indented(lines: list[str]) -> Iterator[str]:
     """The same lists and fences, with four spaces for each level; a blank line before each list."""
-    offsets: list[int] = []  # of the text of the open items
+    offsets: list[int] = []  # where the text of each open item begins
     fence, before = "", ""
     for line in lines:
         indent = len(line) - len(line.lstrip())

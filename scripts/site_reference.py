@@ -10,14 +10,25 @@ from paho.mqtt.client import topic_matches_sub
 
 from devit_iot.fleet.access import Grants, Role, access_list
 from devit_iot.protocol import topics
+from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
-from devit_iot.protocol.release import Board, Release, Rollout, UpdateStatus
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
 MESSAGES = (
-    *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
-    *(Rollout, Release, UpdateStatus, Board),
+    Label,
+    Ranked,
+    NodeStatus,
+    BoardProfile,
+    Speeds,
+    Speed,
+    AggregatorStatus,
+    Feature,
+    Timing,
+    Rollout,
+    Release,
+    UpdateStatus,
 )
 """Every struct that crosses the wire."""
 

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devit_iot.bundle.reading import Bundle
 from tests.support.fleets import make_bundle
@@ -20,10 +21,15 @@ SLOW = (
         "service/test_exporter.py",
         "hub/test_whole_fleet.py",
         "hub/test_secure_fleet.py",
+        "teach",
     ),
     *("export/test_import_real_weights.py", "engine/test_memory.py", "transport/test_mqtt.py"),
 )
 """What `make check` leaves out: trainings, emulated boards, browsers, brokers, many processes."""
+
+# An example may take any time on a machine that does other work.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

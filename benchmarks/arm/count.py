@@ -53,7 +53,7 @@ class Emulator(NamedTuple):
         qemu: a user-mode QEMU for AArch64 that takes plugins.
         plugin: instructions.c, for it.
         marks: marks.c, for the emulated program.
-        path: of the emulated Python's packages.
+        path: folders of the emulated Python's packages.
     """
 
     qemu: Path

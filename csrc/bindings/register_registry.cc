@@ -39,7 +39,7 @@ double fma_peak(const std::string& isa) {
   const KernelTable& table = kernels(isa);
   const py::gil_scoped_release nogil;
   float sink = 0.0f;
-  double best = 0.0;  // of many short runs, so that an interrupted one does not count
+  double best = 0.0;  // the peak of many short runs: an interrupted one does not count
   const auto end = Clock::now() + kDuration;
   while (Clock::now() < end) {
     const auto start = Clock::now();

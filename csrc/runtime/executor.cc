@@ -54,8 +54,8 @@ void spread(ThreadPool& pool, const Gemm& gemm, std::size_t rows, std::size_t co
   });
 }
 
-// A kernel's arguments, one overload for each; `narrowed` is for those that take no floats.
-GemmF32Args arguments(const GemmF32&, const PackedLinear& layer, const float* a, NarrowRows,
+// A kernel's arguments, one overload for each; `converted` is for those that take no floats.
+GemmF32Args arguments(const GemmF32&, const PackedLinear& layer, const float* a, ConvertedRows,
                       float* out, Epilogue epilogue, const Portion& portion) {
   return {.a = a,
           .panels = reinterpret_cast<const float*>(layer.panels.data()),
@@ -72,10 +72,11 @@ GemmF32Args arguments(const GemmF32&, const PackedLinear& layer, const float* a,
 }
 
 GemmF16Args arguments(const GemmF16& gemm, const PackedLinear& layer, const float* a,
-                      NarrowRows narrowed, float* out, Epilogue epilogue, const Portion& portion) {
+                      ConvertedRows converted, float* out, Epilogue epilogue,
+                      const Portion& portion) {
   const bool halves = gemm.round != nullptr;
-  return {.a = halves ? static_cast<const void*>(narrowed.rows) : a,
-          .a_scale = narrowed.scales,
+  return {.a = halves ? static_cast<const void*>(converted.rows) : a,
+          .a_scale = converted.scales,
           .panels = layer.panels.data(),
           .out = out,
           .depth = layer.depth,
@@ -91,9 +92,10 @@ GemmF16Args arguments(const GemmF16& gemm, const PackedLinear& layer, const floa
 }
 
 GemmI8Args arguments(const GemmI8& gemm, const PackedLinear& layer, const float*,
-                     NarrowRows narrowed, float* out, Epilogue epilogue, const Portion& portion) {
-  return {.a = narrowed.rows,
-          .a_scale = narrowed.scales,
+                     ConvertedRows converted, float* out, Epilogue epilogue,
+                     const Portion& portion) {
+  return {.a = converted.rows,
+          .a_scale = converted.scales,
           .panels = layer.panels.data(),
           .out = out,
           .depth = layer.depth,
@@ -121,13 +123,13 @@ void with_gemm(const KernelTable& kernels, Dtype dtype, const Use& use) {
   }
 }
 
-// Writes rows [begin, end) of `a` as the layer's kernel takes them; narrow_row_bytes() is not 0.
-void narrow(const KernelTable& kernels, const PackedLinear& layer, const float* a,
-            NarrowRows narrowed, std::size_t begin, std::size_t end) {
+// Writes rows [begin, end) of `a` as the layer's kernel takes them; converted_row_bytes() is not 0.
+void convert_rows(const KernelTable& kernels, const PackedLinear& layer, const float* a,
+                  ConvertedRows converted, std::size_t begin, std::size_t end) {
   if (layer.dtype == Dtype::kInt8) {
     kernels.gemm_i8.quantize({.x = a,
-                              .q = narrowed.rows,
-                              .scale = narrowed.scales,
+                              .q = converted.rows,
+                              .scale = converted.scales,
                               .depth = layer.depth,
                               .x_stride = layer.depth,
                               .q_stride = quantized_row_i8(layer.depth, kernels.gemm_i8),
@@ -135,8 +137,8 @@ void narrow(const KernelTable& kernels, const PackedLinear& layer, const float* 
                               .row_end = end});
   } else {
     kernels.gemm_f16.round({.x = a,
-                            .q = reinterpret_cast<Half*>(narrowed.rows),
-                            .scale = narrowed.scales,
+                            .q = reinterpret_cast<Half*>(converted.rows),
+                            .scale = converted.scales,
                             .depth = layer.depth,
                             .x_stride = layer.depth,
                             .q_stride = rounded_row_f16(layer.depth),
@@ -148,33 +150,33 @@ void narrow(const KernelTable& kernels, const PackedLinear& layer, const float* 
 
 }  // namespace
 
-std::size_t narrow_row_bytes(const KernelTable& kernels, const PackedLinear& layer) {
+std::size_t converted_row_bytes(const KernelTable& kernels, const PackedLinear& layer) {
   if (layer.dtype == Dtype::kInt8) return quantized_row_i8(layer.depth, kernels.gemm_i8);
   const bool halves = layer.dtype == Dtype::kFloat16 && kernels.gemm_f16.round != nullptr;
   return halves ? rounded_row_f16(layer.depth) * sizeof(Half) : 0;
 }
 
-void Executor::linear(const PackedLinear& layer, const float* a, NarrowRows narrowed, float* out,
-                      std::size_t rows, Epilogue epilogue) const {
-  if (narrow_row_bytes(kernels, layer) != 0) {
+void Executor::linear(const PackedLinear& layer, const float* a, ConvertedRows converted,
+                      float* out, std::size_t rows, Epilogue epilogue) const {
+  if (converted_row_bytes(kernels, layer) != 0) {
     pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t) {
       const std::size_t begin = task * kNormRows;
-      narrow(kernels, layer, a, narrowed, begin, std::min(begin + kNormRows, rows));
+      convert_rows(kernels, layer, a, converted, begin, std::min(begin + kNormRows, rows));
     });
   }
   with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
     spread(pool, gemm, rows, layer.cols, [&](const Portion& portion) {
-      gemm.run(arguments(gemm, layer, a, narrowed, out, epilogue, portion));
+      gemm.run(arguments(gemm, layer, a, converted, out, epilogue, portion));
     });
   });
 }
 
-void Executor::linear_here(const PackedLinear& layer, const float* a, NarrowRows narrowed,
+void Executor::linear_here(const PackedLinear& layer, const float* a, ConvertedRows converted,
                            float* out, std::size_t rows, Epilogue epilogue) const {
-  if (narrow_row_bytes(kernels, layer) != 0) narrow(kernels, layer, a, narrowed, 0, rows);
+  if (converted_row_bytes(kernels, layer) != 0) convert_rows(kernels, layer, a, converted, 0, rows);
   with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
     const Portion all{0, rows, 0, ceil_div(layer.cols, gemm.tile_cols)};
-    gemm.run(arguments(gemm, layer, a, narrowed, out, epilogue, all));
+    gemm.run(arguments(gemm, layer, a, converted, out, epilogue, all));
   });
 }
 

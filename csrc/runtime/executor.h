@@ -11,20 +11,20 @@ namespace devit {
 // Room for a layer's input in the form that kernels of fewer bits take: bytes (quantize() in
 // gemm_i8.h) or halves (round() in gemm_f16.h). A view: whoever hands it out owns the memory.
 //
-// Shapes    rows:   (n, narrow_row_bytes() of the layer), without a gap between rows
+// Shapes    rows:   (n, converted_row_bytes() of the layer), without a gap between rows
 //           scales: (n), one factor per row
 // Needs     n is at least the number of rows of the call that gets it; the memory overlaps neither
-//           the input nor the output. Both pointers may be null if narrow_row_bytes() is 0: such a
-//           kernel takes floats and looks at neither.
+//           the input nor the output. Both pointers may be null if converted_row_bytes() is 0: such
+//           a kernel takes floats and looks at neither.
 // State     what a call leaves here is of no use to the next one. Two calls at the same time, on
 //           different threads, need two.
-struct NarrowRows {
+struct ConvertedRows {
   std::byte* rows;
   float* scales;
 };
 
-// Bytes of one row of a layer's input in NarrowRows; 0 if the layer's kernel takes floats.
-std::size_t narrow_row_bytes(const KernelTable& kernels, const PackedLinear& layer);
+// Bytes of one row of a layer's input in ConvertedRows; 0 if the layer's kernel takes floats.
+std::size_t converted_row_bytes(const KernelTable& kernels, const PackedLinear& layer);
 
 // Spreads kernels over a thread pool.
 //
@@ -37,12 +37,12 @@ struct Executor {
   ThreadPool& pool;
 
   // out = epilogue(a W^T + b) for the first `rows` rows. With Epilogue::kResidual the old `out` is
-  // added. a: (rows, layer.depth), out: (rows, layer.cols), narrowed: room for `rows` rows.
-  void linear(const PackedLinear& layer, const float* a, NarrowRows narrowed, float* out,
+  // added. a: (rows, layer.depth), out: (rows, layer.cols), converted: room for `rows` rows.
+  void linear(const PackedLinear& layer, const float* a, ConvertedRows converted, float* out,
               std::size_t rows, Epilogue epilogue) const;
 
   // What linear() computes, on the calling thread alone: for rows that it has just made.
-  void linear_here(const PackedLinear& layer, const float* a, NarrowRows narrowed, float* out,
+  void linear_here(const PackedLinear& layer, const float* a, ConvertedRows converted, float* out,
                    std::size_t rows, Epilogue epilogue) const;
 
   // out = layer norm of the first `rows` rows of x, without scale and shift; x, out: (rows, dim).

@@ -66,7 +66,7 @@ void SubVit::embed(const Executor& executor, const std::uint8_t* image) {
     const std::size_t end = std::min(begin + kPatchRows, shape_.patches());
     float* pixels = workspace_.scratch(thread);
     unfold_patches(shape_, image, begin, end, pixels);
-    executor.linear_here(weights_.patch_embed, pixels, workspace_.narrowed(thread),
+    executor.linear_here(weights_.patch_embed, pixels, workspace_.converted(thread),
                          patch_rows + begin * dim, end - begin, Epilogue::kResidual);
   });
 }

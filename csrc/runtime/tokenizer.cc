@@ -29,7 +29,7 @@ void run_tokenizer(const Executor& executor, const Weights& weights, Workspace& 
             } else {
               unfold_windows(layer, workspace.narrow.data(), seen, pixels);
             }
-            executor.linear_here(rows.linear, pixels, workspace.narrowed(thread),
+            executor.linear_here(rows.linear, pixels, workspace.converted(thread),
                                  wide + begin * channels, end - begin, epilogue);
             epilogue = Epilogue::kResidual;
           }

@@ -23,11 +23,12 @@ class TensorSource {
   virtual void read(const std::string& name, std::span<const std::size_t> shape,
                     const std::function<void(const float*)>& use) = 0;
 
-  // The same of a matrix of halves.
+  // Calls `use` with a matrix of halves; all else is as for read().
   virtual void read_float16(const std::string& name, std::span<const std::size_t> shape,
                             const std::function<void(const Half*)>& use) = 0;
 
-  // The same of a matrix of bytes, -127 to 127, with a scale for each row (the first axis).
+  // Calls `use` with a matrix of bytes, -127 to 127, and a scale for each row (the first axis); all
+  // else is as for read().
   virtual void read_int8(const std::string& name, std::span<const std::size_t> shape,
                          const std::function<void(const std::int8_t*, const float*)>& use) = 0;
 };
@@ -49,8 +50,8 @@ struct BlockWeights {
   std::size_t heads = 0;
   PackedLinear qkv;
   PackedLinear proj;
-  AlignedBuffer<float> norm_scale;  // with residual_norm only, embed_dim numbers,
-  AlignedBuffer<float> norm_shift;  // likewise
+  AlignedBuffer<float> norm_scale;  // embed_dim numbers, with residual_norm only
+  AlignedBuffer<float> norm_shift;  // embed_dim numbers, with residual_norm only
   PackedLinear fc1;
   PackedLinear fc2;
 };

@@ -29,7 +29,7 @@ struct Windows {
 // State     none.
 void unfold_windows(const ConvLayer& layer, const float* map, const Windows& windows, float* out);
 
-// The same of raw pixels less `offset`, one number per channel; in_channels is kChannels.
+// Writes the windows of raw pixels less `offset`, one number per channel; in_channels is kChannels.
 void unfold_windows(const ConvLayer& layer, const std::uint8_t* image, const float* offset,
                     const Windows& windows, float* out);
 

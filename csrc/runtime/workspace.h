@@ -25,7 +25,7 @@ namespace devit {
 //                   (tokens, mlp_dim), the hidden layer; (convolved, convolved, channels), a map
 //                   before its pooling
 // Needs     `shape` is valid, `weights` are of it and packed for `kernels`; `threads` counts every
-//           thread that calls scratch() or narrowed(), which are numbered from 0.
+//           thread that calls scratch() or converted(), which are numbered from 0.
 // State     the constructor allocates, nothing else does. One image at a time; what one step wrote
 //           is gone when a later one writes to the same buffer.
 struct Workspace {
@@ -61,7 +61,7 @@ struct Workspace {
     wide = AlignedBuffer<float>(wide_size);
     scratch_stride_ = (needed + 15) / 16 * 16;  // threads share no cache line
     scratch_ = AlignedBuffer<float>(threads * scratch_stride_);
-    size_narrowed(tokens, weights, kernels, threads);
+    size_converted(tokens, weights, kernels, threads);
   }
 
   // One thread's own memory: a tile of attention's scores (attention_f32_scratch() floats), or
@@ -69,42 +69,43 @@ struct Workspace {
   // line of it.
   float* scratch(std::size_t thread) { return scratch_.data() + thread * scratch_stride_; }
 
-  // Room for a layer's input in fewer bits. Of a convolution, whose tasks run side by side, each
-  // thread has its own kWindowRows rows. All tokens of a block's layer are in narrowed(0), which
-  // reaches over the other threads' places: the two uses must not overlap in time.
-  NarrowRows narrowed(std::size_t thread) {
-    return {narrowed_.data() + thread * narrowed_stride_, scales_.data() + thread * scale_stride_};
+  // Room for a layer's input in fewer bits. The tasks of a convolution run side by side, so each
+  // thread has its own kWindowRows rows. All tokens of a block's layer are in converted(0), which
+  // reaches over other threads' places: the two uses must not overlap in time.
+  ConvertedRows converted(std::size_t thread) {
+    return {converted_.data() + thread * converted_stride_,
+            scales_.data() + thread * scale_stride_};
   }
 
   std::size_t bytes() const {
-    return stream.bytes() + narrow.bytes() + wide.bytes() + scratch_.bytes() + narrowed_.bytes() +
+    return stream.bytes() + narrow.bytes() + wide.bytes() + scratch_.bytes() + converted_.bytes() +
            scales_.bytes();
   }
 
  private:
-  void size_narrowed(std::size_t tokens, const Weights& weights, const KernelTable& kernels,
-                     std::size_t threads) {
+  void size_converted(std::size_t tokens, const Weights& weights, const KernelTable& kernels,
+                      std::size_t threads) {
     std::size_t size = 0;
     for (const BlockWeights& block : weights.blocks) {
       for (const PackedLinear* layer : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
-        size = std::max(size, tokens * narrow_row_bytes(kernels, *layer));
+        size = std::max(size, tokens * converted_row_bytes(kernels, *layer));
       }
     }
     for (const auto& [layer, kernel_rows] : weights.tokenizer) {
       for (const KernelRows& rows : kernel_rows) {
-        narrowed_stride_ =
-            std::max(narrowed_stride_, kWindowRows * narrow_row_bytes(kernels, rows.linear));
+        converted_stride_ =
+            std::max(converted_stride_, kWindowRows * converted_row_bytes(kernels, rows.linear));
       }
     }
     if (size == 0) return;  // all kernels take floats
-    scale_stride_ = narrowed_stride_ == 0 ? 0 : kWindowRows;
-    narrowed_ = AlignedBuffer<std::byte>(std::max(size, threads * narrowed_stride_));
+    scale_stride_ = converted_stride_ == 0 ? 0 : kWindowRows;
+    converted_ = AlignedBuffer<std::byte>(std::max(size, threads * converted_stride_));
     scales_ = AlignedBuffer<float>(std::max(tokens, threads * scale_stride_));
   }
 
-  std::size_t narrowed_stride_ = 0;
+  std::size_t converted_stride_ = 0;
   std::size_t scale_stride_ = 0;
-  AlignedBuffer<std::byte> narrowed_;
+  AlignedBuffer<std::byte> converted_;
   AlignedBuffer<float> scales_;
   std::size_t scratch_stride_;
   AlignedBuffer<float> scratch_;

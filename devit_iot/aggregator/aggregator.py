@@ -3,14 +3,17 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
+from devit_iot.aggregator.after_all import AfterAll
 from devit_iot.aggregator.collector import Collector, Group, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
 from devit_iot.aggregator.fusions import Fusions
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.inbox import Inbox
 from devit_iot.aggregator.observer import Nobody, Observer
 from devit_iot.aggregator.presence import Presence
@@ -31,7 +34,7 @@ from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 4096
+RECEIVE_MAXIMUM = 4096
 """Features of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5.
 So many wait for others of their requests before the oldest request is answered without them."""
 
@@ -41,7 +44,7 @@ class _Received(NamedTuple):
 
     Attributes:
         at: when it came, monotonic seconds.
-        node: whose it is, by its topic.
+        node: the node that sent it, by its topic.
     """
 
     at: float
@@ -58,13 +61,13 @@ class Aggregator:
 
     Args:
         identity: the aggregator's status without counters: shard, bundle.
-        fusions: of the bundles whose features it takes.
-        transport: not started yet; its will says that this aggregator is offline.
+        fusions: bundles whose features it takes, with the heads that answer.
+        transport: a connection that is not started; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
         observer: is told of cameras and nodes; None: nobody is.
 
     Attributes:
-        reporter: of its status.
+        reporter: publishes its status.
         durations: where the time of its labels went, as in their ``latency_ms``.
     """
 
@@ -81,7 +84,7 @@ class Aggregator:
     ) -> None:
         self._identity = identity
         self._fusions = fusions
-        self._deferred_at: int | None = None  # features wait at the broker for their fusion
+        self._deferred_at: int | None = None  # features wait at the broker for their bundle
         self._transport = transport
         self._topics = topics
         self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
@@ -152,7 +155,8 @@ class Aggregator:
         if item is not None:
             self._handle(item)
         now = time.monotonic()
-        window_full = self._pending_acks.messages >= WINDOW
+        self._fusions.refresh(now)
+        window_full = self._pending_acks.messages >= RECEIVE_MAXIMUM
         for request in self._collector.due(
             now, self._presence.expected(now), window_full=window_full
         ):
@@ -180,7 +184,7 @@ class Aggregator:
         except InputError as error:
             self._refuse(error, message)
             return
-        # Kept ones are as many as the broker sends ahead, and must not be lost here.
+        # Messages of `every` are as many as the broker sends ahead, and must not be lost here.
         item = _Received(time.monotonic(), node, message)
         if not self._inbox.put(item, size, force=message.delivery is not None):
             self._counters.count("dropped")
@@ -210,7 +214,7 @@ class Aggregator:
             self._presence.offline(node, status.part)
         elif not status.fingerprint:  # a node that waits for its part
             self._presence.forget(node)
-        elif status.fingerprint in self._fusions:
+        elif self._fusions.made_by(status.fingerprint, status.parts_fingerprint) is not None:
             self._presence.online(node, status.part, received)
             self._observer.see_node(node, status)
         else:
@@ -220,16 +224,18 @@ class Aggregator:
     def _take_feature(self, node: str, message: Message, received: float) -> None:
         feature = Feature.decode(message.payload)
         changes = self._fusions.changes
-        fusion = self._fusions.get(feature.fingerprint.hex())
-        if fusion is None:
-            if message.delivery is not None and self._fusions.may_come(feature.fingerprint.hex()):
+        fingerprint = feature.fingerprint.hex()
+        heads = self._fusions.made_by(fingerprint, feature.parts_fingerprint.hex())
+        if heads is None:
+            if message.delivery is not None and self._fusions.may_come(fingerprint):
                 self._deferred_at = changes  # it is not acknowledged, so it comes again
                 return
-            raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
-        parts = len(fusion.feature_dims)
-        if feature.parts != parts:
-            raise MessageError("part", f"feature of {feature.parts} parts, the bundle has {parts}")
-        wanted = fusion.feature_dims[feature.part]
+            raise MessageError("other_bundle", self._other_bundle(fingerprint))
+        if feature.parts != heads.parts:
+            raise MessageError(
+                "part", f"feature of {feature.parts} parts, the bundle has {heads.parts}"
+            )
+        wanted = heads.feature_dims[feature.part]
         if feature.values.size != wanted:
             raise MessageError(
                 "length",
@@ -238,7 +244,9 @@ class Aggregator:
         self._counters.count("features")
         self._presence.heard(node, feature.part, received)
         is_every = message.delivery is not None
-        verdict = self._collector.add(feature, received, is_every=is_every)
+        verdict = self._collector.add(
+            feature, received, bundle=heads.fingerprint, is_every=is_every
+        )
         if verdict != "taken":
             self._counters.count(verdict)
         if not is_every:
@@ -261,26 +269,41 @@ class Aggregator:
             logger.warning("%s: no label from %d parts", request.camera, len(group.features))
             self._pending_acks.acknowledge(request.request_id)
             return
-        fusion = self._fusions.get(group.fingerprint.hex())
-        if fusion is None:  # several releases ago
-            self._give_up(request, MessageError("other_bundle", "its bundle was replaced"))
+        heads = self._fusions.get(group.bundle)
+        if heads is None:
+            logger.warning("%s: bundle %s was replaced", request.camera, group.bundle)
+            self._counters.count("unanswered")
+            self._pending_acks.acknowledge(request.request_id)
             return
-        label = self._label(request, group, fusion)
+        labels = [self._label(request, group, heads, fusion) for fusion in heads.of(request.camera)]
         acknowledge = partial(self._pending_acks.acknowledge, request.request_id)
-        done = acknowledge if request.is_every else None
-        give_up = partial(self._give_up, request)
-        topic = self._topics.label(request.camera)
+        after_all = AfterAll((label.head for label in labels), acknowledge)
+        main = self._topics.label(request.camera)
+        if self._publish(main, labels[0], request, after_all):
+            for stage, milliseconds in labels[0].latency_ms.items():
+                self.durations[stage].add(milliseconds)
+            self._observer.see_camera(request.camera)
+        for label in labels[1:]:
+            topic = self._topics.head_label(request.camera, label.head)
+            self._publish(topic, label, request, after_all)
+
+    def _publish(self, topic: str, label: Label, request: Request, after_all: AfterAll) -> bool:
+        """Publish one label; whether the broker will get it. Either way it holds up nothing."""
+        done = partial(after_all.done, label.head)
+        give_up = partial(self._give_up, request.camera, done)
         try:
             self._transport.publish(
-                topic, label.encode(), qos=1, retain=True, on_puback=done, on_given_up=give_up
+                topic,
+                label.encode(),
+                qos=1,
+                retain=True,
+                on_puback=done if request.is_every else None,
+                on_given_up=give_up,
             )
         except InputError as error:
             give_up(error)
-            return
+            return False
         self._counters.count("labels")
-        for stage, milliseconds in label.latency_ms.items():
-            self.durations[stage].add(milliseconds)
-        self._observer.see_camera(request.camera)
         if label.degraded:
             self._counters.count("degraded")
         logger.info(
@@ -291,24 +314,26 @@ class Aggregator:
             len(label.parts_used),
             label.parts,
         )
+        return True
 
-    def _give_up(self, request: Request, error: InputError) -> None:
-        self._counters.refuse(error, f"label of camera {request.camera!r}")
-        self._pending_acks.acknowledge(request.request_id)
+    def _give_up(self, camera: str, done: Callable[[], None], error: InputError) -> None:
+        self._counters.refuse(error, f"label of camera {camera!r}")
+        done()
 
-    def _label(self, request: Request, group: Group, fusion: Fusion) -> Label:
+    def _label(self, request: Request, group: Group, heads: CameraHeads, fusion: Fusion) -> Label:
         begin = time.monotonic()
         logits = fusion.logits({i: f.values for i, f in group.features.items()})
         top5 = tuple(fusion.rank(logits))
+        answer = fusion.answer(top5[0])
         critical = group.features[group.last_part].timing
         parts_used = tuple(sorted(group.features))
-        parts = len(fusion.feature_dims)
+        parts = heads.parts
         return Label(
             request_id=request.request_id.hex(),
             camera=request.camera,
-            label=top5[0].label,
-            class_index=top5[0].class_index,
-            confidence=top5[0].confidence,
+            label=answer.label,
+            class_index=answer.class_index,
+            confidence=answer.confidence,
             top5=top5,
             parts_used=parts_used,
             parts=parts,
@@ -320,7 +345,9 @@ class Aggregator:
                 "collect": round(1e3 * (group.last - request.first), 3),
                 "fuse": round(1e3 * (time.monotonic() - begin), 3),
             },
-            fingerprint=group.fingerprint.hex(),
+            head=fusion.head,
+            head_version=fusion.version,
+            fingerprint=heads.fingerprint,
         )
 
     def _status(self, state: State, age_s: float) -> AggregatorStatus:

@@ -7,20 +7,22 @@ from typing import Literal, NamedTuple
 from devit_iot.aggregator.deadline import Deadline
 from devit_iot.protocol.feature import Feature
 
-_MAX_REMEMBERED = 65536
+MAX_REMEMBERED = 65536
+"""Answered ids that are remembered at most, of each delivery."""
 
 
 class Group:
-    """The features of one request that were made with one bundle.
+    """The features of one request that are fused with the heads of one bundle.
 
     Attributes:
-        fingerprint: of the bundle.
+        bundle: fingerprint of the bundle, hex.
         features: part -> feature.
-        last: when the latest came, monotonic seconds; the part that sent it is ``last_part``.
+        last: when the latest feature came, monotonic seconds.
+        last_part: part that sent it.
     """
 
-    def __init__(self, fingerprint: bytes) -> None:
-        self.fingerprint = fingerprint
+    def __init__(self, bundle: str) -> None:
+        self.bundle = bundle
         self.features: dict[int, Feature] = {}
         self.last = 0.0
         self.last_part = 0
@@ -33,27 +35,27 @@ class Request:
     other: their features are never fused together.
 
     Attributes:
-        groups: fingerprint -> features.
+        groups: features by the fingerprint of the bundle, hex.
         first: when the first feature came, monotonic seconds.
         is_every: whether a feature of it is of ``every``.
     """
 
-    def __init__(self, feature: Feature, now: float, *, is_every: bool) -> None:
+    def __init__(self, feature: Feature, now: float, *, bundle: str, is_every: bool) -> None:
         self.request_id = feature.request_id
         self.camera = feature.camera
-        self.groups: dict[bytes, Group] = {}
+        self.groups: dict[str, Group] = {}
         self.first = now
         self.is_every = is_every
-        self.add(feature, now)
+        self.add(feature, now, bundle)
 
-    def has(self, feature: Feature) -> bool:
+    def has(self, feature: Feature, bundle: str) -> bool:
         """Whether that part has answered already with that bundle."""
-        group = self.groups.get(feature.fingerprint)
+        group = self.groups.get(bundle)
         return group is not None and feature.part in group.features
 
-    def add(self, feature: Feature, now: float) -> None:
+    def add(self, feature: Feature, now: float, bundle: str) -> None:
         """Take one more part's feature."""
-        group = self.groups.setdefault(feature.fingerprint, Group(feature.fingerprint))
+        group = self.groups.setdefault(bundle, Group(bundle))
         group.features[feature.part] = feature
         group.last = now
         group.last_part = feature.part
@@ -79,12 +81,13 @@ class Limits(NamedTuple):
     """How long and how many.
 
     Attributes:
-        every_deadline_s: so long after its first feature a request of ``every`` is answered with
-            what it has.
+        every_deadline_s: a request of ``every`` is answered with what it has so long after its
+            first feature.
         lifetime_s: an answered id is remembered this long; the same bytes are a new request after.
-        every_lifetime_s: the same for a request of ``every``.
-        max_open: beyond it the oldest request is answered at once.
-        max_open_per_camera: beyond it the oldest request of ``latest`` of that camera is answered.
+        every_lifetime_s: an answered id of ``every`` is remembered this long.
+        max_open: requests that may wait; one more answers the oldest at once.
+        max_open_per_camera: requests of ``latest`` that may wait for one camera; one more answers
+            the camera's oldest.
     """
 
     every_deadline_s: float
@@ -101,8 +104,8 @@ class Collector:
     """Requests that wait for parts, and the ids of those answered lately.
 
     Args:
-        deadline: of requests of ``latest``; learns from the features that come.
-        limits: the others.
+        deadline: how long requests of ``latest`` wait; it learns from the features that come.
+        limits: all other limits.
     """
 
     def __init__(self, deadline: Deadline, limits: Limits) -> None:
@@ -118,24 +121,34 @@ class Collector:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, feature: Feature, now: float, *, is_every: bool = False) -> Verdict:
-        """Take a feature, or say why not; ask :meth:`due` next."""
+    def add(
+        self, feature: Feature, now: float, *, bundle: str = "", is_every: bool = False
+    ) -> Verdict:
+        """Take a feature, or say why not; ask :meth:`due` next.
+
+        Args:
+            feature: what a node sent.
+            now: monotonic seconds.
+            bundle: fingerprint of the bundle whose heads fuse it, hex; features of several bundles
+                are never fused together.
+            is_every: whether it is of ``every``.
+        """
         self._forget(now)
         for answered in self._answered.values():
             known = answered.get(feature.request_id)
             if known is not None:
-                # Of one that was used, the image came again: that says nothing about the fleet.
+                # A feature that was used before says nothing about the fleet: its image came again.
                 if not is_every and feature.part not in known.parts:
                     self._deadline.observe(now - known.first)
                 return "late"
         request = self._open.get(feature.request_id)
         if request is None:
-            self._open[feature.request_id] = Request(feature, now, is_every=is_every)
+            self._open[feature.request_id] = Request(feature, now, bundle=bundle, is_every=is_every)
             return "taken"
         request.is_every |= is_every
-        if request.has(feature):
+        if request.has(feature, bundle):
             return "duplicate"
-        request.add(feature, now)
+        request.add(feature, now, bundle)
         if not is_every:
             self._deadline.observe(now - request.first)
         return "taken"
@@ -181,7 +194,7 @@ class Collector:
 
     @property
     def _waits(self) -> dict[bool, float]:
-        """After its first feature, how long a request waits; by whether it is of ``every``."""
+        """How long a request waits after its first feature: by whether it is of ``every``."""
         return {True: self._limits.every_deadline_s, False: self._deadline.seconds}
 
     def _close(self, request: Request, now: float) -> None:
@@ -195,6 +208,6 @@ class Collector:
         for answered in self._answered.values():
             while answered:
                 request_id, known = next(iter(answered.items()))
-                if now < known.forget_at and len(answered) <= _MAX_REMEMBERED:
+                if now < known.forget_at and len(answered) <= MAX_REMEMBERED:
                     break
                 del answered[request_id]

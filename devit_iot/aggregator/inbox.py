@@ -23,8 +23,8 @@ class Inbox(Generic[T]):
         """Add an item of ``size`` bytes.
 
         Args:
-            item: the last one to be served.
-            size: its bytes.
+            item: what is put; all items before it are served first.
+            size: size of the item, bytes.
             force: take it although there is no room; the caller bounds how many of these there are.
 
         Returns:

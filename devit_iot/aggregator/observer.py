@@ -9,7 +9,7 @@ class Observer(Protocol):
     """Told of nodes and cameras, on the aggregator's own thread but for :meth:`connected`."""
 
     def connected(self) -> None:
-        """There is a new connection to the broker. On the network thread."""
+        """There is a new connection to the broker; called on the network thread."""
 
     def see_node(self, name: str, status: NodeStatus) -> None:
         """A node of this fleet said that it is online."""

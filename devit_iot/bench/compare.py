@@ -31,12 +31,12 @@ _LEAST, _MOST = 5, 300
 
 
 class Options(NamedTuple):
-    """Of a run.
+    """The options of a run.
 
     Attributes:
         peers: names of engines other than ours.
-        threads: of one inference.
-        seconds: of timed rounds per network.
+        threads: CPU threads of one inference.
+        seconds: time for the measured rounds of each network.
         say: takes a line about what is going on.
     """
 

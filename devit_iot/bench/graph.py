@@ -59,7 +59,7 @@ def describe(spec: SubVitSpec, tensors: Mapping[str, Array], graph: Graph[Value]
 
     Args:
         spec: the part's shape.
-        tensors: its engine tensors, see :func:`devit_iot.bundle.spec.tensors`.
+        tensors: the part's engine tensors, see :func:`devit_iot.bundle.spec.tensors`.
         graph: takes the operations.
     """
     return sub_vit(spec, tensors, graph, graph.pixels(spec.image_size))

@@ -28,10 +28,10 @@ def interleave(
     more than 0.1 s is too large for that to matter.
 
     Args:
-        contenders: by name; each runs once and says how many seconds that took.
-        seconds: after which no round begins.
-        least: rounds, whatever they take.
-        most: rounds.
+        contenders: functions by name; each runs once and says how many seconds that took.
+        seconds: time after which no round begins.
+        least: lowest number of rounds, whatever they take.
+        most: highest number of rounds.
     """
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
@@ -47,7 +47,7 @@ def interleave(
 
 
 def summary(seconds: list[float]) -> Timing:
-    """Of measured calls."""
+    """The figures of measured calls."""
     median, p90, least = np.percentile(seconds, (50, 90, 0)) * 1e3
     return Timing(float(median), float(p90), float(least), len(seconds))
 

@@ -28,10 +28,10 @@ class Peer(NamedTuple):
 
     Attributes:
         distribution: package whose version is shown; also what pip installs.
-        modules: that must be there, to run it and to write its file.
-        dtypes: that it computes in.
-        layout: of the pixels that it takes; empty for the decoded image itself.
-        write: the model, into an empty folder; returns the path to open.
+        modules: Python modules that must be there to run it and to write its file.
+        dtypes: element types that it computes in.
+        layout: order of the pixels' axes that it takes; empty for the decoded image itself.
+        write: writes the model into an empty folder and returns the path to open.
     """
 
     distribution: str

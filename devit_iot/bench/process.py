@@ -24,8 +24,8 @@ class Worker:
     """A process that holds one engine with one model.
 
     Attributes:
-        cold_start_s: from starting the process to its first feature.
-        feature: float32[feature_dim], of the job's image.
+        cold_start_s: time from starting the process to its first feature.
+        feature: the feature of the job's image, float32[feature_dim].
         detail: what the engine chose.
 
     Raises:
@@ -49,7 +49,7 @@ class Worker:
         self._stdout = cast("IO[str]", self._process.stdout)
         try:
             first = json.loads(self._ask(json.dumps(job._asdict())))
-        except BaseException:  # also when a person gives up
+        except BaseException:  # a person who gives up ends the process too
             self.close()
             raise
         self.cold_start_s = time.perf_counter() - begin

@@ -11,17 +11,18 @@ class EngineResult(msgspec.Struct, frozen=True):
     """One engine with one network.
 
     Attributes:
-        engine: its name.
-        version: of its package.
+        engine: the engine's name.
+        version: version of the engine's package.
         detail: what it chose, for people; may be empty.
         ms: median time of one image.
-        ms_min: the least.
+        ms_min: shortest time of one image.
         rounds: images measured.
         gflops: billions of multiplies and adds per second, at the median.
-        share: of the float32 FMA peak of as many cores as there are threads; int8 may exceed 1.
+        share: fraction of the float32 FMA peak of as many cores as there are threads; int8 may
+            exceed 1.
         resident_mb: memory of its process, after the run, in millions of bytes.
-        cold_start_s: from starting a process to its first feature, median of several starts.
-        error: of its feature, relative L2 distance from the float64 reference;
+        cold_start_s: time from starting a process to its first feature, median of several starts.
+        error: relative L2 distance of its feature from the float64 reference;
             null in JSON if that is no number.
         sound: whether that error is what the dtype allows.
     """
@@ -48,10 +49,10 @@ class NetworkResult(msgspec.Struct, frozen=True):
         what: the network in words.
         macs: multiply-accumulates of one image.
         peak_gflops: measured FMA peak of one core, float32, before or after the rounds.
-        engines: those that ran, ours first.
-        missing: the others, and why.
-        fastest_peer: the fastest sound one; empty if none ran.
-        speedup: its median time over ours; 0 without one.
+        engines: engines that ran, ours first.
+        missing: engines that did not run, and why.
+        fastest_peer: the fastest sound engine beside ours; empty if none ran.
+        speedup: median time of the fastest peer over ours; 0 without a peer.
     """
 
     name: str
@@ -88,7 +89,7 @@ HEAD = (
 
 
 def text(report: BenchReport) -> str:
-    """For people, the tables in Markdown."""
+    """The report for people, with tables in Markdown."""
     machine = report.machine
     head = (
         f"{machine.processor}, {machine.isa}, {machine.cores} cores, load {machine.load:.1f}; "

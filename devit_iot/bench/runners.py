@@ -18,8 +18,8 @@ class Job(NamedTuple):
         engine: a name of ``peers.ENGINES``.
         model: the path that the engine's writer returned.
         pixels: a .npy file, the one image that is computed again and again.
-        threads: of one inference.
-        dtype: to compute in.
+        threads: CPU threads of one inference.
+        dtype: element type to compute in.
     """
 
     engine: str

@@ -88,8 +88,8 @@ def decode_manifest(path: Path, text: bytes) -> Manifest:
     """Decode and check a manifest.
 
     Args:
-        path: of the file, for messages.
-        text: its content.
+        path: the file's path, for messages.
+        text: the file's content.
 
     Raises:
         BundleError: it does not parse, or it is of another version, or inconsistent.
@@ -163,6 +163,18 @@ def fingerprint_of(manifest: Manifest) -> str:
             (part.weights.sha256, part.spec, part.classes, part.dtype) for part in manifest.parts
         ],
         "fusion": manifest.fusion.sha256,
+    }
+    canonical = msgspec.json.encode(identity, order="deterministic")
+    return hashlib.blake2b(canonical, digest_size=8).hexdigest()
+
+
+def parts_fingerprint_of(manifest: Manifest) -> str:
+    """Hex blake2b (8 bytes) of everything that decides the features of the fleet.
+
+    Classes and fusion do not enter: bundles that differ only in those have the same features.
+    """
+    identity = {
+        "parts": [(part.weights.sha256, part.spec, part.dtype) for part in manifest.parts],
     }
     canonical = msgspec.json.encode(identity, order="deterministic")
     return hashlib.blake2b(canonical, digest_size=8).hexdigest()

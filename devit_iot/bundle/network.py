@@ -84,11 +84,11 @@ def sub_vit(
 ) -> Value:
     """The feature of raw pixels, as a sheet: Dosovitskiy et al. 2021, eq. 1 to 4.
 
-    With a tokenizer it is Hassani et al. 2021, eq. 2 to 5.
+    A network with a tokenizer follows Hassani et al. 2021, eq. 2 to 5.
 
     Args:
         spec: the part's shape.
-        tensors: its engine tensors, see :func:`devit_iot.bundle.spec.tensors`.
+        tensors: the part's engine tensors, see :func:`devit_iot.bundle.spec.tensors`.
         operations: what is done with them.
         pixels: a map of RGB pixels, 0 to 255.
     """

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import msgspec
 
-from devit_iot.bundle.manifest import MANIFEST, FileEntry, PartEntry, decode_manifest, sha256_of
-from devit_iot.bundle.signature import SIGNATURE, SIGNATURE_BYTES, verify
+from devit_iot.bundle.checked_file import check_signature, read_manifest, verified
+from devit_iot.bundle.manifest import (
+    MANIFEST,
+    PartEntry,
+    decode_manifest,
+    parts_fingerprint_of,
+)
+from devit_iot.bundle.signature import SIGNATURE
 from devit_iot.bundle.spec import SubVitSpec, TensorSpec
 from devit_iot.bundle.storage import Array, Storage, stored, unpack
 from devit_iot.bundle.tensor_file import TensorFile
 from devit_iot.errors import BundleError
-
-_MAX_MANIFEST_BYTES = 16 * 2**20
 
 
 class Tensors(Mapping[str, Array]):
@@ -25,7 +29,7 @@ class Tensors(Mapping[str, Array]):
     Halves and bytes are read as float32, unless asked for by :meth:`packed`.
 
     Attributes:
-        storage: of the matrices in the file.
+        storage: dtype in which the file holds the matrices.
     """
 
     def __init__(
@@ -63,10 +67,10 @@ class Part(msgspec.Struct, frozen=True):
     """One part of a bundle, its file verified: all that an engine is made of.
 
     Attributes:
-        folder: the bundle's, where formats that an engine has of its own have their files.
-        index: of the part.
-        entry: the manifest's.
-        tensors: the engine's (:func:`devit_iot.bundle.spec.tensors`) and the golden pair.
+        folder: the bundle's folder; formats that an engine has of its own have their files there.
+        index: the part's number.
+        entry: the manifest's entry of the part.
+        tensors: the engine tensors (:func:`devit_iot.bundle.spec.tensors`) and the golden pair.
     """
 
     folder: Path
@@ -94,6 +98,7 @@ class Bundle:
 
     Attributes:
         path: the bundle's folder.
+        trust: the public key that its heads must be signed by too.
         manifest: the decoded and validated manifest.
 
     Raises:
@@ -103,15 +108,21 @@ class Bundle:
 
     def __init__(self, path: Path, *, trust: str = "") -> None:
         self.path = path
-        text = _read_manifest(path / MANIFEST)
+        self.trust = trust
+        text = read_manifest(path / MANIFEST, "bundle")
         if trust:
-            _check_signature(path, text, trust)
+            check_signature(path / SIGNATURE, path / MANIFEST, text, trust, "bundle")
         self.manifest = decode_manifest(path / MANIFEST, text)
 
     @property
     def fingerprint(self) -> bytes:
-        """The 8 bytes that every feature made with this bundle carries."""
+        """The 8 bytes that stand for the whole bundle: parts, classes and fusion."""
         return bytes.fromhex(self.manifest.fingerprint)
+
+    @property
+    def parts_fingerprint(self) -> bytes:
+        """The 8 bytes that stand for the parts alone; equal ones make equal features."""
+        return bytes.fromhex(parts_fingerprint_of(self.manifest))
 
     def part(self, index: int) -> PartEntry:
         """The manifest's entry of part ``index``."""
@@ -126,55 +137,16 @@ class Bundle:
         """Part ``index``, after its file was verified."""
         entry = self.part(index)
         expected = (*entry.spec.tensors(), *entry.spec.golden_tensors())
-        tensors = Tensors(self._verified(entry.weights), expected, entry.dtype)
+        tensors = Tensors(verified(self.path, entry.weights, "bundle"), expected, entry.dtype)
         return Part(self.path, index, entry, tensors)
 
     def fusion_tensors(self) -> Tensors:
         """The verified tensors of the fusion."""
         expected = self.manifest.fusion_spec.tensors()
-        return Tensors(self._verified(self.manifest.fusion), expected)
+        return Tensors(verified(self.path, self.manifest.fusion, "bundle"), expected)
 
     def verify(self) -> None:
         """Check every file of the bundle, as a fleet's owner would before copying it."""
         for index in range(len(self.manifest.parts)):
             self.read_part(index)
         self.fusion_tensors()
-
-    def _verified(self, entry: FileEntry) -> Path:
-        path = self.path / entry.file
-        if not path.is_file():
-            raise BundleError(f"{path} is missing; copy the whole bundle again")
-        if path.stat().st_size != entry.size or sha256_of(path) != entry.sha256:
-            raise BundleError(
-                f"{path} is not the file that the manifest names (size or SHA-256 differ); "
-                "copy the bundle again"
-            )
-        return path
-
-
-def _read_manifest(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise BundleError(f"{path} is larger than any manifest; this is not a bundle")
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"{path.parent} is not a bundle: cannot read {path.name} ({error.strerror})"
-        ) from error
-
-
-def _check_signature(folder: Path, manifest: bytes, trust: str) -> None:
-    path = folder / SIGNATURE
-    try:
-        with path.open("rb") as file:
-            signature = file.read(SIGNATURE_BYTES + 1)
-    except OSError as error:
-        raise BundleError(
-            f"{folder} is not signed ({SIGNATURE}: {error.strerror}), and only bundles signed by "
-            f"{trust} are to be trusted; sign it with `devit bundle sign`"
-        ) from error
-    if not verify(trust, manifest, signature):
-        raise BundleError(
-            f"{path} is no signature of {MANIFEST} by {trust}: the bundle was changed, or signed "
-            "with another key"
-        )

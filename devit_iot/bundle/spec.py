@@ -61,8 +61,8 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         x: left edge.
         y: upper edge.
-        width: from the left edge to the right one.
-        height: from the upper edge to the lower one.
+        width: distance of the left edge from the right one.
+        height: distance of the upper edge from the lower one.
     """
 
     x: float = 0.0
@@ -71,7 +71,7 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height: float = 1.0
 
     def __str__(self) -> str:
-        """For people: how large a share of the image it is, and where."""
+        """The view in words: how large a share of the image it is, and where."""
         if self == View():
             return "whole"
         size = f"{100 * self.width:.0f} x {100 * self.height:.0f} %"
@@ -113,7 +113,7 @@ class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filter: Filter = "bicubic"
 
     def __str__(self) -> str:
-        """For people."""
+        """The resize in words."""
         return f"{self.fit}, {self.filter}"
 
 
@@ -129,8 +129,8 @@ class SubVitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         image_size: side of the square RGB input, pixels.
-        resize_size: short side of the image before the centre crop to ``image_size``, pixels; of
-            a squashed image both sides.
+        resize_size: short side of the image before the centre crop to ``image_size``, pixels; a
+            squashed image gets it on both sides.
         patch_size: side of a square patch, pixels; divides ``image_size``. 0 with a tokenizer.
         embed_dim: width of the residual stream.
         head_dim: width of one attention head, equal in all blocks.

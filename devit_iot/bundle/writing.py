@@ -27,12 +27,11 @@ class PartData(msgspec.Struct, frozen=True):
     """What :func:`write_bundle` needs of one part.
 
     Attributes:
-        spec: its shape.
-        classes: those that it was made for.
-        tensors: as engines take them, the golden pair too. With float16 they are those that
-            :func:`devit_iot.bundle.storage.as_stored` gives, and so is the golden feature made
-            with them.
-        dtype: of its matrices on disk.
+        spec: the part's shape.
+        classes: the classes that the part was made for.
+        tensors: the tensors that engines take, the golden pair too. With float16 they are those
+            that :func:`devit_iot.bundle.storage.as_stored` gives, and so is the golden feature.
+        dtype: element type of the part's matrices on disk.
     """
 
     spec: SubVitSpec

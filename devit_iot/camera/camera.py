@@ -17,7 +17,7 @@ from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 20
+MAX_UNACKNOWLEDGED = 20
 """Images of ``every`` that are published before the camera waits for acknowledgements."""
 
 _CHECK_S = 0.1
@@ -29,7 +29,7 @@ class Camera:
 
     Args:
         images: what to publish.
-        transport: not started yet.
+        transport: a connection that is not started.
         topic: a ``{request}`` level becomes a fresh request id for each image.
         rate: images per second; ``inf`` for as fast as the broker takes them.
         delivery: ``every`` publishes at QoS 1, again after each reconnection, until the broker has
@@ -56,7 +56,7 @@ class Camera:
         self._every = delivery == "every"
         self._on_published = on_published or _log
         self._on_stop = on_stop
-        self._room = threading.Semaphore(WINDOW)
+        self._room = threading.Semaphore(MAX_UNACKNOWLEDGED)
         self._acknowledged = 0
         self._tried = 0
         self._left_out = 0
@@ -67,8 +67,8 @@ class Camera:
     def run(self) -> int:
         """Publish until the images end or :meth:`stop`; return how many were published.
 
-        Of ``every`` it returns when the broker has all of them on its disk. An image that it
-        does not take is left out and counted.
+        A camera of ``every`` returns when the broker has all images on its disk. An image that the
+        broker does not take is left out and counted.
 
         Raises:
             BrokerError: the broker refused us for good, it did not acknowledge each image of

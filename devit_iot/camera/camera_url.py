@@ -30,8 +30,8 @@ def is_url(source: str) -> bool:
 def without_password(url: str) -> str:
     """A URL that may be logged: without user, fragment, and values that may be secret.
 
-    Of parameters, in the query or in the path, only values that are known to be harmless are
-    shown. If the user's name or the password seems to hold an unescaped ``/``, ``?``, ``#`` or
+    Parameters, in the query or in the path, are shown only with values that are known to be
+    harmless. If the user's name or the password seems to hold an unescaped ``/``, ``?``, ``#`` or
     ``@``, nothing tells where it ends, and only the protocol is shown.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Self
 from devit_iot.camera.camera_url import is_url, shown_source, without_password
 from devit_iot.camera.source import CameraImage, CameraImages, Form
 from devit_iot.datasets.other_image import OTHER_SUFFIXES, is_other, to_png
+from devit_iot.datasets.tree import is_litter
 from devit_iot.errors import DataError, ImageError
 from devit_iot.protocol.image_message import IMAGE_SUFFIXES
 
@@ -34,7 +35,7 @@ class Finite:
         return next(self._images)
 
     def close(self) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.camera.source.CameraImages.close`."""
         self._closed = True
 
 
@@ -95,11 +96,10 @@ def _at_url(url: str, form: Form, *, insecure: bool) -> CameraImages:
 def _images_in(folder: Path) -> Iterator[Path]:
     """Files, and links that lead nowhere, which are named when they are read.
 
-    Hidden files and folders, and the folders that storage servers fill with thumbnails (``@eaDir``,
-    ``.@__thumb``), hold no pictures of their own.
+    What :func:`devit_iot.datasets.tree.is_litter` knows holds no pictures of its own.
     """
     for path in folder.rglob("*"):
-        own = all(not level.startswith((".", "@")) for level in path.relative_to(folder).parts)
+        own = not any(map(is_litter, path.relative_to(folder).parts))
         if own and path.suffix.lower() in _READ and (path.is_file() or path.is_symlink()):
             yield path
 

@@ -20,7 +20,7 @@ from urllib.request import (
 )
 
 from devit_iot.camera.camera_url import UNESCAPED, advice, scrubbed, without_password
-from devit_iot.camera.source import CameraImage, Form
+from devit_iot.camera.source import CameraImage, Form, pauses
 from devit_iot.errors import DataError
 from devit_iot.protocol.image_message import is_picture
 
@@ -29,12 +29,12 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 16 * 2**20
 """Of one image; a node takes no larger one unless told to."""
 
-_TIMEOUT_S = 10.0
-_MIN_PAUSE_S = 1.0
-_MAX_PAUSE_S = 30.0
+TIMEOUT_S = 10.0
+"""Seconds for each answer of the server, and for the look at what is there."""
+
 _PIECE = 2**16
 _HEAD = 64  # bytes that tell what an answer is
-_SAFE = "%/:=&?~#+!$,;'@()*[]"  # of a URL that is escaped already, or not at all
+_SAFE = "%/:=&?~#+!$,;'@()*[]"  # what stays in a URL that is escaped already, or not at all
 _PART_HEAD = re.compile(rb"\s*(--[^\r\n]+)\r?\n(?:[^\r\n]+\r?\n)*\r?\n")
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class _Page:
             parts = urlsplit(url)
             parts.port  # noqa: B018 - raises if it is no number
             user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        except ValueError:  # whose words may hold the password
+        except ValueError:  # its words may hold the password
             raise DataError(f"{self.name} is no URL: {UNESCAPED}") from None
         place = parts.netloc.rpartition("@")[2]
         path, query = quote(parts.path, safe=_SAFE), quote(parts.query, safe=_SAFE)
@@ -74,7 +74,7 @@ class _Page:
             OSError: there is none, it is broken, or ``take`` raised; in words that may be logged.
         """
         try:
-            with self._opener.open(self._url, timeout=_TIMEOUT_S) as answer:
+            with self._opener.open(self._url, timeout=TIMEOUT_S) as answer:
                 return take(answer)
         except Exception as error:  # urllib raises many types for broken answers
             if isinstance(error, HTTPError):
@@ -102,7 +102,7 @@ class Stills:
     """Reads the URL anew for each image; while it cannot be read, again after 1 to 30 s.
 
     Args:
-        url: of one image file.
+        url: address of one image file.
         form: what the images are made into.
         insecure: whether to take any certificate.
     """
@@ -117,14 +117,13 @@ class Stills:
         return self
 
     def __next__(self) -> CameraImage:
-        pause_s = _MIN_PAUSE_S
+        wait_s = pauses()
         while not self._closed.is_set():
             try:
                 image = self._page.read(_image)
             except OSError as error:
                 logger.warning("%s: %s; trying again", self._page.name, error)
-                self._closed.wait(pause_s)
-                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+                self._closed.wait(next(wait_s))
                 continue
             number, self._number = self._number, self._number + 1
             return CameraImage(f"{self._page.name}#{number}", self._formed(image))
@@ -168,7 +167,7 @@ def _is_one_image(answer: HTTPResponse) -> bool:
     kind = answer.headers.get_content_type()
     if kind.startswith("image/"):
         return True
-    content, ends = bytearray(), time.monotonic() + _TIMEOUT_S
+    content, ends = bytearray(), time.monotonic() + TIMEOUT_S
     while len(content) <= MAX_BYTES and time.monotonic() < ends:
         try:
             piece = answer.read1(_PIECE)

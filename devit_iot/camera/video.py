@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from devit_iot.camera.camera_url import advice
-from devit_iot.camera.source import CameraImage, Form
+from devit_iot.camera.source import CameraImage, Form, pauses
 from devit_iot.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -18,9 +18,6 @@ TIMEOUT_MS = 10_000
 """For a stream to open, and for its next frame."""
 
 _END_S = 2 * TIMEOUT_MS / 1000  # for a stream that opens, and for its first frame
-
-_MIN_PAUSE_S = 1.0
-_MAX_PAUSE_S = 30.0
 
 
 def frames_of(path: Path, form: Form) -> Iterator[CameraImage]:
@@ -72,7 +69,7 @@ class Live:
 
     Args:
         where: a webcam's number or a stream's URL.
-        name: for people, without a password.
+        name: the source for people, without a password.
         form: what frames are made into.
 
     Raises:
@@ -145,13 +142,13 @@ class Live:
 
     def _open_again(self) -> Any:  # noqa: ANN401
         """Try until it opens; None: closed meanwhile."""
-        pause_s = _MIN_PAUSE_S
-        while not self._closed.wait(pause_s):
+        for pause_s in pauses():
+            if self._closed.wait(pause_s):
+                break
             capture = _opened(self._where)
             if capture is not None:
                 logger.info("%s is back", self._name)
                 return capture
-            pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         return None
 
 

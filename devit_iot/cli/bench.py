@@ -13,6 +13,7 @@ from devit_iot.bench.peers import ENGINES, OURS, chosen
 from devit_iot.bench.report import text
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
+from devit_iot.cli.bench_profile import write_board_profile
 from devit_iot.cli.common import one_line_errors
 from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError, EngineError
@@ -28,10 +29,8 @@ _PEERS_HELP = ", ".join(name for name in ENGINES if name != OURS)
 @click.option("--part", default=0, show_default=True, help="Index of the bundle's part.")
 @click.option(
     "--threads",
-    default=1,
-    show_default=True,
     type=click.IntRange(1),
-    help="CPU threads of every engine.",
+    help="CPU threads of every engine.  [default: 1; all for --profile]",
 )
 @click.option(
     "--dtype",
@@ -46,18 +45,26 @@ _PEERS_HELP = ", ".join(name for name in ENGINES if name != OURS)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Also draw bars into this PNG.")
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead measure this board for devit plan, and write that into a TOML file.",
+)
+@click.option("--board", help="What it is, for instance pi5: its memory limits for --profile.")
 @one_line_errors
 def bench(  # noqa: PLR0913 - one for each option
     *,
     models: tuple[str, ...],
     folder: Path | None,
     part: int,
-    threads: int,
+    threads: int | None,
     dtype: Dtype,
     peers: str,
     seconds: float,
     as_json: bool,
     picture: Path | None,
+    profile: Path | None,
+    board: str | None,
 ) -> None:
     """Time our engine beside the peers that are installed, one image at a time.
 
@@ -68,6 +75,7 @@ def bench(  # noqa: PLR0913 - one for each option
     \b
         devit bench --model M4 --peers onnxruntime,ncnn --picture bars.png
         devit bench --bundle bundles/fleet --part 2 --threads 4
+        devit bench --profile pi-1.toml --board pi5
     """
     require_core()
     # Our kernels; other commands work on boards without them.
@@ -76,11 +84,16 @@ def bench(  # noqa: PLR0913 - one for each option
     if models and folder:
         raise ConfigError("--model and --bundle exclude each other")
     cores = len(os.sched_getaffinity(0))
-    if threads > cores:
+    if threads is not None and threads > cores:
         raise ConfigError(f"--threads {threads}, but this process may use {cores} cores")
+    if profile is not None:
+        write_board_profile(profile, board, threads or cores, seconds, _say)
+        return
+    if board is not None:
+        raise ConfigError("--board is for --profile")
     if picture is not None:
         _require_matplotlib()
-    options = Options(chosen(peers), threads, dtype, seconds, _say)
+    options = Options(chosen(peers), threads or 1, dtype, seconds, _say)
     if folder is not None:
         report = compare_part(Bundle(folder), part, options)
     else:

@@ -8,6 +8,8 @@ import click
 import msgspec
 
 from devit_iot.bundle import signature
+from devit_iot.bundle.head import head_names, read_head
+from devit_iot.bundle.head_writing import sign_heads
 from devit_iot.bundle.manifest import MANIFEST
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import CROPPED, Filter, Fit, macs
@@ -126,12 +128,15 @@ def verify(folder: Path, engine: str, dtype: Dtype | None, trust: str) -> None:
     for part in range(len(opened.manifest.parts)):
         loaded = load_engine(opened.read_part(part), name=engine, dtype=dtype)
         click.echo(f"part {part}: sound on {loaded.name} ({loaded.detail})")
+    for name in head_names(opened):
+        head = read_head(opened, name)
+        click.echo(f"head {name}, version {head.version}, {len(head.classes)} classes: sound")
     click.echo(f"bundle {opened.manifest.name}, fingerprint {opened.manifest.fingerprint}: sound")
 
 
 @bundle.command("export-tflite")
 @click.argument("folder", type=FOLDER)
-@click.option("--part", type=click.IntRange(0), help="Of one part; default: of every part.")
+@click.option("--part", type=click.IntRange(0), help="The part to compile; default: every part.")
 @one_line_errors
 def export_tflite_(folder: Path, part: int | None) -> None:
     """Compile parts of the bundle FOLDER for TFLite, for boards without our own kernels.
@@ -176,14 +181,16 @@ def keygen(key: Path) -> None:
 @click.option("--key", required=True, type=EXISTING_FILE, help="Private key of `keygen`.")
 @one_line_errors
 def sign(folder: Path, key: Path) -> None:
-    """Verify the bundle FOLDER, sign it, and print the public key for --trust.
+    """Verify the bundle FOLDER, sign it and its heads, and print the public key for --trust.
 
     \b
         devit bundle sign bundles/deit-tiny --key signing.key
     """
-    Bundle(folder).verify()
+    opened = Bundle(folder)
+    opened.verify()
     signed, public = signature.sign(key.read_bytes(), (folder / MANIFEST).read_bytes())
     (folder / signature.SIGNATURE).write_bytes(signed)
+    sign_heads(opened, key.read_bytes())
     click.echo(public)
 
 
@@ -219,6 +226,12 @@ def _table(opened: Bundle) -> str:
         f"part {index} resizes images by {part.spec.resized}"
         for index, part in enumerate(manifest.parts)
         if part.spec.resized != CROPPED
+    ]
+    lines += [
+        f"head {name}: {len(head.classes)} classes ({', '.join(head.classes[:10])}), version "
+        f"{head.version}"
+        for name in head_names(opened)[1:]
+        for head in [read_head(opened, name)]
     ]
     lines += [shown(f"{key}: {value}") for key, value in manifest.provenance.items()]
     return "\n".join(lines)

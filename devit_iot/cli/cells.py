@@ -8,7 +8,7 @@ _LARGEST = 1e9
 
 
 def text(value: str) -> str:
-    """At most forty characters of it."""
+    """The first forty characters of a text, all of it where it is shorter."""
     return value if len(value) <= _WIDEST else value[: _WIDEST - 1] + "…"
 
 

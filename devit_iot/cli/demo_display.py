@@ -48,21 +48,21 @@ class SilentDisplay:
         pass
 
     def answer(self, answer: Answer) -> None:
-        """See the protocol."""
+        """See :meth:`Display.answer`."""
 
     def event(self, text: str) -> None:
-        """See the protocol."""
+        """See :meth:`Display.event`."""
 
 
 class PlainDisplay(SilentDisplay):
     """One line per answer: for logs and pipes."""
 
     def answer(self, answer: Answer) -> None:
-        """See the protocol."""
+        """See :meth:`Display.answer`."""
         click.echo("  ".join(_cells(answer)))
 
     def event(self, text: str) -> None:
-        """See the protocol."""
+        """See :meth:`Display.event`."""
         click.echo(f"* {text}")
 
 
@@ -96,14 +96,14 @@ class LiveDisplay:
         self._live.__exit__(kind, error, trace)
 
     def answer(self, answer: Answer) -> None:
-        """See the protocol."""
+        """See :meth:`Display.answer`."""
         with self._lock:
             self._answers.append(answer)
             self._seen += 1
             self._right += answer.label is not None and answer.label.label == answer.truth
 
     def event(self, text: str) -> None:
-        """See the protocol."""
+        """See :meth:`Display.event`."""
         with self._lock:
             self._event = text
 

@@ -18,6 +18,8 @@ from devit_iot.cli.forget import forget
 from devit_iot.cli.homeassistant import homeassistant
 from devit_iot.cli.hub import hub
 from devit_iot.cli.labels import labels
+from devit_iot.cli.plan import plan
+from devit_iot.cli.teach import teach_
 from devit_iot.cli.top import top
 
 
@@ -44,6 +46,8 @@ COMMANDS = (
     homeassistant,
     hub,
     labels,
+    plan,
+    teach_,
     top,
 )
 

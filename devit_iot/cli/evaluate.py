@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
@@ -16,6 +17,7 @@ from devit_iot.evaluation.labels import bundle_labels, evenly, shown
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.evaluation.lost_parts import check_choices
 from devit_iot.evaluation.measure import EvaluationReport, measure, run_fleet
+from devit_iot.protocol.label import DEFAULT_HEAD
 
 
 @click.command(cls=Command, path="devit evaluate")
@@ -32,6 +34,9 @@ from devit_iot.evaluation.measure import EvaluationReport, measure, run_fleet
     default="test",
     show_default=True,
     help="Of data that has splits.",
+)
+@click.option(
+    "--head", default=DEFAULT_HEAD, show_default=True, help="Which head of the bundle answers."
 )
 @engine_option
 @dtype_option
@@ -54,12 +59,13 @@ def evaluate(  # noqa: PLR0913 - one for each option
     bundle: Path,
     data: str,
     split: str,
+    head: str,
     engine: str,
     dtype: Dtype | None,
+    *,
     threads: int,
     lose: int | None,
     count: int | None,
-    *,
     as_json: bool,
 ) -> None:  # click wants a real backspace before a block that it must not wrap
     """Measure BUNDLE on labelled images: accuracy, loss of parts, confidence, time.
@@ -70,6 +76,7 @@ def evaluate(  # noqa: PLR0913 - one for each option
     \b
         devit evaluate bundles/pets --data photos/
         devit evaluate bundles/cifar100 --data cifar-100-python.tar.gz --lose 1
+        devit evaluate bundles/cifar100 --head gate --data photos/
     """
     opened = Bundle(bundle)
     parts = len(opened.manifest.parts)
@@ -79,10 +86,10 @@ def evaluate(  # noqa: PLR0913 - one for each option
         check_choices(parts, lose)
     source = open_source(data, Path(), split=split, strict=False)
     source = evenly(source, count)
-    labels, notes = bundle_labels(opened.manifest.classes, source)
+    labels, notes = bundle_labels(read_head(opened, head).classes, source)
     for note in (*source.notes, *notes):
         click.echo(note, err=True)
-    fleet = LocalFleet(opened, engine=engine, threads=threads, dtype=dtype)
+    fleet = LocalFleet(opened, engine=engine, threads=threads, dtype=dtype, head=head)
     done = run_fleet(fleet, source, shown)
     for line in done.unreadable:
         click.echo(line, err=True)

@@ -31,8 +31,8 @@ def forget(
 ) -> None:
     """Delete what the broker keeps of members that are gone.
 
-    That is a camera's last label, a node's or aggregator's last status, and the camera's or node's
-    device in Home Assistant. One that still runs says it all again.
+    The broker keeps a camera's last label, a node's or aggregator's last status, and the camera's
+    or node's device in Home Assistant. A member that still runs says it all again.
 
     \b
         devit forget --broker mqtt://hub.local --camera attic --node pi-3

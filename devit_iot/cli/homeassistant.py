@@ -20,7 +20,7 @@ def homeassistant() -> None:
 @settings(CLIENT, FLEET_NAME, DISCOVERY)
 @one_line_errors
 def remove(config_file: Path | None, **values: object) -> None:
-    """Take a fleet's devices out of Home Assistant; of this fleet only.
+    """Take the devices of one fleet out of Home Assistant; other fleets' devices stay.
 
     An aggregator that runs announces them again: first start it with --homeassistant false, or stop
     it.

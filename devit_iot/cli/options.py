@@ -73,6 +73,7 @@ NODE = (
         "To compute in; default: what the part is stored in.",
     ),
     Setting("--threads", "node.threads", int, "CPU threads of one inference; 0: all."),
+    Setting("--profile", "node.profile", str, "What devit bench --profile wrote, to announce."),
     Setting("--images", "images", str, "Image topics, may be repeated (variable: by spaces)."),
     Setting(
         "--camera-app",
@@ -182,10 +183,15 @@ def configuration(
     return load_config(files, overrides)
 
 
+def shipped_files(folder: str = "") -> dict[str, Path]:
+    """Board -> its shipped file in ``firmware_configs`` or a folder of it."""
+    homes = (_PACKAGE / "boards", _PACKAGE.parent / "firmware_configs")
+    return {path.stem: path for home in homes for path in sorted((home / folder).glob("*.toml"))}
+
+
 def board_file(board: str) -> Path:
     """The shipped configuration of a board, ``firmware_configs/<board>.toml``."""
-    folders = (_PACKAGE / "boards", _PACKAGE.parent / "firmware_configs")
-    known = {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+    known = shipped_files()
     if board not in known:
         raise ConfigError(f"no board '{board}'; there are: {', '.join(sorted(known))}")
     return known[board]

@@ -75,7 +75,7 @@ def quantize(
     new = quantize_bundle(old, storage, output)
     before, after = (_bytes(made) / 1e6 for made in (old, new))
     click.echo(f"{output}: parts in {storage}, {before:.2f} MB -> {after:.2f} MB")
-    first, second = LocalFleet(old), LocalFleet(new)  # also proves both on their golden images
+    first, second = LocalFleet(old), LocalFleet(new)  # opening proves both on their golden images
     if images is not None:
         labels = _labels(old, images)
         click.echo(_report(_answers(first, images), _answers(second, images), labels))

@@ -17,9 +17,11 @@ from devit_iot.monitor.watch import Watch
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 
+READY_S = 10.0
+"""Seconds within which a broker answers, where the command prints once."""
+
 _REFRESH_S = 0.5
 _ONCE_S = 2.0
-_READY_S = 10.0
 
 
 class _Seen:
@@ -57,7 +59,7 @@ def top(config_file: Path | None, *, once: bool, as_json: bool, **values: object
     filters = (topics.labels, topics.node_statuses, topics.aggregator_status("+"))
     with watch(config, "top", filters, seen.take) as link:
         if once or as_json:
-            link.wait_ready(_READY_S)
+            link.wait_ready(READY_S)
             time.sleep(_ONCE_S)
         if as_json:
             click.echo(msgspec.json.encode(seen.view()))

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from devit_iot.config.rules import Rules
+
 
 class HubConfig(msgspec.Struct, frozen=True):
     """``[hub]``: keeps the releases and drives updates.
@@ -41,9 +43,17 @@ class HubConfig(msgspec.Struct, frozen=True):
     activate_s: float = 60.0
     takeover_s: float = 120.0
 
-    @property
-    def positive(self) -> dict[str, float]:
-        """The numbers that must be above zero, by key."""
-        fields = self.__struct_fields__
-        numbers = {name: getattr(self, name) for name in fields}
-        return {f"hub.{name}": n for name, n in numbers.items() if isinstance(n, (int, float))}
+    def rules(self) -> Rules:
+        """What must hold, and what is wrong where it does not."""
+        numbers = {name: getattr(self, name) for name in self.__struct_fields__}
+        return (
+            (
+                bool(self.cert_file) == bool(self.key_file),
+                "hub.cert_file and hub.key_file belong together",
+            ),
+            *(
+                (number > 0, f"hub.{name} must be positive")
+                for name, number in numbers.items()
+                if isinstance(number, int | float)
+            ),
+        )

@@ -24,7 +24,7 @@ def rename_old_keys(table: dict[str, Any], file: str) -> None:
 
     Args:
         table: a whole file, as it was parsed.
-        file: its name, for messages.
+        file: the file's name, for messages.
 
     Raises:
         ConfigError: the file has the old key and the new one.

@@ -63,7 +63,7 @@ class PageFacts(NamedTuple):
     """What a page shows.
 
     Attributes:
-        topics: of the fleet.
+        topics: the fleet's topics.
         images: image filters, as the nodes have them.
         websocket: ``ws://host:port/path`` of the broker; a loopback host stands for the host by
             which the page itself was reached.
@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus(code), _plain(HTTPStatus(code).phrase))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """To our log; the text quotes the request."""
+        """Write a line to our log; the text quotes the request."""
         logger.debug("%s %s", self.client_address[0], shown(format % args))
 
     def _answer(self, status: HTTPStatus, file: _File) -> None:
@@ -235,7 +235,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _origin(websocket: str) -> str:
-    """For the policy, whose grammar has no IPv6 addresses: any host at that port then."""
+    """The origin for the policy; for IPv6, which its grammar lacks, any host at that port."""
     parts = urllib.parse.urlsplit(websocket)
     host = "*" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}:{parts.port}"

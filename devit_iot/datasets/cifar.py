@@ -29,9 +29,9 @@ class _Layout(NamedTuple):
     Attributes:
         files: split -> its files, in order.
         names: the file of the class names.
-        names_key: their key there; empty for a text file.
-        labels_key: of the labels in a pickle; empty for binary files.
-        label_bytes: before the pixels of a binary record, the last one counts.
+        names_key: key of the class names in that file; empty for a text file.
+        labels_key: key of the labels in a pickle; empty for binary files.
+        label_bytes: bytes before the pixels of a binary record; the last one is the label.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -179,7 +179,7 @@ class _Array:
 class _Latin1:
     """Stands for ``_codecs.encode``, by which Python 3 writes bytes in the old format.
 
-    A class with ``__setstate__``, as the others: a pickle cannot set attributes on it.
+    Its ``__setstate__`` keeps a pickle from setting attributes on it.
     """
 
     def __new__(cls, text: object = "", *_encoding: object) -> bytes:  # type: ignore[misc]
@@ -188,7 +188,7 @@ class _Latin1:
         return text.encode("latin-1")
 
     def __setstate__(self, state: object) -> None:
-        """There is none."""
+        """A string has no state to set."""
 
 
 _KNOWN = {

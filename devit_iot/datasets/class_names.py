@@ -53,10 +53,14 @@ def tidy(name: str) -> str:
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Names that repeat get their label behind them: ``crane (134)``, ``crane (517)``."""
+    """Names that repeat get their label behind them: ``crane (134)``, ``crane (517)``.
+
+    A name that another one thereby becomes equal to gets its label too.
+    """
     found = [tidy(name) for name in names]
-    often = {name for name, count in Counter(found).items() if count > 1}
-    return tuple(f"{name} ({label})" if name in often else name for label, name in enumerate(found))
+    while often := {name for name, count in Counter(found).items() if count > 1}:
+        found = [f"{name} ({label})" if name in often else name for label, name in enumerate(found)]
+    return tuple(found)
 
 
 def is_number(folder: str) -> bool:
@@ -73,10 +77,10 @@ def numbered(
     number of classes. Otherwise nothing tells, and ``usual`` is assumed.
 
     Args:
-        folders: of all classes that there are, each :func:`is_number`.
-        names: of all classes, in their order.
-        origin: of the folders, for messages.
-        usual: what needs no words.
+        folders: names of the folders that there are, each :func:`is_number`.
+        names: names of all classes, in their order.
+        origin: place of the folders, for messages.
+        usual: number of the first class, 0 or 1, where nothing tells; it needs no note.
 
     Returns:
         Folder -> index of its class, without those of no class; and what was found or assumed,

@@ -148,10 +148,10 @@ def decode_source(
     """Read and decode every image into one array.
 
     Args:
-        source: at least one image.
+        source: the images, at least one.
         decode: image bytes -> pixels of one size for all.
         progress: told, on the calling thread, how many images are done.
-        threads: that decode; 0 for one per CPU that this process may use.
+        threads: number of threads that decode; 0 for one per CPU that this process may use.
 
     Raises:
         DataError: an image that does not decode; its name is in the message.
@@ -203,8 +203,8 @@ def hold_out(
 
     Args:
         labels: int64[count].
-        fraction: of each class to hold out, rounded, but at least one image and never all.
-        seed: of the choice.
+        fraction: share of each class to hold out, rounded, but at least one image and never all.
+        seed: decides which images are held out.
 
     Returns:
         Indices to train on and indices held out, each int64, ascending.

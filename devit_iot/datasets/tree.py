@@ -11,8 +11,13 @@ from pathlib import Path
 from devit_iot.errors import DataError
 
 MAX_FILE_BYTES = 64 * 2**20
-_DEPTH = 12
+_DEPTH = 64
 """Of folders; pictures may lie deeper in their class folder than at its top."""
+_LITTER = frozenset(
+    {"__macosx", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"}
+)
+"""Folders that archivers of macOS and storage servers (Synology, QNAP) make: thumbnails, and what
+was deleted."""
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _DAMAGED = (
     OSError,
@@ -32,11 +37,11 @@ _Reader = Callable[[str, int, int], bytes]
 
 @dataclass(frozen=True)
 class Tree:
-    """Files below one folder or inside one archive. Hidden files and folders do not count.
+    """Files below one folder or inside one archive; those that :func:`is_litter` do not count.
 
     Attributes:
         path: the folder or archive.
-        names: of all files, ``/`` between the levels, in order.
+        names: paths of all files, ``/`` between the levels, in order.
         directories: all folders, each with a ``/`` at its end, empty ones too.
         seekable: whether a file can be read without reading those before it.
     """
@@ -82,6 +87,11 @@ class Tree:
         )
 
 
+def is_litter(level: str) -> bool:
+    """Whether a file or folder of this name is hidden, or holds no pictures of its own."""
+    return level.startswith(".") or level.lower() in _LITTER
+
+
 def open_tree(path: Path) -> Tree:
     """List a folder, a zip or a tar; one folder around all of it is skipped.
 
@@ -107,23 +117,29 @@ def _folder(path: Path) -> Tree:
     names: list[str] = []
     directories: list[str] = []
 
-    def walk(folder: str, prefix: str, depth: int) -> None:
+    def walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> None:
+        status = Path(folder).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:  # a link that leads back: all of it was listed already
+            return
+        if len(above) == _DEPTH:
+            raise OSError(f"{prefix} is more than {_DEPTH} folders deep")
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if is_litter(entry.name):
                     continue
-                if not entry.is_dir():
-                    names.append(prefix + entry.name)
-                elif depth < _DEPTH:
+                if entry.is_dir():
                     directories.append(f"{prefix}{entry.name}/")
-                    walk(entry.path, f"{prefix}{entry.name}/", depth + 1)
+                    walk(entry.path, f"{prefix}{entry.name}/", (*above, identity))
+                else:
+                    names.append(prefix + entry.name)
 
     def read(name: str, count: int, limit: int) -> bytes:
         with (path / name).open("rb") as file:
             _check_size(name, os.fstat(file.fileno()).st_size, limit)
             return file.read(count)
 
-    walk(str(path), "", 1)
+    walk(str(path), "", ())
     return Tree(path, tuple(sorted(names)), tuple(directories), seekable=True, reader=read)
 
 
@@ -176,11 +192,7 @@ def _archive(
     path: Path, files: Iterable[str], folders: Iterable[str], reader: _Reader, *, seekable: bool
 ) -> Tree:
     def shown(names: Iterable[str]) -> list[str]:
-        return [
-            name
-            for name in names
-            if not any(level.startswith((".", "__MACOSX")) for level in name.split("/"))
-        ]
+        return [name for name in names if not any(map(is_litter, name.split("/")))]
 
     names = tuple(sorted(shown(files)))
     return Tree(path, names, tuple(shown(folders)), seekable, reader)

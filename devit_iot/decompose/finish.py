@@ -161,7 +161,7 @@ def _write(
     run: Context, folder: RunFolder, exported: Exported, name: str, provenance: Mapping[str, str]
 ) -> Bundle:
     path = folder.path / BUNDLE
-    if path.exists():  # of an earlier finish; the same weights give the same bytes
+    if path.exists():  # an earlier finish made it; the same weights give the same bytes
         return Bundle(path)
     return write_bundle(
         path,

@@ -27,7 +27,7 @@ class Launch(NamedTuple):
 
     Attributes:
         base: folder that the recipe's relative paths start from.
-        folder: the run's.
+        folder: the run's folder.
         decode: image bytes -> pixels, as on the devices.
         command: recorded in the bundle's provenance.
         cpu: leave GPUs alone.

@@ -44,7 +44,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         source: ``digits``, or the path of a data set (see ``sources.py``), relative to the recipe.
-        normalisation: of the pixels, for every network.
+        normalisation: mean and deviation of the pixels, for every network.
         held_out: share of the training images on which choices are made: policies, temperature.
             The test images enter no choice.
         lazy: decode images when they are needed; for sets that do not fit into memory.
@@ -69,8 +69,8 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rand_augment: magnitude of two random operations (Cubuk et al. 2020), below 30.
         erasing: probability of a blank rectangle (Zhong et al. 2020).
         mixup: probability that a batch's images are blended in pairs (Zhang et al. 2018).
-        cutmix: probability that they lend each other a rectangle (Yun et al. 2019); of the two, a
-            batch undergoes one at most.
+        cutmix: probability that a batch's images lend each other a rectangle (Yun et al. 2019); a
+            batch undergoes mixup or cutmix, never both.
         smoothing: label smoothing (Szegedy et al. 2016).
     """
 
@@ -92,10 +92,10 @@ class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         epochs: passes over the stage's images.
-        learning_rate: at its peak, for exactly this ``batch``.
+        learning_rate: the rate at its peak, for exactly this ``batch``.
         batch: images per step, over all devices together.
-        warmup_epochs: of them, with a rising learning rate.
-        weight_decay: of matrices; vectors have none.
+        warmup_epochs: number of epochs, of ``epochs``, in which the learning rate rises.
+        weight_decay: decay of matrices; vectors have none.
         ema: decay per step of an average of the weights, which is what remains; 0 for none.
     """
 
@@ -111,7 +111,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network that knows all classes.
 
     Attributes:
-        model: its shape.
+        model: the network's shape.
         train: how it is trained or fine-tuned; left out, the checkpoint is used as it is.
         checkpoint: what it starts from, relative to the recipe; left out, from scratch.
     """
@@ -139,7 +139,7 @@ class PartitionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What each part is there for.
 
     Attributes:
-        parts: number of them.
+        parts: number of parts.
         by: what decides in which classes a part specialises: the seed, or similarity to the
             teacher.
         views: what a part sees, see :mod:`devit_iot.decompose.network.views`: the ``whole`` image,
@@ -159,8 +159,8 @@ class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             A part whose template costs no more stays whole.
         search: how the policy is found.
         candidates: policies evaluated.
-        images: of the part's classes that rank heads and neurons, and held-out ones that evaluate;
-            at least two.
+        images: number of images of the part's classes that rank heads and neurons, and of held-out
+            images that evaluate; at least two.
     """
 
     macs: tuple[Fraction, ...]
@@ -175,7 +175,8 @@ class ImitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         train: hyper-parameters.
         imitation: share of the teacher's classes against the labels.
-        temperature: of the teacher's classes; 0 takes its best one as a label, as the paper does.
+        temperature: softens the teacher's classes; 0 takes its best one as a label, as the paper
+            does.
     """
 
     train: StageConfig
@@ -212,8 +213,8 @@ class JointConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
     """Joint decomposition: all parts learn together (docs/method.md, section 5).
 
     Attributes:
-        individual: lambda, the share of each part's own answer in the loss.
-        own: by how much more the classes of a part's group weigh in its own answer's labels.
+        individual: share of each part's own answer in the loss: lambda.
+        own: extra weight of the classes of a part's group in its own answer's labels.
         token: weight of the distance between h and the teacher's token.
         part_dropout: probability that an image loses a given part.
     """
@@ -228,16 +229,16 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that decides a decomposition.
 
     Attributes:
-        name: of the bundle.
+        name: the bundle's name.
         student: what the parts are cut from, where that is not the teacher itself (the paper's
             template of DeiT-Small's shape).
         seed: decides the partition, the order of the images, their augmentation, first weights.
-        threads: of the CPU; part of the recipe, for sums depend on it. 0 leaves them all to torch.
+        threads: CPU threads; part of the recipe, for sums depend on it. 0 leaves them all to torch.
         method: ``joint``, in which all parts learn together; or ``dekd``, the paper's order of
             stages, and what recipes without a ``[joint]`` mean. Each needs its own tables.
-        time: that the whole run may take, such as ``3h``: epochs then say only how the stages
+        time: time that the whole run may take, such as ``3h``: epochs then say only how the stages
             share it. Empty for a run of so many epochs.
-        precision: of the forward passes of training; weights are always float32.
+        precision: element type of the forward passes of training; weights are always float32.
         storage: dtype of the matrices in the bundle.
     """
 

@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
     Attributes:
         truth: the right class.
-        latency_ms: from publishing the image to having the label.
+        latency_ms: time from publishing the image to having the label.
     """
 
     number: int
@@ -89,7 +89,7 @@ class Demo:
 
     Args:
         plan: what to do.
-        folder: for logs.
+        folder: folder for logs.
         on_answer: called on the network thread for each label.
         on_event: called with a line for people when something starts or dies.
     """
@@ -243,7 +243,7 @@ class Demo:
         self._camera.run()
 
     def _kill_or_revive(self, processes: FleetProcesses, number: int) -> None:
-        """Before image ``number``."""
+        """Kill the node, or let it come back, if that is due before image ``number``."""
         part, period = self._plan.kill_part, self._plan.kill_after
         turn, rest = divmod(number - period, period or 1)
         if part is None or rest or turn < 0 or (turn > 0 and self._plan.frames is not None):

@@ -24,7 +24,7 @@ class FleetProcesses:
     """Starts the processes of one fleet, and ends them all on leaving the ``with`` block.
 
     Args:
-        folder: for logs and the broker's configuration.
+        folder: folder for logs and the broker's configuration.
         bundle: the fleet bundle.
         fleet: the fleet's name.
         host: the address on which the broker listens.
@@ -60,19 +60,19 @@ class FleetProcesses:
 
     @property
     def url(self) -> str:
-        """Of the broker."""
+        """The URL of the broker."""
         return f"mqtt://{self._host}:{self.port}"
 
     @property
     def websocket_url(self) -> str:
-        """Of the broker, for browsers, if it was started with ``websocket``."""
+        """The broker's URL for browsers, if it was started with ``websocket``."""
         return f"ws://{self._host}:{self.websocket_port}/mqtt"
 
     def start_broker(self, kind: BrokerKind, *settings: str, websocket: bool = False) -> None:
         """Start a broker on a free port and wait until it listens.
 
         Args:
-            kind: which one.
+            kind: name of the broker to start.
             settings: more lines of mosquitto's configuration.
             websocket: whether browsers shall reach it too.
 

@@ -21,7 +21,7 @@ _WARM_C, _HOT_C = 75.0, 90.0  # a Raspberry Pi slows down from 80, and does not 
 _ANSWER_S = 5.0
 _POWER = "use the board's own power supply and a short, thick cable"
 _COOL = "cool the board: a heat sink, a fan, more air"
-_BITS = {  # of vcgencmd get_throttled, and 16 higher: since the start
+_BITS = {  # bits of vcgencmd get_throttled; 16 higher is the same since the start
     0: ("under-voltage", _POWER),
     1: ("its frequency is capped", _COOL),
     2: ("throttled", _COOL),
@@ -157,7 +157,7 @@ def _throttled(machine: Machine) -> int | None:
 
 
 def _model(machine: Machine) -> str:
-    """As the board calls itself, else as its CPU does."""
+    """The name of the board by its device tree, else the name of its CPU."""
     board = _read(machine.sys / "firmware/devicetree/base/model").strip("\0 \n")
     if board:
         return board

@@ -20,10 +20,12 @@ from devit_iot.transport.address import parse_url
 from devit_iot.transport.base import Will
 from devit_iot.transport.probe import Probe
 
+RETAINED_S = 0.5
+"""Within this time a broker delivers what it retains, seconds."""
+
 _BURSTS, _BURST = 40, 3
 _HELD_S = 0.03  # Linux acknowledges after 40 ms what it need not acknowledge at once
 _HELD_BURSTS = 3
-_RETAINED_S = 0.5
 _ACL = "let this user read and write {}: see `devit acl`"
 _NODELAY = "set_tcp_nodelay true in mosquitto.conf (broker/README.md), or look for a faster link"
 
@@ -31,15 +33,15 @@ _NODELAY = "set_tcp_nodelay true in mosquitto.conf (broker/README.md), or look f
 def check_broker(
     config: Config, environment: Mapping[str, str], wait_s: float = 5.0
 ) -> Iterator[Finding]:
-    """From the network up to what is delivered; what rests on a broken check is left out.
+    """Check the broker from the network up to what is delivered; nothing after a broken check.
 
     A running node is not disturbed: the client id is another one, and what is published on the
     node's status topic is what it said itself, not retained. Only where the broker calls sessions
     after users is it interrupted for a moment.
 
     Args:
-        config: of the node.
-        environment: for the password.
+        config: the node's configuration.
+        environment: environment variables, which may hold the password.
         wait_s: the longest time for each answer.
     """
     host, port, _ = parse_url(config.broker.url)
@@ -151,7 +153,7 @@ def _check_echo(
 
 def _said_before(probe: Probe, topic: str) -> bytes | None:
     """What the node itself said there last; the broker keeps it."""
-    end = time.monotonic() + _RETAINED_S
+    end = time.monotonic() + RETAINED_S
     while (left := end - time.monotonic()) > 0:
         arrival = probe.get(left)
         if arrival is not None and arrival.message.topic == topic:
@@ -160,7 +162,7 @@ def _said_before(probe: Probe, topic: str) -> bytes | None:
 
 
 def _silent(config: Config) -> NodeStatus:
-    """Of a node that does not run."""
+    """The status of a node that does not run."""
     return NodeStatus(
         state="offline",
         fingerprint="",

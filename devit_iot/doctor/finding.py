@@ -24,17 +24,17 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def ok(check: str, text: str) -> Finding:
-    """Nothing to do."""
+    """A finding that leaves nothing to do."""
     return Finding(check, "ok", text)
 
 
 def warn(check: str, text: str, remedy: str) -> Finding:
-    """It works, and could be better."""
+    """A finding that something works, and could be better."""
     return Finding(check, "warn", text, remedy)
 
 
 def bad(check: str, text: str, remedy: str) -> Finding:
-    """It does not work."""
+    """A finding that something does not work."""
     return Finding(check, "bad", text, remedy)
 
 

@@ -24,7 +24,7 @@ def _seen(view: View) -> str:
 
 
 def check_part(config: Config) -> Iterator[Finding]:
-    """That the files are whole and signed, fit into memory, and compute what they should."""
+    """Check that the files are whole and signed, fit into memory, and compute what they should."""
     if not config.bundle:
         yield warn("bundle", "none given: not checked", "add --bundle DIR and --part N")
         return

@@ -33,8 +33,8 @@ class Engine(Protocol):
 
     Attributes:
         name: the registry's name.
-        dtype: in what it computes with the matrices.
-        detail: what it chose on this machine, for people: instruction set, threads.
+        dtype: element type in which it computes with the matrices.
+        detail: choices that it made on this machine, for people: instruction set, threads.
     """
 
     name: str
@@ -109,6 +109,15 @@ def require_core() -> None:
         importlib.import_module("devit_iot._core")
     except ImportError as error:
         raise EngineError(f"the C++ module does not load ({error}); {missing_core()}") from error
+
+
+def available_isas() -> tuple[str, ...]:
+    """Instruction sets that the native engine can use here, best first; none without it."""
+    try:
+        core = importlib.import_module("devit_iot._core")
+    except ImportError:
+        return ()
+    return tuple(core.isas())
 
 
 def check_golden(engine: Engine, tensors: Mapping[str, Array]) -> None:

@@ -61,20 +61,20 @@ def load_image(
 ) -> NDArray[np.uint8]:
     """Decode, resize the short side to ``spec.resize_size``, crop the centre.
 
-    Of a ``spec`` that squashes, both sides are resized to it instead.
-    With a view, both sides are enlarged so that the view of the crop is as large as the crop, and
-    the view is cut out instead. Every pixel of it comes from the file's own pixels, resized once.
+    A ``spec`` that squashes resizes both sides to ``spec.resize_size`` instead. A ``spec`` with a
+    view enlarges both sides so that the view of the crop is as large as the crop, and the view is
+    cut out instead. Every pixel of it comes from the file's own pixels, resized once.
 
     A JPEG at least twice as large as needed is decoded at a reduced DCT scale, still twice as
-    large as needed: the resize that follows keeps the result antialiased. Of that resize only the
-    crop is computed. The bytes are those of Pillow's resize of all columns, then of all rows, by
-    the filter of ``spec``.
+    large as needed: the resize that follows keeps the result antialiased, and computes the crop
+    only. The bytes are those of Pillow's resize of all columns, then of all rows, by the filter of
+    ``spec``.
 
     Args:
         payload: one JPEG, PNG or WebP file.
         spec: the part's shape; gives ``image_size``, ``resize_size``, ``resized`` and ``seen``.
-        max_pixels: larger images are refused by their header, before anything is decoded. Of a
-            JPEG those pixels count that its reduced scale leaves
+        max_pixels: larger images are refused by their header, before anything is decoded. A JPEG
+            counts with the pixels that its reduced scale leaves
             (:mod:`devit_iot.engine.jpeg_cost`). What else would take long is refused too
             (:mod:`devit_iot.engine.image_file`), so that the pixels bound time and memory.
         take_incomplete: whether a JPEG counts whose data end early: the missing part is grey.
@@ -114,7 +114,7 @@ class _Source(io.BytesIO):
     ran_dry = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """See the base class."""
+        """Read from the file, and note whether it had nothing more."""
         content = super().read(size)
         self.ran_dry = self.ran_dry or not content
         return content
@@ -186,11 +186,11 @@ class _Window(NamedTuple):
     """What to compute of a picture. Pairs are (columns, rows).
 
     Attributes:
-        extent: of the picture in the pixels at hand; a reduced JPEG ends within its last ones.
+        extent: size of the picture in the pixels at hand; a reduced JPEG ends within its last ones.
         full: size of the whole picture once it is resized.
-        offset: of the window in it.
-        side: of the window.
-        filter: by which the picture is resized.
+        offset: place of the window in the resized picture.
+        side: side of the window, pixels.
+        filter: filter by which the picture is resized.
     """
 
     extent: tuple[float, float]

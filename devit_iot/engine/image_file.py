@@ -28,9 +28,9 @@ PROGRESSIVE = b"\xc2"
 _OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN, _QUANTIZATION, RESTARTS, SCAN, END = 0xC4, 0xDB, 0xDD, 0xDA, 0xD9
 _TABLES = frozenset({_HUFFMAN, _QUANTIZATION, RESTARTS})
-_COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # which say how three or four components are colours
+_COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # they say how three or four components are colours
 
-_LENGTH_BYTES = 2  # of a segment's length, which counts them
+_LENGTH_BYTES = 2  # a segment's length, which counts itself too
 
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _PNG_FRAME = 12  # bytes of a chunk beside its data
@@ -65,7 +65,7 @@ def jpeg_pieces(payload: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker codes and bytes of the frame, tables and scans of a JPEG, one after the other.
 
     Raises:
-        ImageError: as :func:`without_metadata`; of what is found last, after all pieces.
+        ImageError: a refusal of :func:`without_metadata`; some come only after all pieces.
     """
     position, pieces, scans, frame = 2, 0, 0, b""
     while (marker := _MARKER.search(payload, position)) is not None:

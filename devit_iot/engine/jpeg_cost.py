@@ -19,8 +19,8 @@ million, since phones make 200."""
 
 _FRAME_HEADER = 10  # bytes of a frame before its components, of three bytes each
 _BLOCK = 8  # samples in a row of a block
-_BLOCK_BYTES = 2 * _BLOCK**2  # of its coefficients
-_PIXEL_BYTES = 8  # of a decoded pixel: Pillow's four, and four more for what it is converted to
+_BLOCK_BYTES = 2 * _BLOCK**2  # its coefficients
+_PIXEL_BYTES = 8  # a decoded pixel: Pillow's four, and four more for what it is converted to
 
 
 class JpegFrame(NamedTuple):
@@ -55,10 +55,10 @@ class JpegFrame(NamedTuple):
         """Raise ImageError ``too_large`` if it costs too much at a scale.
 
         Args:
-            width: of what is decoded, pixels.
-            height: of what is decoded, pixels.
-            max_pixels: that may be decoded.
-            max_bytes: that decoding may take.
+            width: width of the decoded picture, pixels.
+            height: height of the decoded picture, pixels.
+            max_pixels: largest number of pixels that may be decoded.
+            max_bytes: largest number of bytes that decoding may take.
         """
         if width * height > max_pixels:
             raise too_large(width, height, max_pixels)
@@ -79,7 +79,7 @@ def too_large(width: int, height: int, max_pixels: int) -> ImageError:
 
 
 def jpeg_frame(payload: bytes) -> JpegFrame | None:
-    """Of a JPEG; None for the other formats.
+    """The frame of a JPEG; None for other formats.
 
     Args:
         payload: what :func:`devit_iot.engine.image_file.without_metadata` leaves.

@@ -39,10 +39,10 @@ def missing(what: str) -> ImageError:
 def open_ended(file: bytes) -> bytes:
     """A JPEG whose decoder asks for more bytes than there are if scan data are missing.
 
-    At an end of image that comes early a decoder fills the rest with grey. In a JPEG of one scan
-    the end is therefore taken away, also a forged one: whoever decodes all blocks needs none, and
-    who does not is left hungry. One or two blocks can be missing unnoticed. At a restart marker a
-    decoder goes on after a gap, so those are counted.
+    A decoder fills the rest with grey at an end of image that comes early. The end is therefore
+    taken away from a JPEG of one scan, also a forged one: a decoder that has all blocks needs none,
+    any other runs out of bytes. One or two blocks can be missing unnoticed. A decoder goes on after
+    a gap at a restart marker, so those are counted.
 
     In a JPEG of several scans each fills the whole picture, and early ends of all but the last one
     mean that there are no later ones: so it must have scans for all bits of all components. An
@@ -84,7 +84,7 @@ def open_ended(file: bytes) -> bytes:
 def _restarts(frame: bytes, interval: int) -> int:
     """Restart markers that a scan of all components has."""
     height, width = (int.from_bytes(frame[at : at + 2], "big") for at in (5, 7))
-    sampling = frame[11::3] if frame[9] > 1 else b"\x11"  # of one component the blocks count
+    sampling = frame[11::3] if frame[9] > 1 else b"\x11"  # one component counts by blocks
     across = max(1, *(factors >> 4 for factors in sampling)) * _BLOCK
     down = max(1, *(factors & 15 for factors in sampling)) * _BLOCK
     return (-(-width // across) * -(-height // down) - 1) // interval

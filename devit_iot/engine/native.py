@@ -56,11 +56,11 @@ class NativeEngine:
         isa: str,
         dtype: Dtype | None,
     ) -> Self:
-        """The engine of one part, by default in what it is stored in; see the protocol."""
+        """The engine of one part, by default in the dtype that the part is stored in."""
         return cls(part.spec, part.tensors, threads=threads, isa=isa, dtype=dtype or part.dtype)
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The feature of one image; see the protocol."""
+        """The feature, float32[feature_dim], of one RGB image, uint8[size, size, 3]."""
         out = np.empty(self._vit.feature_dim, np.float32)
         self._vit.features(image, out)
         return out

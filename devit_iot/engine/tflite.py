@@ -68,13 +68,13 @@ class TfliteEngine:
         isa: str,
         dtype: Dtype | None,
     ) -> Self:
-        """The engine of one part; see the protocol. The weights are those in the network's file."""
+        """The engine of one part; its weights are those in the network's file."""
         if dtype not in {None, "float32"}:
             raise ValueError(f"this engine's networks are float32, {dtype} cannot be had")
         return cls(part.spec, verified_model(part), threads=threads, isa=isa)
 
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The feature of one image; see the protocol."""
+        """The feature, float32[feature_dim], of one RGB image, uint8[size, size, 3]."""
         self._interpreter.set_tensor(self._input, image)  # ValueError for another shape or dtype
         self._interpreter.invoke()
         feature: NDArray[np.float32] = self._interpreter.get_tensor(self._output)

@@ -37,7 +37,7 @@ class FoldedSubVit(torch.nn.Module):
             self.register_buffer(key, torch.from_numpy(values[name].copy()))
 
     def forward(self, image: Tensor) -> Tensor:
-        """The feature; see the class."""
+        """The feature, float32[feature_dim], of one image, uint8[image_size, image_size, 3]."""
         constants = {name: self.get_buffer(key) for name, key in self._keys.items()}
         return sub_vit(self._spec, constants, self._operations, image.float()).flatten()
 
@@ -148,14 +148,14 @@ class TorchEngine:
         isa: str,
         dtype: Dtype | None,
     ) -> Self:
-        """The engine of one part; see the protocol."""
+        """The engine of one part; it computes in float32."""
         if dtype not in {None, "float32"}:
             raise ValueError(f"torch computes in float32, {dtype} cannot be had")
         return cls(part.spec, part.tensors, threads=threads, isa=isa)
 
     @torch.inference_mode()
     def features(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The feature of one image; see the protocol."""
+        """The feature, float32[feature_dim], of one RGB image, uint8[size, size, 3]."""
         size = self._spec.image_size
         if image.shape != (size, size, CHANNELS) or image.dtype != np.uint8:
             raise ValueError(

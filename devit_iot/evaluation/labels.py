@@ -1,5 +1,6 @@
 """Labelled images for commands: their labels, a sample of them, and progress over them."""
 
+import re
 import sys
 import time
 from collections import Counter
@@ -29,7 +30,7 @@ class Labels(NamedTuple):
     """What folders mean in a bundle.
 
     Attributes:
-        labels: int64[count], of the images, as indices into the bundle's classes.
+        labels: indices of the images' classes in the bundle, int64[count].
         notes: how folders were matched where it is not plain, for people.
     """
 
@@ -67,6 +68,12 @@ def bundle_labels(classes: tuple[str, ...], source: ImageSource) -> Labels:
     found = {folder: index.get(folder, -1) for folder in folders}
     unknown = sorted(folder for folder in used if found[folder] < 0)
     if unknown:
+        alike = [name for name in classes if _without_label(name) == unknown[0]]
+        if len(alike) > 1:
+            raise DataError(
+                f"'{unknown[0]}' of {source.origin} names several classes of the bundle "
+                f"({', '.join(alike)}); name folders like these or by class index"
+            )
         more = ", ..." if len(classes) > _SHOWN_CLASSES else ""
         raise DataError(
             f"'{unknown[0]}' of {source.origin} is no class of the bundle; name folders like its "
@@ -74,6 +81,11 @@ def bundle_labels(classes: tuple[str, ...], source: ImageSource) -> Labels:
         )
     own = np.array([found[folder] for folder in folders], np.int64)
     return Labels(own[source.labels], notes)
+
+
+def _without_label(name: str) -> str:
+    """A class's name as it was before :func:`devit_iot.datasets.class_names.distinct`."""
+    return re.sub(r" \(\d+\)$", "", name)
 
 
 def shown(indices: range) -> Iterator[int]:

@@ -12,7 +12,7 @@ from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import load_image
-from devit_iot.protocol.label import Ranked
+from devit_iot.protocol.label import DEFAULT_HEAD, Ranked
 
 _Square = tuple[int, int, View, Resize]
 
@@ -27,7 +27,7 @@ class PartFeature(NamedTuple):
 
     Attributes:
         values: float32[feature_dim].
-        seconds: that its engine took, decoding not counted.
+        seconds: time that its engine took, decoding not counted.
     """
 
     values: NDArray[np.float32]
@@ -39,10 +39,10 @@ class LocalFleet:
 
     Attributes:
         detail: what the engine of the first part chose on this machine.
-        fusion: of the bundle.
+        fusion: fusion of the head that answers.
 
     Raises:
-        BundleError, EngineError: a part cannot be loaded or fails its golden check.
+        BundleError, EngineError: a part or the head cannot be loaded, or fails its check.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class LocalFleet:
         engine: str = "native",
         threads: int = 0,
         dtype: Dtype | None = None,
+        head: str = DEFAULT_HEAD,
     ) -> None:
         parts = [bundle.read_part(index) for index in range(len(bundle.manifest.parts))]
         self._specs = [part.spec for part in parts]
@@ -59,7 +60,7 @@ class LocalFleet:
             load_engine(part, name=engine, threads=threads, dtype=dtype) for part in parts
         ]
         self.detail = self._engines[0].detail
-        self.fusion = Fusion(bundle)
+        self.fusion = Fusion(bundle, head)
 
     def features(self, payload: bytes) -> list[PartFeature]:
         """The features of one image file, by part.

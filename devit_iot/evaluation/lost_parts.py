@@ -20,10 +20,10 @@ class LostParts(msgspec.Struct, frozen=True):
     """Top-1, as a fraction, over all fleets that lost ``count`` parts.
 
     Attributes:
-        count: parts lost.
-        mean: over all choices of them.
-        worst: of the worst choice.
-        worst_parts: lost in the worst choice, ascending; the first such choice.
+        count: number of lost parts.
+        mean: mean accuracy over all choices of lost parts.
+        worst: accuracy at the worst choice.
+        worst_parts: parts of the worst choice, ascending; the first such choice.
     """
 
     count: int
@@ -55,7 +55,7 @@ class Fused:
 
     @property
     def logits(self) -> NDArray[np.floating[Any]]:
-        """Of the whole fleet, float[images, classes]."""
+        """The logits of the whole fleet, float[images, classes]."""
         return self._whole
 
     def top1(self, lost: Sequence[int]) -> float:
@@ -101,9 +101,9 @@ def calibration_error(
     lies in ((m - 1) / M, m / M]; Guo et al. 2017, eq. (3).
 
     Args:
-        confidence: of the best class, float64[images], 0 to 1.
+        confidence: confidence of the best class, float64[images], 0 to 1.
         right: whether that class is the true one, bool[images].
-        bins: M, of equal width.
+        bins: number of bins of equal width, M.
     """
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.bincount(place, weights=confidence - right, minlength=bins)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.datasets.source import ImageSource
@@ -21,10 +22,10 @@ class PartCost(msgspec.Struct, frozen=True):
     """What one part costs.
 
     Attributes:
-        part: its index.
+        part: the part's index.
         ms: median time of its engine for one image, decoding not counted.
         macs: multiply-accumulates of one image.
-        bytes: of its weights on disk.
+        bytes: size of its weights on disk.
     """
 
     part: int
@@ -37,13 +38,13 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     """What ``devit evaluate --json`` prints. Accuracies are fractions.
 
     Attributes:
-        images: that were read and classified.
-        unreadable: that were not, and count nowhere else.
+        images: number of images that were read and classified.
+        unreadable: number of images that were not read; they count nowhere else.
         top1: share of images whose best class is the true one.
         top5: share whose true class is among the best five.
         ece: expected calibration error of the published confidence, 15 bins.
         lost: accuracies with parts lost.
-        parts: cost of each.
+        parts: cost of each part.
         fusion_ms: median time to fuse and rank one image.
         engine: what the engine chose on this machine.
     """
@@ -65,7 +66,7 @@ class Pass(NamedTuple):
     Attributes:
         rows: features of the images that could be read, by part.
         read: int64, their indices in the source.
-        unreadable: one line for each of the others.
+        unreadable: one line for each image that could not be read.
     """
 
     rows: list[list[PartFeature]]
@@ -79,7 +80,7 @@ def run_fleet(
     """Compute every part's feature of every image.
 
     Args:
-        fleet: of the bundle.
+        fleet: all parts of the bundle.
         source: the images.
         shown: hands on the indices while it shows progress.
 
@@ -110,10 +111,11 @@ def measure(
     """Fuse the features of a pass, whole and with parts lost.
 
     Args:
-        bundle: the fleet's.
-        fleet: fuses as an aggregator does.
+        bundle: the fleet's bundle.
+        fleet: the fleet, which fuses as an aggregator does.
         done: the pass.
-        labels: of the images read, int64[images], in the bundle's order of classes.
+        labels: labels of the images that were read, int64[images], in the order of the head's
+            classes.
         lose: the only number of lost parts to try; None for 0 to all but one.
 
     Raises:
@@ -121,7 +123,8 @@ def measure(
     """
     entries = bundle.manifest.parts
     features = [np.stack([row[part].values for row in done.rows]) for part in range(len(entries))]
-    fused = Fused(features, bundle.fusion_tensors(), labels)
+    head = read_head(bundle, fleet.fusion.head)
+    fused = Fused(features, head.tensors, labels)
     hits, confidence, seconds = [], [], []
     for row in done.rows:
         begin = time.perf_counter()

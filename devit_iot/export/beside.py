@@ -14,6 +14,8 @@ CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 _MAX_BYTES = 4 * 2**20
 _UNSEEN = {"_rope_": "rotary positions", "quickgelu": "another activation (QuickGELU)"}
 """What the name of an architecture of timm's says, and no tensor."""
+_USUAL = (("tiny_", 192, 3), ("small_", 384, 6))
+"""Size in the name of timm's plain ViTs and DeiTs, their width, and their heads."""
 _MAX_CHANNEL = 4.0
 """Mean and deviation of pixels from 0 to 1 are below it; of pixels from 0 to 255 they are not."""
 
@@ -25,8 +27,8 @@ class Beside(NamedTuple):
         heads: attention heads of each block.
         image_size: side of the square input, pixels.
         prepared: how images were made into squares.
-        normalisation: of the pixels.
-        norm_eps: of the layer norms.
+        normalisation: mean and deviation of the pixels.
+        norm_eps: epsilon of the layer norms.
         classes: names by label.
         notes: what was taken from which file, and what was found that cannot be followed.
     """
@@ -91,7 +93,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _timm(config: Mapping[str, Any]) -> Beside:
-    """Of a folder that timm's ``push_to_hf_hub`` or ``save_for_hf`` wrote."""
+    """The facts in a folder that timm's ``push_to_hf_hub`` or ``save_for_hf`` wrote."""
     taken = config.get("pretrained_cfg")
     pretrained: Mapping[str, Any] = taken if isinstance(taken, dict) else config
     arguments = config.get("model_args")
@@ -115,11 +117,20 @@ def _timm(config: Mapping[str, Any]) -> Beside:
     notes += prepared.notes
     names = pretrained.get("label_names", config.get("label_names"))
     heads = arguments.get("num_heads") if isinstance(arguments, dict) else None
+    if heads is None:
+        heads = _usual_heads(architecture, config.get("num_features"))
     return Beside(whole(heads), image, prepared, normalisation, None, _names(names), tuple(notes))
 
 
+def _usual_heads(architecture: str, width: object) -> int | None:
+    """Heads of an architecture of timm's; None where its name does not tell."""
+    family, _, size = architecture.partition("_")
+    known = _USUAL if family in {"vit", "deit", "deit3"} else ()
+    return next((n for start, usual, n in known if size.startswith(start) and width == usual), None)
+
+
 def _hugging_face(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Beside:
-    """Of a folder that Hugging Face's ``save_pretrained`` wrote."""
+    """The facts in a folder that Hugging Face's ``save_pretrained`` wrote."""
     notes = [f"{CONFIG} is Hugging Face's, of {config.get('model_type', 'no model_type')}"]
     if config.get("hidden_act", "gelu") != "gelu":
         raise DataError(f"{CONFIG}: '{config['hidden_act']}' for gelu cannot be computed")

@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
     """What a file holds.
 
     Attributes:
-        tensors: as the file names them; those that hold no floating-point numbers are left out.
+        tensors: arrays by the file's names, without those that hold no floating-point numbers.
         notes: what was chosen where there was a choice, for people.
     """
 
@@ -53,7 +53,7 @@ class Checkpoint(NamedTuple):
 def weights_file(path: Path) -> Path:
     """The file with the weights: ``path`` itself, or the one in the folder ``path``.
 
-    Of several pieces it is their index.
+    A checkpoint of several pieces is represented by their index.
 
     Raises:
         DataError: there is none.
@@ -78,7 +78,7 @@ def read_checkpoint(path: Path, weights: Weights = "ema") -> Checkpoint:
     Args:
         path: the file; a folder as Hugging Face's and timm's libraries keep it; or an index of
             several files.
-        weights: which of two sets, where a file holds both.
+        weights: name of the set to take, where a file holds two.
 
     Raises:
         DataError: the file is missing, damaged, of another kind, or holds more than tensors.

@@ -18,6 +18,12 @@ PUBLISHED: Mapping[tuple[int, int], int] = {
 }
 """Width and depth of the networks of Dosovitskiy et al. 2021 (table 1), Touvron et al. 2021
 (table 1), Zhai et al. 2022 (table 2) and Alabdulmohsin et al. 2023 -> heads."""
+NARROW: Mapping[tuple[int, int], str] = {
+    (192, 12): "MAE's tiny networks have 12 of 16",
+    (384, 12): "MoCo v3's ViT-S has 12 of 32",
+}
+"""Shapes that other known networks have too, with other heads (Chen, Xie and He 2021; Wang et al.
+2023, "A Closer Look at Self-Supervised Lightweight Vision Transformers")."""
 COMPACT = {(256, 7): 4, (256, 6): 4, (128, 2): 2, (128, 4): 2, (384, 14): 6}
 """The same of Compact Transformers (Hassani et al. 2021)."""
 
@@ -34,6 +40,7 @@ def head_dim(
     shape: tuple[int, int],
     *,
     compact: bool,
+    fixed_positions: bool,
     told: int | None,
     asked: int | None,
     asked_dim: int | None,
@@ -42,8 +49,9 @@ def head_dim(
 
     Args:
         inner: width of all heads of a block together.
-        shape: of the network: width of its tokens, and its depth.
+        shape: width of the network's tokens, and its depth.
         compact: whether it is a Compact Transformer.
+        fixed_positions: whether its positions are sines and cosines, as of MAE and MoCo v3.
         told: heads by what stands beside the weights.
         asked: heads by the user's word, which wins.
         asked_dim: width of a head by the user's word.
@@ -52,9 +60,16 @@ def head_dim(
         DataError: nobody knows, or the heads do not divide the width.
     """
     known = (COMPACT if compact else PUBLISHED).get(shape)
+    narrow = None if compact else NARROW.get(shape)
     if asked_dim is not None:
         return Heads(asked_dim, "--head-dim")
-    for heads, origin in ((asked, "--heads"), (told, "the file beside it"), (known, _TABLE)):
+    if narrow and fixed_positions and asked is None and told is None:
+        raise DataError(
+            f"its positions are fixed sines and cosines, as MAE and MoCo v3 have, and {narrow}, "
+            f"where others of this shape have {known}: give --heads"
+        )
+    table = f"ASSUMED: {_TABLE}, but {narrow}: --heads" if narrow else _TABLE
+    for heads, origin in ((asked, "--heads"), (told, "the file beside it"), (known, table)):
         if heads is None:
             continue
         if heads < 1 or inner % heads:

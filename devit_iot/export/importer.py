@@ -45,10 +45,10 @@ class ImportOptions(NamedTuple):
     Attributes:
         head_dim: width of one attention head.
         prepared: how images become squares.
-        normalisation: of the pixels in training.
+        normalisation: mean and deviation of the pixels in training.
         image_size: side of the square input, pixels.
         heads: attention heads of each block.
-        weights: which of two sets in one file.
+        weights: name of the set to take, where a file holds two.
     """
 
     head_dim: int | None = None
@@ -183,7 +183,7 @@ def infer_spec(
     """Read the shape of a network off its tensors.
 
     Args:
-        weights: with the names of :func:`devit_iot.export.fold.trained_shapes`.
+        weights: tensors by the names of :func:`devit_iot.export.fold.trained_shapes`.
         options: the user's word.
         beside: what else tells what they cannot.
 
@@ -234,10 +234,22 @@ def _head_dim(
         rows // 3,
         (width, depth),
         compact=compact,
+        fixed_positions=is_sine_cosine(weights["pos_embed"]),
         told=beside.heads,
         asked=options.heads,
         asked_dim=options.head_dim,
     )
+
+
+def is_sine_cosine(positions: F64) -> bool:
+    """Whether positions were computed and never trained (He et al. 2022, MAE).
+
+    The first quarter of each row but the class token's are sines, the second one their cosines.
+    """
+    quarter = positions.shape[-1] // 4
+    rows = positions[0, 1:]
+    squares = rows[:, :quarter] ** 2 + rows[:, quarter : 2 * quarter] ** 2
+    return squares.size > 0 and bool(np.allclose(squares, 1, atol=0.01))
 
 
 def _grid(positions: F64, prefix_tokens: int) -> int:

@@ -14,7 +14,7 @@ class Network(NamedTuple):
     """What was read.
 
     Attributes:
-        tensors: by the names of :func:`devit_iot.export.fold.trained_shapes`, and ``head``.
+        tensors: arrays by the names of :func:`devit_iot.export.fold.trained_shapes`, and ``head``.
         beside: what stands beside the weights.
         notes: what was taken from where, and what was done, for people.
     """
@@ -29,7 +29,7 @@ def read_network(path: Path, weights: Weights = "ema") -> Network:
 
     Args:
         path: a file of safetensors or torch, an index of several, or their folder.
-        weights: which of two sets, where a file holds both.
+        weights: name of the set to take, where a file holds two.
 
     Raises:
         DataError: it cannot be read, or is a variant that engines do not compute.

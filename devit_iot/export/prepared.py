@@ -24,7 +24,7 @@ class Prepared(NamedTuple):
     Attributes:
         resize_size: short side before the centre crop, or both sides, pixels.
         fit: whether the short side or both sides get that size.
-        filter: of the resize.
+        filter: filter of the resize.
         notes: what cannot be followed, for people.
     """
 
@@ -83,7 +83,7 @@ def of_hugging_face(processor: Mapping[str, Any], image_size: int | None) -> Pre
     """What a ``preprocessor_config.json`` says.
 
     Args:
-        processor: its content; empty if there is none.
+        processor: content of the file; empty if there is none.
         image_size: side of the network's input, pixels; None if unknown.
     """
     if not processor:

@@ -16,8 +16,8 @@ def quantize_bundle(source: Bundle, storage: Storage, output: Path) -> Bundle:
     rounding hardly moves a mean.
 
     Args:
-        source: read part by part.
-        storage: of the matrices.
+        source: the bundle to read, part by part.
+        storage: dtype in which matrices are stored.
         output: the new bundle's folder, to be created.
 
     Raises:

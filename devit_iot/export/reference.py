@@ -18,7 +18,7 @@ from devit_iot.bundle.spec import (
 from devit_iot.bundle.storage import Array
 from devit_iot.export.fold import F64
 
-_BATCH_ELEMENTS = 2**20
+BATCH_ELEMENTS = 2**20
 """Bounds the largest intermediate of a batch, in numbers."""
 
 _erf = np.frompyfunc(math.erf, 1, 1)
@@ -36,7 +36,7 @@ def features(spec: SubVitSpec, tensors: Mapping[str, Array], images: NDArray[np.
         float64[count, feature_dim].
     """
     values = {name: np.asarray(array, np.float64) for name, array in tensors.items()}
-    batch = max(1, _BATCH_ELEMENTS // _largest(spec))
+    batch = max(1, BATCH_ELEMENTS // _largest(spec))
     chunks = [images[start : start + batch] for start in range(0, len(images), batch)]
     arrays = _Arrays(spec)
     found = [sub_vit(spec, values, arrays, chunk.astype(np.float64)) for chunk in chunks]
@@ -50,7 +50,7 @@ def with_golden(
 
     Args:
         spec: the shape of the sub-ViT.
-        tensors: its engine tensors.
+        tensors: the part's engine tensors.
         image: uint8[image_size, image_size, 3].
     """
     feature = features(spec, tensors, image[None])[0].astype(np.float32)

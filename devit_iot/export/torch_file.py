@@ -38,7 +38,7 @@ def read_torch(path: Path) -> Mapping[Any, Any]:
             "torch.save(model.state_dict(), ...)"
         )
     try:
-        # An open file: of a path, torch looks at the suffix too.
+        # torch gets an open file: it would look at the suffix of a path.
         with torch.serialization.safe_globals(_harmless()), path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:

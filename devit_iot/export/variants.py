@@ -37,7 +37,8 @@ def plain(state: State) -> tuple[State, list[str]]:
 
     Layer scale (Touvron et al. 2021, "Going deeper with Image Transformers", eq. 4) goes into the
     linear layer before it, missing biases become zeros, and positions of the patches alone get
-    rows of zeros for the prefix tokens.
+    rows of zeros for the prefix tokens. A distilled DeiT that has one classifier, as Hugging Face's
+    ``DeiTForImageClassification``, gets a second one of zeros.
 
     Returns:
         The tensors, and what was done, for people.
@@ -54,9 +55,17 @@ def plain(state: State) -> tuple[State, list[str]]:
             "this network averages all its tokens and has no class token: no tensor 'cls_token'; "
             "it cannot be imported"
         )
+    head, token = (
+        state[name].shape[-1:] if name in state else () for name in ("head.weight", "cls_token")
+    )
+    if token and head == (2 * token[0],):
+        raise DataError(
+            "this network classifies by its class token and the average of the others (DINOv2): "
+            f"'head.weight' takes {head[0]} values; it cannot be imported"
+        )
     changed = dict(state)
     notes: list[str] = []
-    for step in (_fold_scales, _add_biases, _add_positions):
+    for step in (_fold_scales, _add_biases, _add_positions, _add_head):
         notes += step(changed)
     return changed, notes
 
@@ -98,6 +107,18 @@ def _add_positions(state: State) -> Iterator[str]:
         nothing = np.zeros((1, prefix, positions.shape[2]))
         state["pos_embed"] = np.concatenate([nothing, positions], axis=1)
         yield "positions are the patches' alone: prefix tokens have none"
+
+
+def _add_head(state: State) -> Iterator[str]:
+    """Y = ((2 W) x + 2 b + 0) / 2, since the two tokens' classifiers are averaged."""
+    if "dist_token" not in state or "head_dist.weight" in state:
+        return
+    for kind in ("weight", "bias"):
+        if f"head.{kind}" in state:
+            state[f"head_dist.{kind}"] = np.zeros_like(state[f"head.{kind}"])
+            state[f"head.{kind}"] = 2 * state[f"head.{kind}"]
+    if "head_dist.weight" in state:
+        yield "the distillation token has no classifier: the class token's counts alone"
 
 
 def is_square(count: int) -> bool:

@@ -26,8 +26,8 @@ def what_it_is(head: bytes, size: int) -> str | None:
     """What a file is, and what to do about it; None if it may hold weights.
 
     Args:
-        head: its first bytes.
-        size: of the file, bytes.
+        head: the file's first bytes.
+        size: the file's size, bytes.
     """
     if size == 0:
         return "is empty; copy or download it again"

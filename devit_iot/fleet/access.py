@@ -34,7 +34,7 @@ class Grants(msgspec.Struct, frozen=True):
 
     Attributes:
         write: MQTT filters of the topics that it may publish.
-        read: likewise of those that it may get.
+        read: MQTT filters of the topics that it may get.
         client_id: regular expression of its client ids, for brokers that can hold it to them.
     """
 
@@ -46,7 +46,7 @@ class Grants(msgspec.Struct, frozen=True):
 def members(nodes: Sequence[str]) -> dict[str, Role]:
     """The users that run a fleet: its nodes, and one of every other role but ``owner``.
 
-    Each of the others is called like its role.
+    A user that is no node is called like its role.
 
     Raises:
         ConfigError: a node is named like a role.
@@ -81,7 +81,8 @@ def access_list(
     """
     topics = Topics(fleet)
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
-    results = (topics.labels, topics.node_statuses, topics.aggregator_status("+"))
+    labels = (topics.labels, topics.head_labels)
+    results = (*labels, topics.node_statuses, topics.aggregator_status("+"))
     updates = (topics.node_update("+"), topics.aggregator_update("+"))
     devices = DiscoveryTopics().devices
 
@@ -108,7 +109,7 @@ def access_list(
                 write = images
             case "aggregator":
                 own = (topics.aggregator_status("+"), topics.aggregator_update("+"))
-                write = (topics.labels, *own, devices)
+                write = (*labels, *own, devices)
                 read = (
                     topics.features("+"),
                     topics.node_statuses,
@@ -139,7 +140,7 @@ def access_list(
 
 
 def mosquitto_acl(access: Mapping[str, Grants]) -> str:
-    """For mosquitto's ``acl_file``.
+    """The list as mosquitto's ``acl_file``.
 
     Mosquitto grants every subscription and compares what it delivers with the list.
     """
@@ -152,7 +153,7 @@ def mosquitto_acl(access: Mapping[str, Grants]) -> str:
 
 
 def emqx_acl(access: Mapping[str, Grants]) -> str:
-    """For EMQX's file source, ``acl.conf``: Erlang terms, the first one that matches counts."""
+    """The list as EMQX's ``acl.conf``, a file of Erlang terms: the first that matches counts."""
     lines = [f"%% {_ORIGIN}"]
     for user, grants in access.items():
         for action, topics in (("subscribe", grants.read), ("publish", grants.write)):
@@ -163,7 +164,7 @@ def emqx_acl(access: Mapping[str, Grants]) -> str:
 
 
 def rabbitmq_definitions(access: Mapping[str, Grants]) -> str:
-    """For ``rabbitmqctl import_definitions``: JSON with the permissions of existing users.
+    """The list for ``rabbitmqctl import_definitions``: JSON with permissions of existing users.
 
     RabbitMQ maps topics to routing keys, with '.' for '/' and '*' for '+', and compares those
     with one expression for writing and one for reading. A subscriber also needs queues of its own,

@@ -43,14 +43,14 @@ class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of fleet.json.
 
     Attributes:
-        name: the fleet's, part of every topic.
+        name: the fleet's name, part of every topic.
         hosts: names and addresses of the broker; clients use the first one.
-        port: of its TLS listener.
+        port: port of the broker's TLS listener.
         images: image filters.
         trust: public key that bundles must be signed with, or empty.
         broker_folder: where the broker finds its files; empty: where Debian keeps them.
-        clients: by name.
-        revoked: serial numbers.
+        clients: the fleet's clients by name.
+        revoked: serial numbers of revoked certificates, in hex.
     """
 
     name: str
@@ -148,7 +148,7 @@ class FleetFolder:
             part=part,
         )
         folder = self.path / "clients" / name
-        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that did not get to the end
+        shutil.rmtree(folder, ignore_errors=True)  # left by an attempt that did not get to the end
         folder.mkdir(mode=0o700)
         _write_pair(folder, "client", pair)
         _write(folder / "ca.crt", self._authority.certificate)

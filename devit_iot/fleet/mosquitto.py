@@ -33,8 +33,8 @@ def mosquitto_conf(fleet: str, *, port: int, folder: str, data_folder: str) -> s
     """The configuration: certificates and access list, then limits and logs as shipped.
 
     Args:
-        fleet: its name.
-        port: of the TLS listener, the only one.
+        fleet: the fleet's name.
+        port: port of the TLS listener, the only one.
         folder: where the broker finds its files.
         data_folder: where it keeps retained and waiting messages.
     """

@@ -38,11 +38,11 @@ def client_config(
     """``devit.toml`` for one client, beside ca.crt, client.crt and client.key.
 
     Args:
-        fleet: its name.
-        url: of the broker.
+        fleet: the fleet's name.
+        url: the broker's URL.
         images: image filters.
         trust: public key of the bundle's signer, or empty.
-        name: the client's.
+        name: the client's name.
         part: the part that a node runs; None for other clients.
     """
     lines = [f"fleet = {_quoted(fleet)}"]

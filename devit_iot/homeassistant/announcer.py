@@ -21,6 +21,7 @@ MAX_NODES = 256
 _BURST = 16  # announcements at a time: the broker queues them for Home Assistant
 _MAX_DELAY_S = 5.0
 _PROOF_S = 5.0
+_SILENT_S = 600.0
 _STRIKES = 3
 
 
@@ -38,14 +39,16 @@ class Announcer:
     """Publishes, retained, what Home Assistant needs to know of each device.
 
     It does so on connecting, when something new is seen, and when Home Assistant has started: then
-    after a random delay, since others announce themselves too. Announcements are of QoS 0: nothing
+    after a random delay, since others announce themselves too. A camera without a label for ten
+    minutes is left out until its next one, so that it stays away once it was forgotten; the broker
+    keeps what it was told before. Announcements are of QoS 0: nothing
     waits for them, and a broker that denies them is no problem of the service. One that hangs up
     instead is told nothing more on that connection after three attempts.
 
     Args:
-        devices: describes them.
-        transport: not started yet.
-        topics: where Home Assistant looks for devices.
+        devices: describes the fleet's devices.
+        transport: a connection that is not started.
+        topics: topics where Home Assistant looks for devices.
         delay_s: draws the delay.
         clock: monotonic seconds.
     """
@@ -64,13 +67,13 @@ class Announcer:
         self._topics = topics
         self._delay_s = delay_s
         self._clock = clock
-        self._cameras: set[str] = set()
+        self._cameras: dict[str, float] = {}  # when the last label of each was published
         self._nodes: dict[str, _Facts] = {}
         self._full: set[str] = set()  # kinds of devices of which there are too many
         fleet = devices.fleet()
         self._known: dict[str, Announcement] = {fleet.device_id: fleet}
         self._due: dict[str, Announcement] = {}
-        self._lock = threading.Lock()  # of what follows; the rest belongs to the main thread
+        self._lock = threading.Lock()  # guards what follows; the rest belongs to the main thread
         self._all_due_at: float | None = None
         self._published_at: float | None = None
         self._strikes = 0
@@ -93,8 +96,10 @@ class Announcer:
 
     def see_camera(self, camera: str) -> None:
         """A label of this camera was published."""
-        if camera not in self._cameras and self._has_room("cameras", self._cameras, MAX_CAMERAS):
-            self._cameras.add(camera)
+        is_new = camera not in self._cameras
+        if not is_new or self._has_room("cameras", self._cameras, MAX_CAMERAS):
+            self._cameras[camera] = self._clock()
+        if is_new and camera in self._cameras:
             self._announce(self._devices.camera(camera))
 
     def see_node(self, name: str, status: NodeStatus) -> None:
@@ -115,9 +120,7 @@ class Announcer:
     def forget_node(self, name: str) -> None:
         """A node is no member of the fleet any more: do not announce it again."""
         if self._nodes.pop(name, None) is not None:
-            device = device_id(self._devices.fleet_name, "node", name)
-            self._known.pop(device, None)
-            self._due.pop(device, None)
+            self._leave_out(device_id(self._devices.fleet_name, "node", name))
 
     def refresh(self) -> None:
         """Publish some of what is due; call it about once a second at least."""
@@ -125,12 +128,23 @@ class Announcer:
         with self._lock:
             if self._all_due_at is not None and now >= self._all_due_at:
                 self._all_due_at = None
+                self._leave_out_silent_cameras(now)
                 self._due = dict(self._known)
             if not self._due or self._strikes >= _STRIKES or not self._transport.connected:
                 return
             self._published_at = now
         for device in list(self._due)[:_BURST]:
             self._publish(self._due.pop(device))
+
+    def _leave_out_silent_cameras(self, now: float) -> None:
+        for camera, seen in list(self._cameras.items()):
+            if now - seen > _SILENT_S:
+                del self._cameras[camera]
+                self._leave_out(device_id(self._devices.fleet_name, "camera", camera))
+
+    def _leave_out(self, device: str) -> None:
+        self._known.pop(device, None)
+        self._due.pop(device, None)
 
     def _announce(self, announcement: Announcement) -> None:
         self._known[announcement.device_id] = announcement

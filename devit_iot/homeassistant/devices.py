@@ -74,11 +74,11 @@ class Devices:
     every restart.
 
     Args:
-        fleet: its name.
-        shards: number of its aggregators.
-        version: of this software.
-        label_expire_s: after so many seconds without a label a camera's entities become
-            unavailable; 0: never.
+        fleet: the fleet's name.
+        shards: number of the fleet's aggregators.
+        version: version of this software.
+        label_expire_s: seconds without a label after which a camera's entities become unavailable;
+            0: never.
     """
 
     def __init__(self, fleet: str, *, shards: int, version: str, label_expire_s: int = 0) -> None:
@@ -159,9 +159,9 @@ class Devices:
         Its figures need the aggregator too: without one nothing comes of them.
 
         Args:
-            name: as in its topics.
-            status: the facts of it that do not change while it runs are used.
-            has_thermometer: whether it has ever told its temperature.
+            name: the node's name in its topics.
+            status: a status of the node; only facts that do not change while it runs are used.
+            has_thermometer: whether the node has ever told its temperature.
         """
         topic = self._topics.node_status(name)
         aggregator = self._topics.aggregator_status(0)

@@ -12,9 +12,12 @@ from devit_iot.protocol.topics import DiscoveryTopics, Topics, check_name
 from devit_iot.transport.base import Message, Transport
 from devit_iot.transport.refusals import Refusal
 
+QUIET_S = 1.0
+"""Seconds without a retained message after which the last one has come."""
+LIMIT_S = 10.0
+"""Seconds within which all retained messages have come, and within which they are deleted."""
+
 _READY_S = 10.0
-_QUIET_S = 1.0
-_LIMIT_S = 10.0
 
 Wanted = Mapping[str, Callable[[Message], bool]]
 """Topic filter -> which of the retained messages that it matches are to be deleted."""
@@ -24,7 +27,7 @@ def announcements(fleet: str, topics: DiscoveryTopics) -> Wanted:
     """What Home Assistant was told of ``fleet``; what other programs and fleets announced stays.
 
     Args:
-        fleet: its name.
+        fleet: the fleet's name.
         topics: where Home Assistant looks for devices.
     """
 
@@ -46,11 +49,11 @@ def members(
     """Labels and statuses of members that are gone, and their devices in Home Assistant.
 
     Args:
-        topics: of the fleet.
+        topics: the fleet's topics.
         discovery: where Home Assistant looks for devices.
-        cameras: their names, as in the labels.
-        nodes: their names.
-        shards: of aggregators.
+        cameras: names of cameras, as in the labels.
+        nodes: names of nodes.
+        shards: shards of aggregators.
 
     Raises:
         ConfigError: a name that no camera or node can have.
@@ -62,6 +65,7 @@ def members(
         check_name("node", node)
     said = [
         *map(topics.label, cameras),
+        *(topics.head_label(camera, "+") for camera in cameras),
         *map(topics.node_status, nodes),
         *map(topics.node_update, nodes),
         *map(topics.aggregator_status, shards),
@@ -82,12 +86,23 @@ class Removal:
     """Finds the messages of some kinds that the broker retains, and deletes them.
 
     Args:
-        transport: not started yet.
-        wanted: which ones.
+        transport: a connection that is not started.
+        wanted: kinds of messages to delete.
+        quiet_s: seconds without a message after which the last one has come.
+        limit_s: seconds that waiting for messages, and for their deletion, takes at most.
     """
 
-    def __init__(self, transport: Transport, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        wanted: Wanted,
+        *,
+        quiet_s: float = QUIET_S,
+        limit_s: float = LIMIT_S,
+    ) -> None:
         self._transport = transport
+        self._quiet_s = quiet_s
+        self._limit_s = limit_s
         self._changed = threading.Condition()
         self._ready = False
         self._refusal = Refusal(self._wake)
@@ -124,16 +139,16 @@ class Removal:
 
     def _wait_quiet(self) -> None:
         """Nothing says which retained message is the last one; they come without a pause."""
-        limit = time.monotonic() + _LIMIT_S
+        limit = time.monotonic() + self._limit_s
         with self._changed:
             self._heard_at = time.monotonic()
-            while (until := min(self._heard_at + _QUIET_S, limit)) > time.monotonic():
+            while (until := min(self._heard_at + self._quiet_s, limit)) > time.monotonic():
                 self._changed.wait(until - time.monotonic())
 
     def _wait_deleted(self, count: int) -> None:
         """The broker sends us our own messages, unless it did not take them."""
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._retained, _LIMIT_S):
+            if not self._changed.wait_for(lambda: not self._retained, self._limit_s):
                 raise BrokerError(
                     f"the broker did not delete {len(self._retained)} of {count} messages: "
                     "its access list must let us write and read them"

@@ -263,7 +263,7 @@ class Conductor:
             and name not in release.members
             and not known.failure_of(release.number)
         }
-        power = {n: b.cores * b.gflops if b is not None else 0.0 for n, b in spare.items()}
+        power = {n: b.cores * b.fma_gflops if b is not None else 0.0 for n, b in spare.items()}
         return sorted(spare, key=lambda name: (-power[name], name))
 
     def _abort(self, why: str, now: float) -> None:

@@ -21,8 +21,8 @@ RATE_S = 10.0
 """Labels of so many seconds make the rate."""
 
 _LABELS = 10_000  # remembered for the rate
-_LATENCIES = 1000  # of the last labels
-_PARTS = 1024  # of a message, remembered
+_LATENCIES = 1000  # the last labels
+_PARTS = 1024  # remembered of a message
 _REASONS = 8  # why a node drops images, told apart
 
 
@@ -39,8 +39,8 @@ class NodeView(msgspec.Struct, frozen=True):
     Attributes:
         state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for
             ``STATUS_LIFETIME_S``.
-        age_s: since it said so.
-        refused: inputs, in all.
+        age_s: seconds since it said so.
+        refused: number of refused inputs.
         drops: images of ``latest`` that were not computed, by reason.
     """
 
@@ -78,7 +78,7 @@ class CameraView(msgspec.Struct, frozen=True):
     """The last label of a camera.
 
     Attributes:
-        age_s: since it came; if ``retained``, from before we looked, at least so much.
+        age_s: seconds since it came; a ``retained`` one, from before we looked, is at least so old.
     """
 
     camera: str
@@ -96,10 +96,10 @@ class FleetView(msgspec.Struct, frozen=True):
     """A fleet at one moment.
 
     Attributes:
-        parts: of its bundle; 0 if nobody said.
-        parts_online: with a live node, as the aggregators say, else as the nodes do.
-        labels_per_s: over the last ten seconds.
-        degraded_share: of the labels of that time, 0 to 1.
+        parts: number of parts of its bundle; 0 if nobody said.
+        parts_online: parts with a live node, as the aggregators say, else as the nodes do.
+        labels_per_s: labels a second over the last ten seconds.
+        degraded_share: share of degraded labels among those of the last ten seconds, 0 to 1.
         latency_ms: stage -> quantiles; empty before the first label.
         refused: messages that do not parse or do not belong here.
     """
@@ -139,7 +139,7 @@ class _Latest(Generic[V]):
         return self._known[name][1] if name in self._known else None
 
     def last(self) -> V | None:
-        """Of the one that was heard last."""
+        """The last message of the publisher that was heard last."""
         return next(reversed(self._known.values()))[1] if self._known else None
 
     def views(self, now: float) -> list[V]:
@@ -157,7 +157,7 @@ class Overview:
     a thousand for latencies.
 
     Args:
-        topics: of the fleet.
+        topics: the fleet's topics.
         now: monotonic seconds.
     """
 

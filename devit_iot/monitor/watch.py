@@ -14,10 +14,10 @@ class Watch:
     """A connection that only listens, inside a ``with`` block; it heals itself.
 
     Args:
-        transport: not started yet.
-        filters: what to listen to.
+        transport: a connection that is not started.
+        filters: MQTT filters of the topics to listen to.
         on_message: called on the network thread.
-        on_ready: called there after each (re)connection.
+        on_ready: called on the network thread after each (re)connection.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 32
+RECEIVE_MAXIMUM = 32
 """Images of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5."""
 
 
@@ -39,8 +39,8 @@ class Frame(NamedTuple):
     """An image that waits for its turn.
 
     Attributes:
-        received: monotonic seconds.
-        received_ms: the same moment in Unix milliseconds.
+        received: when the image came, monotonic seconds.
+        received_ms: when the image came, Unix milliseconds.
         is_every: whether it is of ``every``: its request waits for its acknowledgement.
         take_incomplete: whether it counts if its data end early.
     """
@@ -65,19 +65,20 @@ class Served(NamedTuple):
 class Node:
     """Runs one part on camera images and publishes its features.
 
-    Of a ``latest`` camera it computes one of the newest images, of an ``every`` camera each one,
-    and lets the broker forget that one when it has the feature. The network thread only
-    identifies a frame and hands it over; decoding and inference run in :meth:`run`.
+    It computes one of the newest images of a ``latest`` camera. It computes each image of an
+    ``every`` camera, and lets the broker forget the image when the broker has the feature. The
+    network thread only identifies a frame and hands it over; decoding and inference run in
+    :meth:`run`.
 
     Args:
         served: its part, whose engine was proven on the golden image.
-        transport: not started yet; its will says that this node is offline.
-        sensors: of the board.
+        transport: a connection that is not started; its will says that this node is offline.
+        sensors: the board's sensors.
         exit_process: ends the process when an inference hangs; may be called on any thread.
 
     Attributes:
-        reporter: of its status.
-        durations: where the time of its images went: ``wait``, ``decode``, ``compute``.
+        reporter: publishes its status.
+        durations: times that its images took: ``wait``, ``decode``, ``compute``.
     """
 
     def __init__(
@@ -302,6 +303,7 @@ class Node:
             received_ms=frame.received_ms,
             timing=timing,
             values=values,
+            parts_fingerprint=bytes.fromhex(identity.parts_fingerprint),
         )
 
     def _on_hang(self) -> None:
@@ -316,7 +318,7 @@ class Node:
                 self._config.hang_s,
             )
             self._counters.count("lost")
-            self._pending_acks.acknowledge(frame.request_id)  # or it would hang the next one too
+            self._pending_acks.acknowledge(frame.request_id)  # else it hangs the next process too
         self.reporter.goodbye()
         self._transport.stop()
         self._exit_process()

@@ -17,7 +17,7 @@ class Reading(NamedTuple):
     """What the sensors said; None where the board has none that we know.
 
     Attributes:
-        temperature_c: of the chip, degrees Celsius.
+        temperature_c: temperature of the chip, degrees Celsius.
         throttled: whether heat or a weak power supply slows the board down now.
     """
 

@@ -5,7 +5,7 @@ payload that caused it.
 """
 
 import struct
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -35,6 +35,12 @@ _TAG_PADDING = 0
 _TAG_CAMERA = 1
 
 
+_TAG_PARTS_FINGERPRINT = 2
+
+
+_FINGERPRINT_BYTES = 8
+
+
 _MAX_U32 = 2**32 - 1
 
 
@@ -42,9 +48,9 @@ class Timing(msgspec.Struct, frozen=True):
     """Where a node's time went, in microseconds.
 
     Attributes:
-        wait_us: from receiving the image to decoding it.
-        decode_us: of decoding and resizing.
-        compute_us: of the engine.
+        wait_us: time from receiving the image to decoding it.
+        decode_us: time of decoding and resizing.
+        compute_us: time of the engine.
     """
 
     wait_us: int = 0
@@ -53,7 +59,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def total_us(self) -> int:
-        """From receiving the image to having its feature."""
+        """The time from receiving the image to having its feature."""
         return self.wait_us + self.decode_us + self.compute_us
 
 
@@ -72,13 +78,14 @@ class Feature(msgspec.Struct, frozen=True):
 
     Attributes:
         request_id: 16 bytes, the same at every node that saw the image.
-        fingerprint: 8 bytes, the bundle's.
+        fingerprint: 8 bytes, of the whole bundle.
         part: index of the part that computed it.
         parts: how many parts the bundle has.
         camera: name derived from the image's topic.
         received_ms: when the node received the image, Unix milliseconds of its own clock.
         timing: where its time went.
         values: float32[feature_dim]; float16 on the wire.
+        parts_fingerprint: 8 bytes, of the bundle's parts; empty from a node that does not say it.
     """
 
     request_id: bytes
@@ -89,6 +96,7 @@ class Feature(msgspec.Struct, frozen=True):
     received_ms: int
     timing: Timing
     values: NDArray[np.float32]
+    parts_fingerprint: bytes = b""
 
     def encode(self) -> bytes:
         """The binary form: 60 bytes, the camera, then the values as float16.
@@ -102,6 +110,9 @@ class Feature(msgspec.Struct, frozen=True):
             raise MessageError("not_finite", "the feature holds NaN, infinity or a value > 65504")
         camera = self.camera.encode()
         extension = bytes((_TAG_CAMERA, len(camera))) + camera
+        if self.parts_fingerprint:
+            extension += bytes((_TAG_PARTS_FINGERPRINT, _FINGERPRINT_BYTES))
+            extension += self.parts_fingerprint
         extension += bytes(-len(extension) % 4)  # single zero bytes are padding
         timing = self.timing
         header = _HEADER.pack(
@@ -140,15 +151,38 @@ class Feature(msgspec.Struct, frozen=True):
             )
         if part >= parts:
             raise MessageError("part", f"feature of part {part} of {parts}")
-        camera = _camera(payload[_HEADER.size : header])
+        said = _extensions(payload[_HEADER.size : header])
         values = np.frombuffer(payload, "<f2", count, header).astype(np.float32)
         if not np.isfinite(values).all():
             raise MessageError("not_finite", "the feature holds NaN or infinity")
-        return cls(request_id, fingerprint, part, parts, camera, received, Timing(*us), values)
+        return cls(
+            request_id,
+            fingerprint,
+            part,
+            parts,
+            said.camera,
+            received,
+            Timing(*us),
+            values,
+            said.parts_fingerprint,
+        )
 
 
-def _camera(extensions: bytes) -> str:
-    """The camera's name from the tag-length-value extensions; unknown tags are skipped."""
+class _Extensions(NamedTuple):
+    """What the extensions of a feature say.
+
+    Attributes:
+        camera: its name.
+        parts_fingerprint: 8 bytes, or none.
+    """
+
+    camera: str
+    parts_fingerprint: bytes
+
+
+def _extensions(extensions: bytes) -> _Extensions:
+    """Read the tag-length-value extensions; unknown tags, and a tag's repetitions, are skipped."""
+    found: dict[int, bytes] = {}
     position = 0
     while position < len(extensions):
         tag = extensions[position]
@@ -159,10 +193,16 @@ def _camera(extensions: bytes) -> str:
         value = extensions[position + 2 : position + 2 + length]
         if len(value) != length:
             raise MessageError("extension", "a feature's extension runs past its header")
-        if tag == _TAG_CAMERA:
-            return _camera_name(value)
+        found.setdefault(tag, value)
         position += 2 + length
-    raise MessageError("extension", "the feature names no camera")
+    if _TAG_CAMERA not in found:
+        raise MessageError("extension", "the feature names no camera")
+    parts_fingerprint = found.get(_TAG_PARTS_FINGERPRINT, b"")
+    if len(parts_fingerprint) not in {0, _FINGERPRINT_BYTES}:
+        raise MessageError(
+            "extension", f"a fingerprint of the parts has {len(parts_fingerprint)} bytes, not 8"
+        )
+    return _Extensions(_camera_name(found[_TAG_CAMERA]), parts_fingerprint)
 
 
 def _camera_name(value: bytes) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.json_message import JsonMessage, PartCount
 
 UpdateState = Literal[
@@ -74,24 +75,6 @@ class Rollout(JsonMessage, frozen=True):
         return self.next if self.activate and self.next is not None else self.current
 
 
-class Board(msgspec.Struct, frozen=True):
-    """What a node runs on.
-
-    Attributes:
-        machine: the CPU's architecture.
-        cores: that the node may use.
-        isa: instruction set of its kernels.
-        memory_mib: MiB that it may count on.
-        gflops: multiply-adds that one core reaches, in GFLOP/s; 0: not measured.
-    """
-
-    machine: str
-    cores: Count
-    isa: str
-    memory_mib: Count
-    gflops: float = 0.0
-
-
 class UpdateStatus(JsonMessage, frozen=True):
     """How far a node or an aggregator is with a release, as retained JSON.
 
@@ -117,4 +100,4 @@ class UpdateStatus(JsonMessage, frozen=True):
     error: str = ""
     serving: Count = 0
     trial: bool = False
-    board: Board | None = None
+    board: BoardProfile | None = None

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.json_message import JsonMessage, PartCount
 
 State = Literal["online", "offline"]
@@ -22,10 +23,10 @@ class _Status(JsonMessage, frozen=True):
 
     Attributes:
         state: ``offline`` before a clean disconnect and as the last will.
-        fingerprint: of the bundle, hex.
+        fingerprint: the bundle's fingerprint, hex.
         parts: how many parts the bundle has.
-        version: of devit-iot.
-        uptime_s: since the service started.
+        version: version of devit-iot.
+        uptime_s: seconds since the service started.
         unsent: messages dropped because the broker was away too long.
         refused: inputs refused, by reason.
         problem: what is wrong now, in words; empty if nothing is.
@@ -49,23 +50,28 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     """What a node is and how it fares, as retained JSON; the last will says ``offline``.
 
     Attributes:
-        node: its name.
+        node: the node's name.
         part: index of the part that it runs.
         replica: ``i/n``: it serves every n-th request.
         engine: name, instruction set and threads.
         machine: the CPU's architecture.
-        received: images; retained ones that are ignored do not count.
-        published: features.
+        received: images that came; retained ones that are ignored do not count.
+        published: features that were published.
         dropped: frames that were not computed: ``drops`` in all.
         lost: frames that met a bug of ours; the log has the traceback.
         decode_ms: median time of decoding and resizing over the last hundred frames.
-        compute_ms: likewise of the engine.
-        drops: by camera and reason (``overload``, ``age``, ``rate``).
+        compute_ms: median time of the engine over the last hundred frames.
+        drops: frames that were not computed, by camera and reason (``overload``, ``age``,
+            ``rate``).
         unfinished: images of ``every`` whose feature the broker does not have yet.
         redelivered: images of ``every`` that came again while they were unfinished.
         deferred: images of ``every`` left with the broker for want of memory; they come again.
-        temperature_c: of the board's chip, degrees Celsius; None where it has no sensor.
+        temperature_c: temperature of the board's chip, degrees Celsius; None where it has no
+            sensor.
         throttled: whether heat or a weak power supply slows the board down; None: it cannot say.
+        parts_fingerprint: fingerprint of the bundle's parts, hex; empty from a node that does not
+            say it.
+        board: what the board has and how fast it is; None: the node does not say.
     """
 
     node: str
@@ -85,6 +91,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     deferred: int = 0
     temperature_c: float | None = None
     throttled: bool | None = None
+    parts_fingerprint: str = ""
+    board: BoardProfile | None = None
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):
@@ -92,8 +100,8 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
 
     Attributes:
         shard: ``i/n``.
-        features: valid ones received.
-        labels: published.
+        features: valid features that came.
+        labels: labels that were published.
         late: features of requests already answered.
         duplicate: second features of one part for a request.
         dropped: messages dropped because too many were waiting.

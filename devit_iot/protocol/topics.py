@@ -2,9 +2,10 @@
 
 <any>                                     images in, chosen by image filters
 devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
-devit/v1/<fleet>/labels/<camera>          Label, JSON, retained
+devit/v1/<fleet>/labels/<camera>          Label of a camera's main head, JSON, retained
+devit/v1/<fleet>/labels/<camera>/<head>   Label of another head, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
-devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, likewise
+devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
 devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
 devit/v1/<fleet>/nodes/<node>/update      UpdateStatus, JSON, retained
 devit/v1/<fleet>/aggregators/<shard>/update  UpdateStatus, JSON, retained
@@ -90,8 +91,17 @@ class Topics(msgspec.Struct, frozen=True):
 
     @property
     def labels(self) -> str:
-        """Filter of every label."""
+        """Filter of the label of every camera's main head."""
         return self.label("+")
+
+    def head_label(self, camera: str, head: str) -> str:
+        """Where the labels of one camera by one head that is not its main one appear."""
+        return f"{self.label(camera)}/{head}"
+
+    @property
+    def head_labels(self) -> str:
+        """Filter of every label by a head that is not its camera's main one."""
+        return self.head_label("+", "+")
 
     def node_status(self, node: str) -> str:
         """Where one node says how it fares."""
@@ -141,7 +151,7 @@ class Topics(msgspec.Struct, frozen=True):
         return f"devit-{self.fleet}-{command}-{run}"
 
     def doctor_client_id(self, node: str, run: str) -> str:
-        """Likewise of ``devit doctor``, which comes in as the user of ``node``."""
+        """The client id of one run of ``devit doctor``, which comes in as the user of ``node``."""
         return self.command_client_id(f"doctor-{node}", run)
 
     @staticmethod
@@ -224,6 +234,11 @@ class ImageFilter:
         if not pattern.isprintable() or not 1 <= len(pattern.encode()) <= MAX_TOPIC_BYTES:
             raise ConfigError(f"image filter {pattern!r} is empty, too long or not printable")
         self._sources = {CAMERA_LEVEL} if CAMERA_LEVEL in self._levels else {"+", "#"}
+
+    @property
+    def only_camera(self) -> str | None:
+        """The one camera whose images match; None if there may be several."""
+        return None if _WILD & set(self._levels) else "-".join(self._levels)
 
     @property
     def mqtt(self) -> str:

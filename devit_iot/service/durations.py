@@ -43,7 +43,7 @@ class Durations:
 
     @property
     def median_ms(self) -> float:
-        """Of the last hundred, milliseconds; 0 before the first."""
+        """The median of the last hundred, milliseconds; 0 before the first."""
         with self._lock:
             return round(statistics.median(self._last), 3) if self._last else 0.0
 

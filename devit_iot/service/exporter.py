@@ -8,9 +8,10 @@ import math
 import socket
 import socketserver
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 Request = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it
 
+CLIENT_S = 10.0
+"""Seconds after which the server hangs up on a client that says nothing."""
+
 _CLIENTS = 8
-_CLIENT_S = 10.0
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 
@@ -36,7 +39,7 @@ class Monitored(Protocol):
 
     @property
     def reporter(self) -> StatusReporter:
-        """Of its status."""
+        """The reporter of its status."""
 
     @property
     def durations(self) -> Mapping[str, Durations]:
@@ -44,13 +47,16 @@ class Monitored(Protocol):
 
 
 @contextmanager
-def exporting(listen: str, service: Monitored, limit_s: float) -> Iterator[int]:
+def exporting(
+    listen: str, service: Monitored, limit_s: float, *, client_s: float = CLIENT_S
+) -> Iterator[int]:
     """Serve the metrics and health of ``service`` inside the block; yields the port.
 
     Args:
         listen: ``[host]:port``; port 0: any free one. Empty: serve nothing, port 0.
         service: what to look at.
         limit_s: without progress for longer it is not healthy.
+        client_s: see ``CLIENT_S``.
 
     Raises:
         ConfigError: the address cannot be used, or prometheus_client is not installed.
@@ -61,7 +67,7 @@ def exporting(listen: str, service: Monitored, limit_s: float) -> Iterator[int]:
     host, port = metrics_address(listen)
     application = _application(service, limit_s)
     try:
-        server = _Server((host, port), _Handler)
+        server = _Server((host, port), partial(_Handler, client_s))
     except OSError as error:
         raise ConfigError(
             f"cannot serve metrics on {listen}: {error.strerror}; choose another --metrics"
@@ -144,7 +150,14 @@ def _bound(seconds: float) -> str:
 class _Handler(WSGIRequestHandler):
     """Logs nothing, and hangs up on a client that takes too long."""
 
-    timeout = _CLIENT_S
+    def __init__(self, timeout_s: float, *connection: Any) -> None:  # noqa: ANN401 - socketserver's
+        self._timeout_s = timeout_s
+        super().__init__(*connection)
+
+    def setup(self) -> None:
+        """Prepare the connection; its reads and writes end after the time-out."""
+        super().setup()
+        self.connection.settimeout(self._timeout_s)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         pass
@@ -155,13 +168,15 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: Callable[..., WSGIRequestHandler]
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._free = threading.BoundedSemaphore(_CLIENTS)
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """As WSGIServer does, without asking the name service for our own name."""
+        """Bind like WSGIServer, without asking the name service for our own name."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
@@ -174,7 +189,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Request, client_address: object) -> None:
-        """See the base class."""
+        """Answer one client, on a thread of its own, and make room for another."""
         try:
             super().process_request_thread(request, client_address)
         finally:

@@ -20,9 +20,9 @@ class Metric(NamedTuple, Generic[S]):
     """One metric.
 
     Attributes:
-        name: as a query writes it.
+        name: the metric's name as a query writes it.
         labels: names of its labels; what they can be is bounded.
-        children: its present values; none if the fact is not known.
+        children: present values of the metric; none if the fact is not known.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _kind(name: str) -> Literal["counter", "gauge"]:
 
 
 def _drops(status: NodeStatus) -> Counter[str]:
-    """By reason. Cameras are not told apart: their names come over the wire.
+    """Drops by reason. Cameras are not told apart: their names come over the wire.
 
     A reason that did not occur is 0: a rate needs a value to start from.
     """

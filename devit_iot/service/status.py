@@ -66,8 +66,9 @@ class StatusReporter:
         """Be connected and announced inside the block; say goodbye after it.
 
         Args:
-            on_refused: see :meth:`devit_iot.transport.base.Transport.start`.
-            on_ready: likewise, after ``online`` was said.
+            on_refused: called if the broker refuses us for good, see
+                :meth:`devit_iot.transport.base.Transport.start`.
+            on_ready: called after each (re)connection, when ``online`` was said.
         """
 
         def announce() -> None:

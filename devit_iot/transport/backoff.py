@@ -2,9 +2,10 @@
 
 import random
 
+FIRST_PAUSE_S = 0.5
+"""The pause after a connection that lasted, seconds."""
 MAX_PAUSE_S = 30.0
-
-_FIRST_PAUSE_S = 0.5
+"""The longest pause, seconds."""
 
 
 class Backoff:
@@ -25,6 +26,6 @@ class Backoff:
             served_s: how long the connection was ready; 0 if it never was.
         """
         lasted = served_s > 2 * self._pause_s
-        longer = _FIRST_PAUSE_S if lasted else max(_FIRST_PAUSE_S, 2 * self._pause_s)
+        longer = FIRST_PAUSE_S if lasted else max(FIRST_PAUSE_S, 2 * self._pause_s)
         self._pause_s = min(MAX_PAUSE_S, longer)
         return self._pause_s * random.uniform(0.5, 1.0)

@@ -18,7 +18,8 @@ class Message(NamedTuple):
 
     Attributes:
         retained: the broker kept it from before we subscribed.
-        delivery: for :meth:`Transport.acknowledge`; None if there is nothing to acknowledge.
+        delivery: argument of :meth:`Transport.acknowledge`; None if there is nothing to
+            acknowledge.
     """
 
     topic: str
@@ -108,9 +109,9 @@ class Transport(Protocol):
         A handler only checks and hands over: what it raises is logged and costs that message.
 
         Args:
-            topic_filter: MQTT's wildcards allowed.
+            topic_filter: topic, in which MQTT's wildcards are allowed.
             handler: gets the messages.
-            qos: 0 or 1.
+            qos: quality of service, 0 or 1.
             manual_ack: a QoS 1 message stays with the broker until :meth:`acknowledge`, and comes
                 again after a reconnection; otherwise it is acknowledged when ``handler`` returns.
             required: whether a broker that denies the subscription refuses us for good.
@@ -142,9 +143,9 @@ class Transport(Protocol):
         A link that takes nothing counts as away at QoS 0 when a mebibyte waits for it.
 
         Args:
-            topic: without wildcards.
+            topic: topic without wildcards.
             payload: the message.
-            qos: 0 or 1.
+            qos: quality of service, 0 or 1.
             retain: whether the broker keeps it for later subscribers.
             on_puback: QoS 1 only: called once, on the network thread, when the broker has taken
                 the message over; must not publish. Such a message is queued without limit, so the

@@ -12,8 +12,8 @@ def run_embedded_broker(host: str, port: int, websocket_port: int | None = None)
 
     Args:
         host: address to listen on.
-        port: for MQTT.
-        websocket_port: for MQTT in WebSockets, which browsers speak; None: not.
+        port: port for MQTT.
+        websocket_port: port for MQTT in WebSockets, which browsers speak; None: no such port.
 
     Raises:
         BrokerError: amqtt is not installed, or the address cannot be listened on.

@@ -7,14 +7,14 @@ from paho.mqtt.properties import Properties
 from devit_iot.errors import MessageError
 from devit_iot.transport.outgoing import Outgoing
 
-WINDOW = 20
+MAX_IN_FLIGHT = 20
 """QoS 1 messages that wait for their acknowledgement at once, where the broker takes as many."""
 LARGEST_PACKET = 268_435_455
 """Bytes of the longest packet that MQTT can say."""
 
 
 class Limits(NamedTuple):
-    """Those of one connection. A broker of MQTT 3.1.1 names none, so the defaults hold for it.
+    """The limits of one connection; a broker of MQTT 3.1.1 names none, so the defaults hold for it.
 
     Attributes:
         window: QoS 1 messages that may wait for their acknowledgement (Receive Maximum).
@@ -23,7 +23,7 @@ class Limits(NamedTuple):
         max_packet: bytes of the longest packet.
     """
 
-    window: int = WINDOW
+    window: int = MAX_IN_FLIGHT
     max_qos: int = 1
     retain: bool = True
     max_packet: int = LARGEST_PACKET
@@ -32,7 +32,7 @@ class Limits(NamedTuple):
     def of(cls, properties: Properties | None) -> Self:
         """Read the properties of a CONNACK; a property that is absent leaves its default."""
         return cls(
-            window=min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)),
+            window=min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)),
             max_qos=min(1, getattr(properties, "MaximumQoS", 1)),
             retain=bool(getattr(properties, "RetainAvailable", 1)),
             max_packet=getattr(properties, "MaximumPacketSize", LARGEST_PACKET),

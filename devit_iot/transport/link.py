@@ -33,7 +33,7 @@ class Link:
 
     @property
     def served_s(self) -> float:
-        """For how many seconds it has been ready."""
+        """The seconds for which it has been ready."""
         return 0.0 if self.ready_at is None else time.monotonic() - self.ready_at
 
     def ended(self, flags: DisconnectFlags, reason: ReasonCode) -> None:

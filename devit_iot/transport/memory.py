@@ -75,7 +75,7 @@ class MemoryTransport:
 
     @property
     def persisted(self) -> bool:
-        """See the protocol."""
+        """See :attr:`devit_iot.transport.base.Transport.persisted`."""
         return self._broker.all_acknowledged
 
     def subscribe(
@@ -87,13 +87,13 @@ class MemoryTransport:
         manual_ack: bool = False,
         required: bool = True,
     ) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.subscribe`."""
         self._subscriptions.append(Subscription(topic_filter, handler, qos, manual_ack, required))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
     ) -> None:
-        """See the protocol; retained messages are delivered before ``on_ready``."""
+        """Deliver retained messages, then call ``on_ready``; the broker is always there."""
         del on_refused
         self._broker.clients.append(self)
         for topic, payload in list(self._broker.retained.items()):
@@ -111,19 +111,19 @@ class MemoryTransport:
         on_puback: Callable[[], None] | None = None,
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
-        """See the protocol; nothing is ever given up."""
+        """See :meth:`devit_iot.transport.base.Transport.publish`. Nothing is ever given up."""
         del on_given_up
         self._broker.publish(topic, payload, retain=retain, qos=qos)
         if on_puback is not None:
             self._broker.acknowledge(on_puback)
 
     def acknowledge(self, message: Message) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.acknowledge`."""
         if message.delivery is not None and message.delivery.connection == self._connection:
             self.unacknowledged.pop(message.delivery.number, None)
 
     def stop(self) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.stop`."""
         self.connected = False
         if self in self._broker.clients:
             self._broker.clients.remove(self)
@@ -135,7 +135,7 @@ class MemoryTransport:
             self._broker.publish(self._will.topic, self._will.payload, retain=True)
 
     def redeliver(self) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.redeliver`."""
         self._connection += 1
         again, self.unacknowledged = self.unacknowledged, {}
         for message in again.values():

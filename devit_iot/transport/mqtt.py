@@ -43,8 +43,8 @@ class MqttTransport:
     Args:
         config: the broker.
         client_id: unique at the broker.
-        password: for ``config.username``.
-        will: published by the broker when this process vanishes.
+        password: password of ``config.username``.
+        will: message that the broker publishes when this process vanishes.
         session: what the broker keeps for us while we are away.
     """
 
@@ -83,22 +83,22 @@ class MqttTransport:
 
     @property
     def unsent(self) -> int:
-        """See the protocol."""
+        """See :attr:`devit_iot.transport.base.Transport.unsent`."""
         return self._publisher.unsent
 
     @property
     def refused(self) -> int:
-        """See the protocol."""
+        """See :attr:`devit_iot.transport.base.Transport.refused`."""
         return self._publisher.refused
 
     @property
     def problem(self) -> str:
-        """See the protocol."""
+        """See :attr:`devit_iot.transport.base.Transport.problem`."""
         return self._publisher.problem
 
     @property
     def persisted(self) -> bool:
-        """See the protocol."""
+        """See :attr:`devit_iot.transport.base.Transport.persisted`."""
         return self._publisher.outbox.persisted
 
     def subscribe(
@@ -110,13 +110,13 @@ class MqttTransport:
         manual_ack: bool = False,
         required: bool = True,
     ) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.subscribe`."""
         self._subscriptions.add(Subscription(topic_filter, handler, qos, manual_ack, required))
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
     ) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.start`."""
         self._on_ready = on_ready
         self._on_refused = on_refused
         self._thread.start()
@@ -131,24 +131,24 @@ class MqttTransport:
         on_puback: Callable[[], None] | None = None,
         on_given_up: Callable[[MessageError], None] | None = None,
     ) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.publish`."""
         given_up = on_given_up or self._publisher.give_up
         self._publisher.publish(Outgoing(topic, payload, retain, on_puback, given_up), qos)
 
     def acknowledge(self, message: Message) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.acknowledge`."""
         with self._acknowledging:
             delivery = message.delivery
             if delivery is not None and delivery.connection == self._link.number:
                 self._client.ack(delivery.number, 1)
 
     def redeliver(self) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.redeliver`."""
         self._redelivering = True
         self._client.disconnect()
 
     def stop(self) -> None:
-        """See the protocol."""
+        """See :meth:`devit_iot.transport.base.Transport.stop`."""
         self._stopping.set()
         if self._link.acknowledged:
             self._publisher.outbox.wait_empty(_GOODBYE_S)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from devit_iot.transport.limits import WINDOW
+from devit_iot.transport.limits import MAX_IN_FLIGHT
 from devit_iot.transport.outgoing import Outgoing
 from devit_iot.transport.suspects import Suspects
 from devit_iot.transport.unpersisted import Unpersisted
@@ -30,7 +30,7 @@ class Outbox:
     def __init__(self, persist_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._window = WINDOW
+        self._window = MAX_IN_FLIGHT
         self._queue: deque[Outgoing] = deque()
         self._taken = 0
         self._early: dict[int, Acknowledgement] = {}

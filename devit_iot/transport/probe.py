@@ -48,13 +48,13 @@ class Probe:
     Args:
         config: the broker.
         client_id: unique at the broker.
-        password: for ``config.username``.
+        password: password of ``config.username``.
         wait_s: the longest time for each answer.
-        will: published by the broker, not retained, after :meth:`vanish`.
+        will: message that the broker publishes, not retained, after :meth:`vanish`.
 
     Attributes:
         limits: what the broker takes on this connection.
-        version: of MQTT that the broker speaks with us, as people write it.
+        version: version of MQTT that the broker speaks with us, as people write it.
         foreign: whether the session was there before: it is a service's, nothing is to be done
             with it.
         taken_over: whether somebody else took the place of this connection.
@@ -81,7 +81,7 @@ class Probe:
         self._lost = ""  # why there is no connection any more
         self._config = config
         self._host, self._port, tls = parse_url(config.url)
-        self._session = Session(config.session_s)  # that of a service, if it is there
+        self._session = Session(config.session_s)  # the session of a service, if it is there
         self._tls: ClientContext | None = client_context(config) if tls else None
         self._client_id = client_id
         self._password = password
@@ -113,7 +113,7 @@ class Probe:
         """Whether the broker grants a subscription at QoS 1; no answer counts as no.
 
         Raises:
-            BrokerError: here and below: the broker has ended the connection.
+            BrokerError: the broker has ended the connection.
         """
         self._check()
         self._client.subscribe(topic_filter, 1)
@@ -124,7 +124,7 @@ class Probe:
             return False
 
     def may_subscribe(self, topic_filter: str) -> bool:
-        """Likewise, and do not listen to it."""
+        """Whether the broker grants a subscription at QoS 1, which is then given up again."""
         granted = self.subscribe(topic_filter)
         self._client.unsubscribe(topic_filter)
         return granted

@@ -21,14 +21,14 @@ class Publisher:
     """Publishes within the limits of each connection. Safe to use from several threads.
 
     Args:
-        client: of the first connection.
+        client: paho's client of the first connection.
         persist_s: how long the acknowledgement of a message that must not be lost is not trusted.
         queue: QoS 1 messages that may wait, beside those that must not be lost.
 
     Attributes:
         outbox: what is published at QoS 1.
-        unsent: see :class:`devit_iot.transport.base.Transport`.
-        refused: see there.
+        unsent: number of dropped publishes, see :attr:`devit_iot.transport.base.Transport.unsent`.
+        refused: number of QoS 1 messages that the broker refused.
     """
 
     def __init__(self, client: paho.Client, persist_s: float, queue: int) -> None:

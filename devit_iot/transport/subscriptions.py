@@ -24,7 +24,7 @@ class Client(Protocol):
 
 
 class Subscriptions:
-    """Those of one client."""
+    """The subscriptions of one client."""
 
     def __init__(self) -> None:
         self._all: list[Subscription] = []

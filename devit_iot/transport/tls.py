@@ -70,7 +70,7 @@ def client_context(config: BrokerConfig) -> ClientContext:
 
 
 def explain(error: ssl.SSLError, config: BrokerConfig) -> tuple[str, str]:
-    """What is wrong with a connection, and what to do about it; the latter empty if it may pass."""
+    """What is wrong with a connection, and what to do about it: nothing if it may pass."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"shows a certificate that is not trusted ({error.verify_message})",

@@ -74,18 +74,18 @@ def connect_options(protocol: MQTTProtocolVersion, session: Session) -> dict[str
 
 
 def forget() -> Properties:
-    """For DISCONNECT in MQTT 5: the session ends with the connection after all."""
+    """The properties of a DISCONNECT in MQTT 5 by which the session ends with the connection."""
     properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = 0
     return properties
 
 
 def _set_nodelay(client: paho.Client, userdata: object, sock: Any) -> None:  # noqa: ANN401
-    """Without it Nagle's algorithm and delayed ACKs hold every feature back by about 40 ms."""
+    """Set TCP_NODELAY: Nagle's algorithm and delayed ACKs hold a feature back by about 40 ms."""
     del client, userdata
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _wake_the_loop(client: paho.Client, userdata: object, sock: object) -> None:
-    """Being set is its job: without it paho would write from whatever thread publishes."""
+    """A callback for paho: with one it leaves writing to its loop, not to whoever publishes."""
     del client, userdata, sock

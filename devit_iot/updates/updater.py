@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from devit_iot.errors import DevitError, MessageError
-from devit_iot.protocol.release import Board, Release, Rollout, UpdateStatus
+from devit_iot.protocol.board import BoardProfile
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.transport.base import Message
 from devit_iot.updates.fetch import BusyError, Cancelled, ContentError, FetchError
 from devit_iot.updates.installer import Installer
@@ -54,7 +55,7 @@ class Member(NamedTuple, Generic[T]):
     """
 
     name: str
-    board: Board | None
+    board: BoardProfile | None
     load: Callable[[Path, Held], T | None]
     serve: Callable[[Serving[T]], None]
     leave: Callable[[], None]

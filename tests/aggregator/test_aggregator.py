@@ -161,7 +161,7 @@ def test_a_part_known_to_be_offline_is_not_waited_for(broker: MemoryBroker, bund
         announce(broker, bundle, 1, "offline")  # answers what waits
         wait_until(lambda: len(labels(broker)) == 1)
         for part in (0, 2):
-            send(broker, make_feature(bundle, part, request=1))  # and what comes
+            send(broker, make_feature(bundle, part, request=1))  # features that come now
         wait_until(lambda: len(labels(broker)) == 2)
         announce(broker, bundle, 1, "online")
         for part in range(PARTS):
@@ -203,6 +203,7 @@ def with_nan(feature: Feature) -> bytes:
 
 REFUSED: dict[str, tuple[Callable[[Feature], bytes], str]] = {
     "other-bundle": (changed(fingerprint=b"stranger"), "other_bundle"),
+    "other-parts": (changed(parts_fingerprint=b"stranger"), "other_bundle"),
     "wrong-length": (changed(values=np.zeros(5, np.float32)), "length"),
     "cut": (lambda feature: feature.encode()[:-1], "length"),
     "other-fleet-size": (changed(parts=9), "part"),
@@ -264,7 +265,7 @@ def test_a_node_whose_status_is_deleted_is_a_member_no_more(
 
 
 def test_another_bundle_counts_as_offline(broker: MemoryBroker, bundle: Bundle) -> None:
-    """Of a node that was waited for, and whose feature would be refused now."""
+    """A node was waited for, and its feature would be refused now."""
     with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
         for part in range(PARTS):
             announce(broker, bundle, part, "online")
@@ -277,6 +278,29 @@ def test_another_bundle_counts_as_offline(broker: MemoryBroker, bundle: Bundle) 
         broker.publish(TOPICS.node_status("node-1"), changed.encode(), retain=True)
         wait_until(lambda: labels(broker))
     assert aggregator_status(broker).parts_online == (0, 2)
+
+
+def test_equal_parts_make_equal_features_whatever_the_fusion(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    """Boards keep their bundle when the hub gets one with another fusion or other classes."""
+    parts = bundle.parts_fingerprint
+    with running(make_aggregator(broker, bundle, deadline_s=1000, lifetime_s=1000)):
+        status = NodeStatus(
+            state="online", node="node-0", part=0, parts=PARTS, fingerprint="00" * 8,
+            parts_fingerprint=parts.hex(),
+        )  # fmt: skip
+        wait_until(lambda: TOPICS.aggregator_status(0) in broker.retained)
+        broker.publish(TOPICS.node_status("node-0"), status.encode(), retain=True)
+        for part in range(PARTS):
+            feature = make_feature(bundle, part)
+            send(
+                broker,
+                Feature.decode(changed(fingerprint=bytes(8), parts_fingerprint=parts)(feature)),
+            )
+        wait_until(lambda: labels(broker))
+    assert [label.parts_used for label in labels(broker)] == [(0, 1, 2)]
+    assert aggregator_status(broker).refused == {}
 
 
 @pytest.mark.parametrize("qos", [0, 1])

@@ -187,7 +187,7 @@ def test_the_oldest_requests_give_way() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector_module, "_MAX_REMEMBERED", 10)
+    monkeypatch.setattr(collector_module, "MAX_REMEMBERED", 10)
     waiting = collector()
     for request in range(30):
         waiting.add(feature(request, 0), 0.0)
@@ -199,7 +199,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_number_remembered_is_as_documented() -> None:
-    assert collector_module._MAX_REMEMBERED == 65536
+    assert collector_module.MAX_REMEMBERED == 65536
 
 
 def test_a_promised_request_has_a_deadline_of_its_own() -> None:
@@ -217,6 +217,14 @@ def test_one_promised_feature_makes_a_promised_request() -> None:
     waiting = collector()
     waiting.add(feature(1, 0), 0.0)
     assert waiting.add(feature(1, 0), 0.0, is_every=True) == "duplicate"
+    assert waiting.next_deadline() == EVERY_DEADLINE_S
+
+
+@pytest.mark.parametrize("of_every", [(True, False), (False, True)])
+def test_a_request_is_of_every_whichever_feature_says_so(of_every: tuple[bool, bool]) -> None:
+    waiting = collector()
+    for part, is_every in enumerate(of_every):
+        assert waiting.add(feature(1, part), 0.0, is_every=is_every) == "taken"
     assert waiting.next_deadline() == EVERY_DEADLINE_S
 
 
@@ -271,7 +279,7 @@ def test_the_deadline_follows_the_fleet() -> None:
     waiting.add(feature(1, 0), 60.0)
     assert waiting.next_deadline() == 61.5
     assert ids(waiting.due(61.5, ALL)) == [1]
-    assert waiting.add(feature(1, 1), 61.8) == "late"  # that was too short for part 1
+    assert waiting.add(feature(1, 1), 61.8) == "late"  # the deadline was too short for part 1
     waiting.add(feature(2, 0), 70.0)
     assert waiting.next_deadline() == pytest.approx(73.6)
 
@@ -303,28 +311,24 @@ def test_features_of_every_teach_nothing() -> None:
     assert waiting.next_deadline() == 64.5
 
 
-def other_bundle(request: int, part: int) -> Feature:
-    return msgspec.structs.replace(feature(request, part), fingerprint=b"fedcba98")
-
-
 def test_features_of_two_bundles_are_kept_apart() -> None:
     """A fleet goes over: no more comes of a part that has answered, with whichever bundle."""
     waiting = collector()
-    assert waiting.add(feature(1, 0), 0.0) == "taken"
-    assert waiting.add(other_bundle(1, 1), 0.0) == "taken"
+    assert waiting.add(feature(1, 0), 0.0, bundle="one") == "taken"
+    assert waiting.add(feature(1, 1), 0.0, bundle="two") == "taken"
     assert waiting.due(0.0, ALL) == []
-    assert waiting.add(other_bundle(1, 2), 0.0) == "taken"
+    assert waiting.add(feature(1, 2), 0.0, bundle="two") == "taken"
     (request,) = waiting.due(0.0, ALL)
-    assert request.fullest.fingerprint == b"fedcba98"
+    assert request.fullest.bundle == "two"
     assert sorted(request.fullest.features) == [1, 2]
-    assert waiting.add(feature(1, 1), 0.1) == "late"
+    assert waiting.add(feature(1, 1), 0.1, bundle="one") == "late"
 
 
 def test_one_part_may_answer_with_both_bundles() -> None:
     """For instance when its image came again after the node went over."""
     waiting = collector()
-    for taken in (feature(1, 0), other_bundle(1, 0), other_bundle(1, 1)):
-        assert waiting.add(taken, 0.0) == "taken"
-    assert waiting.add(other_bundle(1, 0), 0.0) == "duplicate"
+    for bundle, part in (("one", 0), ("two", 0), ("two", 1)):
+        assert waiting.add(feature(1, part), 0.0, bundle=bundle) == "taken"
+    assert waiting.add(feature(1, 0), 0.0, bundle="two") == "duplicate"
     (request,) = waiting.due(0.0, frozenset({0, 1}))
     assert sorted(request.fullest.features) == [0, 1]

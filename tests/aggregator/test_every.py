@@ -253,7 +253,7 @@ def test_an_inference_that_hangs_ends_the_node(broker: MemoryBroker, bundle: Bun
         broker.publish(TOPIC, image_file(2), qos=1)
         assert died.wait(20)
     assert [(status.state, status.lost) for status in statuses] == [("offline", 1)]
-    assert [message.payload for message in left] == [image_file(2)]  # that one comes again
+    assert [message.payload for message in left] == [image_file(2)]  # the image comes again
 
 
 def send(broker: MemoryBroker, bundle: Bundle, part: int, request: int = 0) -> None:
@@ -317,7 +317,7 @@ def test_features_that_wait_do_not_keep_the_others_out(
     broker: MemoryBroker, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a full window the broker delivers no more: the oldest request is answered."""
-    monkeypatch.setattr(aggregator_module, "WINDOW", 4)
+    monkeypatch.setattr(aggregator_module, "RECEIVE_MAXIMUM", 4)
     transport = MemoryTransport(broker)
     with running(make_aggregator(broker, bundle, transport=transport, every_deadline_s=1000)):
         for part in range(PARTS):
@@ -331,10 +331,10 @@ def test_features_that_wait_do_not_keep_the_others_out(
 
 def test_too_few_parts_make_no_label(broker: MemoryBroker, bundle: Bundle) -> None:
     transport = MemoryTransport(broker)
-    service = make_aggregator(
+    aggregator = make_aggregator(
         broker, bundle, transport=transport, min_parts=2, deadline_s=0.2, every_deadline_s=0.2
     )
-    with running(service):
+    with running(aggregator):
         send(broker, bundle, 0, request=1)
         wait_until(lambda: aggregator_status(broker).unanswered == 1)
         assert not transport.unacknowledged

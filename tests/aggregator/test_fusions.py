@@ -3,8 +3,9 @@
 import pytest
 
 from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.reading import Bundle
-from devit_iot.engine.fusion import Fusion
+from devit_iot.config.config import Config
 from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, make_feature
@@ -27,6 +28,16 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("other") / "bundle", seed=9)
 
 
+def default_head(bundle: Bundle) -> CameraHeads:
+    return CameraHeads(bundle, Config().head_choice)
+
+
+def called(bundle: Bundle, fingerprint: str) -> CameraHeads:
+    heads = default_head(bundle)
+    heads.fingerprint = fingerprint
+    return heads
+
+
 def send(broker: MemoryBroker, bundle: Bundle, request: int) -> None:
     """The features of one image of `every`."""
     wait_until(lambda: TOPICS.aggregator_status(0) in broker.retained)
@@ -38,7 +49,7 @@ def send(broker: MemoryBroker, bundle: Bundle, request: int) -> None:
 def test_requests_of_two_bundles_are_answered_each_by_its_own(
     broker: MemoryBroker, bundle: Bundle, other: Bundle
 ) -> None:
-    fusions = Fusions({b.manifest.fingerprint: Fusion(b) for b in (bundle, other)})
+    fusions = Fusions([default_head(bundle), default_head(other)])
     with running(make_aggregator(broker, bundle, fusions=fusions)):
         for request, made in enumerate((bundle, other, bundle), 1):
             send(broker, made, request)
@@ -54,7 +65,7 @@ def test_features_wait_at_the_broker_for_a_bundle_that_is_on_its_way(
     broker: MemoryBroker, bundle: Bundle, other: Bundle, *, is_named: bool
 ) -> None:
     """The aggregator was away while the fleet went over: no image may be lost."""
-    fusions = Fusions({bundle.manifest.fingerprint: Fusion(bundle)}, awaiting=True)
+    fusions = Fusions([default_head(bundle)], awaiting=True)
     transport = MemoryTransport(broker)
     if is_named:
         fusions.await_only([other.manifest.fingerprint])
@@ -63,7 +74,7 @@ def test_features_wait_at_the_broker_for_a_bundle_that_is_on_its_way(
         send(broker, bundle, 2)
         wait_until(lambda: len(labels(broker)) == 1)
         assert len(transport.unacknowledged) == PARTS
-        fusions.add(other.manifest.fingerprint, Fusion(other))
+        fusions.add(default_head(other))
         wait_until(lambda: len(labels(broker)) == 2)
         wait_until(lambda: not transport.unacknowledged)
     assert aggregator_status(broker).refused == {}
@@ -72,7 +83,7 @@ def test_features_wait_at_the_broker_for_a_bundle_that_is_on_its_way(
 def test_features_of_a_bundle_that_does_not_come_are_refused(
     broker: MemoryBroker, bundle: Bundle, other: Bundle
 ) -> None:
-    fusions = Fusions({bundle.manifest.fingerprint: Fusion(bundle)}, awaiting=True)
+    fusions = Fusions([default_head(bundle)], awaiting=True)
     transport = MemoryTransport(broker)
     with running(make_aggregator(broker, bundle, transport=transport, fusions=fusions)):
         send(broker, other, 1)
@@ -84,12 +95,11 @@ def test_features_of_a_bundle_that_does_not_come_are_refused(
 
 def test_the_last_few_are_kept(bundle: Bundle) -> None:
     fusions = Fusions()
-    fusion = Fusion(bundle)
     names = [f"{number:016x}" for number in range(MAX_FUSIONS + 1)]
     for name in names:
-        fusions.add(name, fusion)
-    assert [name in fusions for name in names] == [False, *[True] * MAX_FUSIONS]
-    fusions.add(names[1], fusion)  # served again
-    fusions.add("f" * 16, fusion)
-    assert names[1] in fusions
-    assert names[2] not in fusions
+        fusions.add(called(bundle, name))
+    assert [fusions.get(name) is not None for name in names] == [False, *[True] * MAX_FUSIONS]
+    fusions.add(called(bundle, names[1]))  # served again
+    fusions.add(called(bundle, "f" * 16))
+    assert fusions.get(names[1]) is not None
+    assert fusions.get(names[2]) is None

@@ -16,8 +16,8 @@ class Cpu(NamedTuple):
     """One CPU of QEMU's.
 
     Attributes:
-        isas: that run there, best first.
-        tests: a pytest expression: all, or those that no other CPU has run.
+        isas: instruction sets that run there, best first.
+        tests: a pytest expression: all tests, or those that no other CPU has run.
     """
 
     name: str

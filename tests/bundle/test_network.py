@@ -24,7 +24,7 @@ KINDS = pytest.mark.parametrize("kind", SPECS)
 
 
 def distance(kind: str) -> tuple[float, float]:
-    """Of what Python describes: from the oracle, and from the C++ engine; relative L2."""
+    """How far Python's network is from the oracle, and from the C++ engine; relative L2."""
     spec = SPECS[kind]
     tensors = random_tensors(spec, 1)
     image = np.random.default_rng(2).integers(

@@ -192,7 +192,7 @@ def test_a_damaged_bundle_is_not_signed(tiny: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_openssl_finds_the_same(tiny: Path, tmp_path: Path) -> None:
-    """So a device in another language can check it too."""
+    """A device in another language can check a signature too."""
     signed(tiny, tmp_path / "key")
     key, public = str(tmp_path / "key"), str(tmp_path / "public")
     subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
@@ -203,7 +203,7 @@ def test_openssl_finds_the_same(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_without_the_library_a_service_refuses_in_one_line(tiny: Path) -> None:
-    """And without ``trust`` it needs none."""
+    """A service without ``trust`` does not need the library."""
     code = (
         "import sys; sys.modules['cryptography'] = None\n"
         "from devit_iot.bundle.reading import Bundle; from pathlib import Path\n"

@@ -43,7 +43,7 @@ def header_of(content: bytes) -> tuple[dict[str, Any], int]:
 def test_every_tensor_is_aligned(
     tmp_path_factory: pytest.TempPathFactory, shapes: dict[str, tuple[str, tuple[int, ...]]]
 ) -> None:
-    """Also behind tensors of odd sizes and headers of odd lengths; no byte is left between them."""
+    """Tensors of odd sizes and headers of odd lengths change nothing, and leave no byte between."""
     path = tmp_path_factory.mktemp("tensors") / "t.safetensors"
     written = arrays(shapes)
     write_tensors(path, written)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from devit_iot.camera import still, video
+from devit_iot.camera import source as source_module
+from devit_iot.camera import video
 from devit_iot.camera.open_source import open_source
 from devit_iot.camera.source import CameraImages, Form
 from devit_iot.errors import DataError
@@ -27,8 +28,7 @@ pytest.importorskip("cv2", reason="video needs the 'camera' extra")
 
 @pytest.fixture(autouse=True)
 def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(still, "_MIN_PAUSE_S", 0.05)
-    monkeypatch.setattr(video, "_MIN_PAUSE_S", 0.05)
+    monkeypatch.setattr(source_module, "MIN_PAUSE_S", 0.05)
 
 
 def grey(level: int, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -109,7 +109,7 @@ def test_it_ends_while_somebody_waits(camera: CameraServer, path: str) -> None:
 
 
 def test_a_stream_gives_the_newest_frame_not_the_next(camera: CameraServer) -> None:
-    """Or a slow camera would show an ever older world, and hold it in memory."""
+    """A slow consumer of every frame would show an ever older world, and hold it in memory."""
     with camera:
         images = open_source(f"{camera.url}/stream")
         first = level(next(images).payload)

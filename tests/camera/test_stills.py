@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from devit_iot.camera import source as source_module
 from devit_iot.camera import still, video
 from devit_iot.camera.open_source import open_source
 from devit_iot.camera.source import Form
@@ -24,8 +25,8 @@ OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 @pytest.fixture(autouse=True)
 def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(still, "_MIN_PAUSE_S", 0.01)
-    monkeypatch.setattr(still, "_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(source_module, "MIN_PAUSE_S", 0.01)
+    monkeypatch.setattr(still, "TIMEOUT_S", 2.0)
 
 
 def typed(kind: str, body: bytes) -> bytes:

@@ -24,8 +24,8 @@ class Client(ABC):
     """A client that hears labels and statuses; what it does with labels is up to its kind.
 
     Args:
-        url: of the broker.
-        session_s: for how long the broker keeps its session.
+        url: the broker's URL.
+        session_s: seconds for which the broker keeps its session.
     """
 
     def __init__(self, url: str, session_s: int) -> None:

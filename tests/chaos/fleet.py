@@ -30,7 +30,7 @@ class ChaosFleet:
 
     Args:
         processes: none of them started.
-        folder: for configuration and the broker's data.
+        folder: folder for configuration and the broker's data.
         config: the fleet's TOML.
     """
 
@@ -42,7 +42,7 @@ class ChaosFleet:
 
     @property
     def names(self) -> list[str]:
-        """Of all processes."""
+        """The names of all processes."""
         return ["broker", "aggregator", *(f"node-{part}" for part in range(PARTS))]
 
     def start_all(self) -> None:
@@ -74,4 +74,4 @@ class ChaosFleet:
         yield from shipped_limits()
         yield f"persistence_location {self._data}/"
         if os.geteuid() == 0:
-            yield "user root"  # or it could not write where root's tests let it
+            yield "user root"  # another user could not write where root's tests let it

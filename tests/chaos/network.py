@@ -27,7 +27,7 @@ _TUN = Path("/dev/net/tun")
 _TUNSETIFF = 0x400454CA
 _IFF_TUN_NO_PI = 0x0001 | 0x1000
 _MTU = 1500
-_PREFIX = "198.18.0."  # of RFC 2544: for benchmarks, routed nowhere
+_PREFIX = "198.18.0."  # RFC 2544 keeps it for benchmarks: routed nowhere
 _HEADER = 20
 _MAX_PENDING = 20_000
 
@@ -55,7 +55,7 @@ class Network:
     """A switch between the hosts that :meth:`add` makes; they end with the ``with`` block.
 
     Args:
-        seed: of the losses.
+        seed: decides which packets are lost.
     """
 
     def __init__(self, seed: int) -> None:

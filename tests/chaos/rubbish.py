@@ -50,7 +50,7 @@ class Image(NamedTuple):
     """An image message.
 
     Attributes:
-        reason: of its refusal; FINE if it is an image whatever else it is.
+        reason: reason of its refusal; FINE if it is an image whatever else it is.
     """
 
     name: str

@@ -63,7 +63,7 @@ def is_thrown_out(url: str, topic: bytes) -> bool:
         assert link.recv(4) == CONNACK
         body = len(topic).to_bytes(2, "big") + topic + b"rubbish"
         assert len(body) < 128  # one byte of length
-        link.sendall(b"\x30" + bytes((len(body),)) + body + b"\xc0\0")  # and a PINGREQ
+        link.sendall(b"\x30" + bytes((len(body),)) + body + b"\xc0\0")  # a PINGREQ follows
         try:
             return link.recv(100) != b"\xd0\0"
         except ConnectionResetError:

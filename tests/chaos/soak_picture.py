@@ -22,7 +22,7 @@ _DPI = 80
 
 
 class Percentiles(NamedTuple):
-    """Of the label ages in each of some windows of time; minutes and milliseconds."""
+    """Percentiles of the label ages in each of some windows of time; minutes and milliseconds."""
 
     minutes: list[float]
     p50: list[float]
@@ -30,7 +30,7 @@ class Percentiles(NamedTuple):
 
 
 def percentiles(ages: Sequence[Age], begin: float, seconds: float) -> Percentiles:
-    """Of ``ages``, which came in the ``seconds`` after ``begin``; empty windows are left out."""
+    """The percentiles of ``ages`` in the ``seconds`` after ``begin``, without empty windows."""
     found = Percentiles([], [], [])
     when = np.array([age.when - begin for age in ages])
     took = np.array([1e3 * age.seconds for age in ages])

@@ -101,7 +101,7 @@ def test_without_tls_there_is_no_answer(secure: Secure) -> None:
 
 
 def test_the_same_bytes_over_tls_are_answered(secure: Secure) -> None:
-    """So the test above fails for the missing TLS, and for nothing else."""
+    """A plain link is refused for the missing TLS, and for nothing else."""
     with tls_link(secure, context_of(secure.config("pi-0"))) as link:
         link.sendall(CONNECT)
         assert link.recv(4) == CONNACK
@@ -244,7 +244,7 @@ def test_a_node_writes_its_own_topics_only(secure: Secure, username: str) -> Non
             assert client.inbox.empty()
     with secure.client("viewer", *results) as late, secure.client("pi-0") as node:
         node.publish(TOPICS.node_status("pi-0"), b"later")
-        assert late.get() == (TOPICS.node_status("pi-0"), b"later")  # and nothing retained
+        assert late.get() == (TOPICS.node_status("pi-0"), b"later")  # nothing retained came before
 
 
 def test_a_node_reads_images_only(secure: Secure) -> None:

@@ -152,7 +152,7 @@ class Battle:
         self.memory.append(resident_kib(self._processes))
 
     def growth(self, since: int) -> float:
-        """Of the resident memory since that round, of the service where it is most."""
+        """The growth of the resident memory since that round, at the service where it is most."""
         before, after = self.memory[since], self.memory[-1]
         return max(after[name] / before[name] - 1 for name in before if name != "broker")
 
@@ -215,7 +215,7 @@ def test_rubbish_is_counted_and_nothing_else_happens(
 def test_a_broker_passes_no_topic_that_is_no_text(
     processes: FleetProcesses, tmp_path: Path
 ) -> None:
-    """So these texts of a topic need not be sent to us."""
+    """The broker refuses these texts of a topic, so they need not be sent to us."""
     ChaosFleet(processes, tmp_path, CONFIG).start("broker")
     for text in ("ansi", "newline", "return", "nul", "c1"):
         assert is_thrown_out(processes.url, f"cameras/{TEXTS[text]}/image".encode()), text

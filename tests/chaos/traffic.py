@@ -34,7 +34,7 @@ The broker's queue holds 2000."""
 
 
 class Age(NamedTuple):
-    """Of one label: when it came, monotonic seconds, and how long its image took to it."""
+    """When a label came, monotonic seconds, and how long its image took to it."""
 
     when: float
     seconds: float
@@ -45,7 +45,7 @@ class Traffic(Client):
 
     Attributes:
         sent: images by camera; the cameras are called like their delivery.
-        ages: of the first label of each image, by camera.
+        ages: ages of the first label of each image, by camera.
         again: labels beyond the first of their image.
         degraded: first labels that lack a part.
     """

@@ -12,7 +12,7 @@ MAX_GROWTH = 0.05
 
 
 class Usage(NamedTuple):
-    """Of one process, at one moment."""
+    """What one process uses at one moment."""
 
     resident_mib: float
     descriptors: int
@@ -27,11 +27,11 @@ class Sample(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """Of one process. The first third of a run, in which caches fill, does not count.
+    """What one process uses in a run, without its first third, in which caches fill.
 
     Attributes:
-        slope: of the resident memory, MiB per hour: the median of the slopes between all pairs of
-            samples (Theil and Sen), which a few peaks do not move.
+        slope: growth of the resident memory, MiB per hour: the median of the slopes between all
+            pairs of samples (Theil and Sen), which a few peaks do not move.
         growth: what that makes of the run's other two thirds, of the memory at their begin.
         new_descriptors: the fewest in the last third less the fewest in the second: a file that
             is open for a moment, as while mosquitto saves, is no leak.

@@ -26,11 +26,11 @@ RATE = 5.0
 
 
 class World:
-    """See the module.
+    """A fleet whose members are hosts of a network.
 
     Args:
-        network: without hosts.
-        folder: for logs and files.
+        network: a network without hosts.
+        folder: folder for logs and files.
         config: the fleet's TOML, whose images are of ``cameras/{camera}/image/{request}``.
 
     Raises:

@@ -203,6 +203,7 @@ def test_a_wrong_type_is_named(tmp_path: Path, text: str, where: str) -> None:
         ("node.max_waiting_mib", 0, "node.max_waiting_mib"),
         ("node.hang_s", 4.9, "node.hang_s"),
         ("images", [{"topic": "a", "max_rate": -1.0}], "max_rate"),
+        ("homeassistant.expire_s", -1, "homeassistant.expire_s must not be negative"),
         ("images", [{"topic": "a", "delivery": "some"}], "delivery"),
         ("broker.persist_s", -1.0, "broker.persist_s"),
         ("broker.session_s", 0, "broker.session_s"),

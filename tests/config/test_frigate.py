@@ -52,7 +52,7 @@ OTHERS: list[tuple[str, bytes]] = [
     ("frigate/front_door/detect/state", b"ON"),
     ("frigate/front_door/snapshots/state", b"ON"),
     ("frigate/front_door/motion_threshold/state", b"30"),
-    ("frigate/front_door/review_status", b"NONE"),  # and four more
+    ("frigate/front_door/review_status", b"NONE"),  # four more follow it
     ("frigate/front_door/audio/rms", b"12.5"),
     ("frigate/onConnect", b""),
 ]
@@ -93,7 +93,7 @@ def test_labels_are_for_new_snapshots_only(
         matched = 0 if images == SNAPSHOTS else 2 * (len(OTHERS) - 1)  # one of them is empty
 
         def accounted() -> bool:
-            """Of a topic that repeats itself an image may be dropped unseen."""
+            """Whether every image was taken or dropped; some of a topic that repeats go unseen."""
             status = node_status(broker)
             return sum(status.refused.values()) + status.dropped == matched
 

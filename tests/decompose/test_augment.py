@@ -224,7 +224,7 @@ def test_every_epoch_has_its_own_order() -> None:
 def test_shares_are_disjoint_and_complete(
     rows: list[int], batch: int, world: int, seed: int
 ) -> None:
-    """But for a last step with too few images for every process."""
+    """The last step may be left out: it has too few images for every process."""
     whole = epoch(make(rows, batch), seed)
     if len(whole[-1]) < world:
         whole.pop()

@@ -161,7 +161,7 @@ def test_a_stage_without_any_time_still_learns_once(tmp_path: Path, time: Time) 
 
 
 def test_the_trainings_that_are_left(tmp_path: Path) -> None:
-    """Of the shipped recipe; the numbers are counted by hand from its shapes."""
+    """The numbers are counted by hand from the shapes of the shipped recipe."""
     recipe, _ = load_recipe("digits")
     run = context(tmp_path, recipe)
     images, teacher = len(run.data.fit), 3_686_912

@@ -82,7 +82,7 @@ def test_only_classes_that_may_be_alone_need_two(tmp_path: Path) -> None:
     by_seed = replace(asked, partition=replace(asked.partition, by="seed"))
     alone = [
         group for seed in range(9) for group in partition(3, 2, seed) if len(group) == 1
-    ]  # of which some are of class 2
+    ]  # some of them are of class 2
     for seed, (label,) in enumerate(alone):
         if label == 2:
             with pytest.raises(DataError, match="class 'cat' of pets has 1 image"):

@@ -60,7 +60,7 @@ def test_groups_are_disjoint_cover_all_and_are_balanced(
 def test_similar_groups_are_disjoint_cover_all_and_are_balanced(
     data: st.DataObject, classes: int, dim: int, seed: int, distinct: int
 ) -> None:
-    """Also where fewer means are distinct than there are parts."""
+    """Groups differ by one class at most, also where fewer means are distinct than parts."""
     parts = data.draw(st.integers(1, classes))
     means = np.random.default_rng(seed).normal(size=(distinct, dim))
     means = np.resize(means, (classes, dim))

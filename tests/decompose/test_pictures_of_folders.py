@@ -80,6 +80,49 @@ def test_what_is_no_picture_is_counted_and_named(tree: Path) -> None:
     assert ".tiff" in said
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("litter", ["@eaDir/0.jpg", "#recycle", ".thumbnails", "__MACOSX"])
+@pytest.mark.parametrize("place", ["cat/", ""])
+def test_what_storage_servers_put_beside_pictures_is_none(
+    tree: Path,
+    packed: bool,  # noqa: FBT001
+    litter: str,
+    place: str,
+) -> None:
+    """A thumbnail would be learned and counted twice, and its folder taken for a class."""
+    folder = tree / f"{place}{litter}"
+    folder.mkdir(parents=True)
+    (folder / "SYNOPHOTO_THUMB_M.jpg").write_bytes(encoded(picture(1), "JPEG"))
+    source = tree
+    if packed:
+        source = tree.with_suffix(".zip")
+        with zipfile.ZipFile(source, "w") as archive:
+            for file in tree.rglob("*.*"):
+                archive.write(file, file.relative_to(tree))
+    found = open_source(str(source), Path(), split="test", strict=False)
+    assert found.classes == ("cat", "dog")
+    assert np.bincount(found.labels).tolist() == [len(KINDS)] * 2
+    assert open_source(str(source), Path(), split="train").classes == ("cat", "dog")
+
+
+def test_a_class_may_begin_with_the_same_sign(tree: Path) -> None:
+    (tree / "dog").rename(tree / "@home")
+    assert open_source(str(tree), Path(), split="test", strict=False).classes == ("@home", "cat")
+
+
+def test_a_link_that_leads_back_repeats_no_picture(tree: Path) -> None:
+    (tree / "cat/again").symlink_to(tree / "cat")
+    (tree / "dog/2024/all").symlink_to(tree)
+    found = open_source(str(tree), Path(), split="test", strict=False)
+    assert np.bincount(found.labels).tolist() == [len(KINDS)] * 2
+
+
+def test_folders_without_end_are_refused(tree: Path) -> None:
+    (tree / "cat" / "/".join("d" * 70)).mkdir(parents=True)
+    with pytest.raises(DataError, match="more than 64 folders deep"):
+        open_source(str(tree), Path(), split="test", strict=False)
+
+
 def test_a_damaged_picture_of_another_kind_is_named(tree: Path) -> None:
     (tree / "cat/0.bmp").write_bytes(b"BM no bitmap")
     found = open_source(str(tree), Path(), split="test", strict=False)

@@ -90,7 +90,7 @@ SHAPES = st.builds(
 def test_whatever_evolution_begins_with_meets_the_budget(
     spec: SubVitSpec, ratio: float, multiple: int
 ) -> None:
-    """So it does of every block, every second, third and fourth one, and by importance."""
+    """A start has every block, every second, third or fourth one, or blocks by importance."""
     budget = Budget(spec, ratio, multiple)
     candidates: list[Policy] = []
 

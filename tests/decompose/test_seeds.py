@@ -5,7 +5,7 @@ from devit_iot.decompose.stages import seeds
 
 
 def numbers() -> list[int]:
-    """Of all stages of the largest fleet."""
+    """The numbers of all stages of the largest fleet."""
     parts = range(MAX_PARTS)
     own = [first + part for first in (seeds.PART_TEACHERS, seeds.DISTILLED) for part in parts]
     return [seeds.TEACHER, seeds.TEMPLATE, seeds.ENSEMBLE, *own]

@@ -43,7 +43,7 @@ SECRET = {"DEVIT_PASSWORD": "secret"}
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_module, "_RETAINED_S", 0.2)
+    monkeypatch.setattr(broker_module, "RETAINED_S", 0.2)
 
 
 @contextmanager

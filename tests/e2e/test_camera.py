@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.camera.camera import WINDOW
+from devit_iot.camera.camera import MAX_UNACKNOWLEDGED
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.programs import own_program
 from tests.e2e.subscribing import TOPIC, subscriber
@@ -84,19 +84,20 @@ def test_it_waits_for_acknowledgements_and_says_what_is_missing(
     with subscriber(fleet.url) as topics, shooting(fleet.url, tmp_path) as camera:
         wait_until(lambda: len(topics) > COUNT // 4, END_S)
         fleet.kill("broker")
-        wait_until(lambda: camera.published >= WINDOW, END_S)
+        wait_until(lambda: camera.published >= MAX_UNACKNOWLEDGED, END_S)
         os.kill(camera.process.pid, signal.SIGTERM)
         assert camera.process.wait(END_S) == 1
         ends = re.search(r"Error: the broker acknowledged (\d+) of (\d+) images$", camera.log)
         assert ends is not None
         acknowledged, published = map(int, ends.groups())
-        assert acknowledged < published == camera.published <= acknowledged + WINDOW
+        assert acknowledged < published == camera.published <= acknowledged + MAX_UNACKNOWLEDGED
 
 
 def test_it_stays_until_somebody_listens(fleet: FleetProcesses, tmp_path: Path) -> None:
     fleet.start_broker("mosquitto")
     with shooting(fleet.url, tmp_path) as camera:
-        wait_until(lambda: camera.published == WINDOW, END_S)  # the broker took none over
+        # The broker takes none over.
+        wait_until(lambda: camera.published == MAX_UNACKNOWLEDGED, END_S)
         with subscriber(fleet.url) as topics:
             assert camera.process.wait(END_S) == 0
             wait_until(lambda: len(topics) == COUNT)

@@ -61,7 +61,7 @@ def test_a_broker_may_die_and_come_back(processes: FleetProcesses, kind: BrokerK
         processes.kill("broker")
         viewer.nodes.clear()
         viewer.aggregator = None
-        time.sleep(0.5)  # so that everyone has noticed and waits
+        time.sleep(0.5)  # everyone has noticed by then, and waits
         processes.start_broker(kind)
         viewer.wait_online()
         label = viewer.ask("after", KNOWN[0].payload)

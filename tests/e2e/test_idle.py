@@ -7,7 +7,7 @@ from devit_iot.demo.processes import BrokerKind, FleetProcesses
 from tests.e2e.watching import known_images, watching
 
 SECONDS = 3.0
-MOST = 0.01  # of one core
+MOST = 0.01  # share of one core
 
 
 def cpu_seconds(pid: int) -> float:

@@ -22,8 +22,8 @@ from devit_iot.homeassistant.devices import Devices, device_id
 from devit_iot.programs import own_program
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from tests.e2e.commands import assert_one_line_error, command
-from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
-from tests.support.fleets import wait_until
+from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3, NODE_STATUS_4
+from tests.support.fleets import make_bundle, wait_until
 from tests.support.mosquitto import Client
 
 TOPICS = Topics("test")
@@ -78,12 +78,31 @@ def test_top_prints_a_snapshot(processes: FleetProcesses) -> None:
 
 
 def test_top_without_a_broker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(top_command, "_READY_S", 0.5)
+    monkeypatch.setattr(top_command, "READY_S", 0.5)
     done = CliRunner().invoke(
         main, ["top", "--once", "--broker", f"mqtt://127.0.0.1:{free_port()}"]
     )
     assert done.exit_code == 1
     assert "no answer from the broker" in done.output
+
+
+def test_plan_takes_what_nodes_announced(processes: FleetProcesses, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "fleet", parts=2)
+    options = ["--announced", "--broker", processes.url, "--fleet", "test", "--json"]
+    processes.start_broker(find_broker())
+    with Client(BrokerConfig(url=processes.url)) as client:
+        empty = command("devit", "plan", "--bundle", bundle.path, *options)
+        for name in ("pi-1", "pi-2", "pi-3"):
+            said = msgspec.structs.replace(
+                NODE_STATUS_4, node=name, state="offline" if name == "pi-2" else "online"
+            )
+            client.publish(TOPICS.node_status(name), said.encode(), retain=True)
+        done = command("devit", "plan", "--bundle", bundle.path, *options)
+    assert empty.returncode == 1
+    assert "no node of the fleet 'test' announced a measured board" in empty.stderr
+    assert done.returncode == 0, done.stderr
+    assert {board["name"] for board in json.loads(done.stdout)["boards"]} == {"pi-1", "pi-3"}
+    assert "left out: pi-2, it is offline" in done.stderr
 
 
 def test_labels_are_lines(processes: FleetProcesses, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_file_of_sixteen_megabytes_is_seen_through_at_once(file: bytes) -> Non
 def test_a_webp_of_65536_code_tables_does_not_take_the_memory_that_it_asks_for() -> None:
     file = groups_webp(1024)
     assert len(file) < 300_000
-    load(groups_webp(64))  # so it is well-formed
+    load(groups_webp(64))  # a smaller one loads: the file is well-formed
     forget_peak()
     before = resident()
     assert refused(file) == "damaged"

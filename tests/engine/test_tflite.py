@@ -257,7 +257,7 @@ class Interpreter:
 
 
 def test_a_runtime_that_is_silently_wrong_is_found_by_the_golden_check(tmp_path: Path) -> None:
-    """And tflite-runtime is taken where ai-edge-litert is not installed."""
+    """The runtime here is tflite-runtime, which is taken where ai-edge-litert is missing."""
     package, info = tmp_path / "tflite_runtime", tmp_path / "tflite_runtime-2.14.0.dist-info"
     package.mkdir()
     info.mkdir()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from devit_iot.datasets.class_names import distinct
 from devit_iot.datasets.source import ImageSource
 from devit_iot.errors import DataError
 from devit_iot.evaluation.labels import bundle_labels
@@ -38,6 +39,18 @@ def test_a_name_of_two_classes_is_refused_where_it_is_used() -> None:
         bundle_labels(classes, source("crane"))
     assert found(classes, source("tench")) == [1]
     assert found(classes, source("0", "2")) == [0, 2]
+
+
+def test_a_folder_of_names_that_were_told_apart_learns_them() -> None:
+    """ImageNet's folders of cranes have one name, and a bundle's classes two."""
+    classes = distinct(("crane", "tench", "crane"))
+    with pytest.raises(
+        DataError, match=r"several classes of the bundle \(crane \(0\), crane \(2\)"
+    ):
+        bundle_labels(classes, source("crane"))
+    assert found(classes, source("crane (2)", "tench")) == [2, 1]
+    with pytest.raises(DataError, match="'dog' of photos is no class of the bundle"):
+        bundle_labels(("dog (1)", "bee"), source("dog"))
 
 
 def test_other_folders_are_refused() -> None:

@@ -331,6 +331,27 @@ def test_a_network_without_a_class_token_is_named(tmp_path: Path) -> None:
     assert "averages all its tokens and has no class token" in refusal(tmp_path / "x.safetensors")
 
 
+def test_a_classifier_of_dinov2_is_named(tmp_path: Path) -> None:
+    state = timm()
+    state["head.weight"] = np.zeros((5, 48), np.float32)
+    save_file(state, tmp_path / "x.safetensors")
+    assert "by its class token and the average of the others" in refusal(tmp_path / "x.safetensors")
+
+
+def test_a_distilled_network_with_one_classifier_gets_another_of_zeros(tmp_path: Path) -> None:
+    """As Hugging Face fine-tunes a distilled DeiT; the mean of both classifiers is the one."""
+    state = timm(2)
+    theirs = hugging_face(
+        {name: value for name, value in state.items() if not name.startswith("head_dist")}
+    )
+    save_file(theirs, tmp_path / "x.safetensors")
+    for kind in ("weight", "bias"):
+        state[f"head_dist.{kind}"] = np.zeros_like(state[f"head.{kind}"])
+        state[f"head.{kind}"] = 2 * state[f"head.{kind}"]
+    (said,) = same(tmp_path / "x.safetensors", state)
+    assert "the class token's counts alone" in said
+
+
 def test_no_code_of_a_checkpoint_runs(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Any, ...]:

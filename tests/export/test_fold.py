@@ -219,7 +219,7 @@ def test_reference_gives_the_same_in_batches(
     folded = fold_sub_vit(spec, weights, Normalisation((0, 0, 0), (1, 1, 1)))
     images = random_images(np.random.default_rng(2), spec.image_size, 5)
     whole = reference.features(spec, folded, images)
-    monkeypatch.setattr(reference, "_BATCH_ELEMENTS", 1)
+    monkeypatch.setattr(reference, "BATCH_ELEMENTS", 1)
     np.testing.assert_allclose(reference.features(spec, folded, images), whole, rtol=1e-12)
 
 

@@ -20,7 +20,7 @@ from devit_iot.decompose.network.weights import load_checkpoint
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import DataError
-from devit_iot.export.heads import PUBLISHED, head_dim
+from devit_iot.export.beside import read_beside
 from devit_iot.export.importer import IMAGENET
 from tests.support.spellings import CLASSES, SPEC, State, hugging_face, timm
 
@@ -218,17 +218,22 @@ def test_a_mean_without_a_deviation_is_refused(tmp_path: Path) -> None:
     assert "from 0 to 255" in refusal(theirs, *options)
 
 
-def test_heads_of_published_networks_are_known_and_others_asked_for() -> None:
-    for (width, depth), heads in PUBLISHED.items():
-        found = head_dim(
-            width, (width, depth), compact=False, told=None, asked=None, asked_dim=None
-        )
-        assert found.head_dim == width // heads
-    wide = head_dim(1280, (1280, 32), compact=False, told=None, asked=None, asked_dim=None)
-    assert wide.head_dim == 80  # not 64, of which 1280 is a multiple too
-    for shape in ((192, 4), (64, 6), (1280, 12)):
-        with pytest.raises(DataError, match="nothing says how many attention heads"):
-            head_dim(shape[0], shape, compact=False, told=None, asked=None, asked_dim=None)
+@pytest.mark.parametrize(
+    ("architecture", "width", "heads"),
+    [
+        ("vit_small_patch16_224", 384, 6),
+        ("deit_tiny_patch16_224", 192, 3),
+        ("deit3_small_patch16_224", 384, 6),
+        ("vit_small_patch16_224", 768, None),  # timm's of 2020, 8 heads
+        ("beit_small_patch16_224", 384, None),
+    ],
+)
+def test_timms_name_tells_the_usual_heads(
+    tmp_path: Path, architecture: str, width: int, heads: int | None
+) -> None:
+    config = {"architecture": architecture, "num_features": width}
+    theirs = folder(tmp_path / "timm", timm(), config=config)
+    assert read_beside(theirs / "model.safetensors").heads == heads
 
 
 def test_heads_that_do_not_divide_are_refused(tmp_path: Path) -> None:
@@ -281,7 +286,7 @@ def test_positions_of_a_long_image_are_no_square(
     columns: int,
     square: bool,  # noqa: FBT001
 ) -> None:
-    """Of 4 x 16 patches there are as many as of 8 x 8, of 9 x 4 as of 6 x 6."""
+    """There are as many patches of 4 x 16 as of 8 x 8, and of 9 x 4 as of 6 x 6."""
     state = timm()
     state["pos_embed"] = np.concatenate([state["pos_embed"][:, :1], positions(rows, columns)], 1)
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
@@ -332,6 +337,11 @@ def test_repeated_names_are_told_apart() -> None:
     """ImageNet itself has two cranes and two maillots."""
     assert distinct(["crane", "tench", "crane "]) == ("crane (0)", "tench", "crane (2)")
     assert distinct(["a", "b"]) == ("a", "b")
+    assert distinct(["crane", "crane", "crane (1)"]) == (
+        "crane (0)",
+        "crane (1) (1)",
+        "crane (1) (2)",
+    )
 
 
 def test_a_bad_names_file_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def rows(name: str) -> list[dict[str, str]]:
 def preprocess(path: Path, *, columns_first: bool = False) -> NDArray[np.uint8]:
     """What the reference did: Pillow, bicubic to a short side of 256, the 224 in the centre.
 
-    Of a very tall picture Pillow resizes the rows first, which rounds otherwise; ours never does.
+    Pillow resizes a very tall picture's rows first, which rounds otherwise; ours never does.
     """
     with Image.open(path) as image:
         rgb = image.convert("RGB")

@@ -37,12 +37,14 @@ Allowed = Callable[[str, str, str], bool]
 OWNED = """
 user me
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read devit/v1/home/nodes/+/update
 topic read devit/v1/home/aggregators/+/update
 topic read homeassistant/device/+/config
 topic write devit/v1/home/labels/+
+topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/nodes/+/status
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/nodes/+/update
@@ -62,6 +64,7 @@ topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/status
 topic read devit/v1/home/release
 topic write devit/v1/home/labels/+
+topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/aggregators/+/update
 topic write homeassistant/device/+/config
@@ -76,11 +79,13 @@ topic write devit/v1/home/release
 
 user viewer
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 
 user dashboard
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read cameras/+/image
@@ -88,6 +93,7 @@ topic read in/+
 
 user homeassistant
 topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/#

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from devit_iot.bundle import signature
+from devit_iot.bundle.head import HeadManifest, decode_head, head_fingerprint
 from devit_iot.bundle.manifest import Manifest, fingerprint_of
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
@@ -71,7 +72,7 @@ class Target(NamedTuple):
     """A reader.
 
     Attributes:
-        percent: of the executions of ``make fuzz``: fewer for slow ones.
+        percent: share of the executions of ``make fuzz``, percent: fewer for slow targets.
         seeds: inputs that it likes.
     """
 
@@ -166,6 +167,23 @@ def manifest(data: bytes) -> None:
                 assert min(tensor.shape, default=1) > 0
         opened.verify()
     except (BundleError, SpecError) as error:
+        _check_shown(error)
+
+
+def head(data: bytes) -> None:
+    """With the right fingerprint and folder, as above."""
+    folder = _FOLDER / "0123456789abcdef"
+    with contextlib.suppress(
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError
+    ):
+        found = msgspec.json.decode(data, type=HeadManifest)
+        folder = _FOLDER / head_fingerprint(found)
+        data = msgspec.json.encode(msgspec.structs.replace(found, fingerprint=folder.name))
+    try:
+        read = decode_head(folder / "head.json", data)
+        assert len(read.classes) >= 2
+        assert 0 <= read.unknown < 1
+    except BundleError as error:
         _check_shown(error)
 
 
@@ -292,7 +310,7 @@ def camera_url(data: bytes) -> None:
 TARGETS: Mapping[str, Target] = {
     "broker_url": Target(broker_url, 2, (b"mqtt://[fe80::1%25eth0]:1883", b"#/?", b"wss://a:1/b")),
     "camera_url": Target(camera_url, 2, (b"#1", b"/a?b=c", b"%40&token=x")),
-    "feature": Target(feature, 11, _golden("feature.bin")),
+    "feature": Target(feature, 11, _golden("feature.bin", "feature_2.bin")),
     "label": Target(lambda data: json_message(Label, data), 7, _golden("label.json")),
     "node_status": Target(
         lambda data: json_message(NodeStatus, data),
@@ -312,7 +330,7 @@ TARGETS: Mapping[str, Target] = {
         overview,
         5,
         (
-            *_golden("label.json", "node_status_3.json", "aggregator_status_2.json"),
+            *_golden("label.json", "node_status_4.json", "aggregator_status_2.json"),
             b'{"origin": {"name": "devit-iot"}}',
         ),
     ),
@@ -331,7 +349,8 @@ TARGETS: Mapping[str, Target] = {
     ),
     "image": Target(image, 15, tuple(_images())),
     "topic": Target(topic, 8, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),
-    "manifest": Target(manifest, 4, _golden("bundle/manifest.json")),
+    "manifest": Target(manifest, 3, _golden("bundle/manifest.json")),
+    "head": Target(head, 1, _golden("head/ee7ddd47af5e81ca/head.json")),
     "tensor_file": Target(tensor_file, 5, _golden("bundle/fusion.safetensors")),
     "beside": Target(beside, 3, (TIMM_CONFIG, HUGGING_FACE_CONFIG)),
     "class_names": Target(class_names, 2, (b"a\nb\n", b'["a", "a"]', b"\xef\xbb\xbfa\r\n")),

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from devit_iot.bundle.head import Fit, Head
+from devit_iot.bundle.head_writing import write_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import (
     BlockSpec,
@@ -22,17 +24,24 @@ from devit_iot.bundle.spec import (
 )
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
+from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
-from devit_iot.protocol.release import Board, Release, Rollout, UpdateStatus
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
 BUNDLE_FINGERPRINT = "e313a4ffd4ebdddb"
 VIEWS_FINGERPRINT = "371de594905bd47f"
+HEAD_FINGERPRINT = "ee7ddd47af5e81ca"
 RESIZES_FINGERPRINT = "788128f315414f80"
+PARTS_FINGERPRINTS = {
+    "bundle": "2058ee504fc48ccd",
+    "bundle-3": "9a0c9c0dcf701d48",
+    "bundle-4": "b3ae74736a675ec6",
+}
 
 FEATURE = Feature(
     request_id=bytes(range(16)),
@@ -104,10 +113,33 @@ NODE_STATUS_2 = msgspec.structs.replace(
     deferred=6,
 )
 NODE_STATUS_3 = msgspec.structs.replace(NODE_STATUS_2, temperature_c=61.5, throttled=False)
+NODE_STATUS_4 = msgspec.structs.replace(
+    NODE_STATUS_3,
+    parts_fingerprint="0f1e2d3c4b5a6978",
+    board=BoardProfile(
+        "pi-1",
+        "aarch64",
+        cores=4,
+        threads=4,
+        isas=("neon_dotprod", "neon", "scalar"),
+        memory_mib=1400,
+        overhead_mib=871,
+        fma_gflops=38.5,
+        decode_ms=4.75,
+        message_ms=3.25,
+        link_mbps=900.0,
+        link_ms=0.5,
+        watts=7.5,
+        speed=Speeds(float32=Speed(18.5, 20.25, 0.25, 0.125), int8=Speed(7.5, 20.5, 0.25, 0.0)),
+        note="measured by devit bench --profile, neon_dotprod",
+    ),
+)
+FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
+LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
 )
-LABEL_2 = msgspec.structs.replace(LABEL, fingerprint="a1b2c3d4e5f60718")
+LABEL_3 = msgspec.structs.replace(LABEL_2, fingerprint="a1b2c3d4e5f60718")
 RELEASE = Release(
     number=7,
     fingerprint="a1b2c3d4e5f60718",
@@ -135,20 +167,23 @@ UPDATE_STATUS = UpdateStatus(
     error="the hub is away",
     serving=7,
     trial=False,
-    board=Board("aarch64", 4, "neon_dotprod", 1024, 12.5),
+    board=NODE_STATUS_4.board,
 )
 EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "label.json": LABEL,
+    "label_2.json": LABEL_2,
     "node_status.json": NODE_STATUS,
     "node_status_2.json": NODE_STATUS_2,
+    "node_status_3.json": NODE_STATUS_3,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
 MESSAGES: dict[str, Feature | JsonMessage] = {
     "feature.bin": FEATURE,
-    "label_2.json": LABEL_2,
+    "feature_2.bin": FEATURE_2,
+    "label_3.json": LABEL_3,
     "rollout.json": ROLLOUT,
     "update_status.json": UPDATE_STATUS,
-    "node_status_3.json": NODE_STATUS_3,
+    "node_status_4.json": NODE_STATUS_4,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 
@@ -253,9 +288,27 @@ def write_resizes(path: Path) -> Bundle:
     )
 
 
+def write_gate(bundle: Bundle) -> Head:
+    """A head of two classes, beside a bundle."""
+    rng = np.random.default_rng(5)
+    dims = bundle.manifest.fusion_spec.feature_dims
+    return write_head(
+        bundle,
+        "gate",
+        classes=("closed", "open"),
+        tensors=random_fusion(FusionSpec(2, dims), rng),
+        unknown=0.625,
+        fit=Fit("by hand", (7, 9), 0.1, 0.75, 16, 0.9375),
+        provenance={"made by": "tests/golden/make.py"},
+    )
+
+
 if __name__ == "__main__":
     for file_name, message in MESSAGES.items():
         (GOLDEN / file_name).write_bytes(message.encode())
     write_tiny(GOLDEN / "bundle")
     write_views(GOLDEN / "bundle-3")
     write_resizes(GOLDEN / "bundle-4")
+    write_gate(Bundle(GOLDEN / "bundle"))
+    (GOLDEN / "bundle/heads/gate").rename(GOLDEN / "head")
+    (GOLDEN / "bundle/heads").rmdir()

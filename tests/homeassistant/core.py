@@ -131,7 +131,7 @@ class Core:
 
     Args:
         folder: its configuration.
-        broker_port: of the MQTT broker on this machine.
+        broker_port: port of the MQTT broker on this machine.
     """
 
     def __init__(self, folder: Path, broker_port: int) -> None:

@@ -202,7 +202,7 @@ def test_a_broker_that_hangs_up_is_left_in_peace(
     assert "--homeassistant false" in caplog.text
     home.announcer.see_camera("door")
     assert home.said() == []
-    home.reconnect(after_s=3600)  # perhaps its list was corrected
+    home.reconnect(after_s=500)  # perhaps its list was corrected
     assert home.said() == [FLEET, DOOR]
 
 
@@ -228,3 +228,17 @@ def test_an_announcement_that_is_too_large_costs_nothing_else(
     home.announcer.see_camera("door")
     assert home.said() == [DOOR]
     assert "not announced to Home Assistant" in caplog.text
+
+
+def test_a_camera_that_was_silent_is_not_announced_again_before_its_next_label(home: Home) -> None:
+    home.connect()
+    home.announcer.see_camera("door")
+    home.announcer.see_camera("gate")
+    home.said()
+    home.now += 400
+    home.announcer.see_camera("gate")
+    home.now += 400  # now the door was silent for longer than ten minutes
+    home.reconnect(after_s=60)
+    assert home.said() == [FLEET, TOPICS.device(device_id("home", "camera", "gate"))]
+    home.announcer.see_camera("door")
+    assert home.said() == [DOOR]

@@ -3,21 +3,19 @@
 import pytest
 
 from devit_iot.errors import BrokerError, ConfigError
-from devit_iot.homeassistant import remove as forget
 from devit_iot.homeassistant.devices import Devices, device_id
 from devit_iot.homeassistant.remove import Removal, Wanted, announcements, members
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from devit_iot.transport.base import Message
+from devit_iot.transport.base import Message, Transport
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.golden.make import LABEL, NODE_STATUS_3
 
 TOPICS = DiscoveryTopics()
 
 
-@pytest.fixture(autouse=True)
-def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forget, "_QUIET_S", 0.05)
-    monkeypatch.setattr(forget, "_LIMIT_S", 0.2)
+def remove(transport: Transport, wanted: Wanted) -> list[str]:
+    """What a removal that waits for nothing in memory deletes."""
+    return Removal(transport, wanted, quiet_s=0.05, limit_s=0.2).run()
 
 
 @pytest.fixture
@@ -37,19 +35,17 @@ def broker() -> MemoryBroker:
 
 def test_what_the_fleet_announced_and_nothing_else(broker: MemoryBroker) -> None:
     before = dict(broker.retained)
-    removed = Removal(MemoryTransport(broker), announcements("home", TOPICS)).run()
+    removed = remove(MemoryTransport(broker), announcements("home", TOPICS))
     ids = [device_id("home", "fleet"), *(device_id("home", "camera", n) for n in ("door", "hall"))]
     assert removed == sorted(map(TOPICS.device, ids))
     assert broker.retained == {t: p for t, p in before.items() if t not in removed}
-    assert Removal(MemoryTransport(broker), announcements("home", TOPICS)).run() == []
+    assert remove(MemoryTransport(broker), announcements("home", TOPICS)) == []
     assert broker.clients == []
 
 
 def test_under_another_prefix_there_is_nothing(broker: MemoryBroker) -> None:
     before = dict(broker.retained)
-    assert (
-        Removal(MemoryTransport(broker), announcements("home", DiscoveryTopics("ha"))).run() == []
-    )
+    assert remove(MemoryTransport(broker), announcements("home", DiscoveryTopics("ha"))) == []
     assert broker.retained == before
 
 
@@ -61,7 +57,7 @@ def test_what_an_aggregator_says_meanwhile_is_no_failure(broker: MemoryBroker) -
                 _, payload = Devices("home", shards=1, version="1").camera("door")
                 super().deliver(message._replace(payload=payload), qos)
 
-    assert len(Removal(Busy(broker), announcements("home", TOPICS)).run()) == 3
+    assert len(remove(Busy(broker), announcements("home", TOPICS))) == 3
 
 
 def test_a_broker_that_takes_nothing_is_named(broker: MemoryBroker) -> None:
@@ -70,7 +66,7 @@ def test_a_broker_that_takes_nothing_is_named(broker: MemoryBroker) -> None:
             """What mosquitto does with a message that its list forbids."""
 
     with pytest.raises(BrokerError, match=r"did not delete 3 of 3 .* access list"):
-        Removal(Denied(broker), announcements("home", TOPICS)).run()
+        remove(Denied(broker), announcements("home", TOPICS))
 
 
 HOME = Topics("home")
@@ -95,7 +91,7 @@ def crowded(broker: MemoryBroker) -> MemoryBroker:
 def forgotten(broker: MemoryBroker, wanted: Wanted) -> list[str]:
     """Topics of what was deleted of them; nothing else may change."""
     before = dict(broker.retained)
-    deleted = Removal(MemoryTransport(broker), wanted).run()
+    deleted = remove(MemoryTransport(broker), wanted)
     assert broker.retained == {t: p for t, p in before.items() if t not in deleted}
     return deleted
 
@@ -107,6 +103,18 @@ def test_a_camera_is_forgotten_with_its_device_and_no_other(crowded: MemoryBroke
         device,
     ]
     assert forgotten(crowded, members(HOME, TOPICS, cameras=["door", "nobody"])) == []
+
+
+def test_a_camera_is_forgotten_with_the_labels_of_all_of_its_heads(crowded: MemoryBroker) -> None:
+    for camera in ("door", "hall"):
+        for head in ("gate", "post"):
+            crowded.publish(HOME.head_label(camera, head), LABEL.encode(), retain=True)
+    assert forgotten(crowded, members(HOME, TOPICS, cameras=["door"])) == [
+        HOME.label("door"),
+        HOME.head_label("door", "gate"),
+        HOME.head_label("door", "post"),
+        TOPICS.device(device_id("home", "camera", "door")),
+    ]
 
 
 def test_a_node_and_an_aggregator_are_forgotten(crowded: MemoryBroker) -> None:

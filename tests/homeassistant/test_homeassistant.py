@@ -131,7 +131,7 @@ def test_every_entity_has_an_id_of_its_own_that_stays() -> None:
 
 
 def test_the_test_names_are_possible() -> None:
-    """Or the tests above would prove nothing of real fleets."""
+    """Hostile names that no fleet can have would prove nothing of real fleets."""
     assert possible(HOSTILE)
     assert check_name("fleet", "barn.2") == "barn.2"
 

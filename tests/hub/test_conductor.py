@@ -8,7 +8,8 @@ import pytest
 from devit_iot.errors import DevitError
 from devit_iot.hub.conductor import Conductor, Limits
 from devit_iot.hub.state import HubState
-from devit_iot.protocol.release import Board, Release, Rollout, UpdateState, UpdateStatus
+from devit_iot.protocol.board import BoardProfile
+from devit_iot.protocol.release import Release, Rollout, UpdateState, UpdateStatus
 from tests.golden.make import LABEL
 
 LIMITS = Limits(
@@ -43,7 +44,7 @@ class Fleet:
     def join(self, *names: str, cores: int = 4) -> None:
         for name in names:
             self.online(name)
-            self.say(name, "CREATED", 0, board=Board("x", cores, "avx2", 1024, 10.0))
+            self.say(name, "CREATED", 0, board=BoardProfile("x", cores=cores, fma_gflops=10.0))
 
     def online(self, name: str, *, online: bool = True) -> None:
         self.conductor.known(self.conductor.nodes, name, self.now).see_state(

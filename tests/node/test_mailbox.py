@@ -193,6 +193,6 @@ def test_nothing_is_lost_between_threads() -> None:
     thread.join(10)
     assert len(taken) + len(dropped) == count
     assert len(set(taken)) == len(taken)
-    for key in range(4):  # of one key, later items come later
+    for key in range(4):  # later items of one key come later
         own = [number for number in taken if number % 4 == key]
         assert own == sorted(own)

@@ -137,6 +137,25 @@ def test_a_bug_or_nan_in_the_engine_costs_one_frame(broker: MemoryBroker, bundle
     assert (status.lost, status.refused) == (1, {"not_finite": 1})
 
 
+def test_more_cameras_than_may_wait_are_refused(
+    broker: MemoryBroker, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = SlowEngine(bundle.part(0).spec.feature_dim)
+    with running(make_node(broker, bundle, 0, engine=engine, config=NodeConfig(max_cameras=1))):
+        broker_ready(broker)
+        broker.publish(TOPIC, GOOD, retain=False)
+        assert engine.begun.acquire(timeout=20)
+        for camera in ("second", "third"):
+            broker.publish(f"cameras/{camera}/image", GOOD, retain=False)
+        engine.go_on.release()
+        assert engine.begun.acquire(timeout=20)
+        engine.go_on.release()
+        wait_until(lambda: len(features(broker)) == 2)
+    assert [feature.camera for feature in features(broker)] == ["door", "second"]
+    assert node_status(broker).refused == {"too_many_cameras": 1}
+    assert "more than 1 cameras are waiting" in caplog.text
+
+
 def test_slow_nodes_serve_the_same_frames(broker: MemoryBroker, bundle: Bundle) -> None:
     engine = SlowEngine(bundle.part(0).spec.feature_dim)
     with running(make_node(broker, bundle, 0, engine=engine)):

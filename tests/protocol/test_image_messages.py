@@ -68,7 +68,7 @@ class TestUnwrap:
             assert unwrap_image(b"\n " + payload) == image
 
 
-# Of these a JPEG needs one "=" in base64, two, and none.
+# Base64 ends these JPEG files with one "=", with two, and with none.
 LENGTHS = [JPEG, JPEG + b"1", JPEG + b"12"]
 MARK = b"\xef\xbb\xbf"
 

@@ -15,6 +15,7 @@ from devit_iot.protocol.topics import (
     ImageRoute,
     Topics,
     check_name,
+    check_topic,
 )
 
 REQUEST = "00112233445566778899aabbccddeeff"
@@ -165,6 +166,9 @@ def test_the_topic_tree() -> None:
     assert topics.features(0) == "devit/v1/home/features/0/+"
     assert topics.label("door") == "devit/v1/home/labels/door"
     assert topics.labels == "devit/v1/home/labels/+"
+    assert topics.head_label("door", "gate") == "devit/v1/home/labels/door/gate"
+    assert topics.head_labels == "devit/v1/home/labels/+/+"
+    assert not topics.camera_of(topics.head_label("door", "gate"))
     assert topics.node_status("pi-1") == "devit/v1/home/nodes/pi-1/status"
     assert topics.node_statuses == "devit/v1/home/nodes/+/status"
     assert topics.aggregator_status(1) == "devit/v1/home/aggregators/1/status"
@@ -180,7 +184,7 @@ def test_the_topic_tree() -> None:
 def test_a_topic_names_no_node(name: str) -> None:
     topics = Topics("home")
     for topic in (topics.feature(0, name), topics.node_status(name)):
-        with pytest.raises(MessageError) as caught:
+        with pytest.raises(MessageError, match="no usable node name in topic") as caught:
             topics.node_of(topic)
         assert caught.value.reason == "node"
         assert str(caught.value).isprintable()
@@ -220,3 +224,37 @@ def test_filters_overlap_when_a_topic_matches_both(one: str, two: str) -> None:
     common = [t for t in topics if topic_matches_sub(one, t) and topic_matches_sub(two, t)]
     assert ImageFilter(one).overlaps(ImageFilter(two)) == bool(common)
     assert ImageFilter(two).overlaps(ImageFilter(one)) == bool(common)
+
+
+@pytest.mark.parametrize(
+    ("topic", "words"),
+    [
+        ("", "is empty"),
+        ("cameras/+/image", "has a wildcard"),
+        ("cameras/#", "has a wildcard"),
+        ("cameras/c++/image", "has a wildcard"),
+        ("cameras/{camera}/image", "the camera's name"),
+        *((f"cameras/{sign}/image", "does not allow") for sign in "\0\n\x7f\ud800\uffff"),
+        ("$SYS/image", "the broker's own"),
+        ("ü" * 40_000, "is longer than"),
+    ],
+)
+def test_topics_that_nobody_can_publish_to_are_refused(topic: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        check_topic(topic)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "topic", ["cameras/door/image/{request}", 'Meine  Kameras/Küche "neu"/👩‍👧/Bild', "/", " "]
+)
+def test_other_topics_are_taken(topic: str) -> None:
+    assert check_topic(topic) == topic
+
+
+def test_topics_are_as_long_as_mqtt_allows() -> None:
+    check_topic("a" * 65535)
+    check_topic("a" * (65535 - 33) + "/{request}")
+    for topic in ("a" * 65536, "a" * (65535 - 32) + "/{request}"):
+        with pytest.raises(ConfigError, match="65535"):
+            check_topic(topic)

@@ -37,7 +37,7 @@ def test_a_recipe_and_two_bundles_are_compared(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     digits, bundles = json.loads(done.stdout)["cases"]
-    assert [len(digits["parts"]), len(bundles["parts"])] == [1, 3]  # of equal parts one
+    assert [len(digits["parts"]), len(bundles["parts"])] == [1, 3]  # equal parts are shown once
     assert digits["parts"][0]["mmacs"] <= 0.3 * digits["teacher_native"]["mmacs"]
     assert digits["errors"]["native"] < 1e-5
     for case in (digits, bundles):

@@ -1,6 +1,7 @@
 """What the documents state about the code, where a machine can compare them."""
 
 import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from devit_iot.aggregator import aggregator, deadline, inbox, presence
-from devit_iot.bundle import manifest, signature, spec
+from devit_iot.bundle import head, manifest, signature, spec
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
@@ -29,7 +30,7 @@ from devit_iot.node import node as node_module
 from devit_iot.protocol import feature, json_message, topics
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label
-from devit_iot.protocol.release import Board, Release, Rollout, UpdateState, UpdateStatus
+from devit_iot.protocol.release import Release, Rollout, UpdateState, UpdateStatus
 from devit_iot.protocol.status import (
     HEARTBEAT_S,
     STATUS_LIFETIME_S,
@@ -165,6 +166,7 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
     shapes = [
         home.feature("<shard>", "<node>"),
         home.label("<camera>"),
+        home.head_label("<camera>", "<head>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
         home.release,
@@ -227,7 +229,7 @@ int main(void) {
 
 @pytest.mark.parametrize(
     "kind",
-    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus, Board],
+    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus],
     ids=lambda k: k.__name__,
 )
 def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None:
@@ -250,6 +252,8 @@ def test_the_documented_states_are_those_of_the_code() -> None:
         spec.View,
         spec.Resize,
         tflite_file.TfliteManifest,
+        head.HeadManifest,
+        head.Fit,
     ],
     ids=lambda kind: kind.__name__,
 )
@@ -316,6 +320,26 @@ def test_the_fingerprint_is_the_documented_hash(folder: str) -> None:
     version = manifest.version
     text = f'{{"classes":[{classes}],"fusion":"{fusion}","parts":[{parts}],"version":{version}}}'
     assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == manifest.fingerprint
+
+
+@pytest.mark.parametrize("folder", ["bundle", "bundle-3", "bundle-4"])
+def test_the_fingerprint_of_the_parts_is_the_documented_hash(folder: str) -> None:
+    opened = Bundle(ROOT / "tests/golden" / folder)
+    parts = ",".join(
+        f'["{part.weights.sha256}",{spec_text(part.spec)},"{part.dtype}"]'
+        for part in opened.manifest.parts
+    )
+    text = f'{{"parts":[{parts}]}}'
+    assert hashlib.blake2b(text.encode(), digest_size=8).digest() == opened.parts_fingerprint
+
+
+def test_the_fingerprint_of_a_head_is_the_documented_hash() -> None:
+    """The numbers of the golden head are written as JSON and Python write them."""
+    (path,) = (ROOT / "tests/golden/head").glob("*/head.json")
+    content = json.loads(path.read_text())
+    text = json.dumps(content | {"fingerprint": ""}, separators=(",", ":"))
+    assert hashlib.blake2b(text.encode(), digest_size=8).hexdigest() == path.parent.name
+    assert content["fingerprint"] == path.parent.name
 
 
 def numbers(values: tuple[int, ...]) -> str:
@@ -390,10 +414,11 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
         f"`broker.session_s` ({BrokerConfig().session_s} s)",
         f"`broker.persist_s` ({BrokerConfig().persist_s:g} s,",
         f"after 0.25 to {backoff.MAX_PAUSE_S:g} s",
-        f"at most {limits.WINDOW} QoS 1 messages",
+        f"at most {limits.MAX_IN_FLIGHT} QoS 1 messages",
         f"up {suspects.HANG_UPS} times in a row",
         f"at most {unpersisted.MAX_BYTES // 2**20} MiB",
-        f"is {node_module.WINDOW} for nodes and {aggregator.WINDOW} for aggregators",
+        f"is {node_module.RECEIVE_MAXIMUM} for nodes",
+        f"and {aggregator.RECEIVE_MAXIMUM} for aggregators",
         f"in its first {presence.GRACE_S:g} s",
         f"at least every {HEARTBEAT_S:g} s",
         f"comes back within {status.ECHO_S:g} s",
@@ -421,6 +446,12 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"1 to {manifest.MAX_PARTS};",
         f"at most {manifest.MAX_NAME_LENGTH} characters, all printable",
         f"`{signature.SIGNATURE}` holds {signature.SIGNATURE_BYTES} bytes",
+        f"`{head.FORMAT}`",
+        f"`{head._NAME.pattern}`",
+        f"`{head.FOLDER}/<name>/<version>/` holds one version of a head: `{head.HEAD}`",
+        f"`{head.TENSORS}`, and `{head.SIGNATURE}` if it is signed",
+        f"| `version` | integer | {head.VERSION}, of this format |",
+        f"{head._MIN_CLASSES} to {manifest.MAX_CLASSES} different names",
         f"1 to {spec.MAX_HEAD_DIM}",
         f"at most {spec.MAX_TOKENS}",
         f"most {spec.MAX_MAP}. Tokens",
@@ -433,8 +464,8 @@ def test_numbers_of_the_bundle_are_those_of_the_code() -> None:
         f"| `version` | integer | {manifest.VERSION} if any part has a `resize`;",
         f"; otherwise {manifest.VERSION_OF_VIEWS} if any part has a `view`;",
         f"otherwise {manifest.FIRST_VERSION} |",
-        f"at most {GOLDEN_TOLERANCE['float32']:.0e}".replace("e-03", "e-3") + " of",
-        f"at most {GOLDEN_TOLERANCE['float16']} of",
-        f"at most {GOLDEN_TOLERANCE['int8']} of",
+        f"| float32 | {GOLDEN_TOLERANCE['float32']:.0e} |".replace("e-03", "e-3"),
+        f"| float16 | {GOLDEN_TOLERANCE['float16']} |",
+        f"| int8 | {GOLDEN_TOLERANCE['int8']} |",
     )
     assert [text for text in stated if text not in BUNDLE] == []

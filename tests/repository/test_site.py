@@ -20,7 +20,7 @@ from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.protocol import topics
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
-from devit_iot.protocol.release import Board, Release, Rollout, UpdateStatus
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from tests.support.documents import DOCUMENTS
 
@@ -34,7 +34,7 @@ PROGRAMS: dict[str, click.Command] = {
 }
 MESSAGES = (
     *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
-    *(Rollout, Release, UpdateStatus, Board),
+    *(Rollout, Release, UpdateStatus),
 )
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 

@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-_CODE_LENGTH_ORDER = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8)  # of VP8L, as far as needed
+_CODE_LENGTH_ORDER = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8)  # VP8L's order, as far as needed
 
 
 def segment(code: int, data: bytes = b"") -> bytes:
@@ -56,7 +56,7 @@ def _blocks(width: int, height: int) -> int:
 
 
 def _scan(components: tuple[int, ...], first: int, last: int, bits: int, size: int) -> bytes:
-    """Of the coefficients ``first`` to ``last``: ``size`` bytes of zeros."""
+    """A scan of the coefficients ``first`` to ``last``: ``size`` bytes of zeros."""
     chosen = b"".join(bytes((number, 0)) for number in components)
     head = bytes((len(components),)) + chosen + bytes((first, last, bits))
     return segment(0xDA, head) + bytes(size)

@@ -9,11 +9,11 @@ import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
+from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.observer import Observer
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
-from devit_iot.engine.fusion import Fusion
 from devit_iot.node.node import Node, Served
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.feature import Feature
@@ -93,6 +93,7 @@ def make_aggregator(
     transport: MemoryTransport | None = None,
     observer: Observer | None = None,
     fusions: Fusions | None = None,
+    heads: Config | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -103,7 +104,7 @@ def make_aggregator(
     )
     return Aggregator(
         identity,
-        fusions or Fusions({bundle.manifest.fingerprint: Fusion(bundle)}),
+        fusions or Fusions((CameraHeads(bundle, (heads or Config()).head_choice),)),
         transport or MemoryTransport(broker),
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),

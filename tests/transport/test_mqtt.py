@@ -95,7 +95,7 @@ def test_the_will_is_for_those_who_vanish(broker: FleetProcesses) -> None:
         lost.start()
         wait_until(lambda: watcher.ready and polite.ready and lost.ready)
         polite.transport.stop()
-        lost.transport._stopping.set()  # so that it does not come back
+        lost.transport._stopping.set()  # it does not come back then
         sock = lost.transport._client.socket()
         assert isinstance(sock, socket.socket)
         sock.shutdown(socket.SHUT_RDWR)

@@ -60,7 +60,7 @@ def sender(broker: StandInBroker, **options: object) -> Iterator[Sender]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect again at once, so that a test of many connections is short."""
-    monkeypatch.setattr(backoff, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE_S", 0.01)
 
 
 @pytest.mark.parametrize("ack_delay_s", [0.005, 0.1])

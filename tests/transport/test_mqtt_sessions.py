@@ -84,7 +84,7 @@ def test_what_is_not_acknowledged_comes_again(broker: FleetProcesses) -> None:
         first.transport.acknowledge(first.got[1])
     with keeper(broker.url) as second:
         wait_until(lambda: len(second.got) == 2)
-        second.publish("d")  # and it is told apart from what comes again
+        second.publish("d")  # a new one is told apart from what comes again
         wait_until(lambda: len(second.got) == 3)
         assert second.names == ["a", "c", "d"]
         for message in [*first.got, *second.got]:  # those of the first connection are void

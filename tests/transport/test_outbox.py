@@ -4,7 +4,7 @@ import pytest
 
 from devit_iot.errors import MessageError
 from devit_iot.transport import unpersisted
-from devit_iot.transport.limits import WINDOW
+from devit_iot.transport.limits import MAX_IN_FLIGHT
 from devit_iot.transport.outbox import NO_SUBSCRIBERS_PAUSE_S, Acknowledgement, Outbox
 from devit_iot.transport.outgoing import Outgoing
 from devit_iot.transport.suspects import HANG_UPS
@@ -61,7 +61,7 @@ def drain(outbox: Outbox) -> list[str]:
 
 def lose(outbox: Outbox, *, hung_up: bool = False) -> Outgoing | None:
     given_up = outbox.lost(hung_up=hung_up)
-    outbox.connected(WINDOW)
+    outbox.connected(MAX_IN_FLIGHT)
     return given_up
 
 
@@ -92,7 +92,7 @@ def test_an_acknowledgement_may_overtake_the_number(outbox: Outbox) -> None:
 
 def test_a_number_of_something_else_is_not_kept(outbox: Outbox) -> None:
     told: list[str] = []
-    outbox.acknowledged(1)  # of a SUBSCRIBE, say
+    outbox.acknowledged(1)  # the number of a SUBSCRIBE, say
     send(outbox, 1, message("a", told))
     assert told == []
     outbox.put(message("b", told))

@@ -49,7 +49,7 @@ class RefusingTransport(MemoryTransport):
 
 @pytest.mark.parametrize("kind", ["node", "aggregator", "camera"])
 def test_a_service_that_is_refused_ends_and_says_why(bundle: Bundle, kind: str) -> None:
-    """Also in the middle of its work: a broker may change its access list."""
+    """The refusal may come in the middle of its work: a broker may change its access list."""
     broker = MemoryBroker()
     transport = RefusingTransport(broker)
     shots = iter([CameraImage("one", b"1"), CameraImage("two", b"2")])

@@ -12,7 +12,8 @@ import pytest
 from devit_iot.bundle.manifest import FileEntry, sha256_of
 from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import EngineError
-from devit_iot.protocol.release import Board, Release, Rollout, UpdateStatus
+from devit_iot.protocol.board import BoardProfile
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.transport.base import Message
 from devit_iot.updates import updater as updater_module
 from devit_iot.updates.fetch import ContentError, Fetcher, FetchError
@@ -23,7 +24,7 @@ from tests.support.fleets import wait_until
 from tests.support.releases import release_of, sealed, two_bundles
 
 NAME = "pi-0"
-BOARD = Board("x", 4, "avx2", 1024, 10.0)
+BOARD = BoardProfile("x", cores=4, memory_mib=1024, fma_gflops=10.0)
 
 
 class FakeFetcher(Fetcher):

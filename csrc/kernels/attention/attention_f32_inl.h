@@ -10,7 +10,7 @@
 // (head_dim, width); the scores, (tokens, width); and 1 / the sums, (width).
 //
 // A Products says how the two matrix products of a tile as wide as `vecs` vectors are made:
-//   static constexpr std::size_t kQueryVecs;  // of a whole tile
+//   static constexpr std::size_t kQueryVecs;  // vectors of queries in a whole tile
 //   // out[d][i] = q[i][d] for all of head_dim; `q` are the queries' rows.
 //   template <std::size_t vecs> static void transpose(
 //       const float* const (&q)[vecs * Vec::kLanes], std::size_t head_dim, float* out);

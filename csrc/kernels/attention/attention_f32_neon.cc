@@ -10,10 +10,10 @@
 namespace devit {
 namespace {
 
-// One factor is in a lane: of a key for the scores, of the transposed weights for the values.
+// One factor is in a lane: a number of a key for the scores, a transposed weight for the values.
 struct LaneProducts {
   static constexpr std::size_t kQueryVecs = 3;
-  static constexpr std::size_t kKeys = 6;  // whose scores are in registers at once
+  static constexpr std::size_t kKeys = 6;  // keys whose scores are in registers at once
 
   template <std::size_t vecs>
   static inline void transpose(const float* const (&q)[4 * vecs], std::size_t head_dim,

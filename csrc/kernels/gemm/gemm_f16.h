@@ -96,8 +96,8 @@ inline constexpr std::size_t kGemmF16Align = 64;  // rows of halves and panels s
 // Halves from one rounded row to the next.
 std::size_t rounded_row_f16(std::size_t depth);
 
-// Bytes from one panel to the next. A panel is a row of tile_cols biases, float, and `depth` rows
-// of as many weights.
+// Bytes from one panel to the next: a row of tile_cols biases, float, and `depth` rows, each of
+// tile_cols weights.
 std::size_t panel_f16(std::size_t depth, std::size_t tile_cols);
 
 // Bytes of ceil(cols / tile_cols) panels. They start on a multiple of kGemmF16Align.
@@ -118,7 +118,7 @@ float half_limit(const Half* weight, std::size_t size);
 
 void gemm_f16_4x8_scalar(const GemmF16Args& args);
 void gemm_f16_6x16_avx2(const GemmF16Args& args);  // x86-64 builds only
-void gemm_f16_5x16_neon(const GemmF16Args& args);  // AArch64 builds only, likewise
+void gemm_f16_5x16_neon(const GemmF16Args& args);  // AArch64 builds only
 
 void round_f16_neon_fp16(const RoundF16Args& args);
 void gemm_f16_8x16_neon_fp16(const GemmF16Args& args);  // in halves

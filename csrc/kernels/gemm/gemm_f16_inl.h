@@ -25,7 +25,7 @@ constexpr std::size_t kWideTiles = 40;  // the more, the less it matters what co
 struct WideStep {
   const float* weights;
   std::size_t depth;
-  const float* bias;  // of the first rows; null for all others
+  const float* bias;  // added to the first rows; null for all others
   bool last;
 };
 

@@ -83,8 +83,8 @@ struct GemmI8 {
   std::size_t tile_rows;         // portions are best a multiple of this many rows
   std::size_t tile_cols;         // columns in one panel
   std::size_t depth_step;        // neighbours along the depth that lie together in a panel
-  std::size_t activation_bytes;  // of one quantised activation: 1 or 2
-  std::size_t weight_bytes;      // of one packed weight: 1 or 2
+  std::size_t activation_bytes;  // size of a quantised activation: 1 or 2
+  std::size_t weight_bytes;      // size of a packed weight: 1 or 2
   void (*quantize)(const QuantizeI8Args&);
   void (*run)(const GemmI8Args&);
 };
@@ -118,10 +118,10 @@ void pack_gemm_i8_bias(const float* bias, std::size_t depth, std::size_t cols, c
 void quantize_i8_scalar(const QuantizeI8Args& args);  // to int16
 void gemm_i8_4x8_scalar(const GemmI8Args& args);
 
-void quantize_i8_avx2(const QuantizeI8Args& args);  // to int16; x86-64 builds only, likewise
+void quantize_i8_avx2(const QuantizeI8Args& args);  // to int16; x86-64 builds only
 void gemm_i8_4x16_avx2(const GemmI8Args& args);
 
-void quantize_i8_neon(const QuantizeI8Args& args);  // to int8; AArch64 builds only, likewise
+void quantize_i8_neon(const QuantizeI8Args& args);  // to int8; AArch64 builds only
 void gemm_i8_4x16_neon(const GemmI8Args& args);
 void gemm_i8_5x16_neon_dotprod(const GemmI8Args& args);
 void gemm_i8_4x16_neon_i8mm(const GemmI8Args& args);

@@ -6,7 +6,7 @@
 // Include simd_<isa>.h first, in a block of its own.
 //
 // A Tile says how kRows x kCols sums of products are made, and from what (see GemmI8):
-//   using Activation = std::int8_t or std::int16_t; using Weight likewise;
+//   using Activation = std::int8_t or std::int16_t; using Weight = std::int8_t or std::int16_t;
 //   Tile(const Weight* weights, std::size_t depth), once for a panel
 //   template <std::size_t rows> void multiply(const Activation* a, std::size_t a_stride,
 //       const Weight* weights, std::size_t depth, std::int32_t (&sums)[rows][kCols]) const;

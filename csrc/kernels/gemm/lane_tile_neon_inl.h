@@ -10,8 +10,8 @@
 namespace devit {
 namespace {
 
-// Of float32 linear layers: 20 sums, 10 vectors of a and 2 of b are all 32 registers. Of the tiles
-// that fit multiply_tile(), the one with the fewest loads.
+// The tile of float32 linear layers: 20 sums, 10 vectors of a and 2 of b are all 32 registers. No
+// other tile that fits multiply_tile() has fewer loads.
 inline constexpr std::size_t kTileRows = 5;
 inline constexpr std::size_t kTileVecs = 4;
 inline constexpr std::size_t kTileCols = 4 * kTileVecs;

@@ -9,14 +9,14 @@ export const MAX_CAMERAS = 32;
 export const MAX_SERVICES = 128;
 const MAX_EVENTS = 100;
 const MAX_LABELS = 120;
-const SETTLED_MS = 1000; // so long no label may lack a part before they count as whole again
-const PATIENCE_MS = 2000; // so long a picture waits for its label before it is shown without
+const SETTLED_MS = 1000; // time without a degraded label until labels count as whole again
+const PATIENCE_MS = 2000; // longest time that a picture waits for its label before it is shown without
 
 /** Cameras, boards, aggregators, the last labels and events. */
 export class Fleet {
   cameras = new Map(); // name -> Camera
   nodes = new Map(); // name -> {status, at, history}
-  aggregators = new Map(); // shard -> likewise
+  aggregators = new Map(); // shard -> {status, at, history}
   labels = []; // {at, camera, label}, oldest first
   labelHistory = new History(); // "whole" or "degraded"
   minute = new LastMinute();

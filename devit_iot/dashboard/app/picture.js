@@ -164,7 +164,7 @@ function sizeOf(bytes, type) {
   }
 }
 
-/** Of the first frame header, a marker from C0 to CF but for C4 (tables), C8 and CC. */
+/** The size in the first frame header, a marker from C0 to CF but for C4 (tables), C8 and CC. */
 function jpegSize(view) {
   let at = 2;
   for (;;) {
@@ -183,7 +183,7 @@ function isBare(marker) {
   return marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8);
 }
 
-/** Of the first chunk: lossy, lossless or extended. */
+/** The size in the first chunk: lossy, lossless or extended. */
 function webpSize(view) {
   const u24 = (at) => view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
   switch (view.getUint8(15)) {

@@ -27,7 +27,7 @@ class FusionHead(nn.Module):
         self.classify = nn.ModuleList(nn.Linear(hidden, classes) for _ in tokens)
 
     def forward(self, tokens: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Published tokens, float[batch, k, dim_i] per part.
+        """Fuse the published tokens, float[batch, k, dim_i] per part.
 
         Returns:
             logits, float[batch, k, classes], and h, float[batch, k, hidden].
@@ -43,7 +43,7 @@ class FusionHead(nn.Module):
         The mean over the parts is what :meth:`forward` gives.
 
         Args:
-            tokens: see :meth:`forward`.
+            tokens: published tokens, float[batch, k, dim_i] per part.
 
         Returns:
             float[parts, batch, k, classes].
@@ -56,7 +56,7 @@ class FusionHead(nn.Module):
         return torch.stack(alone)
 
     def class_maps(self) -> tuple[list[F64], F64]:
-        """The same as one matrix per part: float64[classes, feature_dim_i], and the bias."""
+        """The fusion as one matrix per part, float64[classes, feature_dim_i], and its bias."""
         state = {name: value.double().cpu().numpy() for name, value in self.state_dict().items()}
         tokens = range(len(self.gather))
         bounds = np.cumsum([spec.embed_dim for spec in self.specs])[:-1]
@@ -77,8 +77,8 @@ class FleetOutput(NamedTuple):
     Attributes:
         logits: float[batch, k, classes].
         hidden: h, float[batch, k, hidden].
-        tokens: of each part.
-        individual: see :meth:`FusionHead.individual`; empty unless it was asked for.
+        tokens: published tokens of each part, float[batch, k, dim_i].
+        individual: the answer of :meth:`FusionHead.individual`; empty unless it was asked for.
     """
 
     logits: Tensor
@@ -119,11 +119,11 @@ class Fleet(nn.Module):
 def drop_parts(tokens: Sequence[Tensor], probability: float) -> list[Tensor]:
     """Put the batch mean in place of a part's tokens, per image and part at random.
 
-    This is what the aggregator does for a missing part, so the fleet learns to do without.
+    The aggregator puts a mean in place of a missing part too, so the fleet learns to do without.
 
     Args:
         tokens: per part, float[batch, k, dim_i].
-        probability: of losing a part; at least one part of each image is kept.
+        probability: probability of losing a part; at least one part of each image is kept.
     """
     count, device = len(tokens[0]), tokens[0].device
     lost = torch.rand(count, len(tokens), device=device) < probability

@@ -13,7 +13,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None
     Args:
         logits: float[batch, classes].
         targets: float[batch, classes], rows that sum to one.
-        weights: of the classes, float[classes]; the loss is the weighted mean.
+        weights: weights of the classes, float[classes]; the loss is the weighted mean.
     """
     if weights is None:
         return functional.cross_entropy(logits.float(), targets)
@@ -39,14 +39,14 @@ def imitation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(softmax(X_t X_t^T / sqrt(d_t)) || the same of the student): docs/method.md, eq. 8.
+    """KL(softmax(X_t X_t^T / sqrt(d_t)) || softmax(X_s X_s^T / sqrt(d_s))): docs/method.md, eq. 8.
 
     It compares how tokens relate to each other, so widths and head counts need not agree. The KL is
     summed over the columns, averaged over the rows and the batch.
 
     Args:
         student: queries, keys or values, float[batch, heads, tokens, head_dim].
-        teacher: the same of the teacher; heads and head_dim may differ.
+        teacher: the teacher's queries, keys or values; heads and head_dim may differ.
     """
     return functional.kl_div(
         _relations(student), _relations(teacher), reduction="none", log_target=True

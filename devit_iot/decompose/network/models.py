@@ -27,7 +27,7 @@ class BlockTrace(NamedTuple):
     """What one block computed on its way.
 
     Attributes:
-        query: float[batch, heads, tokens, head_dim]; key and value likewise.
+        query: float[batch, heads, tokens, head_dim]; ``key`` and ``value`` have the same shape.
         heads: the heads' outputs before the projection, float[batch, heads, tokens, head_dim].
         hidden: the MLP's activations after the GELU, float[batch, tokens, mlp_dim].
     """
@@ -51,7 +51,7 @@ class SubVitOutput(NamedTuple):
 
     Attributes:
         tokens: the layer-normed prefix tokens (CCT: the pooled token), float[batch, k, embed_dim].
-        traces: of the blocks that were asked for, by index.
+        traces: traces of the blocks that were asked for, by index.
     """
 
     tokens: Tensor
@@ -67,7 +67,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Args:
         query: float[batch, heads, asked, head_dim].
         key: float[batch, heads, tokens, head_dim].
-        value: as large as ``key``.
+        value: float[batch, heads, tokens, head_dim].
 
     Returns:
         float[batch, heads, asked, head_dim].
@@ -95,7 +95,7 @@ class Attention(nn.Module):
 
         Args:
             tokens: float[batch, tokens, embed_dim].
-            mask: of the heads, float[heads].
+            mask: ones and zeros by which the heads' outputs are multiplied, float[heads].
             asked: number of leading tokens whose outputs are wanted; None for all.
 
         Returns:
@@ -140,7 +140,8 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block (Dosovitskiy et al. 2021, eq. 2-3), or Compact Transformers'.
 
-    The latter goes on from the second norm's output, see ``SubVitSpec.residual_norm``.
+    A block of Compact Transformers goes on from the second norm's output, see
+    ``SubVitSpec.residual_norm``.
     """
 
     def __init__(self, spec: SubVitSpec, block: BlockSpec) -> None:
@@ -281,7 +282,7 @@ class ClassifierOutput(NamedTuple):
 def class_scores(logits: Tensor) -> Tensor:
     """The mean of the heads' logits: float[batch, k, classes] -> float[batch, classes].
 
-    With a DeiT's two heads it is Touvron et al. 2021, section 5.2.
+    The mean of a DeiT's two heads is that of Touvron et al. 2021, section 5.2.
     """
     return logits.mean(dim=1)
 

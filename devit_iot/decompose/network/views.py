@@ -28,7 +28,7 @@ def views(layout: Layout | Sequence[Rectangle], parts: int) -> tuple[View, ...]:
 
     Args:
         layout: a name, or one rectangle for each part.
-        parts: number of them.
+        parts: number of parts.
     """
     if layout == "whole" or (layout == "grid" and parts == 1):
         return (WHOLE,) * parts
@@ -40,9 +40,9 @@ def views(layout: Layout | Sequence[Rectangle], parts: int) -> tuple[View, ...]:
 
 
 def zoom(layout: Layout | Sequence[Rectangle]) -> float:
-    """By how much the squared image is enlarged, so that no view must invent pixels.
+    """How much larger the squared image is made, so that no view must invent pixels.
 
-    The same for every number of parts: they share the images, and what the teacher says of them.
+    Fleets of every number of parts have one zoom: they share the images, and the teacher's answers.
     """
     if layout == "whole":
         return 1.0

@@ -27,9 +27,9 @@ def write_pictures(
     """Write every picture that there are numbers for, each whole or not at all.
 
     Args:
-        folder: that they go to.
-        results: of the run.
-        others: fleets of the same teacher.
+        folder: folder that the pictures go to.
+        results: the run's results.
+        others: results of other fleets of the same teacher.
 
     Returns:
         Alternative text by file name; no "losses.png" if nothing was trained, no "boards.png"

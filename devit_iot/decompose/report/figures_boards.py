@@ -22,7 +22,7 @@ def draw_boards(fleets: Sequence[Results]) -> Drawing | None:
     """Test top-1 over the number of boards: a line for each budget, and what lost boards leave.
 
     Args:
-        fleets: of one teacher.
+        fleets: results of all fleets of one teacher.
 
     Returns:
         None for fewer than two fleets.

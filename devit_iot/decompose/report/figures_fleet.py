@@ -141,6 +141,6 @@ def draw_confusion(results: Results) -> Drawing:
 
 
 def _limits(values: list[float]) -> tuple[float, float]:
-    """Of an axis in percent with room for labels, also where all values are equal."""
+    """The limits of an axis in percent, with room for labels also where all values are equal."""
     room = 0.18 * max(max(values) - min(values), 4)
     return max(min(values) - room, -2), min(max(values) + room, 104)

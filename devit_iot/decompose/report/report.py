@@ -53,8 +53,9 @@ def write_report(folder: Path, results: Results, others: Sequence[Results] = ())
 
     Args:
         folder: made if it is missing.
-        results: of a finished run.
-        others: of other fleets of the same teacher, for the picture of accuracy over boards.
+        results: the results of a finished run.
+        others: results of other fleets of the same teacher, for the picture of accuracy over
+            boards.
 
     Returns:
         The path of ``report.md``, which is written last and whole.

@@ -53,7 +53,7 @@ class Clock:
 
     Args:
         folder: keeps the count.
-        limit_s: that the whole run may take; None for a run whose epochs are given.
+        limit_s: seconds that the whole run may take; None for a run whose epochs are given.
         before_s: seconds that this attempt has taken already.
     """
 
@@ -65,7 +65,7 @@ class Clock:
         self.limit_s = limit_s
 
     def now(self) -> float:
-        """Seconds spent. Of several processes all get the first one's: all must ask together."""
+        """Seconds spent. Several processes all get the first one's: all must ask together."""
         spent = time.monotonic() - self._started
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             device = "cpu" if torch.distributed.get_backend() == "gloo" else "cuda"
@@ -86,7 +86,7 @@ class Clock:
 
         Args:
             name: a key of ``costs``.
-            costs: of the trainings that are left, in any unit, the one that begins included.
+            costs: costs of the trainings that are left, in any unit, the one that begins included.
             after_s: seconds that will be needed for all else.
 
         Returns:

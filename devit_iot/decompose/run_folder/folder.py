@@ -72,7 +72,7 @@ class RunFolder:
         return any((self.path / f"{name}{suffix}").exists() for suffix in (".safetensors", ".json"))
 
     def store_model(self, name: str, model: Classifier) -> None:
-        """Store weights, shape and number of classes."""
+        """Store a model's weights, shape and number of classes."""
         spec = msgspec.json.encode(model.spec).decode()
         self.store_tensors(name, model.state_dict(), {"spec": spec, "classes": str(model.classes)})
 
@@ -170,7 +170,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except (OSError, SafetensorError, RuntimeError) as error:  # the latter is torch.save's
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError is torch.save's
         partial.unlink(missing_ok=True)
         raise DataError(
             f"{path} cannot be written ({error}); make room on the disk or correct its "

@@ -23,7 +23,7 @@ class Progress(Protocol):
         """Say how far a stage is.
 
         Args:
-            stage: its name.
+            stage: the stage's name.
             done: steps done.
             of: steps in all.
             losses: means over the epoch so far.

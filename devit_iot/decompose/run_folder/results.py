@@ -28,11 +28,11 @@ class ModelResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         macs: multiply-accumulates of one image.
-        parameters: of the network, its heads included.
-        held_out_top1: on held-out training images of its classes, fraction.
-        history: of its training; empty if there was none.
-        seconds: that the training took.
-        milestones: what it had reached on the way.
+        parameters: number of the network's parameters, its heads included.
+        held_out_top1: accuracy on held-out training images of its classes, fraction.
+        history: losses of its training, epoch by epoch; empty if there was none.
+        seconds: time that the training took.
+        milestones: accuracies that it had reached on the way.
     """
 
     macs: int
@@ -55,9 +55,9 @@ class PartResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One part, from its teacher to its student.
 
     Attributes:
-        classes: of its group.
+        classes: classes of its group.
         spec: the shape that shrinking left.
-        shrunk: right after the cut, before it learned again.
+        shrunk: the student right after the cut, before it learned again.
         alone: test top-1 of a fleet that lost all other parts.
         without: test top-1 of a fleet that lost this part.
         teacher: the part teacher on the group's classes; only with method ``dekd``.
@@ -82,22 +82,23 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole run. All accuracies are fractions; "test" images entered no choice.
 
     Attributes:
-        name: the recipe's.
+        name: the recipe's name.
         classes: names, by label.
-        test_images: number of them.
-        teacher: on all classes.
-        teacher_spec: its shape.
+        test_images: number of test images.
+        teacher: the teacher on all classes.
+        teacher_spec: the teacher's shape.
         teacher_test_top1: accuracy of the teacher.
         parts: one entry each.
         fleet: the joint training; its MACs are those of all parts together.
-        test_top1: of the whole fleet.
-        test_top5: of the whole fleet.
-        lost: for every number of lost parts, none first.
+        test_top1: top-1 of the whole fleet.
+        test_top5: top-5 of the whole fleet.
+        lost: accuracies for every number of lost parts, none first.
         confusion: share of the test images of row's group that were given a class of column's.
         temperature: fitted on held-out images.
-        calibration_error: of the test images' confidence, with temperature 1 and as published.
+        calibration_error: error of the test images' confidence, with temperature 1 and as
+            published.
         bundle_bytes: size of the bundle's files.
-        feature_bytes: on the wire, per part and image, header and float16 values.
+        feature_bytes: bytes on the wire per part and image: header and float16 values.
         template: what the parts were cut from, where that was not the teacher.
         method: how the parts learned.
         answers: what asking the teacher once cost; None if it was asked in every step.

@@ -56,7 +56,7 @@ class Budget:
     def cost(self, heads: Counts, neurons: Counts) -> int:
         """Multiply-accumulates of the network that keeps so many: ``spec.macs`` of its shape.
 
-        By the price of one head and one neuron: every block is linear in both.
+        The price of one head and of one neuron is enough: every block is linear in both.
         """
         return (
             self._fixed + self.head_cost * int(heads.sum()) + self.neuron_cost * int(neurons.sum())
@@ -66,7 +66,7 @@ class Budget:
     def least(self) -> int:
         """Multiply-accumulates with one head and one group of neurons in as few blocks as can be.
 
-        With ``residual_norm`` no block can go; otherwise one is enough.
+        One block is enough; with ``residual_norm`` no block can go.
         """
         return self._smallest(len(self.spec.blocks) if self.spec.residual_norm else 1)
 

@@ -33,7 +33,7 @@ class Moments(NamedTuple):
 
 
 class BlockMoments(NamedTuple):
-    """Of the concatenated heads' outputs and of the MLP's hidden activations."""
+    """The moments of the concatenated heads' outputs and of the MLP's hidden activations."""
 
     heads: Moments
     neurons: Moments
@@ -46,7 +46,7 @@ def measure(
     """The moments in every block of the whole network, from one forward pass.
 
     Args:
-        model: on any device that knows float64; the moments stay there.
+        model: the network, on any device that knows float64; the moments stay there.
         images: normalised pixels, float[batch, 3, image_size, image_size].
         micro_batch: images per forward pass.
     """
@@ -71,9 +71,9 @@ def compensate(model: Classifier, policy: Policy, moments: Sequence[BlockMoments
     A dropped block is dropped as it is.
 
     Args:
-        model: left as it is.
-        policy: as many blocks as the model's.
-        moments: of the model's blocks, from :func:`measure`.
+        model: the network, which is left as it is.
+        policy: heads and neurons to keep, with as many blocks as the model's.
+        moments: moments of the model's blocks, from :func:`measure`.
 
     Raises:
         SpecError: the policy does not fit the model.

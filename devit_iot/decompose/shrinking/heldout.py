@@ -17,8 +17,9 @@ class HeldOut:
 
         loss = mean over images of KL(softmax(whole) || softmax(shrunk))
 
-    of the class scores (the mean of the heads' logits). Candidates are evaluated sliced, which
-    computes the same as masked and is faster. They share the embedding of the images.
+    ``whole`` and ``shrunk`` are the class scores, each the mean of the heads' logits. Candidates
+    are evaluated sliced, which is faster than masked and gives the same scores. They share the
+    embedding of the images.
 
     Args:
         model: the whole classifier.

@@ -63,12 +63,12 @@ def rank(
     neurons of a layer to [0, 1].
 
     Args:
-        model: on any device that knows float64.
+        model: the network, on any device that knows float64.
         images: normalised pixels, float[batch, 3, image_size, image_size], at least two; they go
             to the device of the model ``micro_batch`` at a time.
         micro_batch: images per forward pass; their traces are in memory together.
         chunk: neurons per step, see :func:`devit_iot.decompose.shrinking.hsic.scalar_hsic`.
-        tokens: those that count for neurons, such as ``slice(1)`` for the class token alone.
+        tokens: tokens that count for neurons, such as ``slice(1)`` for the class token alone.
 
     Raises:
         ValueError: fewer than two images.

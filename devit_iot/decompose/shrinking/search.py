@@ -84,10 +84,12 @@ def search(
 
     Args:
         spec: the shape of the network to shrink.
-        importance: of its blocks, see :func:`devit_iot.decompose.shrinking.importance.rank`.
-        loss: of a candidate, the lower the better; called ``evaluations`` times at most.
-        ratio: of the multiply-accumulates, above 0 and below 1.
-        method: see above.
+        importance: scores of the network's blocks, from
+            :func:`devit_iot.decompose.shrinking.importance.rank`.
+        loss: gives the loss of a candidate, the lower the better; called ``evaluations`` times at
+            most.
+        ratio: share of the multiply-accumulates to keep, above 0 and below 1.
+        method: ``random`` or ``evolution``.
         evaluations: candidates to try.
         seed: same seed, same candidates for the same losses.
         multiple: neurons stay in groups of this size.

@@ -11,14 +11,14 @@ from devit_iot.decompose.shrinking.policy import BlockPolicy, Policy
 def slice_classifier(model: Classifier, policy: Policy) -> Classifier:
     """Cut ``model`` down to what ``policy`` keeps.
 
-    Of each block stay the rows of ``qkv`` (in Q, K and V alike) and the columns of ``proj`` of the
-    kept heads, and the rows of ``fc1`` and columns of ``fc2`` of the kept neurons. All else is
+    Kept heads leave their rows of ``qkv`` (in Q, K and V alike) and their columns of ``proj`` in
+    each block, kept neurons their rows of ``fc1`` and columns of ``fc2``. All else is
     copied. The result computes what ``model`` computes with ``policy.masks``; a dropped block is
     one that the residual stream passes by.
 
     Args:
-        model: left as it is; the result shares no memory with it.
-        policy: as many blocks as the model's.
+        model: the network, which is left as it is; the result shares no memory with it.
+        policy: heads and neurons to keep, with as many blocks as the model's.
 
     Returns:
         A classifier of ``policy.shrink(model.spec)``, in the dtype, on the device and in the mode

@@ -22,7 +22,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     networks that were distilled it sharpens the confidence too far.
 
     Args:
-        logits: of held-out images, float[images, classes].
+        logits: scores of held-out images, float[images, classes].
         labels: int64[images].
     """
     scores = logits.double()

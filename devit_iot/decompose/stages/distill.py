@@ -24,10 +24,10 @@ def distill_part(
 
     Args:
         run: the run.
-        task: of the part.
-        student: cut out for it.
-        teacher: of all classes, or the part's own where the recipe fine-tunes one.
-        config: of the stage.
+        task: what the part is taught.
+        student: the network that was cut out for the part.
+        teacher: the teacher of all classes, or the part's own where the recipe fine-tunes one.
+        config: hyper-parameters of the stage.
 
     Raises:
         TrainingError: the training diverged.
@@ -95,11 +95,11 @@ def label_and_imitation(
 
     Args:
         logits: float[batch, k, classes].
-        labels: see :func:`devit_iot.decompose.network.losses.soft_targets`; smoothing likewise.
-        teacher: its class scores, float[batch, classes].
+        labels: labels in a form of :func:`devit_iot.decompose.network.losses.soft_targets`.
+        teacher: the teacher's class scores, float[batch, classes].
         config: the share ``imitation``, and the temperature of the teacher's classes.
-        smoothing: of the labels.
-        weights: of the labels' classes, float[classes]; None for equal ones.
+        smoothing: probability mass of each label that is spread evenly over all classes.
+        weights: weights of the labels' classes, float[classes]; None for equal ones.
     """
     share = config.imitation
     targets = soft_targets(labels, logits.shape[2], smoothing)

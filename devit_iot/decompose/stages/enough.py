@@ -31,8 +31,8 @@ def check_parts(recipe: Recipe, train: ImageSource, fit: NDArray[np.int64], proc
     Args:
         recipe: gives the parts.
         train: all training images.
-        fit: those that are not held out, int64[count].
-        processes: that train together; each needs an image of every batch.
+        fit: training images that are not held out, int64[count].
+        processes: number of processes that train together; each needs an image of every batch.
 
     Raises:
         ConfigError: more parts than classes.

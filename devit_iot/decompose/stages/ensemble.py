@@ -29,9 +29,9 @@ def train_ensemble(
 
     Args:
         run: the run.
-        parts: after their sub-task distillation; their heads are not used any more.
-        teacher: of all classes.
-        config: of the stage.
+        parts: parts after their sub-task distillation; their heads are not used any more.
+        teacher: the teacher of all classes.
+        config: hyper-parameters of the stage.
 
     Raises:
         TrainingError: the training diverged.
@@ -53,10 +53,10 @@ def train_fleet(
 
     Args:
         run: the run.
-        parts: before this training; their heads are not used any more.
-        teacher: of all classes.
-        loss: to minimise.
-        config: hyper-parameters.
+        parts: parts before this training; their heads are not used any more.
+        teacher: the teacher of all classes.
+        loss: gives the loss to minimise.
+        config: hyper-parameters of the training.
         tokens: whether ``loss`` needs the teacher's tokens.
 
     Raises:
@@ -98,8 +98,8 @@ def held_out_top1(run: Context, fleet: Fleet) -> float:
 def fusion_head(specs: Sequence[SubVitSpec], teacher: Classifier) -> FusionHead:
     """A new fusion with h as wide as the teacher's token.
 
-    Parts that were cut from the teacher live in its space: there A starts as their mean and W as
-    the teacher's own head, so that training begins with a vote.
+    Parts that were cut from the teacher live in its space: A starts as their mean and W as the
+    teacher's own head, so that training begins with a vote.
     """
     width = teacher.spec.embed_dim
     head = FusionHead(specs, width, teacher.classes)

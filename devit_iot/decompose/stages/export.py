@@ -29,7 +29,7 @@ class Folding(NamedTuple):
         normalisation: the one used in training.
         golden: an image as it comes from the decoder, uint8[size, size, 3].
         storage: dtype of the matrices in the bundle.
-        temperature: by which the logits are divided.
+        temperature: number by which the logits are divided.
     """
 
     normalisation: Normalisation
@@ -48,12 +48,12 @@ def export_fleet(
     """Fold the fleet.
 
     Args:
-        parts: trained.
-        head: trained with them.
+        parts: the trained parts.
+        head: the fusion that was trained with them.
         groups: the classes of each part.
         mean_tokens: per part, the mean of its published tokens over training images,
             float[k, embed_dim]; from it comes what stands in for a lost part.
-        folding: all else.
+        folding: all else that folding needs.
     """
     maps, bias = head.class_maps()
     return _export(parts, maps, bias, groups, mean_tokens, folding)
@@ -99,7 +99,7 @@ def published(tokens: Tensor, part: SubVit) -> F64:
 
     Args:
         tokens: float[..., k, embed_dim], of the last layer norm, g and s its scale and shift.
-        part: whose tokens.
+        part: the network that published the tokens.
 
     Returns:
         float64[..., k * embed_dim].

@@ -39,7 +39,7 @@ class Decoded:
 
     Args:
         images: uint8[count, size, size, 3].
-        device: that trains.
+        device: device that trains.
     """
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
@@ -94,9 +94,9 @@ def read_images(
         base: folder that the data's relative path starts from.
         decode: image bytes -> pixels.
         progress: told about every image.
-        device: that trains.
+        device: device that trains.
         warn: told, in a sentence, about what is left out of the data or assumed of them.
-        processes: that train together.
+        processes: number of processes that train together.
 
     Returns:
         The training images; and the test images, all of them as ``fit``, none held out.

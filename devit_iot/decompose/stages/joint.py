@@ -35,10 +35,10 @@ def train_joint(
 
     Args:
         run: the run.
-        tasks: of the parts.
-        parts: as they were cut out of the teacher.
-        teacher: of all classes.
-        config: of the stage.
+        tasks: what the parts are taught.
+        parts: the parts as they were cut out of the teacher.
+        teacher: the teacher of all classes.
+        config: hyper-parameters of the stage.
 
     Raises:
         TrainingError: the training diverged.

@@ -40,10 +40,10 @@ def begin(run: Context, name: str, config: StageConfig, number: int, folder: Run
 
     Args:
         run: the run.
-        name: under which its result will be stored.
-        config: its hyper-parameters.
-        number: of the stage (:mod:`devit_iot.decompose.stages.seeds`).
-        folder: where its state is kept.
+        name: name under which the training's result will be stored.
+        config: the training's hyper-parameters.
+        number: the stage's number (:mod:`devit_iot.decompose.stages.seeds`).
+        folder: folder where the training's state is kept.
 
     Raises:
         ConfigError: the run's time is too short for all but its trainings.
@@ -79,7 +79,7 @@ def trainings_left(run: Context) -> dict[str, float]:
             found[name] = train.epochs * images * share * cost
 
     def asking(train: StageConfig) -> float:
-        """Of the teacher, for each image and epoch."""
+        """The cost of asking the teacher, for each image and epoch."""
         return teacher * min(recipe.teacher.passes or train.epochs, train.epochs) / train.epochs
 
     add(TEACHER, recipe.teacher.train, BACKWARD * teacher)

@@ -24,18 +24,18 @@ def first_weights(seed: int, number: int) -> int:
     """The seed of a new network's weights.
 
     Args:
-        seed: the recipe's.
-        number: of the stage that trains it.
+        seed: the recipe's seed.
+        number: number of the stage that trains the network.
     """
     return seed + number
 
 
 def training(seed: int, number: int) -> int:
-    """The seed of a training: of the order of its images and of how they are changed.
+    """The seed of a training: it decides the order of the images and how they are changed.
 
     Args:
-        seed: the recipe's.
-        number: of the stage.
+        seed: the recipe's seed.
+        number: number of the stage.
     """
     return seed * 100 + number
 
@@ -44,7 +44,7 @@ def policies(seed: int, part: int) -> int:
     """The seed of the search for the policy of one part.
 
     Args:
-        seed: the recipe's.
-        part: its index.
+        seed: the recipe's seed.
+        part: the part's index.
     """
     return seed + part

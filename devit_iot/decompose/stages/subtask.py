@@ -15,7 +15,7 @@ class SubTask(NamedTuple):
     """The task of one network.
 
     Attributes:
-        part: its index.
+        part: the part's index.
         group: the classes that it specialises in, ascending.
         scope: the classes that it knows, ascending: its own, or all where it sees others too.
         others: share of the other classes' images that it is taught with.
@@ -32,11 +32,11 @@ class SubTask(NamedTuple):
         return [self.scope.index(label) for label in self.group]
 
     def own(self, data: TrainingData, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of ``rows`` that show a class of the group."""
+        """The ones of ``rows`` that show a class of the group."""
         return rows[np.isin(data.labels[rows], self.group)]
 
     def taught(self, data: TrainingData) -> NDArray[np.int64]:
-        """The rows to train on: all of the group's, and a fixed choice of the others."""
+        """The rows to train on: all of the group's, and a fixed choice of other classes' rows."""
         rows = data.fit
         own = np.isin(data.labels[rows], self.group)
         other = np.random.default_rng((_SEED, self.part)).permutation(rows[~own])

@@ -124,7 +124,7 @@ def store_result(
     task: SubTask,
     trained: Trained,
 ) -> None:
-    """Store ``model`` and what is known of it; by one process, the others wait."""
+    """Store ``model`` and what is known of it; one process does, and all others wait for it."""
     top1 = held_out_top1(run, model, task)
     if run.accelerator.is_main_process:
         result = ModelResult(

@@ -51,9 +51,9 @@ def taught_batches(
     Args:
         run: the run; ``teacher.passes`` of its recipe says how many passes are stored. With none,
             batches come without answers, and the stage asks the teacher itself.
-        teacher: of all classes.
+        teacher: the teacher of all classes.
         rows: the images of the stage.
-        labels: of all images.
+        labels: labels of all images.
         config: gives the size of a batch.
         tokens: whether the stage also learns the teacher's tokens.
     """

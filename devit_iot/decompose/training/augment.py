@@ -80,7 +80,14 @@ class Augment(nn.Module):
         return changed, labels
 
     def normalise(self, images: Tensor) -> Tensor:
-        """The centre of the images, as it is: uint8[batch, 3, size, size] -> float32 likewise."""
+        """Cut out the centre of the images, without random changes, and normalise it.
+
+        Args:
+            images: uint8[batch, 3, size, size].
+
+        Returns:
+            float32[batch, 3, image_size, image_size].
+        """
         low = (images.shape[-1] - self._image_size) // 2
         inside = slice(low, low + self._image_size)
         return (images[..., inside, inside].float() / 255 - self.mean) / self.std
@@ -115,7 +122,7 @@ def _cut(images: Tensor, size: int, padding: int, flip: float) -> Tensor:
     Args:
         images: uint8[batch, 3, side, side], best as a view of [batch, side, side, 3].
         size: side of what is cut out, pixels.
-        padding: by how much the images are extended by their edges, pixels.
+        padding: pixels by which the images' edges are repeated outwards.
         flip: probability of a mirror image.
 
     Returns:

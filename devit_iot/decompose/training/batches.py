@@ -17,8 +17,9 @@ class Answers(NamedTuple):
     """What the teacher says of a batch.
 
     Attributes:
-        logits: mean over its heads, float[batch, classes].
-        tokens: below its heads, float[batch, k, embed_dim]; None where nobody learns from them.
+        logits: mean over the teacher's heads, float[batch, classes].
+        tokens: tokens below the teacher's heads, float[batch, k, embed_dim]; None where nobody
+            learns from them.
     """
 
     logits: Tensor
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
     Attributes:
         images: squared, changed and normalised, float[batch, 3, side, side].
         labels: int64[batch], or float[batch, 3] of mixed images.
-        answers: the teacher's, where they are stored.
+        answers: the teacher's answers, where they are stored.
     """
 
     images: Tensor
@@ -64,9 +65,9 @@ class Batches:
 
     Args:
         pixels: where the images come from.
-        labels: int64[count], of all of ``pixels``.
+        labels: labels of all of ``pixels``, int64[count].
         rows: the images of this stage.
-        augment: their random changes; also normalises.
+        augment: makes the images' random changes, and normalises them.
         batch: images per step, over all devices together; the last step may have fewer.
         device: where batches go.
         share: this process and the number of processes that train together.
@@ -112,8 +113,8 @@ class Batches:
         """The batches ``places`` of one shuffling: whenever asked, the same images and changes.
 
         Args:
-            seed: of the shuffling, and of the changes of each of its batches.
-            places: below ``len(self)``, in the order in which they are wanted.
+            seed: decides the shuffling, and the changes of each of its batches.
+            places: indices of batches below ``len(self)``, in the order in which they are wanted.
         """
         steps = self._shuffled(seed)
         loaded = self._load([steps[place] for place in places])

@@ -28,7 +28,7 @@ class TrainingData(NamedTuple):
         labels: int64[count].
         fit: rows to train on.
         held_out: rows that no weight is trained on.
-        fingerprint: of the images' names and classes, hex.
+        fingerprint: hash of the images' names and classes, hex.
     """
 
     classes: tuple[str, ...]
@@ -51,7 +51,7 @@ class Context(NamedTuple):
         accelerator: device, precision, processes.
         progress: told about every step.
         clock: counts the run's seconds.
-        test_images: number of them.
+        test_images: number of test images.
     """
 
     recipe: Recipe
@@ -83,7 +83,7 @@ class Context(NamedTuple):
 
         Args:
             folder: where the result will be stored.
-            name: of the result.
+            name: name of the result.
         """
         missing = not folder.has(name)
         self.accelerator.wait_for_everyone()  # nobody begins to store it before all have looked

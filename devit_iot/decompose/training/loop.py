@@ -37,13 +37,13 @@ class Stage(NamedTuple):
 
     Attributes:
         config: hyper-parameters.
-        seed: of the order and of all that is random; each epoch derives its own from it.
+        seed: decides the order and all that is random; each epoch derives its own from it.
         state: file that holds the unfinished stage; removed by whoever has stored the result.
         on_step: called after each step: steps done, steps in all, mean losses of the epoch so far.
         measure: gives the accuracy of the network as it is; called each time that the training has
             become twice as long.
-        clock: of the run.
-        end: by the clock, seconds; None for a stage of ``config.epochs``.
+        clock: the run's clock.
+        end: when the stage ends by the clock, seconds; None for a stage of ``config.epochs``.
     """
 
     config: StageConfig
@@ -60,7 +60,7 @@ class Trained(NamedTuple):
 
     Attributes:
         history: the mean losses of each epoch.
-        seconds: that all epochs took together.
+        seconds: time that all epochs took together.
         milestones: epochs, seconds, and what was measured then.
     """
 
@@ -154,10 +154,10 @@ class _Training:
         model.train()
 
     def step(self, batch: Batch, progress: float) -> dict[str, float]:
-        """Learn from a batch; its losses.
+        """Learn from a batch; returns its losses.
 
         Raises:
-            TrainingError: they are not finite.
+            TrainingError: a loss is not finite.
         """
         rate = learning_rate(self._stage.config, progress)
         for group in self._optimiser.param_groups:

@@ -17,7 +17,7 @@ class Pace(Protocol):
         """0 at the beginning; from 1 on the stage is over.
 
         Args:
-            steps: done so far, those of earlier attempts included.
+            steps: steps done so far, those of earlier attempts included.
         """
 
 

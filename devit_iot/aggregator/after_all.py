@@ -1,0 +1,21 @@
+"""One thing to do when several others are done."""
+
+import threading
+from collections.abc import Callable, Hashable, Iterable
+
+
+class AfterAll:
+    """Calls ``then`` once, when each of ``waiting`` was reported at least once, on any thread."""
+
+    def __init__(self, waiting: Iterable[Hashable], then: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._waiting = set(waiting)
+        self._then = then
+
+    def done(self, one: Hashable) -> None:
+        """Report one of them; what was reported before changes nothing."""
+        with self._lock:
+            was_last = self._waiting == {one}
+            self._waiting.discard(one)
+        if was_last:
+            self._then()

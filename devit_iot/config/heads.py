@@ -1,0 +1,80 @@
+"""Which heads answer for which camera."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from devit_iot.bundle.head import check_head_name
+from devit_iot.errors import ConfigError
+from devit_iot.protocol.label import DEFAULT_HEAD
+from devit_iot.protocol.topics import ImageFilter
+
+
+class FilterHeads(NamedTuple):
+    """What is said of the heads of one filter of images.
+
+    Attributes:
+        topic: the filter.
+        head: name of the main head; empty for the first of ``heads``.
+        heads: names of the others, or of all.
+    """
+
+    topic: str
+    head: str
+    heads: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, the main one first; ``default`` where nothing is said."""
+        return (*filter(None, (self.head,)), *self.heads) or (DEFAULT_HEAD,)
+
+
+class HeadChoice:
+    """The heads of every camera.
+
+    What is said of a camera by its name goes first. Then comes a filter of images that names one
+    camera, then those with wildcards, which all have the same heads.
+
+    Args:
+        by_camera: names of heads by the name of a camera.
+        filters: filters of images, with their heads.
+
+    Raises:
+        ConfigError: a head cannot be called so, is named twice for a camera, or it is not clear
+            which heads a camera has.
+    """
+
+    def __init__(
+        self, by_camera: Mapping[str, tuple[str, ...]], filters: Sequence[FilterHeads]
+    ) -> None:
+        self._by_camera = dict(by_camera)
+        self._others: tuple[str, ...] = (DEFAULT_HEAD,)
+        single = {entry: ImageFilter(entry.topic).only_camera for entry in filters}
+        wild = [entry for entry, camera in single.items() if camera is None]
+        for one, two in itertools.pairwise(wild):
+            if one.names != two.names:
+                raise ConfigError(
+                    f"images: '{one.topic}' and '{two.topic}' have different heads, and a "
+                    "camera's name does not tell which of the two its images came by; give filters "
+                    "with wildcards the same heads, and single cameras theirs in [heads]"
+                )
+        for entry, camera in single.items():
+            if camera is None:
+                self._others = entry.names
+            else:
+                self._by_camera.setdefault(camera, entry.names)
+        for names in (self._others, *self._by_camera.values()):
+            for name in names:
+                check_head_name(name)
+            if not names or len(set(names)) < len(names):
+                raise ConfigError(f"heads {list(names)} are none, or one is named twice")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every head that some camera may need, each once."""
+        chosen = (self._others, *self._by_camera.values())
+        return tuple(dict.fromkeys(name for names in chosen for name in names))
+
+    def of(self, camera: str) -> tuple[str, ...]:
+        """The heads of ``camera``, at least one; the first is its main one."""
+        return self._by_camera.get(camera, self._others)

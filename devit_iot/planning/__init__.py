@@ -1,0 +1,1 @@
+"""Which board carries what: ``devit plan``."""
