@@ -84,7 +84,8 @@ def node_transport(
     config: Config, environment: Mapping[str, str], identity: NodeStatus
 ) -> MqttTransport:
     """The connection of a node that takes images."""
-    longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes  # so that most are counted
+    # Messages that are somewhat too long come through, to be counted.
+    longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes
     session = NO_SESSION._replace(max_packet=longest)
     if _has_every(config):
         session = session._replace(expiry_s=config.broker.session_s, window=node.RECEIVE_MAXIMUM)

@@ -61,11 +61,10 @@ def build_member(config: Config, environment: Mapping[str, str]) -> tuple[Member
     store = Store(Path(config.store))
     load = partial(_load_part, config)
     serving = _begin(store, load)
-    board = _board(config)
     topics = Topics(config.fleet)
 
     def go_on_with(coming: Serving[Served] | None) -> None:
-        membership.go_on_with(coming)  # which is made below
+        membership.go_on_with(coming)  # it is made below
 
     def restart() -> None:
         membership.restart()
@@ -75,14 +74,14 @@ def build_member(config: Config, environment: Mapping[str, str]) -> tuple[Member
             bare = _bare(config)
             transport = member_transport(config, environment, bare, NO_SESSION)
             joining = Joining(bare, transport, topics)
-            join = Member(config.node_name, board, load, go_on_with, _nothing)
+            join = Member(config.node_name, load, go_on_with, _nothing)
             return _managed(config, joining, transport, store, join, None)
         if serving.content is None:
             raise ValueError("what a node begins with is loaded")
         transport = node_transport(config, environment, serving.content.identity)
         node = node_of(config, serving.content, transport)
         seat = _Seat(config, store, node, serving.held, restart)
-        member = Member(config.node_name, board, seat.load, seat.serve, partial(go_on_with, None))
+        member = Member(config.node_name, seat.load, seat.serve, partial(go_on_with, None))
         return _managed(config, node, transport, store, member, serving)
 
     membership = Membership(build, serving)
@@ -148,7 +147,7 @@ def build_managed_aggregator(
         named = (rollout.current, rollout.next)
         fusions.await_only(release.fingerprint for release in named if release is not None)
 
-    member = Member("", None, load, partial(_fuse, service), _nothing, hear)
+    member = Member("", load, partial(_fuse, service), _nothing, hear)
     return _managed(config, service, transport, store, member, serving), store
 
 
@@ -215,6 +214,7 @@ def _bare(config: Config) -> NodeStatus:
         fingerprint="",
         version=__version__,
         machine=platform.machine(),
+        board=_board(config),
     )
 
 

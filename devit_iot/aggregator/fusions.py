@@ -33,7 +33,7 @@ class Fusions:
     def made_by(self, fingerprint: str, parts_fingerprint: str) -> CameraHeads | None:
         """The heads for what a node computes; None if no bundle here has its parts.
 
-        The parts alone decide that. Of several bundles with the same parts the node's own one goes
+        The parts alone decide that. If several bundles have these parts, the node's own one goes
         first, then the latest. A node that does not name its parts has the same ones if it has the
         same bundle.
 
@@ -63,7 +63,7 @@ class Fusions:
         self.changes += 1
 
     def await_only(self, fingerprints: Iterable[str]) -> None:
-        """The hub said which bundles are served, or are to be."""
+        """Await the bundles that are served or are to be, as the hub said."""
         self._awaited = frozenset(fingerprints)
         self.changes += 1
 

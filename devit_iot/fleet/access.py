@@ -120,7 +120,8 @@ def access_list(
                 client_id = re.escape(topics.aggregator_client_id("")) + r"\d+"
             case "hub":
                 write = (topics.release,)
-                read = (*results, *updates)
+                statuses = (topics.node_statuses, topics.aggregator_status("+"))
+                read = (topics.labels, *statuses, *updates)
                 client_id = re.escape(topics.hub_client_id)
             case "homeassistant":
                 write = (devices, HOME_ASSISTANT_STATUS)

@@ -23,9 +23,9 @@ class HubClient:
     """A hub as seen from a person's machine.
 
     Args:
-        url: of the hub.
-        token: from the hub's folder.
-        context: for https; None if ``url`` is not one.
+        url: address of the hub.
+        token: token that lies in the hub's folder.
+        context: TLS of an https ``url``; None for http.
     """
 
     def __init__(self, url: str, token: str, context: ssl.SSLContext | None) -> None:

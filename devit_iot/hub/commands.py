@@ -9,9 +9,9 @@ class PushRequest(msgspec.Struct, frozen=True):
     """Go over to a bundle.
 
     Attributes:
-        manifest: SHA-256 of its manifest.
-        signature: of the manifest, in hex; empty: none.
-        canary: node that proves it first; empty: none.
+        manifest: SHA-256 of the bundle's manifest.
+        signature: signature of the manifest, in hex; empty: none.
+        canary: node that proves the bundle first; empty: none.
     """
 
     manifest: Sha256
@@ -24,7 +24,7 @@ class Done(msgspec.Struct, frozen=True):
 
     Attributes:
         said: what was done, in words.
-        number: of the release that it is about; 0: none.
+        number: number of the release that the command is about; 0: none.
     """
 
     said: str
@@ -35,9 +35,9 @@ class MemberView(msgspec.Struct, frozen=True):
     """One node or aggregator.
 
     Attributes:
-        online: whether it says so.
-        part: that it is to run in the release that is served; None: none.
-        update: how far it is; None: it has a bundle of its own.
+        online: whether the member says that it is online.
+        part: part that it is to run in the release that is served; None: none.
+        update: how far the member is; None: it has a bundle of its own.
     """
 
     online: bool
@@ -51,8 +51,8 @@ class Status(msgspec.Struct, frozen=True):
     Attributes:
         rollout: what the hub wants.
         outcome: how the last push ended, or that it is under way.
-        nodes: by name.
-        aggregators: by shard.
+        nodes: every node by its name.
+        aggregators: every aggregator by its shard.
     """
 
     rollout: Rollout

@@ -256,7 +256,7 @@ class Conductor:
     def _spares(self, release: Release) -> list[str]:
         """Nodes that could take a part, the strongest first."""
         spare = {
-            name: known.update.board
+            name: known.board
             for name, known in self.nodes.items()
             if known.online
             and known.update is not None

@@ -26,7 +26,7 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("*.partial-*"):  # of uploads that did not end
+        for left in folder.glob("*.partial-*"):  # uploads that did not end
             left.unlink()
 
     def path(self, sha256: str) -> Path | None:

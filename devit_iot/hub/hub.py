@@ -29,11 +29,11 @@ class Hub:
     """Runs until :meth:`stop`; a hub that was killed goes on where it was.
 
     Args:
-        conductor: with the state as it was saved.
+        conductor: conductor with the state as it was saved.
         folder: where the state is saved.
-        files: of the releases.
-        transport: not started yet.
-        topics: of the fleet.
+        files: files of the releases.
+        transport: a connection that is not started.
+        topics: topics of the fleet.
         trust: public key that must have signed every bundle; empty: none need have.
     """
 
@@ -179,9 +179,10 @@ class Hub:
         elif levels[5] == "update":
             conductor.see_update(kind, name, UpdateStatus.decode(message.payload), now)
         else:
-            status_of = NodeStatus if of_nodes else AggregatorStatus
-            status = status_of.decode(message.payload)
-            conductor.known(kind, name, now).see_state(now, online=status.state == "online")
+            status = (NodeStatus if of_nodes else AggregatorStatus).decode(message.payload)
+            board = status.board if isinstance(status, NodeStatus) else None
+            online = status.state == "online"
+            conductor.known(kind, name, now).see_state(now, online=online, board=board)
 
 
 def _view(known: Known, part: int | None) -> MemberView:

@@ -1,5 +1,6 @@
 """What the hub knows of one member of the fleet. Pure: time is an argument."""
 
+from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.release import UpdateState, UpdateStatus
 
 READY: frozenset[UpdateState] = frozenset({"INSTALLED", "ACTIVATING", "ACTIVATED"})
@@ -10,20 +11,23 @@ class Known:
     """A node or an aggregator.
 
     Attributes:
-        online: whether it says so.
+        online: whether it says that it is online.
         since: when that changed, monotonic seconds.
+        board: what a node announced of its board; None: nothing.
         update: what it said of its way to a release; None: it has a bundle of its own.
-        changed: when that changed.
+        changed: when that update came, monotonic seconds.
     """
 
     def __init__(self, now: float) -> None:
         self.online = False
         self.since = now
+        self.board: BoardProfile | None = None
         self.update: UpdateStatus | None = None
         self.changed = now
 
-    def see_state(self, now: float, *, online: bool) -> None:
-        """It said, or its will did, whether it is there."""
+    def see_state(self, now: float, *, online: bool, board: BoardProfile | None = None) -> None:
+        """It said, or its will did, whether it is there, and perhaps on which board."""
+        self.board = board or self.board
         if online != self.online:
             self.online = online
             self.since = now

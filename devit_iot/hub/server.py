@@ -84,11 +84,11 @@ class HubServer:
     Args:
         host: address to listen on.
         port: 0 takes a free one.
-        files: of the releases.
-        commands: the hub's.
-        token: who sends it may command.
-        downloads: files that are sent at once.
-        tls: None: plain HTTP.
+        files: files of the releases.
+        commands: what carries commands out.
+        token: token of those who may command.
+        downloads: number of files that are sent at once.
+        tls: certificates; None: plain HTTP.
 
     Raises:
         ConfigError: the address or a file cannot be used.

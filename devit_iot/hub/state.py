@@ -16,7 +16,7 @@ class HubState(msgspec.Struct, frozen=True):
 
     Attributes:
         rollout: what was said last; its url is that of the last start.
-        number: of the last push.
+        number: number of the last push.
         previous: what was good before the current release.
         outcome: how the last push ended, in words.
     """

@@ -20,12 +20,12 @@ class Joining:
 
     Args:
         identity: status of a node without a bundle: its fingerprint is empty.
-        transport: not started yet; its will says that this node is offline.
-        topics: of the fleet.
+        transport: a connection that is not started; its will says that this node is offline.
+        topics: topics of the fleet.
 
     Attributes:
-        reporter: of its status.
-        durations: none: it computes nothing.
+        reporter: publishes its status.
+        durations: always empty, since it computes nothing.
     """
 
     def __init__(self, identity: NodeStatus, transport: Transport, topics: Topics) -> None:

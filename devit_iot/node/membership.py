@@ -34,7 +34,7 @@ class Membership:
 
     @property
     def reporter(self) -> StatusReporter:
-        """Of the status of the present service."""
+        """What publishes the status of the present service."""
         return self._service.reporter
 
     @property

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.json_message import JsonMessage, PartCount
 
 UpdateState = Literal[
@@ -33,11 +32,11 @@ class Release(msgspec.Struct, frozen=True):
 
     Attributes:
         number: counts the pushes; a later one is larger.
-        fingerprint: of the bundle, 16 hex digits.
-        manifest: SHA-256 of its manifest.
-        manifest_size: bytes of its manifest.
+        fingerprint: fingerprint of the bundle, 16 hex digits.
+        manifest: SHA-256 of the bundle's manifest.
+        manifest_size: bytes of the manifest.
         parts: how many parts the bundle has.
-        signature: of the manifest, 128 hex digits; empty if it is not signed.
+        signature: signature of the manifest, 128 hex digits; empty if it is not signed.
         members: name of a node -> the part that it is to run.
     """
 
@@ -79,16 +78,15 @@ class UpdateStatus(JsonMessage, frozen=True):
     """How far a node or an aggregator is with a release, as retained JSON.
 
     Attributes:
-        release: its number; 0 if the hub wants nothing of this member.
-        fingerprint: of its bundle; empty with release 0.
-        state: see :data:`UpdateState`.
-        part: that a node is to run; None: an aggregator, or a node without a part.
+        release: number of the release; 0 if the hub wants nothing of this member.
+        fingerprint: fingerprint of the release's bundle; empty with release 0.
+        state: one of :data:`UpdateState`.
+        part: part that a node is to run; None: an aggregator, or a node without a part.
         progress: share of the bytes that are there, 0 to 1.
-        attempt: which one of this release it is, from 1.
+        attempt: number of the attempt at this release, from 1.
         error: why the last attempt failed, in words; empty if none did.
         serving: number of the release that is served; 0: none.
         trial: whether that release is not known to be good yet.
-        board: of a node; None for aggregators.
     """
 
     release: Count
@@ -100,4 +98,3 @@ class UpdateStatus(JsonMessage, frozen=True):
     error: str = ""
     serving: Count = 0
     trial: bool = False
-    board: BoardProfile | None = None

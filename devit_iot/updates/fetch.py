@@ -58,8 +58,8 @@ class Fetcher:
         """Make ``path`` the file that ``entry`` names; what an earlier attempt got stays.
 
         Args:
-            url: of the hub.
-            entry: size and content; its name is not looked at.
+            url: address of the hub.
+            entry: size and content of the file; the name that it has there is not looked at.
             path: where the file is to be.
             on_bytes: called with how many bytes are there now; may raise Cancelled.
 

@@ -24,8 +24,8 @@ class Installer:
     """Fetches what is missing of a release; what any bundle here holds already is linked.
 
     Args:
-        store: of this member.
-        fetcher: of the hub's files.
+        store: store of this member.
+        fetcher: fetches files of the hub.
     """
 
     def __init__(self, store: Store, fetcher: Fetcher) -> None:
@@ -38,7 +38,7 @@ class Installer:
         """Make the release's folder hold the manifest and what this member needs.
 
         Args:
-            url: of the hub.
+            url: address of the hub.
             release: what to fetch.
             part: the node's part; None: the fusion, for an aggregator.
             on_progress: called with the share of the bytes that are there; may raise Cancelled.

@@ -62,7 +62,7 @@ class Managed(Generic[T]):
 
     @property
     def reporter(self) -> StatusReporter:
-        """Of the service's status."""
+        """What publishes the service's status."""
         return self._service.reporter
 
     @property

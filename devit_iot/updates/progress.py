@@ -31,7 +31,7 @@ class Progress:
             self.repeat()
 
     def reach(self, share: float) -> None:
-        """So much of the bytes is there."""
+        """Take note of the share of the bytes that is there, 0 to 1."""
         self.status = msgspec.structs.replace(self.status, progress=round(share, 3))
         if time.monotonic() - self._said_at >= _INTERVAL_S:
             self.repeat()

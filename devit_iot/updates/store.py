@@ -25,9 +25,9 @@ class Held(msgspec.Struct, frozen=True):
     """A release on this member's disk.
 
     Attributes:
-        number: of the release.
-        fingerprint: of its bundle.
-        part: that a node runs; None on an aggregator.
+        number: number of the release.
+        fingerprint: fingerprint of its bundle.
+        part: part that a node runs; None on an aggregator.
         parts: how many parts the bundle has.
     """
 
@@ -65,7 +65,7 @@ class StoreState(msgspec.Struct, frozen=True):
 
 
 class Store:
-    """See the module. Each change is on the disk before its method returns.
+    """The bundles of one member. Each change is on the disk before its method returns.
 
     Attributes:
         path: the folder; made if it is missing.
@@ -160,7 +160,7 @@ class Store:
 
     @property
     def fingerprints(self) -> list[str]:
-        """Of the bundles that are here, the one that was changed last at the end."""
+        """Fingerprints of the bundles that are here, the one that was changed last at the end."""
         folders = sorted(self._bundles.iterdir(), key=lambda folder: folder.stat().st_mtime)
         return [folder.name for folder in folders]
 

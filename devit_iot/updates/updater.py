@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from devit_iot.errors import DevitError, MessageError
-from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.transport.base import Message
 from devit_iot.updates.fetch import BusyError, Cancelled, ContentError, FetchError
@@ -22,8 +21,11 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 """How often files that are wrong or do not fit on the disk are tried; a cut link does not count."""
 
-_PAUSE_S = (0.5, 10.0)
-_TURN_S = (0.2, 1.0)
+PAUSE_S = (0.5, 10.0)
+"""Shortest and longest pause before another attempt."""
+
+TURN_S = (0.2, 1.0)
+"""Shortest and longest pause before asking a busy hub again."""
 
 _NO_ROOM = "no room for two bundles: it is proven when it serves"
 
@@ -45,8 +47,7 @@ class Member(NamedTuple, Generic[T]):
     """What differs between nodes and aggregators.
 
     Attributes:
-        name: of a node; empty for an aggregator, which every release needs.
-        board: of a node.
+        name: name of a node; empty for an aggregator, which every release needs.
         load: makes what is served of a bundle's folder, and proves it; may take long. None: the
             files are sound, and there is no room for a second bundle beside the one that serves.
         serve: goes over to it, at once; without content by another start of the process.
@@ -55,7 +56,6 @@ class Member(NamedTuple, Generic[T]):
     """
 
     name: str
-    board: BoardProfile | None
     load: Callable[[Path, Held], T | None]
     serve: Callable[[Serving[T]], None]
     leave: Callable[[], None]
@@ -97,9 +97,8 @@ class Updater(Generic[T]):
         self._loading_since: float | None = None
 
     def _first_status(self) -> UpdateStatus:
-        board = self._member.board
         if self._serving is None:
-            return UpdateStatus(release=0, fingerprint="", state="CREATED", board=board)
+            return UpdateStatus(release=0, fingerprint="", state="CREATED")
         held = self._serving.held
         return UpdateStatus(
             release=held.number,
@@ -109,7 +108,6 @@ class Updater(Generic[T]):
             progress=1.0,
             serving=held.number,
             trial=held == self._store.state.trial,
-            board=board,
         )
 
     def receive(self, message: Message) -> None:
@@ -265,13 +263,13 @@ class Updater(Generic[T]):
         """Try a release that is next until the hub's time is up, what is good for ever."""
         is_good = release == rollout.current
         failures = 0
-        pause_s = _PAUSE_S[0]
+        pause_s = PAUSE_S[0]
         while True:
             try:
                 return self._attempt(rollout, release, held)
             except BusyError as error:
                 self._progress.say("DOWNLOADING", error=str(error))
-                self._pause(random.uniform(*_TURN_S), release, held)
+                self._pause(random.uniform(*TURN_S), release, held)
                 continue
             except FetchError as error:
                 self._note(error)
@@ -283,9 +281,9 @@ class Updater(Generic[T]):
                     self._give_up(release, error)
                     return None
                 self._note(error)
-                pause_s = pause_s if may_pass else _PAUSE_S[1]
+                pause_s = pause_s if may_pass else PAUSE_S[1]
             self._pause(pause_s, release, held)
-            pause_s = min(2 * pause_s, _PAUSE_S[1])
+            pause_s = min(2 * pause_s, PAUSE_S[1])
 
     def _attempt(self, rollout: Rollout, release: Release, held: Held) -> Serving[T]:
         self._progress.say("DOWNLOADING")

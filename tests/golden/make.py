@@ -167,7 +167,6 @@ UPDATE_STATUS = UpdateStatus(
     error="the hub is away",
     serving=7,
     trial=False,
-    board=NODE_STATUS_4.board,
 )
 EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "label.json": LABEL,

@@ -43,8 +43,11 @@ class Fleet:
 
     def join(self, *names: str, cores: int = 4) -> None:
         for name in names:
-            self.online(name)
-            self.say(name, "CREATED", 0, board=BoardProfile("x", cores=cores, fma_gflops=10.0))
+            board = BoardProfile(name, cores=cores, fma_gflops=10.0)
+            self.conductor.known(self.conductor.nodes, name, self.now).see_state(
+                self.now, online=True, board=board
+            )
+            self.say(name, "CREATED", 0)
 
     def online(self, name: str, *, online: bool = True) -> None:
         self.conductor.known(self.conductor.nodes, name, self.now).see_state(

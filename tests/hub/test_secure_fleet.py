@@ -47,7 +47,7 @@ class SecureFleet:
 
     @property
     def client(self) -> HubClient:
-        """Of the hub, by whoever has a certificate and the token."""
+        """A client of the hub that has a certificate and the token."""
         token = (self.folder / "hub/token").read_text().strip()
         broker = load_config([self.config("viewer")], {}).broker
         return HubClient(f"https://127.0.0.1:{self.hub_port}", token, client_context(broker))

@@ -73,7 +73,7 @@ class HubFleet(FleetProcesses):
 
     @property
     def client(self) -> HubClient:
-        """Of the hub."""
+        """A client of the hub that has the token."""
         token = (self.folder / "hub/token").read_text().strip()
         return HubClient(f"http://127.0.0.1:{self._hub_port}", token, None)
 

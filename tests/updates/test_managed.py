@@ -50,7 +50,7 @@ def load(_folder: Path, _held: Held) -> str:
 
 def test_a_bundle_that_never_ends_loading_ends_the_process(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    member = Member("x", None, load, lambda _: None, lambda: None)
+    member = Member("x", load, lambda _: None, lambda: None)
     updater = HangingUpdater(member, store, Installer(store, Fetcher(None)), lambda _: None, None)
     ended = threading.Event()
     service = Service()
