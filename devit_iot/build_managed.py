@@ -39,6 +39,7 @@ from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import NO_SESSION, Transport
 from devit_iot.transport.tls import client_context
 from devit_iot.updates.fetch import Fetcher
+from devit_iot.updates.heads import take_over_heads
 from devit_iot.updates.installer import Installer
 from devit_iot.updates.managed import Hang, Managed, Service
 from devit_iot.updates.store import Held, Store
@@ -131,7 +132,9 @@ def build_managed_aggregator(
     fusions = Fusions(awaiting=True)
 
     def load(folder: Path, _held: Held) -> CameraHeads:
-        heads = CameraHeads(Bundle(folder, trust=config.trust), config.head_choice)
+        bundle = Bundle(folder, trust=config.trust)
+        take_over_heads(store, bundle, config.head_choice.names)
+        heads = CameraHeads(bundle, config.head_choice)
         fusions.add(heads)
         return heads
 
