@@ -234,7 +234,7 @@ class Conductor:
         state = known.state_of(coming.number)
         since = max(known.changed, self._began)
         if state == "DOWNLOADING":  # others may be served first
-            since = max(since, *(other.changed for other in self.nodes.values()))
+            since = max((since, *(other.changed for other in self.nodes.values())))
         limit_s = self._limits.of(state)
         if state in wanted or now - since <= limit_s:
             return ""

@@ -383,3 +383,16 @@ def test_a_spare_takes_no_part_that_it_failed() -> None:
     fleet.tick(LIMITS.takeover_s + 1)
     assert fleet.rollout.current is not None
     assert fleet.rollout.current.members == {"a": 0, "b": 1}
+
+
+def test_an_aggregator_may_download_before_any_node_is_known() -> None:
+    """The hub was started before the nodes, and a release was pushed at once."""
+    fleet = Fleet()
+    fleet.aggregator("CREATED")
+    number = fleet.push(ONE)
+    fleet.aggregator("DOWNLOADING", number)
+    fleet.tick()
+    assert fleet.rollout.next is not None
+    fleet.join("a", "b")
+    fleet.tick()
+    assert fleet.rollout.next.members.keys() == {"a", "b"}
