@@ -270,13 +270,12 @@ class Aggregator:
             self._pending_acks.acknowledge(request.request_id)
             return
         heads = self._fusions.get(group.bundle)
-        if heads is None:
-            logger.warning("%s: bundle %s was replaced", request.camera, group.bundle)
-            self._counters.count("unanswered")
-            self._pending_acks.acknowledge(request.request_id)
+        acknowledge = partial(self._pending_acks.acknowledge, request.request_id)
+        if heads is None:  # several releases ago
+            error = MessageError("other_bundle", f"bundle {group.bundle} was replaced")
+            self._give_up(request.camera, acknowledge, error)
             return
         labels = [self._label(request, group, heads, fusion) for fusion in heads.of(request.camera)]
-        acknowledge = partial(self._pending_acks.acknowledge, request.request_id)
         after_all = AfterAll((label.head for label in labels), acknowledge)
         main = self._topics.label(request.camera)
         if self._publish(main, labels[0], request, after_all):

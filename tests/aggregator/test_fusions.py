@@ -1,5 +1,6 @@
 """An aggregator that holds several bundles, or gets them later than the features."""
 
+import msgspec
 import pytest
 
 from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
@@ -105,3 +106,22 @@ def test_the_last_few_are_kept(bundle: Bundle) -> None:
     fusions.add(called(bundle, "f" * 16))
     assert fusions.get(names[1]) is not None
     assert fusions.get(names[2]) is None
+
+
+def test_a_request_whose_bundle_was_replaced_meanwhile_is_given_up(
+    broker: MemoryBroker, bundle: Bundle
+) -> None:
+    fusions = Fusions([default_head(bundle)])
+    names = [f"{number:016x}" for number in range(MAX_FUSIONS)]
+    with running(make_aggregator(broker, bundle, fusions=fusions, deadline_s=60.0, max_open=1)):
+        wait_until(lambda: TOPICS.aggregator_status(0) in broker.retained)
+        broker.publish(TOPICS.feature(0, "node-0"), make_feature(bundle, 0, 1).encode())
+        wait_until(lambda: aggregator_status(broker).features == 1)
+        for name in names:
+            fusions.add(called(bundle, name))
+        feature = msgspec.structs.replace(
+            make_feature(bundle, 0, 2), fingerprint=bytes.fromhex(names[0])
+        )
+        broker.publish(TOPICS.feature(0, "node-0"), feature.encode())
+        wait_until(lambda: aggregator_status(broker).refused == {"other_bundle": 1})
+    assert not labels(broker)
