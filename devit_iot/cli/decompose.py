@@ -152,9 +152,9 @@ def curve(runs: tuple[Path, ...], output: Path) -> None:
     The runs have one teacher; each budget gets a line.
     """
     _require_train_extra()
-    from devit_iot.decompose.report.figures import write_picture
     from devit_iot.decompose.report.figures_boards import draw_boards
     from devit_iot.decompose.run_folder.results import fleets_of
+    from devit_iot.figures.writing import write_picture
 
     fleets = [fleet for run in runs for fleet in fleets_of(run)]
     said = write_picture(output, lambda: draw_boards(fleets))

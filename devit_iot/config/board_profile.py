@@ -1,15 +1,13 @@
 """Profiles of boards as TOML files: ``devit bench --profile`` writes them, people complete them."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from devit_iot.config.struct_file import read_struct
 from devit_iot.errors import ConfigError
-from devit_iot.keys import check_keys
 from devit_iot.protocol.board import BoardProfile
-from devit_iot.text_file import read_text
 
 
 def read_profile(path: Path) -> BoardProfile:
@@ -18,16 +16,7 @@ def read_profile(path: Path) -> BoardProfile:
     Raises:
         ConfigError: it cannot be read or parsed, a key is unknown, or no board can be so.
     """
-    try:
-        table = tomllib.loads(read_text(path))
-        check_keys(table, BoardProfile, "", str(path))
-        profile = msgspec.convert(table, BoardProfile)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the profile {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    profile = read_struct(path, BoardProfile, "profile")
     profile.check(str(path))
     return profile
 

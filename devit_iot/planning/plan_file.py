@@ -1,6 +1,5 @@
 """A plan as a TOML file, which the operator may edit."""
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +7,9 @@ import msgspec
 
 from devit_iot.config.board_profile import assignments
 from devit_iot.config.config import fraction
+from devit_iot.config.struct_file import read_struct
 from devit_iot.errors import ConfigError
-from devit_iot.keys import check_keys
 from devit_iot.planning.plan import Plan
-from devit_iot.text_file import read_text
 
 _HEAD = "# Who carries which part: docs/fleet.md says what each line means."
 
@@ -35,16 +33,7 @@ def read_plan(path: Path) -> Plan:
         ConfigError: it cannot be read or parsed, a key is unknown, a board stands twice, or a part
             has no board.
     """
-    try:
-        table = tomllib.loads(read_text(path))
-        check_keys(table, Plan, "", str(path))
-        plan = msgspec.convert(table, Plan)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the plan {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    plan = read_struct(path, Plan, "plan")
     _check(plan, path)
     return plan
 

@@ -6,7 +6,7 @@ from devit_iot.planning.plan import Plan, PlannedBoard
 
 _HEAD = (
     "board", "part", "replica", "dtype", "MMACs", "network ms", "decode ms", "compute ms",
-    "total ms", "memory MB", "energy J",
+    "total ms", "memory MiB", "energy J",
 )  # fmt: skip
 
 

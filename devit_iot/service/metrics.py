@@ -94,7 +94,8 @@ NODE: tuple[Metric[NodeStatus], ...] = (
     _info(
         "devit_node_info",
         "What the node is; always 1.",
-        *("node", "part", "replica", "engine", "machine", "version", "fingerprint"),
+        *("node", "part", "replica", "engine", "machine", "version"),
+        *("fingerprint", "parts_fingerprint"),
     ),
     _metric(
         "devit_node_images_received_total",

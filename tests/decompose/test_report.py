@@ -15,7 +15,6 @@ from devit_iot.decompose.report.figures import (
     LOSSES,
     LOST,
     POLICY,
-    write_picture,
 )
 from devit_iot.decompose.report.figures_boards import budget, draw_boards
 from devit_iot.decompose.report.report import headline, write_report
@@ -36,6 +35,7 @@ from devit_iot.decompose.run_folder.results import (
     Results,
 )
 from devit_iot.evaluation.lost_parts import LostParts
+from devit_iot.figures.writing import write_picture
 
 TERMS = ("label", "imitation", "relations", "hsic")
 PICTURES = {ACCURACY, POLICY, LOST, CONFUSION, LOSSES}

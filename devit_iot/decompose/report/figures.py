@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
 from devit_iot.decompose.report.figures_boards import draw_boards
 from devit_iot.decompose.report.figures_fleet import draw_accuracy, draw_confusion, draw_lost
 from devit_iot.decompose.report.figures_parts import draw_losses, draw_policy
 from devit_iot.decompose.run_folder.results import Results
-from devit_iot.figures.style import STYLE, Drawing
+from devit_iot.figures.style import Drawing
+from devit_iot.figures.writing import write_picture
 
 BOARDS, ACCURACY, POLICY, LOST, CONFUSION, LOSSES = (
     "boards.png",
@@ -45,19 +44,3 @@ def write_pictures(
     }
     written = {name: write_picture(folder / name, function) for name, function in draw.items()}
     return {name: alt for name, alt in written.items() if alt is not None}
-
-
-def write_picture(path: Path, draw: Callable[[], Drawing | None]) -> str | None:
-    """Write one picture, whole or not at all.
-
-    Returns:
-        Its alternative text; None if there was nothing to draw.
-    """
-    with mpl.rc_context(dict(STYLE)):
-        drawing = draw()
-        if drawing is None:
-            return None
-        partial = path.with_suffix(".partial")
-        drawing.figure.savefig(partial, format="png")
-    partial.replace(path)
-    return drawing.alt
