@@ -135,5 +135,5 @@ build/.demo: .venv/bin/python $(SOURCES)
 build/.dev: .venv/bin/python $(SOURCES)
 	@scripts/need c++:g++
 	$(PIP) install -q '$(TORCH)'
-	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,tflite,docs,metrics,dev]'
+	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,hub,tflite,docs,metrics,dev]'
 	@mkdir -p build && touch $@

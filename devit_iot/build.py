@@ -11,6 +11,7 @@ import msgspec
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
@@ -22,7 +23,7 @@ from devit_iot.homeassistant.announcer import Announcer
 from devit_iot.homeassistant.devices import Devices
 from devit_iot.node import node
 from devit_iot.node.memory import overhead_bytes, part_bytes
-from devit_iot.node.node import Node
+from devit_iot.node.node import Node, Served
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -40,13 +41,24 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     Raises:
         BundleError, EngineError, ConfigError: with what to do about it.
     """
+    served = load_part(config, _folder(config), config.node.part)
+    return node_of(config, served, node_transport(config, environment, served.identity))
+
+
+def load_part(config: Config, folder: Path, part: int) -> Served:
+    """The part of a bundle, its engine proven on the golden image.
+
+    Raises:
+        BundleError, EngineError, ConfigError: with what to do about it.
+    """
     if config.trust and config.node.engine == "tflite":
         raise ConfigError("a bundle's signature covers no .tflite file: use the native engine")
-    bundle = _bundle(config)
-    check_memory(config, bundle.part(config.node.part))
-    part = bundle.read_part(config.node.part)
+    bundle = Bundle(folder, trust=config.trust)
+    config = msgspec.structs.replace(config, node=msgspec.structs.replace(config.node, part=part))
+    check_memory(config, bundle.part(part))
+    read = bundle.read_part(part)
     engine = load_engine(
-        part,
+        read,
         name=config.node.engine,
         threads=config.node.threads,
         isa=config.node.isa,
@@ -55,7 +67,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     identity = NodeStatus(
         state="online",
         node=config.node_name,
-        part=part.index,
+        part=part,
         parts=len(bundle.manifest.parts),
         fingerprint=bundle.manifest.fingerprint,
         replica=config.node.replica,
@@ -63,22 +75,39 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
         engine=f"{engine.name} ({engine.detail})",
         machine=platform.machine(),
         parts_fingerprint=bundle.parts_fingerprint.hex(),
-        board=_board(config),
+        board=board_of(config),
     )
-    topics = Topics(config.fleet)
-    will = Will(topics.node_status(identity.node), identity.gone().encode())
-    client_id = topics.node_client_id(identity.node)
+    return Served(identity, read.spec, engine)
+
+
+def node_transport(
+    config: Config, environment: Mapping[str, str], identity: NodeStatus
+) -> MqttTransport:
+    """The connection of a node that takes images."""
     # Messages that are somewhat too long come through, to be counted.
     longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes
     session = NO_SESSION._replace(max_packet=longest)
     if _has_every(config):
         session = session._replace(expiry_s=config.broker.session_s, window=node.RECEIVE_MAXIMUM)
+    return member_transport(config, environment, identity, session)
+
+
+def member_transport(
+    config: Config, environment: Mapping[str, str], identity: NodeStatus, session: Session
+) -> MqttTransport:
+    """The connection of a node, whose will says that it is gone."""
+    topics = Topics(config.fleet)
+    will = Will(topics.node_status(identity.node), identity.gone().encode())
+    client_id = topics.node_client_id(identity.node)
+    return _transport(config, environment, client_id, will, session)
+
+
+def node_of(config: Config, served: Served, transport: Transport) -> Node:
+    """A node that serves ``served`` over ``transport``, which is not started yet."""
     return Node(
-        identity,
-        part.spec,
-        engine,
-        _transport(config, environment, client_id, will, session),
-        topics=topics,
+        served,
+        transport,
+        topics=Topics(config.fleet),
         config=config,
         sensors=Sensors(),
         exit_process=partial(os._exit, EXIT_HUNG),
@@ -91,26 +120,45 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     Raises:
         BundleError, ConfigError: with what to do about it.
     """
-    bundle = _bundle(config)
+    bundle = Bundle(_folder(config), trust=config.trust)
     heads = CameraHeads(bundle, config.head_choice)
-    shard = config.aggregator.shard
-    identity = AggregatorStatus(
+    identity = aggregator_identity(config, heads.fingerprint, heads.parts)
+    transport = aggregator_transport(config, environment, identity)
+    return aggregator_of(config, identity, Fusions((heads,)), transport)
+
+
+def aggregator_identity(config: Config, fingerprint: str, parts: int) -> AggregatorStatus:
+    """What an aggregator says of itself, without counters."""
+    return AggregatorStatus(
         state="online",
-        shard=f"{shard}/{config.shards}",
-        fingerprint=bundle.manifest.fingerprint,
-        parts=len(bundle.manifest.parts),
+        shard=f"{config.aggregator.shard}/{config.shards}",
+        fingerprint=fingerprint,
+        parts=parts,
         version=__version__,
     )
+
+
+def aggregator_transport(
+    config: Config, environment: Mapping[str, str], identity: AggregatorStatus
+) -> MqttTransport:
+    """The connection of an aggregator, whose will says that it is gone."""
     topics = Topics(config.fleet)
+    shard = config.aggregator.shard
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
     client_id = topics.aggregator_client_id(shard)
     session = Session(config.broker.session_s, aggregator.RECEIVE_MAXIMUM)
-    transport = _transport(config, environment, client_id, will, session)
+    return _transport(config, environment, client_id, will, session)
+
+
+def aggregator_of(
+    config: Config, identity: AggregatorStatus, fusions: Fusions, transport: Transport
+) -> Aggregator:
+    """An aggregator over ``transport``, which is not started yet."""
     return Aggregator(
         identity,
-        heads,
+        fusions,
         transport,
-        topics=topics,
+        topics=Topics(config.fleet),
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
         observer=_announcer(config, transport) if config.homeassistant.enabled else None,
@@ -127,18 +175,19 @@ def _announcer(config: Config, transport: Transport) -> Announcer:
     return Announcer(devices, transport, topics=DiscoveryTopics(config.homeassistant.prefix))
 
 
-def _bundle(config: Config) -> Bundle:
+def _folder(config: Config) -> Path:
     if not config.bundle:
-        raise ConfigError("no bundle: give --bundle DIR, DEVIT_BUNDLE, or bundle = ... in the file")
-    return Bundle(Path(config.bundle), trust=config.trust)
+        raise ConfigError(
+            "no bundle: give --bundle DIR, DEVIT_BUNDLE, or bundle = ... in the file; in a fleet "
+            "with a hub give --store DIR instead"
+        )
+    return Path(config.bundle)
 
 
 def check_memory(config: Config, entry: PartEntry) -> None:
     """Refuse in words what the kernel's out-of-memory killer would refuse with SIGKILL."""
     limits = config.node
-    overhead = overhead_bytes(limits, every=_has_every(config))
-    total = overhead + part_bytes(entry.spec, entry.weights.size, limits.dtype or entry.dtype)
-    needed = -(-total // 2**20)
+    needed = _memory_mib(config, entry)
     if needed > limits.memory_mib:
         raise ConfigError(
             f"part {limits.part} may need {needed} MiB and node.memory_mib is {limits.memory_mib}: "
@@ -147,7 +196,21 @@ def check_memory(config: Config, entry: PartEntry) -> None:
         )
 
 
-def _board(config: Config) -> BoardProfile:
+def has_room(config: Config, entry: PartEntry, beside: PartEntry) -> bool:
+    """Whether a part may be loaded while another one serves."""
+    return _memory_mib(config, entry, beside) <= config.node.memory_mib
+
+
+def _memory_mib(config: Config, *entries: PartEntry) -> int:
+    """MiB that a node with these parts in memory may need."""
+    limits = config.node
+    parts = sum(
+        part_bytes(entry.spec, entry.weights.size, limits.dtype or entry.dtype) for entry in entries
+    )
+    return -(-(overhead_bytes(limits, every=_has_every(config)) + parts) // 2**20)
+
+
+def board_of(config: Config) -> BoardProfile:
     """What the node announces of its board: the measured profile, or what is known without one."""
     limits, cores = config.node, len(os.sched_getaffinity(0))
     if limits.profile:

@@ -13,6 +13,7 @@ from devit_iot.protocol import topics
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
 MESSAGES = (
@@ -25,6 +26,9 @@ MESSAGES = (
     AggregatorStatus,
     Feature,
     Timing,
+    Rollout,
+    Release,
+    UpdateStatus,
 )
 """Every struct that crosses the wire."""
 

@@ -19,6 +19,8 @@ SLOW = (
         "fuzz",
         "doctor",
         "service/test_exporter.py",
+        "hub/test_whole_fleet.py",
+        "hub/test_secure_fleet.py",
         "teach",
     ),
     *("export/test_import_real_weights.py", "engine/test_memory.py", "transport/test_mqtt.py"),

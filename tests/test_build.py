@@ -12,7 +12,7 @@ from devit_iot import build
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.collector import Collector, Limits
 from devit_iot.aggregator.deadline import SAMPLES, Deadline
-from devit_iot.build import build_aggregator, build_node, check_memory
+from devit_iot.build import build_aggregator, build_node, check_memory, has_room
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import ConfigError
@@ -216,3 +216,23 @@ def test_connect_says_what_the_session_is(session: Session) -> None:
     assert properties.SessionExpiryInterval == session.expiry_s
     assert properties.ReceiveMaximum == session.window
     assert properties.MaximumPacketSize == session.max_packet
+
+
+def test_two_parts_need_the_room_of_two(bundle: Bundle) -> None:
+    """While a fleet goes over, a node has the part that serves and the next one in memory."""
+    big = msgspec.structs.replace(
+        bundle.part(0),
+        weights=msgspec.structs.replace(bundle.part(0).weights, size=200 * 2**20),
+    )
+    limits = config(bundle, memory_mib=900)
+    check_memory(limits, big)
+    assert has_room(limits, bundle.part(1), bundle.part(0))
+    roomy = config(bundle, memory_mib=4000)
+    assert has_room(roomy, big, big)
+    tight = next(
+        config(bundle, memory_mib=mib)
+        for mib in range(200, 4000, 100)
+        if has_room(config(bundle, memory_mib=mib), big, bundle.part(1))
+    )
+    check_memory(tight, big)
+    assert not has_room(tight, big, big)

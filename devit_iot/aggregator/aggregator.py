@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from devit_iot.aggregator.after_all import AfterAll
-from devit_iot.aggregator.collector import Collector, Limits, Request
+from devit_iot.aggregator.collector import Collector, Group, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
+from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.inbox import Inbox
 from devit_iot.aggregator.observer import Nobody, Observer
@@ -60,7 +61,7 @@ class Aggregator:
 
     Args:
         identity: the aggregator's status without counters: shard, bundle.
-        heads: heads that answer, by camera.
+        fusions: bundles whose features it takes, with the heads that answer.
         transport: a connection that is not started; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
         observer: is told of cameras and nodes; None: nobody is.
@@ -73,7 +74,7 @@ class Aggregator:
     def __init__(
         self,
         identity: AggregatorStatus,
-        heads: CameraHeads,
+        fusions: Fusions,
         transport: Transport,
         *,
         topics: Topics,
@@ -82,8 +83,8 @@ class Aggregator:
         observer: Observer | None = None,
     ) -> None:
         self._identity = identity
-        self._heads = heads
-        self._longest_feature = longest_feature(max(heads.feature_dims))
+        self._fusions = fusions
+        self._deferred_at: int | None = None  # features wait at the broker for their bundle
         self._transport = transport
         self._topics = topics
         self._deadline = Deadline(config.min_deadline_s, config.deadline_s)
@@ -139,6 +140,13 @@ class Aggregator:
         self._stopping.set()
         self._inbox.wake()
 
+    def serve(self, fingerprint: str, parts: int) -> None:
+        """The fleet goes over to another bundle; features of the one before are taken too."""
+        self._presence.expect(parts)
+        self._identity = msgspec.structs.replace(
+            self._identity, fingerprint=fingerprint, parts=parts
+        )
+
     def _step(self) -> None:
         """Handle one message, or what became due meanwhile."""
         deadline = self._collector.next_deadline()
@@ -147,12 +155,15 @@ class Aggregator:
         if item is not None:
             self._handle(item)
         now = time.monotonic()
-        self._heads.refresh(now)
+        self._fusions.refresh(now)
         window_full = self._pending_acks.messages >= RECEIVE_MAXIMUM
         for request in self._collector.due(
             now, self._presence.expected(now), window_full=window_full
         ):
             self._answer(request)
+        if self._deferred_at not in {None, self._fusions.changes}:
+            self._deferred_at = None
+            self._transport.redeliver()
         self.reporter.refresh()
         self._observer.refresh()
 
@@ -160,7 +171,8 @@ class Aggregator:
         if message.retained:
             self._refuse(MessageError("retained", "the broker kept it from before"), message)
         else:
-            self._hand_over(message, longest=self._longest_feature, reason="length")
+            longest = longest_feature(self._fusions.longest_dim)
+            self._hand_over(message, longest=longest, reason="length")
 
     def _hand_over(self, message: Message, *, longest: int, reason: str) -> None:
         """Queue what can be a message of ours; the rest is refused before it takes memory."""
@@ -200,7 +212,9 @@ class Aggregator:
     def _take_status(self, node: str, status: NodeStatus, received: float) -> None:
         if status.state == "offline":
             self._presence.offline(node, status.part)
-        elif self._ours(status.fingerprint, status.parts_fingerprint):
+        elif not status.fingerprint:  # a node that waits for its part
+            self._presence.forget(node)
+        elif self._fusions.made_by(status.fingerprint, status.parts_fingerprint) is not None:
             self._presence.online(node, status.part, received)
             self._observer.see_node(node, status)
         else:
@@ -209,13 +223,19 @@ class Aggregator:
 
     def _take_feature(self, node: str, message: Message, received: float) -> None:
         feature = Feature.decode(message.payload)
-        if not self._ours(feature.fingerprint.hex(), feature.parts_fingerprint.hex()):
-            raise MessageError("other_bundle", self._other_bundle(feature.fingerprint.hex()))
-        if feature.parts != self._identity.parts:
+        changes = self._fusions.changes
+        fingerprint = feature.fingerprint.hex()
+        heads = self._fusions.made_by(fingerprint, feature.parts_fingerprint.hex())
+        if heads is None:
+            if message.delivery is not None and self._fusions.may_come(fingerprint):
+                self._deferred_at = changes  # it is not acknowledged, so it comes again
+                return
+            raise MessageError("other_bundle", self._other_bundle(fingerprint))
+        if feature.parts != heads.parts:
             raise MessageError(
-                "part", f"feature of {feature.parts} parts, the bundle has {self._identity.parts}"
+                "part", f"feature of {feature.parts} parts, the bundle has {heads.parts}"
             )
-        wanted = self._heads.feature_dims[feature.part]
+        wanted = heads.feature_dims[feature.part]
         if feature.values.size != wanted:
             raise MessageError(
                 "length",
@@ -224,7 +244,9 @@ class Aggregator:
         self._counters.count("features")
         self._presence.heard(node, feature.part, received)
         is_every = message.delivery is not None
-        verdict = self._collector.add(feature, received, is_every=is_every)
+        verdict = self._collector.add(
+            feature, received, bundle=heads.fingerprint, is_every=is_every
+        )
         if verdict != "taken":
             self._counters.count(verdict)
         if not is_every:
@@ -234,16 +256,6 @@ class Aggregator:
         elif not self._pending_acks.add_if_pending(feature.request_id, message):
             self._transport.acknowledge(message)  # the broker has the label
 
-    def _ours(self, fingerprint: str, parts_fingerprint: str) -> bool:
-        """Whether a node computes the features that are fused here.
-
-        The parts alone decide that. A node that does not name them has the same ones if it has the
-        same bundle.
-        """
-        if parts_fingerprint:
-            return parts_fingerprint == self._heads.parts_fingerprint
-        return fingerprint == self._identity.fingerprint
-
     def _other_bundle(self, fingerprint: str) -> str:
         return (
             f"made with bundle {fingerprint!r}, this fleet fuses {self._identity.fingerprint}: "
@@ -251,13 +263,19 @@ class Aggregator:
         )
 
     def _answer(self, request: Request) -> None:
-        if len(request.features) < self._min_parts:
+        group = request.fullest
+        if len(group.features) < self._min_parts:
             self._counters.count("unanswered")
-            logger.warning("%s: no label from %d parts", request.camera, len(request.features))
+            logger.warning("%s: no label from %d parts", request.camera, len(group.features))
             self._pending_acks.acknowledge(request.request_id)
             return
-        labels = [self._label(request, fusion) for fusion in self._heads.of(request.camera)]
+        heads = self._fusions.get(group.bundle)
         acknowledge = partial(self._pending_acks.acknowledge, request.request_id)
+        if heads is None:  # several releases ago
+            error = MessageError("other_bundle", f"bundle {group.bundle} was replaced")
+            self._give_up(request.camera, acknowledge, error)
+            return
+        labels = [self._label(request, group, heads, fusion) for fusion in heads.of(request.camera)]
         after_all = AfterAll((label.head for label in labels), acknowledge)
         main = self._topics.label(request.camera)
         if self._publish(main, labels[0], request, after_all):
@@ -301,13 +319,14 @@ class Aggregator:
         self._counters.refuse(error, f"label of camera {camera!r}")
         done()
 
-    def _label(self, request: Request, fusion: Fusion) -> Label:
+    def _label(self, request: Request, group: Group, heads: CameraHeads, fusion: Fusion) -> Label:
         begin = time.monotonic()
-        logits = fusion.logits({i: f.values for i, f in request.features.items()})
+        logits = fusion.logits({i: f.values for i, f in group.features.items()})
         top5 = tuple(fusion.rank(logits))
         answer = fusion.answer(top5[0])
-        critical = request.features[request.last_part].timing
-        parts_used = tuple(sorted(request.features))
+        critical = group.features[group.last_part].timing
+        parts_used = tuple(sorted(group.features))
+        parts = heads.parts
         return Label(
             request_id=request.request_id.hex(),
             camera=request.camera,
@@ -316,17 +335,18 @@ class Aggregator:
             confidence=answer.confidence,
             top5=top5,
             parts_used=parts_used,
-            parts=self._identity.parts,
-            degraded=len(parts_used) < self._identity.parts,
+            parts=parts,
+            degraded=len(parts_used) < parts,
             latency_ms={
                 "wait": round(critical.wait_us / 1e3, 3),
                 "decode": round(critical.decode_us / 1e3, 3),
                 "compute": round(critical.compute_us / 1e3, 3),
-                "collect": round(1e3 * (request.last - request.first), 3),
+                "collect": round(1e3 * (group.last - request.first), 3),
                 "fuse": round(1e3 * (time.monotonic() - begin), 3),
             },
             head=fusion.head,
             head_version=fusion.version,
+            fingerprint=heads.fingerprint,
         )
 
     def _status(self, state: State, age_s: float) -> AggregatorStatus:

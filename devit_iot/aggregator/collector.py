@@ -11,29 +11,64 @@ MAX_REMEMBERED = 65536
 """Answered ids that are remembered at most, of each delivery."""
 
 
+class Group:
+    """The features of one request that are fused with the heads of one bundle.
+
+    Attributes:
+        bundle: fingerprint of the bundle, hex.
+        features: part -> feature.
+        last: when the latest feature came, monotonic seconds.
+        last_part: part that sent it.
+    """
+
+    def __init__(self, bundle: str) -> None:
+        self.bundle = bundle
+        self.features: dict[int, Feature] = {}
+        self.last = 0.0
+        self.last_part = 0
+
+
 class Request:
     """One image on its way to a label.
 
+    While a fleet goes over to another bundle, some nodes may answer with the one, some with the
+    other: their features are never fused together.
+
     Attributes:
-        features: part -> feature.
+        groups: features by the fingerprint of the bundle, hex.
         first: when the first feature came, monotonic seconds.
-        last: when the latest came; the part that sent it is ``last_part``.
         is_every: whether a feature of it is of ``every``.
     """
 
-    def __init__(self, feature: Feature, now: float, *, is_every: bool) -> None:
+    def __init__(self, feature: Feature, now: float, *, bundle: str, is_every: bool) -> None:
         self.request_id = feature.request_id
         self.camera = feature.camera
-        self.features: dict[int, Feature] = {}
+        self.groups: dict[str, Group] = {}
         self.first = now
         self.is_every = is_every
-        self.add(feature, now)
+        self.add(feature, now, bundle)
 
-    def add(self, feature: Feature, now: float) -> None:
+    def has(self, feature: Feature, bundle: str) -> bool:
+        """Whether that part has answered already with that bundle."""
+        group = self.groups.get(bundle)
+        return group is not None and feature.part in group.features
+
+    def add(self, feature: Feature, now: float, bundle: str) -> None:
         """Take one more part's feature."""
-        self.features[feature.part] = feature
-        self.last = now
-        self.last_part = feature.part
+        group = self.groups.setdefault(bundle, Group(bundle))
+        group.features[feature.part] = feature
+        group.last = now
+        group.last_part = feature.part
+
+    @property
+    def parts(self) -> frozenset[int]:
+        """The parts that have answered, with whatever bundle: no more comes of them."""
+        return frozenset(part for group in self.groups.values() for part in group.features)
+
+    @property
+    def fullest(self) -> Group:
+        """The features to fuse: those of the bundle that most parts have answered with."""
+        return max(self.groups.values(), key=lambda group: len(group.features))
 
 
 class _Answered(NamedTuple):
@@ -86,8 +121,18 @@ class Collector:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, feature: Feature, now: float, *, is_every: bool = False) -> Verdict:
-        """Take a feature, or say why not; ask :meth:`due` next."""
+    def add(
+        self, feature: Feature, now: float, *, bundle: str = "", is_every: bool = False
+    ) -> Verdict:
+        """Take a feature, or say why not; ask :meth:`due` next.
+
+        Args:
+            feature: what a node sent.
+            now: monotonic seconds.
+            bundle: fingerprint of the bundle whose heads fuse it, hex; features of several bundles
+                are never fused together.
+            is_every: whether it is of ``every``.
+        """
         self._forget(now)
         for answered in self._answered.values():
             known = answered.get(feature.request_id)
@@ -98,12 +143,12 @@ class Collector:
                 return "late"
         request = self._open.get(feature.request_id)
         if request is None:
-            self._open[feature.request_id] = Request(feature, now, is_every=is_every)
+            self._open[feature.request_id] = Request(feature, now, bundle=bundle, is_every=is_every)
             return "taken"
         request.is_every |= is_every
-        if feature.part in request.features:
+        if request.has(feature, bundle):
             return "duplicate"
-        request.add(feature, now)
+        request.add(feature, now, bundle)
         if not is_every:
             self._deadline.observe(now - request.first)
         return "taken"
@@ -129,7 +174,7 @@ class Collector:
                 position < surplus
                 or gives_way
                 or now >= request.first + waits[request.is_every]
-                or expected <= request.features.keys()
+                or expected <= request.parts
                 or (
                     not request.is_every
                     and of_camera[request.camera] > self._limits.max_open_per_camera
@@ -156,7 +201,7 @@ class Collector:
         del self._open[request.request_id]
         limits = self._limits
         lifetime = limits.every_lifetime_s if request.is_every else limits.lifetime_s
-        answered = _Answered(frozenset(request.features), request.first, now + lifetime)
+        answered = _Answered(request.parts, request.first, now + lifetime)
         self._answered[request.is_every][request.request_id] = answered
 
     def _forget(self, now: float) -> None:

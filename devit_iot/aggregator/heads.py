@@ -22,6 +22,8 @@ class CameraHeads:
         choice: which cameras have which heads.
 
     Attributes:
+        fingerprint: fingerprint of the bundle, hex.
+        parts: number of its parts.
         parts_fingerprint: fingerprint of the parts, hex.
         feature_dims: length of each part's feature.
 
@@ -35,6 +37,8 @@ class CameraHeads:
         self._fusions = {name: Fusion(bundle, name) for name in choice.names}
         self._problems: dict[str, str] = {}
         self._look_at = 0.0
+        self.fingerprint = bundle.manifest.fingerprint
+        self.parts = len(bundle.manifest.parts)
         self.parts_fingerprint = bundle.parts_fingerprint.hex()
         self.feature_dims = bundle.manifest.fusion_spec.feature_dims
 

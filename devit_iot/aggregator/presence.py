@@ -41,6 +41,10 @@ class Presence:
         self._nodes.pop(node, None)
         self._hear_of(part)
 
+    def expect(self, parts: int) -> None:
+        """The fleet goes over to a bundle of so many parts."""
+        self._parts = frozenset(range(parts))
+
     def forget(self, node: str) -> None:
         """``node`` is no member any more; what it served is not remembered."""
         self._nodes.pop(node, None)

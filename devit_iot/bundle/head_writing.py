@@ -108,6 +108,31 @@ def write_head(
     return read_head(bundle, name)
 
 
+def copy_head(source: Bundle, name: str, target: Bundle) -> None:
+    """Make the live version of a head live beside another bundle with the same parts too.
+
+    Raises:
+        BundleError: the head is damaged, or belongs to other parts than the target's, or cannot be
+            written.
+    """
+    head = read_head(source, name)
+    if source.parts_fingerprint != target.parts_fingerprint:
+        raise BundleError(
+            f"head '{name}' belongs to other parts than bundle '{target.manifest.name}': teach it "
+            "on this bundle"
+        )
+    home = target.path / FOLDER / name
+    staging = home / "new.partial"
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.copytree(current_folder(source, name), staging)
+        _store(staging, home / head.version)
+        _make_live(home, head.version)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise BundleError(f"cannot write head '{name}' to {home}: {error}") from error
+
+
 def sign_heads(bundle: Bundle, key: bytes) -> tuple[str, ...]:
     """Sign the live version of every head but ``default``; returns their names.
 

@@ -46,9 +46,18 @@ def start(config_file: Path | None, **values: object) -> None:
 
     \b
         devit-aggregate start --broker mqtt://hub.local --bundle ./bundle
+        devit-aggregate start --broker mqtt://hub.local --store /var/lib/devit
     """
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)
+    if config.store:
+        from devit_iot.build_managed import build_managed_aggregator
+
+        managed, store = build_managed_aggregator(config, os.environ)
+        with exporting(config.metrics, managed, _LIMIT_S):
+            serve(managed)
+        store.ended_cleanly()
+        return
     service = build_aggregator(config, os.environ)
     with exporting(config.metrics, service, _LIMIT_S):
         serve(service)

@@ -16,6 +16,7 @@ from devit_iot.cli.evaluate import evaluate
 from devit_iot.cli.fleet import fleet
 from devit_iot.cli.forget import forget
 from devit_iot.cli.homeassistant import homeassistant
+from devit_iot.cli.hub import hub
 from devit_iot.cli.labels import labels
 from devit_iot.cli.plan import plan
 from devit_iot.cli.teach import teach_
@@ -43,6 +44,7 @@ COMMANDS = (
     fleet,
     forget,
     homeassistant,
+    hub,
     labels,
     plan,
     teach_,

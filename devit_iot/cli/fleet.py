@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.fleet_release import pause, push, rollback, status
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import image_options
 from devit_iot.errors import ConfigError
@@ -30,10 +31,14 @@ in_folder = click.option(
 
 @click.group()
 def fleet() -> None:
-    """Certificates, access list and broker configuration of a fleet.
+    """Certificates, access list and broker configuration of a fleet, and its releases.
 
     The fleet's folder holds all its secrets. Keep it on your own machine, and keep a copy.
     """
+
+
+for command in (push, status, rollback, pause):
+    fleet.add_command(command)
 
 
 @fleet.command(cls=Command, path="devit fleet init")

@@ -1,6 +1,7 @@
 """``devit-node``: one edge node."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -28,9 +29,20 @@ def start(config_file: Path | None, board: str | None, **values: object) -> None
 
     \b
         devit-node start --board pi5 --broker mqtt://hub.local --bundle ./bundle --part 2
+        devit-node start --board pi5 --broker mqtt://hub.local --store /var/lib/devit
     """
     config = configuration(config_file, values, board=board)
     set_up_logging(config.log.format, config.log.level)
+    if config.store:
+        from devit_iot.build_managed import build_member  # HTTP costs a node without one time
+
+        member, store = build_member(config, os.environ)
+        with exporting(config.metrics, member, config.node.hang_s):
+            serve(member)
+        if member.restarts:
+            os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very command
+        store.ended_cleanly()
+        return
     service = build_node(config, os.environ)
     with exporting(config.metrics, service, config.node.hang_s):
         serve(service)

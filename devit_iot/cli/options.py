@@ -51,10 +51,12 @@ CLIENT = (
     ),
 )
 FLEET_NAME = (Setting("--fleet", "fleet", str, "The fleet's name."),)
+TRUST = (Setting("--trust", "trust", str, "Public key that must have signed the bundle."),)
 FLEET = (
     *FLEET_NAME,
     Setting("--bundle", "bundle", str, "Folder of the fleet bundle."),
-    Setting("--trust", "trust", str, "Public key that must have signed the bundle."),
+    Setting("--store", "store", str, "Folder for bundles from the fleet's hub, instead."),
+    *TRUST,
     Setting("--shards", "shards", int, "Number of aggregators that share the requests."),
     Setting("--metrics", "metrics", str, "[host]:port for Prometheus and health checks."),
 )
@@ -79,6 +81,18 @@ NODE = (
         click.Choice(list(PRESETS)),
         "Camera app by name, may be repeated (variable: by spaces).",
     ),
+)
+HUB_CLIENT = (
+    Setting("--hub-url", "hub.url", str, "Where the hub serves files."),
+    Setting("--hub-folder", "hub.folder", str, "Folder of the hub's releases and state."),
+    Setting("--token-file", "hub.token_file", str, "File with the token of commands."),
+)
+HUB = (
+    *HUB_CLIENT,
+    Setting("--hub-listen", "hub.listen", str, "[host]:port to serve files on."),
+    Setting("--hub-cert-file", "hub.cert_file", str, "The hub's certificate as a server."),
+    Setting("--hub-key-file", "hub.key_file", str, "Its private key."),
+    Setting("--hub-crl-file", "hub.crl_file", str, "List of revoked certificates."),
 )
 AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),

@@ -18,6 +18,7 @@ from devit_iot.config.broker import TLS_FILES, BrokerConfig, read_password
 from devit_iot.config.camera_apps import preset_filters
 from devit_iot.config.heads import FilterHeads, HeadChoice
 from devit_iot.config.homeassistant import HomeAssistantConfig
+from devit_iot.config.hub import HubConfig
 from devit_iot.config.images import Delivery, ImagesConfig, check_overlaps
 from devit_iot.config.listen import metrics_address
 from devit_iot.config.log import LogConfig
@@ -50,6 +51,8 @@ class Config(msgspec.Struct, frozen=True):
     Attributes:
         fleet: the fleet's name, part of every topic.
         bundle: folder of the fleet bundle.
+        store: folder in which a service keeps the bundles that it gets from the fleet's hub;
+            instead of ``bundle``.
         trust: public key, 64 hex digits, that must have signed the bundle; empty: any bundle.
         shards: number of aggregators that share the requests.
         metrics: ``[host]:port`` on which to serve Prometheus and health checks; empty: do not.
@@ -60,11 +63,13 @@ class Config(msgspec.Struct, frozen=True):
         node: one edge node.
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
+        hub: the process that keeps the releases and drives updates.
         log: how every service logs.
     """
 
     fleet: str = "home"
     bundle: str = ""
+    store: str = ""
     trust: str = ""
     shards: int = 1
     metrics: str = ""
@@ -75,6 +80,7 @@ class Config(msgspec.Struct, frozen=True):
     node: NodeConfig = NodeConfig()
     aggregator: AggregatorConfig = AggregatorConfig()
     homeassistant: HomeAssistantConfig = HomeAssistantConfig()
+    hub: HubConfig = HubConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -99,6 +105,8 @@ class Config(msgspec.Struct, frozen=True):
             *self.broker.rules(),
             *self.aggregator.rules(),
             *self.homeassistant.rules(),
+            *self.hub.rules(),
+            (not (self.bundle and self.store), "bundle and store exclude each other"),
         )
 
 
@@ -148,7 +156,10 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
     rename_old_keys(table, str(file))
     check_keys(table, Config, "", str(file))
-    _anchor(table, ("bundle",), file.parent)
+    _anchor(table, ("bundle", "store"), file.parent)
+    _anchor(
+        table.get("hub"), ("folder", "token_file", "cert_file", "key_file", "crl_file"), file.parent
+    )
     _anchor(table.get("node"), ("profile",), file.parent)
     _anchor(table.get("broker"), ("password_file", *TLS_FILES), file.parent)
     return table
@@ -178,6 +189,7 @@ def _validate(config: Config) -> None:
     fraction(config.node.replica, "node.replica")
     if config.metrics:
         metrics_address(config.metrics)
+    metrics_address(config.hub.listen, "hub.listen")
     DiscoveryTopics(config.homeassistant.prefix)
     check_overlaps(config.images)
     _ = config.head_choice  # it checks what it is made of

@@ -8,15 +8,19 @@ _ADDRESS = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:]*)):([0-9]+)")
 _MAX_PORT = 65535
 
 
-def metrics_address(text: str) -> tuple[str, int]:
+def metrics_address(text: str, key: str = "metrics") -> tuple[str, int]:
     """Host and port of ``[host]:port``; no host, an empty string, means every interface.
+
+    Args:
+        text: as it was written.
+        key: what it is, for the message.
 
     Raises:
         ConfigError: it is something else.
     """
     found = _parsed(text)
     if found is None:
-        raise ConfigError(f"metrics '{text}' is not [host]:port, for instance :9464")
+        raise ConfigError(f"{key} '{text}' is not [host]:port, for instance :9464")
     return found
 
 

@@ -67,7 +67,9 @@ def members(
         *map(topics.label, cameras),
         *(topics.head_label(camera, "+") for camera in cameras),
         *map(topics.node_status, nodes),
+        *map(topics.node_update, nodes),
         *map(topics.aggregator_status, shards),
+        *map(topics.aggregator_update, shards),
     ]
     announced = [
         discovery.device(device_id(topics.fleet, kind, name))

@@ -54,6 +54,14 @@ class Frame(NamedTuple):
     take_incomplete: bool
 
 
+class Served(NamedTuple):
+    """What a node serves: the status that says so, without counters, and what computes it."""
+
+    identity: NodeStatus
+    spec: SubVitSpec
+    engine: Engine
+
+
 class Node:
     """Runs one part on camera images and publishes its features.
 
@@ -63,9 +71,7 @@ class Node:
     :meth:`run`.
 
     Args:
-        identity: the node's status without counters: name, part, bundle, engine.
-        spec: the part's shape.
-        engine: the part's engine, proven on the golden image.
+        served: its part, whose engine was proven on the golden image.
         transport: a connection that is not started; its will says that this node is offline.
         sensors: the board's sensors.
         exit_process: ends the process when an inference hangs; may be called on any thread.
@@ -77,9 +83,7 @@ class Node:
 
     def __init__(
         self,
-        identity: NodeStatus,
-        spec: SubVitSpec,
-        engine: Engine,
+        served: Served,
         transport: Transport,
         *,
         topics: Topics,
@@ -87,11 +91,7 @@ class Node:
         sensors: Sensors,
         exit_process: Callable[[], None],
     ) -> None:
-        self._identity = identity
-        self._fingerprint = bytes.fromhex(identity.fingerprint)
-        self._parts_fingerprint = bytes.fromhex(identity.parts_fingerprint)
-        self._spec = spec
-        self._engine = engine
+        self._served = served
         self._transport = transport
         self._topics = topics
         self._config = config.node
@@ -112,7 +112,7 @@ class Node:
         self._exit_process = exit_process
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
         self.durations = {name: Durations() for name in ("wait", "decode", "compute")}
-        self.reporter = StatusReporter(transport, topics.node_status(identity.node), self._status)
+        self.reporter = StatusReporter(transport, topics.node_status(self._name), self._status)
         for entry in config.images:
             self._subscribe(entry)
 
@@ -122,7 +122,7 @@ class Node:
         Raises:
             BrokerError: the broker refused us for good.
         """
-        identity = self._identity
+        identity = self._served.identity
         logger.info(
             "node %s runs part %d of %d on %s, bundle %s",
             identity.node,
@@ -143,9 +143,20 @@ class Node:
                 self.reporter.refresh()
         self._refusal.check()
 
+    def serve(self, served: Served) -> None:
+        """Go over to another part or bundle with the next image; on any thread.
+
+        The image in progress is finished with what it was begun with.
+        """
+        self._served = served
+
     def stop(self) -> None:
         """Make :meth:`run` return after the inference in progress."""
         self._frames.close()
+
+    @property
+    def _name(self) -> str:
+        return self._served.identity.node
 
     def _subscribe(self, entry: ImagesConfig) -> None:
         pattern = ImageFilter(entry.topic)
@@ -227,7 +238,7 @@ class Node:
 
     def _rank(self, request_id: bytes) -> int:
         """A fleet of one part has nobody to agree with: the newest image is the best."""
-        return request.preference(request_id) if self._identity.parts > 1 else 0
+        return request.preference(request_id) if self._served.identity.parts > 1 else 0
 
     def _enqueue(self, frame: Frame, message: Message) -> None:
         """Take an image of ``every``, unless it is under way or must wait at the broker."""
@@ -253,7 +264,7 @@ class Node:
             self._pending_acks.acknowledge(frame.request_id)
 
     def _publish(self, frame: Frame, payload: bytes) -> None:
-        topic = self._topics.feature(frame.request_id[0] % self._shards, self._identity.node)
+        topic = self._topics.feature(frame.request_id[0] % self._shards, self._name)
         if frame.is_every:
             done = partial(self._pending_acks.acknowledge, frame.request_id)
             give_up = partial(self._give_up, frame)
@@ -268,15 +279,16 @@ class Node:
 
     def _compute(self, frame: Frame) -> Feature:
         begin = time.monotonic()
+        identity, spec, engine = self._served  # one bundle for the whole of it
         file = unwrap_image(frame.payload)
         image = load_image(
             file,
-            self._spec,
+            spec,
             max_pixels=self._config.max_pixels,
             take_incomplete=frame.take_incomplete,
         )
         decoded = time.monotonic()
-        values = self._engine.features(image)
+        values = engine.features(image)
         end = time.monotonic()
         timing = Timing(_us(begin - frame.received), _us(decoded - begin), _us(end - decoded))
         self.durations["wait"].add(timing.wait_us / 1e3)
@@ -284,14 +296,14 @@ class Node:
         self.durations["compute"].add(timing.compute_us / 1e3)
         return Feature(
             request_id=frame.request_id,
-            fingerprint=self._fingerprint,
-            part=self._identity.part,
-            parts=self._identity.parts,
+            fingerprint=bytes.fromhex(identity.fingerprint),
+            part=identity.part,
+            parts=identity.parts,
             camera=frame.camera,
             received_ms=frame.received_ms,
             timing=timing,
             values=values,
-            parts_fingerprint=self._parts_fingerprint,
+            parts_fingerprint=bytes.fromhex(identity.parts_fingerprint),
         )
 
     def _on_hang(self) -> None:
@@ -314,7 +326,7 @@ class Node:
     def _status(self, state: State, age_s: float) -> NodeStatus:
         reading = self._sensors.read()
         return msgspec.structs.replace(
-            self._identity,
+            self._served.identity,
             state=state,
             uptime_s=age_s,
             received=self._counters["received"],

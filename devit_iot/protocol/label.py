@@ -45,6 +45,7 @@ class Label(JsonMessage, frozen=True):
             part; ``collect``, from the first feature to the last one awaited; ``fuse``.
         head: name of the head that answers; ``default`` is the bundle's own fusion.
         head_version: fingerprint of that head, 16 hex digits; that of the bundle for ``default``.
+        fingerprint: fingerprint of the bundle whose head it is, 16 hex digits.
     """
 
     request_id: str
@@ -59,3 +60,4 @@ class Label(JsonMessage, frozen=True):
     latency_ms: dict[str, float]
     head: str = DEFAULT_HEAD
     head_version: str = ""
+    fingerprint: str = ""

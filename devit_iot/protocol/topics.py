@@ -6,6 +6,9 @@ devit/v1/<fleet>/labels/<camera>          Label of a camera's main head, JSON, r
 devit/v1/<fleet>/labels/<camera>/<head>   Label of another head, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
+devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
+devit/v1/<fleet>/nodes/<node>/update      UpdateStatus, JSON, retained
+devit/v1/<fleet>/aggregators/<shard>/update  UpdateStatus, JSON, retained
 homeassistant/device/<id>/config          what Home Assistant is told of a device, retained
 homeassistant/status                      what Home Assistant says when it starts or ends
 """
@@ -112,6 +115,24 @@ class Topics(msgspec.Struct, frozen=True):
     def aggregator_status(self, shard: int | str) -> str:
         """Where one aggregator says how it fares."""
         return f"{PREFIX}/{self.fleet}/aggregators/{shard}/status"
+
+    @property
+    def release(self) -> str:
+        """Where the hub says which bundle is served, and which one is next."""
+        return f"{PREFIX}/{self.fleet}/release"
+
+    def node_update(self, node: str) -> str:
+        """Where one node says how far it is with a release."""
+        return f"{PREFIX}/{self.fleet}/nodes/{node}/update"
+
+    def aggregator_update(self, shard: int | str) -> str:
+        """Where one aggregator says how far it is with a release."""
+        return f"{PREFIX}/{self.fleet}/aggregators/{shard}/update"
+
+    @property
+    def hub_client_id(self) -> str:
+        """The client id of the hub."""
+        return f"devit-{self.fleet}-hub"
 
     def node_client_id(self, node: str) -> str:
         """The client id of one node, unique at the broker."""

@@ -99,11 +99,11 @@ class CollectorMachine(RuleBasedStateMachine):
             features = self.open.pop(key)
             assert request.camera == "door"
             assert request.first == self.first.pop(key)
-            assert (request.last, request.last_part) == self.latest.pop(key)
-            assert request.features.keys() == features.keys()
-            for part, found in request.features.items():
+            assert (request.fullest.last, request.fullest.last_part) == self.latest.pop(key)
+            assert request.fullest.features.keys() == features.keys()
+            for part, found in request.fullest.features.items():
                 assert found is features[part]
-            self.answered += request.features.values()
+            self.answered += request.fullest.features.values()
             self.forget[key] = self.now + LIFETIME_S
 
     @invariant()
@@ -135,8 +135,8 @@ def test_a_complete_request_is_answered_at_once() -> None:
         assert waiting.due(0.0, ALL) == []
         assert waiting.add(feature(1, part), 0.5 * part) == "taken"
     (request,) = waiting.due(1.0, ALL)
-    assert sorted(request.features) == [0, 1, 2]
-    assert (request.first, request.last, request.last_part) == (0.0, 1.0, 2)
+    assert sorted(request.fullest.features) == [0, 1, 2]
+    assert (request.first, request.fullest.last, request.fullest.last_part) == (0.0, 1.0, 2)
     assert waiting.due(99.0, ALL) == []
 
 
@@ -146,7 +146,7 @@ def test_a_part_that_is_not_expected_is_used_but_not_awaited() -> None:
     assert waiting.due(0.0, frozenset({0})) == []
     waiting.add(feature(1, 0), 0.0)
     (request,) = waiting.due(0.0, frozenset({0}))
-    assert sorted(request.features) == [0, 2]
+    assert sorted(request.fullest.features) == [0, 2]
 
 
 def test_without_any_expected_part_nothing_waits() -> None:
@@ -169,7 +169,7 @@ def test_late_and_duplicate() -> None:
     assert waiting.add(feature(1, 0), 0.0) == "taken"
     assert waiting.add(feature(1, 0), 1.0) == "duplicate"
     (request,) = waiting.due(4.0, ALL)
-    assert (request.last, len(request.features)) == (0.0, 1)
+    assert (request.fullest.last, len(request.fullest.features)) == (0.0, 1)
     assert waiting.add(feature(1, 1), 15.9) == "late"
     assert waiting.add(feature(1, 0), 15.9) == "late"
     assert len(waiting) == 0
@@ -309,3 +309,26 @@ def test_features_of_every_teach_nothing() -> None:
     waiting.add(feature(201, 1), 63.0, is_every=True)
     waiting.add(feature(202, 0), 63.0)
     assert waiting.next_deadline() == 64.5
+
+
+def test_features_of_two_bundles_are_kept_apart() -> None:
+    """A fleet goes over: no more comes of a part that has answered, with whichever bundle."""
+    waiting = collector()
+    assert waiting.add(feature(1, 0), 0.0, bundle="one") == "taken"
+    assert waiting.add(feature(1, 1), 0.0, bundle="two") == "taken"
+    assert waiting.due(0.0, ALL) == []
+    assert waiting.add(feature(1, 2), 0.0, bundle="two") == "taken"
+    (request,) = waiting.due(0.0, ALL)
+    assert request.fullest.bundle == "two"
+    assert sorted(request.fullest.features) == [1, 2]
+    assert waiting.add(feature(1, 1), 0.1, bundle="one") == "late"
+
+
+def test_one_part_may_answer_with_both_bundles() -> None:
+    """For instance when its image came again after the node went over."""
+    waiting = collector()
+    for bundle, part in (("one", 0), ("two", 0), ("two", 1)):
+        assert waiting.add(feature(1, part), 0.0, bundle=bundle) == "taken"
+    assert waiting.add(feature(1, 0), 0.0, bundle="two") == "duplicate"
+    (request,) = waiting.due(0.0, frozenset({0, 1}))
+    assert sorted(request.fullest.features) == [0, 1]

@@ -15,11 +15,8 @@ from devit_iot.aggregator import heads as heads_module
 from devit_iot.aggregator.after_all import AfterAll
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.build import build_aggregator
-from devit_iot.bundle.head import Fit
-from devit_iot.bundle.head_writing import write_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import new_key
-from devit_iot.bundle.spec import FusionSpec
 from devit_iot.cli.bundle import bundle as bundle_command
 from devit_iot.config.config import Config, load_config
 from devit_iot.engine.fusion import Fusion
@@ -28,6 +25,7 @@ from devit_iot.protocol.label import Label
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, make_feature
 from tests.support.fleets import wait_until
+from tests.support.heads import write_random
 from tests.support.running import TOPICS, aggregator_status, make_aggregator, running
 
 
@@ -38,24 +36,6 @@ def bundle(bundle: Bundle, tmp_path: Path) -> Bundle:
     write_random(own, "gate", 0)
     write_random(own, "post", 1, unknown=0.999999)
     return own
-
-
-def write_random(bundle: Bundle, name: str, seed: int, unknown: float = 0.0) -> str:
-    """A head of two classes that says something; returns its version."""
-    rng = np.random.default_rng(seed)
-    spec = FusionSpec(2, bundle.manifest.fusion_spec.feature_dims)
-    return write_head(
-        bundle,
-        name,
-        classes=("no", "yes"),
-        tensors={
-            tensor.name: rng.standard_normal(tensor.shape).astype(np.float32) / 9
-            for tensor in spec.tensors()
-        },
-        unknown=unknown,
-        fit=Fit("random", (1, 1), 1.0, 1.0, 2, 0.5),
-        provenance={},
-    ).version
 
 
 def choosing(**heads: tuple[str, ...]) -> Config:

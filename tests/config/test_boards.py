@@ -11,6 +11,7 @@ import click
 import pytest
 
 from devit_iot.cli.aggregate import start as aggregate
+from devit_iot.cli.hub import hub
 from devit_iot.cli.node import start
 from devit_iot.cli.old_options import OLD_VARIABLES
 from devit_iot.cli.options import board_file
@@ -21,7 +22,7 @@ from devit_iot.fleet.folder import FleetFolder, FleetState
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "firmware_configs"
 BOARDS = sorted(FOLDER.glob("*.toml"))
-COMMANDS: dict[str, click.Command] = {"node": start, "aggregate": aggregate}
+COMMANDS: dict[str, click.Command] = {"node": start, "aggregate": aggregate, "hub": hub}
 SYSTEMD = shutil.which("systemd-analyze")
 MIB = 2**20
 
@@ -87,7 +88,7 @@ def test_services_use_options_that_exist(kind: str) -> None:
     for option in COMMANDS[kind].params:
         known |= {option.envvar} if isinstance(option.envvar, str) else {*(option.envvar or ())}
     known -= OLD_VARIABLES.keys()
-    assert variables(unit) == {"DEVIT_BUNDLE"}
+    assert variables(unit) == {"DEVIT_HUB_FOLDER" if kind == "hub" else "DEVIT_BUNDLE"}
     assert variables(unit) | variables(example) <= known
     assert {"DEVIT_BROKER", "DEVIT_FLEET"} <= variables(example)
     assert f"EnvironmentFile=/etc/devit/{kind}.env\n" in unit
@@ -100,7 +101,7 @@ def test_services_start_an_installed_command(kind: str) -> None:
     program, *arguments = shlex.split(line)
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert Path(program).name in scripts
-    assert arguments == ["start"]
+    assert arguments == ["hub" if kind == "hub" else "start"]
 
 
 def test_the_drop_in_loads_what_a_client_of_a_fleet_has(tmp_path: Path) -> None:
@@ -112,13 +113,23 @@ def test_the_drop_in_loads_what_a_client_of_a_fleet_has(tmp_path: Path) -> None:
     assert "Environment=DEVIT_CONFIG=%d/devit.toml\n" in drop_in
 
 
+def test_the_drop_in_for_a_store_takes_the_place_of_the_bundle() -> None:
+    drop_in = (FOLDER / "store.conf").read_text()
+    assert variables(drop_in) == {"DEVIT_STORE"}
+    assert "UnsetEnvironment=DEVIT_BUNDLE\n" in drop_in
+    assert "StateDirectory=%p\n" in drop_in  # where DEVIT_STORE is
+    for kind in ("node", "aggregate"):
+        assert "DEVIT_STORE" in str([option.envvar for option in COMMANDS[kind].params])
+
+
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("kind", COMMANDS)
 @pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
 def test_systemd_understands_the_unit(kind: str, tmp_path: Path, *, secure: bool) -> None:
     if secure:
         (tmp_path / f"devit-{kind}.service.d").mkdir()
-        shutil.copy(FOLDER / "fleet.conf", tmp_path / f"devit-{kind}.service.d")
+        for name in ("fleet.conf", "store.conf"):
+            shutil.copy(FOLDER / name, tmp_path / f"devit-{kind}.service.d")
     unit = (FOLDER / f"devit-{kind}.service").read_text()
     copy = tmp_path / f"devit-{kind}.service"
     copy.write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit, flags=re.MULTILINE))

@@ -40,11 +40,15 @@ topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
+topic read devit/v1/home/nodes/+/update
+topic read devit/v1/home/aggregators/+/update
 topic read homeassistant/device/+/config
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/nodes/+/status
 topic write devit/v1/home/aggregators/+/status
+topic write devit/v1/home/nodes/+/update
+topic write devit/v1/home/aggregators/+/update
 topic write homeassistant/device/+/config
 """
 
@@ -58,10 +62,20 @@ topic read devit/v1/home/features/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/status
+topic read devit/v1/home/release
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/aggregators/+/status
+topic write devit/v1/home/aggregators/+/update
 topic write homeassistant/device/+/config
+
+user hub
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/aggregators/+/status
+topic read devit/v1/home/nodes/+/update
+topic read devit/v1/home/aggregators/+/update
+topic write devit/v1/home/release
 
 user viewer
 topic read devit/v1/home/labels/+
@@ -90,16 +104,44 @@ user pi-1
 topic read cameras/+/image
 topic read in/+
 topic read devit/v1/home/nodes/pi-1/status
+topic read devit/v1/home/release
 topic write devit/v1/home/features/+/pi-1
 topic write devit/v1/home/nodes/pi-1/status
+topic write devit/v1/home/nodes/pi-1/update
 
 user pi-2
 topic read cameras/+/image
 topic read in/+
 topic read devit/v1/home/nodes/pi-2/status
+topic read devit/v1/home/release
 topic write devit/v1/home/features/+/pi-2
 topic write devit/v1/home/nodes/pi-2/status
+topic write devit/v1/home/nodes/pi-2/update
 """
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_only_the_hub_says_which_release_is_served(kind: str) -> None:
+    """Not a node whose certificate was stolen, nor an aggregator."""
+    topics = Topics("home")
+    writers = [user for user, grants in ACCESS.items() if topics.release in grants.write]
+    assert writers == ["hub"]
+    if kind in BROKERS:
+        users = [user for user in ACCESS if BROKERS[kind](user, "publish", topics.release)]
+        assert users == ["hub"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_node_says_only_of_itself_how_far_it_is(kind: str) -> None:
+    update = Topics("home").node_update("pi-1")
+    writers = [
+        user
+        for user, grants in ACCESS.items()
+        if any(topic_matches_sub(rule, update) for rule in grants.write)
+    ]
+    assert writers == ["pi-1"]
+    if kind in BROKERS:
+        assert [u for u in ACCESS if BROKERS[kind](u, "publish", update)] == ["pi-1"]
 
 
 def test_the_access_list() -> None:
@@ -116,7 +158,9 @@ def test_the_access_list_refuses_a_node_that_would_widen_it(node: str) -> None:
         access_list("home", members(["pi-1", node]), ["cameras/{camera}/image"])
 
 
-@pytest.mark.parametrize("role", ["camera", "aggregator", "viewer", "dashboard", "homeassistant"])
+@pytest.mark.parametrize(
+    "role", ["camera", "aggregator", "hub", "viewer", "dashboard", "homeassistant"]
+)
 def test_the_access_list_refuses_a_node_that_is_called_like_a_role(role: str) -> None:
     """Otherwise the role loses its rights, or the node gets more than a node may."""
     with pytest.raises(ConfigError):

@@ -36,7 +36,9 @@ from devit_iot.homeassistant.devices import is_ours
 from devit_iot.monitor.overview import Overview
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.image_message import unwrap_image
+from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label
+from devit_iot.protocol.release import Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.text import is_camera, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
@@ -92,9 +94,7 @@ def feature(data: bytes) -> None:
     assert again.encode() == found.encode()
 
 
-def json_message(
-    kind: type[Label] | type[NodeStatus] | type[AggregatorStatus], data: bytes
-) -> None:
+def json_message(kind: type[JsonMessage], data: bytes) -> None:
     try:
         found = kind.decode(data)
     except MessageError as error:
@@ -311,16 +311,20 @@ TARGETS: Mapping[str, Target] = {
     "broker_url": Target(broker_url, 2, (b"mqtt://[fe80::1%25eth0]:1883", b"#/?", b"wss://a:1/b")),
     "camera_url": Target(camera_url, 2, (b"#1", b"/a?b=c", b"%40&token=x")),
     "feature": Target(feature, 11, _golden("feature.bin", "feature_2.bin")),
-    "label": Target(lambda data: json_message(Label, data), 10, _golden("label.json")),
+    "label": Target(lambda data: json_message(Label, data), 7, _golden("label.json")),
     "node_status": Target(
         lambda data: json_message(NodeStatus, data),
-        10,
+        7,
         _golden("node_status.json", "node_status_2.json"),
     ),
     "aggregator_status": Target(
         lambda data: json_message(AggregatorStatus, data),
         8,
         _golden("aggregator_status.json", "aggregator_status_2.json"),
+    ),
+    "rollout": Target(lambda data: json_message(Rollout, data), 3, _golden("rollout.json")),
+    "update": Target(
+        lambda data: json_message(UpdateStatus, data), 3, _golden("update_status.json")
     ),
     "overview": Target(
         overview,

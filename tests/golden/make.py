@@ -26,7 +26,9 @@ from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 
 GOLDEN = Path(__file__).parent
@@ -137,17 +139,49 @@ LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
 )
+LABEL_3 = msgspec.structs.replace(LABEL_2, fingerprint="a1b2c3d4e5f60718")
+RELEASE = Release(
+    number=7,
+    fingerprint="a1b2c3d4e5f60718",
+    manifest="ab" * 32,
+    manifest_size=4096,
+    parts=2,
+    signature="cd" * 64,
+    members={"pi-1": 0, "pi-2": 1},
+)
+ROLLOUT = Rollout(
+    url="https://hub.local:8484",
+    current=RELEASE,
+    next=msgspec.structs.replace(RELEASE, number=8, fingerprint="0123456789abcdef", signature=""),
+    activate=True,
+    canary="pi-1",
+    paused=True,
+)
+UPDATE_STATUS = UpdateStatus(
+    release=8,
+    fingerprint="0123456789abcdef",
+    state="DOWNLOADING",
+    part=1,
+    progress=0.625,
+    attempt=2,
+    error="the hub is away",
+    serving=7,
+    trial=False,
+)
 EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "label.json": LABEL,
+    "label_2.json": LABEL_2,
     "node_status.json": NODE_STATUS,
     "node_status_2.json": NODE_STATUS_2,
     "node_status_3.json": NODE_STATUS_3,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
-MESSAGES: dict[str, Feature | Label | NodeStatus | AggregatorStatus] = {
+MESSAGES: dict[str, Feature | JsonMessage] = {
     "feature.bin": FEATURE,
     "feature_2.bin": FEATURE_2,
-    "label_2.json": LABEL_2,
+    "label_3.json": LABEL_3,
+    "rollout.json": ROLLOUT,
+    "update_status.json": UPDATE_STATUS,
     "node_status_4.json": NODE_STATUS_4,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }

@@ -163,7 +163,7 @@ def announced_by(tmp_path: Path, profile: str = "") -> BoardProfile:
     config = Config(
         bundle=str(bundle.path), images=(ImagesConfig("cameras/{camera}/image"),), node=limits
     )
-    announced = build_node(config, {})._identity.board
+    announced = build_node(config, {})._served.identity.board
     assert announced is not None
     announced.check("announced")
     return announced

@@ -9,6 +9,7 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -29,6 +30,7 @@ from devit_iot.node import node as node_module
 from devit_iot.protocol import feature, json_message, topics
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label
+from devit_iot.protocol.release import Release, Rollout, UpdateState, UpdateStatus
 from devit_iot.protocol.status import (
     HEARTBEAT_S,
     STATUS_LIFETIME_S,
@@ -167,6 +169,9 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.head_label("<camera>", "<head>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
+        home.release,
+        home.node_update("<node>"),
+        home.aggregator_update("<shard>"),
         topics.DiscoveryTopics("PREFIX").device("<id>").replace("PREFIX", "<prefix>"),
         topics.HOME_ASSISTANT_STATUS,
     ]
@@ -222,9 +227,17 @@ int main(void) {
     assert made.stdout == EXAMPLE.encode()
 
 
-@pytest.mark.parametrize("kind", [Label, NodeStatus, AggregatorStatus], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind",
+    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus],
+    ids=lambda k: k.__name__,
+)
 def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None:
     assert names(PROTOCOL, kind.__name__) == fields(kind)
+
+
+def test_the_documented_states_are_those_of_the_code() -> None:
+    assert tuple(names(PROTOCOL, "state")) == get_args(UpdateState)
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,14 @@ CONFINED = {
     ),
     "rich": ("decompose/", "cli/"),
     "prometheus_client": ("service/exporter.py",),
+    "starlette": ("hub/server.py",),
+    "uvicorn": ("hub/server.py",),
     "safetensors": ("decompose/", "export/"),
     "devit_iot._core": (
         "engine/native.py",
         "engine/image.py",
         "cli/",
+        "build_managed.py",
         "build.py",
         "doctor/board.py",
         "bench/compare.py",
@@ -65,6 +68,7 @@ CONFINED = {
     ),
     "devit_iot.decompose": ("decompose/", "cli/decompose.py", "cli/plan_family.py"),
     "devit_iot.fleet": ("fleet/", "cli/"),
+    "devit_iot.hub": ("hub/", "cli/"),
 }
 
 
@@ -178,7 +182,7 @@ def test_no_file_is_too_long(path: Path) -> None:
     ],
 )
 def test_a_board_loads_no_extra(module: str) -> None:
-    extras = {"torch", "kornia", "sklearn", "scipy", "rich", "amqtt", "cv2"}
+    extras = {"torch", "kornia", "sklearn", "scipy", "rich", "amqtt", "cv2", "uvicorn"}
     extras |= {"cryptography", "devit_iot.decompose"}
     code = f"import {module}, sys; print(*(sys.modules.keys() & {extras!r}))"
     done = subprocess.run(

@@ -15,11 +15,12 @@ import pytest
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
 from devit_iot.cli.node import main as node
-from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, NODE
+from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, HUB, NODE
 from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.protocol import topics
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
+from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from tests.support.documents import DOCUMENTS
 
@@ -31,7 +32,10 @@ PROGRAMS: dict[str, click.Command] = {
     "devit-node": node,
     "devit-aggregate": aggregate,
 }
-MESSAGES = (Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing)
+MESSAGES = (
+    *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
+    *(Rollout, Release, UpdateStatus),
+)
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 
 
@@ -149,11 +153,14 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
     home = topics.Topics("home")
     rows = {
         home.feature("<shard>", "<node>"): "nodeaggregator",
-        home.label("<camera>"): "aggregator, ownerdashboard, homeassistant, owner, viewer",
+        home.label("<camera>"): "aggregator, ownerdashboard, homeassistant, hub, owner, viewer",
         home.node_status("<node>"): "node, owner"
-        "aggregator, dashboard, homeassistant, node, owner, viewer",
+        "aggregator, dashboard, homeassistant, hub, node, owner, viewer",
         home.aggregator_status("<shard>"): "aggregator, owner"
-        "aggregator, dashboard, homeassistant, owner, viewer",
+        "aggregator, dashboard, homeassistant, hub, owner, viewer",
+        home.release: "hubaggregator, node",
+        home.node_update("<node>"): "node, ownerhub, owner",
+        home.aggregator_update("<shard>"): "aggregator, ownerhub, owner",
         topics.DEFAULT_IMAGE_FILTERS[0]: "cameradashboard, node",
         topics.DiscoveryTopics().devices.replace("+", "<id>"): "aggregator, homeassistant, owner"
         "homeassistant, owner",
@@ -186,5 +193,5 @@ def test_every_key_and_option_of_the_configuration_is_there() -> None:
     tables = {field.name for field in msgspec.structs.fields(Config)}
     for key in keys:
         assert f"| `{key}` |" in text or (key in tables and f"[{key}]" in text), key
-    for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR, *HOME_ASSISTANT):
+    for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR, *HOME_ASSISTANT, *HUB):
         assert f"`{setting.flag}` `{setting.variable}`" in text, setting.flag

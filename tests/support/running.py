@@ -8,12 +8,13 @@ from typing import Protocol
 import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.observer import Observer
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
-from devit_iot.node.node import Node
+from devit_iot.node.node import Node, Served
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.label import Label
@@ -72,9 +73,11 @@ def make_node(
     )
     will = Will(TOPICS.node_status(name), identity.gone().encode())
     return Node(
-        identity,
-        bundle.part(part).spec,
-        engine or load_engine(bundle.read_part(part), threads=1),
+        Served(
+            identity,
+            bundle.part(part).spec,
+            engine or load_engine(bundle.read_part(part), threads=1),
+        ),
         transport or MemoryTransport(broker, will=will),
         topics=TOPICS,
         config=Config(images=tuple(images), node=config or NodeConfig(), shards=shards),
@@ -89,6 +92,7 @@ def make_aggregator(
     *,
     transport: MemoryTransport | None = None,
     observer: Observer | None = None,
+    fusions: Fusions | None = None,
     heads: Config | None = None,
     **config: float,
 ) -> Aggregator:
@@ -100,7 +104,7 @@ def make_aggregator(
     )
     return Aggregator(
         identity,
-        CameraHeads(bundle, (heads or Config()).head_choice),
+        fusions or Fusions((CameraHeads(bundle, (heads or Config()).head_choice),)),
         transport or MemoryTransport(broker),
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),

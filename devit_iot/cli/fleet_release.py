@@ -1,0 +1,142 @@
+"""``devit fleet push`` and its neighbours: another bundle for a fleet with a hub."""
+
+import time
+from pathlib import Path
+
+import click
+
+from devit_iot.bundle.reading import Bundle
+from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.options import CLIENT, HUB_CLIENT, TRUST, configuration, settings
+from devit_iot.config.config import Config
+from devit_iot.errors import ConfigError, DevitError
+from devit_iot.hub.client import HubClient
+from devit_iot.hub.commands import MemberView, Status
+from devit_iot.protocol.text import shown
+from devit_iot.text_file import read_text
+from devit_iot.transport.tls import client_context
+
+_INTERVAL_S = 0.5
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@settings(CLIENT, TRUST, HUB_CLIENT)
+@click.option("--canary", default="", help="Node that proves the bundle before any other begins.")
+@click.option("--wait/--no-wait", default=True, help="Whether to show progress until it is done.")
+@one_line_errors
+def push(
+    config_file: Path | None, *, bundle: Path, canary: str, wait: bool, **values: object
+) -> None:
+    """Bring BUNDLE to every board, and go over to it when all parts are ready.
+
+    The old bundle serves meanwhile, and goes on if anything fails.
+
+    \b
+        devit fleet push ./bundle --hub-url http://hub.local:8484 --token-file token
+    """
+    config = configuration(config_file, values)
+    opened = Bundle(bundle, trust=config.trust)
+    opened.verify()
+    client = _client(config)
+    done = client.push(opened, canary)
+    click.echo(done.said)
+    if wait:
+        _follow(client, done.number)
+
+
+@click.command()
+@settings(CLIENT, HUB_CLIENT)
+@one_line_errors
+def status(config_file: Path | None, **values: object) -> None:
+    """Show which bundle the fleet serves, which one is next, and how far each board is."""
+    now = _client(configuration(config_file, values)).status()
+    rollout = now.rollout
+    for what, release in (("serves", rollout.current), ("next", rollout.next)):
+        if release is not None:
+            click.echo(f"{what}: release {release.number}, bundle {release.fingerprint}")
+    click.echo(shown(now.outcome or "nothing was pushed yet") + (", paused" * rollout.paused))
+    for line in _lines(now):
+        click.echo(line)
+
+
+@click.command()
+@settings(CLIENT, HUB_CLIENT)
+@click.option("--wait/--no-wait", default=True, help="Whether to show progress until it is done.")
+@one_line_errors
+def rollback(config_file: Path | None, *, wait: bool, **values: object) -> None:
+    """Take back what is under way, or go back to the bundle before."""
+    client = _client(configuration(config_file, values))
+    done = client.tell("rollback")
+    click.echo(done.said)
+    if wait and done.number:
+        _follow(client, done.number)
+
+
+@click.command()
+@settings(CLIENT, HUB_CLIENT)
+@click.option("--resume", is_flag=True, help="Go on.")
+@one_line_errors
+def pause(config_file: Path | None, *, resume: bool, **values: object) -> None:
+    """Give out no files and go over to nothing until `--resume`."""
+    client = _client(configuration(config_file, values))
+    click.echo(client.tell("resume" if resume else "pause").said)
+
+
+def _client(config: Config) -> HubClient:
+    path = config.hub.token_file or (config.hub.folder and str(Path(config.hub.folder) / "token"))
+    if not path:
+        raise ConfigError("no token: give --token-file, a copy of `token` in the hub's folder")
+    try:
+        token = read_text(Path(path)).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the token {path}: {error}") from error
+    is_secure = config.hub.url.startswith("https:")
+    return HubClient(config.hub.url, token, client_context(config.broker) if is_secure else None)
+
+
+def _follow(client: HubClient, number: int) -> None:
+    """Show what changes until the release serves everywhere, or was ended."""
+    shown_before: list[str] = []
+    while True:
+        now = client.status()
+        coming = now.rollout.next
+        lines = _lines(now)
+        for line in lines:
+            if line not in shown_before:
+                click.echo(line)
+        shown_before = lines
+        if coming is None or coming.number != number:
+            current = now.rollout.current
+            if current is None or current.number != number:
+                raise DevitError(now.outcome)
+            click.echo(now.outcome)
+            return
+        if now.rollout.activate and _all_serve(now, number):
+            click.echo(f"release {number} serves on trial: it is good after some labels")
+            return
+        time.sleep(_INTERVAL_S)
+
+
+def _all_serve(now: Status, number: int) -> bool:
+    coming = now.rollout.next
+    members = coming.members if coming is not None else {}
+    views = [now.nodes.get(name) for name in members]
+    return all(v is not None and v.update is not None and v.update.serving == number for v in views)
+
+
+def _lines(now: Status) -> list[str]:
+    nodes = [(name, view) for name, view in now.nodes.items()]
+    shards = [(f"aggregator {shard}", view) for shard, view in now.aggregators.items()]
+    return [shown(_line(name, view)) for name, view in (*nodes, *shards)]
+
+
+def _line(name: str, view: MemberView) -> str:
+    part = "" if view.part is None else f", part {view.part}"
+    there = "" if view.online else ", offline"
+    update = view.update
+    if update is None:
+        return f"{name}{there}: has a bundle of its own"
+    far = f" {100 * update.progress:.0f} %" if update.state == "DOWNLOADING" else ""
+    about = f"release {update.release} {update.state}{far}" if update.release else "waits"
+    return f"{name}{part}{there}: {about}" + (f" ({update.error})" if update.error else "")

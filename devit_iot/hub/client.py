@@ -1,0 +1,102 @@
+"""Tells a hub what to do, over HTTP."""
+
+import http.client
+import ssl
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from devit_iot.bundle.manifest import MANIFEST, sha256_of
+from devit_iot.bundle.reading import Bundle
+from devit_iot.bundle.signature import SIGNATURE
+from devit_iot.errors import DevitError
+from devit_iot.hub.commands import Done, PushRequest, Status
+
+T = TypeVar("T")
+
+_TIMEOUT_S = 60.0
+
+
+class HubClient:
+    """A hub as seen from a person's machine.
+
+    Args:
+        url: address of the hub.
+        token: token that lies in the hub's folder.
+        context: TLS of an https ``url``; None for http.
+    """
+
+    def __init__(self, url: str, token: str, context: ssl.SSLContext | None) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._context = context
+
+    def push(self, bundle: Bundle, canary: str) -> Done:
+        """Upload what the hub does not have of ``bundle``, and go over to it.
+
+        Raises:
+            DevitError: the hub cannot be reached, or says why it does not.
+        """
+        manifest = bundle.manifest
+        names = [part.weights.file for part in manifest.parts] + [manifest.fusion.file, MANIFEST]
+        sums = {name: sha256_of(bundle.path / name) for name in names}
+        for name, sha256 in sums.items():
+            self._upload(bundle.path / name, sha256)
+        signed = bundle.path / SIGNATURE
+        signature = signed.read_bytes().hex() if signed.is_file() else ""
+        request = PushRequest(sums[MANIFEST], signature, canary)
+        return self._command("POST", "/push", Done, msgspec.json.encode(request))
+
+    def tell(self, command: str) -> Done:
+        """Carry out ``rollback``, ``pause`` or ``resume``.
+
+        Raises:
+            DevitError: the hub cannot be reached, or says why it does not.
+        """
+        return self._command("POST", f"/{command}", Done)
+
+    def status(self) -> Status:
+        """Where the fleet is.
+
+        Raises:
+            DevitError: the hub cannot be reached.
+        """
+        return self._command("GET", "/status", Status)
+
+    def _upload(self, path: Path, sha256: str) -> None:
+        status, _ = self._ask("HEAD", f"/files/{sha256}")
+        if status != http.client.OK:
+            with path.open("rb") as file:
+                status, said = self._ask("PUT", f"/files/{sha256}", file)
+            if status != http.client.CREATED:
+                raise DevitError(f"the hub does not take {path}: {said or status}")
+
+    def _command(self, method: str, path: str, kind: type[T], body: bytes | None = None) -> T:
+        status, said = self._ask(method, path, body)
+        if status != http.client.OK:
+            raise DevitError(f"the hub refuses: {said or status}")
+        try:
+            return msgspec.json.decode(said, type=kind)
+        except msgspec.DecodeError as error:
+            raise DevitError(f"{self._url} does not answer as a hub: {error}") from error
+
+    def _ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        parts = urlsplit(self._url)
+        host = parts.hostname or ""
+        try:
+            if parts.scheme == "https":
+                connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                    host, parts.port, timeout=_TIMEOUT_S, context=self._context
+                )
+            else:
+                connection = http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)
+            headers = {"Authorization": f"Bearer {self._token}"}
+            connection.request(method, parts.path + path, body, headers)  # type: ignore[arg-type]
+            response = connection.getresponse()
+            said = response.read().decode(errors="replace").strip()
+            connection.close()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise DevitError(f"the hub at {self._url} cannot be reached: {error}") from error
+        return response.status, said

@@ -1,0 +1,61 @@
+"""What a person asks of the hub, and what it answers: JSON over HTTP."""
+
+import msgspec
+
+from devit_iot.protocol.release import Hex, Rollout, Sha256, UpdateStatus
+
+
+class PushRequest(msgspec.Struct, frozen=True):
+    """Go over to a bundle.
+
+    Attributes:
+        manifest: SHA-256 of the bundle's manifest.
+        signature: signature of the manifest, in hex; empty: none.
+        canary: node that proves the bundle first; empty: none.
+    """
+
+    manifest: Sha256
+    signature: Hex = ""
+    canary: str = ""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A command was carried out.
+
+    Attributes:
+        said: what was done, in words.
+        number: number of the release that the command is about; 0: none.
+    """
+
+    said: str
+    number: int = 0
+
+
+class MemberView(msgspec.Struct, frozen=True):
+    """One node or aggregator.
+
+    Attributes:
+        online: whether the member says that it is online.
+        part: part that it is to run in the release that is served; None: none.
+        update: how far the member is; None: it has a bundle of its own.
+    """
+
+    online: bool
+    part: int | None
+    update: UpdateStatus | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Where the fleet is.
+
+    Attributes:
+        rollout: what the hub wants.
+        outcome: how the last push ended, or that it is under way.
+        nodes: every node by its name.
+        aggregators: every aggregator by its shard.
+    """
+
+    rollout: Rollout
+    outcome: str
+    nodes: dict[str, MemberView]
+    aggregators: dict[str, MemberView]

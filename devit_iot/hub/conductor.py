@@ -1,0 +1,300 @@
+"""Leads a fleet from one release to the next. Pure: time and what members say are arguments."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from devit_iot.errors import DevitError
+from devit_iot.hub.assignment import assign
+from devit_iot.hub.known import READY, Known
+from devit_iot.hub.state import HubState
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.release import Release, UpdateState, UpdateStatus
+
+MAX_KNOWN = 4096
+
+
+class Limits(NamedTuple):
+    """How long and how many; see :class:`devit_iot.config.hub.HubConfig`."""
+
+    good_labels: int
+    failure_share: float
+    offer_s: float
+    download_s: float
+    install_s: float
+    activate_s: float
+    takeover_s: float
+
+    def of(self, state: UpdateState | None) -> float:
+        """How long a member may be in a state without a change."""
+        match state:
+            case "DOWNLOADING":
+                return self.download_s
+            case "DOWNLOADED" | "INSTALLING":
+                return self.install_s
+            case "INSTALLED" | "ACTIVATING":
+                return self.activate_s
+            case _:
+                return self.offer_s
+
+
+class Conductor:
+    """Decides; who calls it saves :attr:`state` and publishes its rollout when it changed.
+
+    Args:
+        state: as it was saved.
+        limits: how long and how many.
+        now: monotonic seconds.
+
+    Attributes:
+        nodes: by name; those that do not say how far they are have a bundle of their own.
+        aggregators: by shard.
+    """
+
+    def __init__(self, state: HubState, limits: Limits, now: float) -> None:
+        self.state = state
+        self.nodes: dict[str, Known] = {}
+        self.aggregators: dict[str, Known] = {}
+        self._limits = limits
+        self._began = now  # this phase of the rollout, here
+        self._labels = 0
+
+    def known(self, kind: dict[str, Known], name: str, now: float) -> Known:
+        """What is known of a member, perhaps nothing yet."""
+        if name not in kind and len(kind) >= MAX_KNOWN:
+            del kind[min(kind, key=lambda other: kind[other].since)]
+        return kind.setdefault(name, Known(now))
+
+    def see_update(
+        self, kind: dict[str, Known], name: str, update: UpdateStatus, now: float
+    ) -> None:
+        """A member said how far it is; numbers of an earlier hub are not used again."""
+        self.known(kind, name, now).see_update(update, now)
+        highest = max(update.release, update.serving)
+        if highest > self.state.number:
+            self._change(number=highest)
+
+    def see_label(self, label: Label) -> None:
+        """A label was published."""
+        coming = self.state.rollout.next
+        if coming is not None and label.fingerprint == coming.fingerprint and not label.degraded:
+            self._labels += 1
+
+    def push(self, release: Release, canary: str, now: float) -> int:
+        """Begin to go over to a bundle; its number.
+
+        Args:
+            release: its number and members are not looked at.
+            canary: the node that proves it before any other begins; empty: none.
+            now: monotonic seconds.
+
+        Raises:
+            DevitError: another push is under way, it is served already, or there is no such node.
+        """
+        rollout = self.state.rollout
+        self._check_free()
+        if rollout.current is not None and rollout.current.fingerprint == release.fingerprint:
+            raise DevitError(f"bundle {release.fingerprint} is what the fleet serves already")
+        if canary and canary not in self.nodes:
+            raise DevitError(f"no node '{canary}' is known; `devit fleet status` lists them")
+        number = self.state.number + 1
+        members = rollout.current.members if rollout.current is not None else {}
+        members = {node: part for node, part in members.items() if part < release.parts}
+        coming = msgspec.structs.replace(release, number=number, members=members)
+        if canary:
+            coming = self._manned(coming, now)
+        if canary and canary not in coming.members:
+            raise DevitError(f"node '{canary}' has no part, so it cannot prove the release")
+        self._begin(now, next=coming, activate=False, canary=canary)
+        self._change(number=number, outcome=f"release {number} is under way")
+        return number
+
+    def roll_back(self, now: float) -> str:
+        """End what is under way, or go back to the release before; what is done, in words.
+
+        Raises:
+            DevitError: there is nothing to go back to.
+        """
+        coming = self.state.rollout.next
+        if coming is not None:
+            self._abort("it was rolled back by hand", now)
+            return f"release {coming.number} is taken back"
+        previous = self.state.previous
+        if previous is None:
+            raise DevitError("there is no release before this one")
+        number = self.push(previous, "", now)
+        return f"release {number} is the bundle of release {previous.number}"
+
+    def pause(self, *, paused: bool) -> None:
+        """Give out no files and decide nothing, or go on."""
+        self._say(paused=paused)
+
+    def tick(self, now: float) -> None:
+        """Decide what is to be decided."""
+        rollout = self.state.rollout
+        if rollout.paused:
+            self._began = now
+            return
+        changes = {}
+        for name in ("current", "next"):
+            release = getattr(rollout, name)
+            if release is not None:
+                changes[name] = self._manned(release, now)
+        self._say(**changes)
+        coming = self.state.rollout.next
+        if coming is not None:
+            self._judge(coming, now)
+
+    def _judge(self, coming: Release, now: float) -> None:
+        trouble = self._trouble(coming, now)
+        if trouble:
+            self._abort(trouble, now)
+        elif self.state.rollout.activate:
+            if self._labels >= self._limits.good_labels and self._all(coming, {"ACTIVATED"}, now):
+                self._settle(coming)
+        elif self.state.rollout.canary:
+            known = self.nodes.get(self.state.rollout.canary)
+            if known is not None and known.state_of(coming.number) in READY:
+                self._begin(now, canary="")
+        elif self._all(coming, READY, now):
+            self._begin(now, activate=True)
+
+    def _all(
+        self, coming: Release, states: frozenset[UpdateState] | set[UpdateState], now: float
+    ) -> bool:
+        """Whether a node of each part, and all aggregators, are so far.
+
+        An aggregator that was just killed comes back, and must know the bundle of the features that
+        wait for it: it is not waited for when it is away for long.
+        """
+        ready = {
+            part
+            for node, part in coming.members.items()
+            if (known := self.nodes.get(node)) is not None
+            and known.online
+            and known.state_of(coming.number) in states
+        }
+        return ready == set(range(coming.parts)) and all(
+            known.state_of(coming.number) in states
+            for known in self.aggregators.values()
+            if known.online
+            or (known.update is not None and not known.is_gone(now, self._limits.offer_s))
+        )
+
+    def _trouble(self, coming: Release, now: float) -> str:
+        """Why the release cannot be had; empty if nothing is against it."""
+        failures = {
+            node: failure
+            for node in coming.members
+            if (known := self.nodes.get(node)) is not None
+            and (failure := known.failure_of(coming.number))
+        }
+        for part in range(coming.parts):
+            holders = [node for node, held in coming.members.items() if held == part]
+            failed = [node for node in holders if node in failures]
+            if holders and len(failed) == len(holders):
+                return f"part {part} failed on {failed[0]}: {failures[failed[0]]}"
+        if failures and len(failures) > self._limits.failure_share * len(coming.members):
+            node, failure = next(iter(failures.items()))
+            return f"{len(failures)} of {len(coming.members)} nodes failed, {node}: {failure}"
+        for shard, known in self.aggregators.items():
+            if failure := known.failure_of(coming.number):
+                return f"aggregator {shard} failed: {failure}"
+        return next(self._overdue(coming, now), "")
+
+    def _overdue(self, coming: Release, now: float) -> Iterator[str]:
+        """Who took too long, in words."""
+        rollout = self.state.rollout
+        wanted: frozenset[UpdateState] = frozenset({"ACTIVATED"}) if rollout.activate else READY
+        for part in range(coming.parts):
+            holders = [node for node, held in coming.members.items() if held == part]
+            if rollout.canary:
+                holders = [node for node in holders if node == rollout.canary]
+            late = [self._lateness(self.nodes.get(n), coming, wanted, now) for n in holders]
+            if late and all(late):
+                yield f"part {part} on {holders[0]}: {late[0]}"
+            elif not late and not rollout.canary and now - self._began > self._limits.offer_s:
+                yield f"part {part} has no node"
+        for shard, known in self.aggregators.items():
+            late_one = self._lateness(known, coming, wanted, now)
+            if known.online and late_one and not rollout.canary:
+                yield f"aggregator {shard}: {late_one}"
+
+    def _lateness(
+        self, known: Known | None, coming: Release, wanted: frozenset[UpdateState], now: float
+    ) -> str:
+        """Why a member is too late; empty if it is where it is wanted, or may still get there."""
+        if known is None:
+            away = now - self._began > self._limits.offer_s
+            return "it was never here" if away else ""
+        if not known.online:
+            since = max(known.since, self._began)
+            return "it is away" if now - since > self._limits.offer_s else ""
+        state = known.state_of(coming.number)
+        since = max(known.changed, self._began)
+        if state == "DOWNLOADING":  # others may be served first
+            since = max((since, *(other.changed for other in self.nodes.values())))
+        limit_s = self._limits.of(state)
+        if state in wanted or now - since <= limit_s:
+            return ""
+        if known.update is None:
+            return "it has a bundle of its own: start it with --store"
+        error = f" ({known.update.error})" if known.update.error else ""
+        return f"no progress in state {state or 'CREATED'} for {limit_s:g} s{error}"
+
+    def _manned(self, release: Release, now: float) -> Release:
+        """The release with a node for each part, as far as there are any."""
+        away_s = self._limits.takeover_s
+        gone = {node for node, known in self.nodes.items() if known.is_gone(now, away_s)}
+        unknown = release.members.keys() - self.nodes.keys()
+        if now - self._began > away_s:
+            gone |= unknown
+        members = assign(release.parts, release.members, spares=self._spares(release), gone=gone)
+        return msgspec.structs.replace(release, members=members)
+
+    def _spares(self, release: Release) -> list[str]:
+        """Nodes that could take a part, the strongest first."""
+        spare = {
+            name: known.board
+            for name, known in self.nodes.items()
+            if known.online
+            and known.update is not None
+            and name not in release.members
+            and not known.failure_of(release.number)
+        }
+        power = {n: b.cores * b.fma_gflops if b is not None else 0.0 for n, b in spare.items()}
+        return sorted(spare, key=lambda name: (-power[name], name))
+
+    def _abort(self, why: str, now: float) -> None:
+        coming = self.state.rollout.next
+        number = coming.number if coming is not None else 0
+        self._begin(now, next=None, activate=False, canary="")
+        self._change(outcome=f"release {number} was ended: {why}"[:900])
+
+    def _settle(self, coming: Release) -> None:
+        self._change(
+            previous=self.state.rollout.current or self.state.previous,
+            outcome=f"release {coming.number} is good",
+        )
+        self._say(current=coming, next=None, activate=False, canary="")
+
+    def _check_free(self) -> None:
+        coming = self.state.rollout.next
+        if coming is not None:
+            raise DevitError(
+                f"release {coming.number} is under way: wait until it is good, or take it back "
+                "with `devit fleet rollback`"
+            )
+
+    def _begin(self, now: float, **changes: object) -> None:
+        """Begin another phase: its time-outs count from now."""
+        self._began = now
+        self._labels = 0
+        self._say(**changes)
+
+    def _say(self, **changes: object) -> None:
+        self._change(rollout=msgspec.structs.replace(self.state.rollout, **changes))
+
+    def _change(self, **changes: object) -> None:
+        self.state = msgspec.structs.replace(self.state, **changes)

@@ -1,0 +1,92 @@
+"""The files of all releases, each under the SHA-256 of its content."""
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from devit_iot.bundle.manifest import Manifest, decode_manifest
+from devit_iot.errors import BundleError
+from devit_iot.protocol.release import Release
+from devit_iot.updates.durable import settle
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_MANIFEST_BYTES = 16 * 2**20
+
+
+class Files:
+    """A folder of files by content.
+
+    Args:
+        folder: made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("*.partial-*"):  # uploads that did not end
+            left.unlink()
+
+    def path(self, sha256: str) -> Path | None:
+        """Where a file is; None if it is not there."""
+        if not _SHA256.fullmatch(sha256):  # no path may lead out of the folder
+            return None
+        path = self._folder / sha256
+        return path if path.is_file() else None
+
+    async def take(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        """Keep a file that is uploaded.
+
+        Raises:
+            BundleError: it has another content than its name says.
+            OSError: the disk is full.
+        """
+        partial = self._folder / f"{sha256}.partial-{secrets.token_hex(4)}"
+        digest = hashlib.sha256()
+        try:
+            with partial.open("xb") as file:
+                async for chunk in chunks:
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if digest.hexdigest() != sha256:
+                raise BundleError(f"what came as {sha256[:12]} has another content; push again")
+            settle(partial, self._folder / sha256)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def release(self, manifest_sha256: str, signature: str) -> tuple[Release, bytes]:
+        """A release without number and members, and its manifest's bytes.
+
+        Raises:
+            BundleError: the manifest or a file of it is missing, or it is no manifest.
+        """
+        path = self.path(manifest_sha256)
+        if path is None or path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise BundleError("the manifest was not uploaded; push again")
+        content = path.read_bytes()
+        manifest = decode_manifest(path, content)
+        missing = [sha256 for sha256 in _contents(manifest) if self.path(sha256) is None]
+        if missing:
+            raise BundleError(f"{len(missing)} files of the bundle were not uploaded; push again")
+        parts = len(manifest.parts)
+        release = Release(0, manifest.fingerprint, manifest_sha256, len(content), parts, signature)
+        return release, content
+
+    def keep(self, releases: Iterable[Release]) -> None:
+        """Remove what no release of these needs."""
+        wanted = set()
+        for release in releases:
+            path = self.path(release.manifest)
+            if path is not None:
+                wanted |= {release.manifest, *_contents(decode_manifest(path, path.read_bytes()))}
+        for path in self._folder.iterdir():
+            if _SHA256.fullmatch(path.name) and path.name not in wanted:
+                path.unlink()
+
+
+def _contents(manifest: Manifest) -> list[str]:
+    return [*(part.weights.sha256 for part in manifest.parts), manifest.fusion.sha256]

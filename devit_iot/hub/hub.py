@@ -1,0 +1,189 @@
+"""The hub: hears the members, lets the conductor decide, saves, and says what is wanted."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from devit_iot.bundle.signature import verify
+from devit_iot.errors import BundleError, InputError
+from devit_iot.hub.commands import Done, MemberView, PushRequest, Status
+from devit_iot.hub.conductor import Conductor
+from devit_iot.hub.files import Files
+from devit_iot.hub.known import Known
+from devit_iot.hub.state import write_state
+from devit_iot.protocol.label import Label
+from devit_iot.protocol.release import UpdateStatus
+from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.topics import Topics
+from devit_iot.service.counters import Counters
+from devit_iot.transport.base import Message, Transport
+from devit_iot.transport.refusals import Refusal
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_S = 0.2
+
+
+class Hub:
+    """Runs until :meth:`stop`; a hub that was killed goes on where it was.
+
+    Args:
+        conductor: conductor with the state as it was saved.
+        folder: where the state is saved.
+        files: files of the releases.
+        transport: a connection that is not started.
+        topics: topics of the fleet.
+        trust: public key that must have signed every bundle; empty: none need have.
+    """
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        folder: Path,
+        files: Files,
+        transport: Transport,
+        *,
+        topics: Topics,
+        trust: str,
+    ) -> None:
+        self._conductor = conductor
+        self._folder = folder
+        self._files = files
+        self._transport = transport
+        self._topics = topics
+        self._trust = trust
+        self._lock = threading.Lock()
+        self._saved = conductor.state
+        self._stopping = threading.Event()
+        self._refusal = Refusal(self.stop)
+        self._counters = Counters(logger)
+        transport.subscribe(topics.node_statuses, self._on_message)
+        transport.subscribe(topics.aggregator_status("+"), self._on_message)
+        transport.subscribe(topics.node_update("+"), self._on_message, qos=1)
+        transport.subscribe(topics.aggregator_update("+"), self._on_message, qos=1)
+        transport.subscribe(topics.labels, self._on_message)
+
+    def run(self) -> None:
+        """Lead the fleet until :meth:`stop`.
+
+        Raises:
+            BrokerError: the broker refused us for good.
+        """
+        self._transport.start(on_ready=self._publish, on_refused=self._refusal)
+        try:
+            while not self._stopping.wait(_INTERVAL_S):
+                with self._lock:
+                    self._conductor.tick(time.monotonic())
+                    self._keep()
+        finally:
+            self._transport.stop()
+        self._refusal.check()
+
+    def stop(self) -> None:
+        """Make :meth:`run` return soon."""
+        self._stopping.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether no files are given out."""
+        return self._conductor.state.rollout.paused
+
+    def push(self, request: PushRequest) -> Done:
+        """Go over to a bundle.
+
+        Raises:
+            DevitError: it cannot be, see :meth:`devit_iot.hub.conductor.Conductor.push`; or its
+                files are not there, or it is not signed by who is trusted.
+        """
+        release, manifest = self._files.release(request.manifest, request.signature)
+        if self._trust and not verify(self._trust, manifest, bytes.fromhex(request.signature)):
+            raise BundleError(
+                f"the bundle is not signed by {self._trust}: sign it with `devit bundle sign`"
+            )
+        with self._lock:
+            number = self._conductor.push(release, request.canary, time.monotonic())
+            self._keep()
+        return Done(f"release {number} is bundle {release.fingerprint}", number)
+
+    def roll_back(self) -> Done:
+        """End what is under way, or go back to the release before.
+
+        Raises:
+            DevitError: there is nothing to go back to.
+        """
+        with self._lock:
+            said = self._conductor.roll_back(time.monotonic())
+            self._keep()
+            coming = self._conductor.state.rollout.next
+        return Done(said, coming.number if coming is not None else 0)
+
+    def pause(self, *, paused: bool) -> Done:
+        """Give out no files and decide nothing, or go on."""
+        with self._lock:
+            self._conductor.pause(paused=paused)
+            self._keep()
+        return Done("paused" if paused else "goes on")
+
+    def status(self) -> Status:
+        """Where the fleet is."""
+        with self._lock:
+            state = self._conductor.state
+            wanted = state.rollout.wanted
+            parts = wanted.members if wanted is not None else {}
+            views = [
+                {name: _view(known, parts.get(name)) for name, known in sorted(kind.items())}
+                for kind in (self._conductor.nodes, self._conductor.aggregators)
+            ]
+        return Status(state.rollout, state.outcome, *views)
+
+    def _keep(self) -> None:
+        """Save what changed, and only then say it."""
+        state = self._conductor.state
+        if state == self._saved:
+            return
+        write_state(self._folder, state)
+        if state.outcome != self._saved.outcome:
+            logger.info("%s", state.outcome)
+        before, self._saved = self._saved, state
+        if state.rollout != before.rollout:
+            self._publish()
+        named = (state.rollout.current, state.rollout.next, state.previous)
+        if before.rollout.next is not None and state.rollout.next is None:
+            self._files.keep(release for release in named if release is not None)
+
+    def _publish(self) -> None:
+        self._transport.publish(
+            self._topics.release, self._saved.rollout.encode(), qos=1, retain=True
+        )
+
+    def _on_message(self, message: Message) -> None:
+        try:
+            with self._lock:
+                self._take(message, time.monotonic())
+        except InputError as error:
+            self._counters.refuse(error, f"message on {message.topic[:100]!r}")
+
+    def _take(self, message: Message, now: float) -> None:
+        conductor = self._conductor
+        if self._topics.camera_of(message.topic):
+            if not message.retained and not message.is_deletion:
+                conductor.see_label(Label.decode(message.payload))
+            return
+        levels = message.topic.split("/")
+        of_nodes = levels[3] == "nodes"
+        kind = conductor.nodes if of_nodes else conductor.aggregators
+        name = self._topics.node_of(message.topic)
+        if message.is_deletion:
+            kind.pop(name, None)
+        elif levels[5] == "update":
+            conductor.see_update(kind, name, UpdateStatus.decode(message.payload), now)
+        else:
+            status = (NodeStatus if of_nodes else AggregatorStatus).decode(message.payload)
+            board = status.board if isinstance(status, NodeStatus) else None
+            online = status.state == "online"
+            conductor.known(kind, name, now).see_state(now, online=online, board=board)
+
+
+def _view(known: Known, part: int | None) -> MemberView:
+    return MemberView(known.online, part, known.update)

@@ -1,0 +1,261 @@
+"""The hub over HTTP: files for members, commands for whoever has the hub's token.
+
+GET  /files/<sha256>   a file, also from the middle (Range); ETag is its SHA-256
+PUT  /files/<sha256>   upload one
+POST /push             go over to a bundle whose files are there
+POST /rollback, /pause, /resume
+GET  /status           where the fleet is
+
+All but GET of files need ``Authorization: Bearer <token>``. The only user of starlette and uvicorn.
+"""
+
+import hmac
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple, Protocol, Self
+
+import msgspec
+
+from devit_iot.errors import ConfigError, DevitError
+from devit_iot.hub.commands import Done, PushRequest, Status
+from devit_iot.hub.files import Files
+
+try:
+    import anyio
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import FileResponse, Response
+    from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
+except ImportError as missing:
+    raise ConfigError(
+        f"the hub needs starlette and uvicorn ({missing}): pip install 'devit-iot[hub]'"
+    ) from missing
+
+logger = logging.getLogger(__name__)
+
+_TURN_S = 60.0
+"""A download that takes longer is cut, and goes on when its turn comes again."""
+
+_BACKLOG = 512  # a whole fleet may come at once
+_MAX_COMMAND_BYTES = 64 * 2**10
+
+
+class Commands(Protocol):
+    """What a person may tell the hub; each raises DevitError if it cannot be done."""
+
+    def push(self, request: PushRequest) -> Done:
+        """Go over to a bundle."""
+
+    def roll_back(self) -> Done:
+        """Go back."""
+
+    def pause(self, *, paused: bool) -> Done:
+        """Decide nothing, or go on."""
+
+    def status(self) -> Status:
+        """Where the fleet is."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether no files are given out."""
+
+
+class Tls(NamedTuple):
+    """Files of a server that lets in whoever shows a certificate of ``ca_file``.
+
+    Attributes:
+        crl_file: certificates that were revoked; empty: none were.
+    """
+
+    cert_file: str
+    key_file: str
+    ca_file: str
+    crl_file: str
+
+
+class HubServer:
+    """Serves from a thread of its own inside the ``with`` block.
+
+    Args:
+        host: address to listen on.
+        port: 0 takes a free one.
+        files: files of the releases.
+        commands: what carries commands out.
+        token: token of those who may command.
+        downloads: number of files that are sent at once.
+        tls: certificates; None: plain HTTP.
+
+    Raises:
+        ConfigError: the address or a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        files: Files,
+        commands: Commands,
+        *,
+        token: str,
+        downloads: int,
+        tls: Tls | None,
+    ) -> None:
+        self._files = files
+        self._commands = commands
+        self._token = token
+        self._free = downloads
+        routes = [
+            Route("/files/{sha256}", self._get, methods=["GET", "HEAD"]),
+            Route("/files/{sha256}", self._commanded(self._put), methods=["PUT"]),
+            Route("/push", self._commanded(self._push), methods=["POST"]),
+            Route("/rollback", self._commanded(self._roll_back), methods=["POST"]),
+            Route("/pause", self._commanded(self._pause), methods=["POST"]),
+            Route("/resume", self._commanded(self._resume), methods=["POST"]),
+            Route("/status", self._commanded(self._status), methods=["GET"]),
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ssl_context_factory=None if tls is None else lambda _config, _make: _context(tls),
+        )
+        if tls is not None:
+            _context(tls)  # what is wrong with a file is said here, not on the thread
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another hub.listen"
+            ) from error
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    async def _get(self, request: Request) -> Response:
+        sha256 = request.path_params["sha256"]
+        path = self._files.path(sha256)
+        if path is None:
+            return _text(404, "no such file")
+        headers = {"ETag": f'"{sha256}"', "Cache-Control": "public, max-age=31536000, immutable"}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        if request.method == "HEAD":
+            return FileResponse(path, headers=headers)
+        if self._commands.paused or self._free <= 0:
+            return Response(status_code=503, headers={"Retry-After": "1"})
+        return _Turn(self, FileResponse(path, headers=headers))
+
+    async def _put(self, request: Request) -> Response:
+        try:
+            await self._files.take(request.path_params["sha256"], request.stream())
+        except OSError as error:
+            return _text(507, f"the hub cannot keep the file: {error.strerror}")
+        return Response(status_code=201)
+
+    async def _push(self, request: Request) -> Response:
+        try:
+            wanted = msgspec.json.decode(await _body(request.stream()), type=PushRequest)
+        except msgspec.DecodeError as error:
+            return _text(400, f"the push does not parse: {error}")
+        return _json(self._commands.push(wanted))
+
+    async def _roll_back(self, _request: Request) -> Response:
+        return _json(self._commands.roll_back())
+
+    async def _pause(self, _request: Request) -> Response:
+        return _json(self._commands.pause(paused=True))
+
+    async def _resume(self, _request: Request) -> Response:
+        return _json(self._commands.pause(paused=False))
+
+    async def _status(self, _request: Request) -> Response:
+        return _json(self._commands.status())
+
+    def _commanded(self, command: Callable[[Request], Any]) -> Callable[[Request], Any]:
+        """Let in who has the token, and answer with what is wrong."""
+
+        async def endpoint(request: Request) -> Response:
+            said = request.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(said, f"Bearer {self._token}".encode()):
+                return _text(401, "wrong token: it is in the hub's folder, in the file `token`")
+            try:
+                response: Response = await command(request)
+            except DevitError as error:
+                return _text(409, str(error))
+            return response
+
+        return endpoint
+
+
+class _Turn(Response):
+    """A download while it has one of the few places.
+
+    A member that vanished without a word would keep its place until TCP gives up, so the turn ends.
+    """
+
+    def __init__(self, server: HubServer, download: FileResponse) -> None:
+        self._server = server
+        self._download = download
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._server._free -= 1  # noqa: SLF001 - on the same thread
+        try:
+            with anyio.move_on_after(_TURN_S):
+                await self._download(scope, receive, send)
+        finally:
+            self._server._free += 1  # noqa: SLF001
+
+
+async def _body(chunks: AsyncIterator[bytes]) -> bytes:
+    body = b""
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > _MAX_COMMAND_BYTES:
+            raise DevitError("the command is too long")
+    return body
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(tls.ca_file)
+        if tls.crl_file:
+            context.load_verify_locations(tls.crl_file)
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+        context.load_cert_chain(tls.cert_file, tls.key_file, password="")
+    except OSError as error:  # ssl's errors too
+        raise ConfigError(
+            f"cannot use hub.cert_file, key_file, crl_file or broker.ca_file: {error}"
+        ) from error
+    return context
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(f"{text}\n", status, media_type="text/plain; charset=utf-8")
+
+
+def _json(message: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(message), media_type="application/json")
