@@ -82,6 +82,9 @@ def quantize_i8(
 def attention(qkv: NDArray[np.float32], out: NDArray[np.float32], *, isa: str = "") -> None:
     """Multi-head self-attention, ``out[:, h] = softmax(Q K^T) V``; the scale is folded into Q."""
 
+def attention_f16(qkv: NDArray[np.float32], out: NDArray[np.float32], *, isa: str = "") -> bool:
+    """What :func:`attention` computes, in halves; False where the instruction set has none."""
+
 def layer_norm(
     x: NDArray[np.float32], out: NDArray[np.float32], eps: float, *, isa: str = ""
 ) -> None:

@@ -46,6 +46,7 @@ constexpr KernelTable kNeon{
     .gemm_f16 = {.tile_rows = 5, .tile_cols = 16, .round = nullptr, .run = gemm_f16_5x16_neon},
     .gemm_i8 = gemm_i8_neon(4, 16, gemm_i8_4x16_neon),
     .attention_f32 = {.tile_rows = 12, .run = attention_f32_neon},
+    .attention_f16 = {.pack = nullptr, .run = nullptr},
     .layer_norm_f32 = layer_norm_f32_neon,
     .fma_peak_f32 = fma_peak_f32_neon,
     .resize_u8 = {resize_columns_u8_neon, resize_rows_u8_neon}};
@@ -58,6 +59,7 @@ constexpr KernelTable kNeonFp16 = [] {
                     .tile_cols = 16,
                     .round = round_f16_neon_fp16,
                     .run = gemm_f16_8x16_neon_fp16};
+  table.attention_f16 = {.pack = pack_head_f16_neon_fp16, .run = attention_f16_neon_fp16};
   return table;
 }();
 
@@ -87,6 +89,7 @@ constexpr KernelTable kTables[] = {
      .gemm_f16 = {.tile_rows = 6, .tile_cols = 16, .round = nullptr, .run = gemm_f16_6x16_avx2},
      .gemm_i8 = kGemmI8Avx2,
      .attention_f32 = {.tile_rows = 16, .run = attention_f32_avx2},
+     .attention_f16 = {.pack = nullptr, .run = nullptr},
      .layer_norm_f32 = layer_norm_f32_avx2,
      .fma_peak_f32 = fma_peak_f32_avx2,
      .resize_u8 = {resize_columns_u8_avx2, resize_rows_u8_avx2}},
@@ -103,6 +106,7 @@ constexpr KernelTable kTables[] = {
      .gemm_f16 = {.tile_rows = 4, .tile_cols = 8, .round = nullptr, .run = gemm_f16_4x8_scalar},
      .gemm_i8 = kGemmI8Scalar,
      .attention_f32 = {.tile_rows = 4, .run = attention_f32_scalar},
+     .attention_f16 = {.pack = nullptr, .run = nullptr},
      .layer_norm_f32 = layer_norm_f32_scalar,
      .fma_peak_f32 = fma_peak_f32_scalar,
      .resize_u8 = {resize_columns_u8_scalar, resize_rows_u8_scalar}},

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/cpu_features.h"
+#include "kernels/attention/attention_f16.h"
 #include "kernels/attention/attention_f32.h"
 #include "kernels/gemm/gemm_f16.h"
 #include "kernels/gemm/gemm_f32.h"
@@ -22,6 +23,7 @@ struct KernelTable {
   GemmF16 gemm_f16;
   GemmI8 gemm_i8;
   AttentionF32 attention_f32;
+  AttentionF16 attention_f16;
   LayerNormF32 layer_norm_f32;
   FmaPeakF32 fma_peak_f32;
   ResizeU8 resize_u8;

@@ -148,6 +148,15 @@ void convert_rows(const KernelTable& kernels, const PackedLinear& layer, const f
   }
 }
 
+// A whole layer on the calling thread.
+void run_here(const KernelTable& kernels, const PackedLinear& layer, const float* a,
+              ConvertedRows converted, float* out, std::size_t rows, Epilogue epilogue) {
+  with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
+    const Portion all{0, rows, 0, ceil_div(layer.cols, gemm.tile_cols)};
+    gemm.run(arguments(gemm, layer, a, converted, out, epilogue, all));
+  });
+}
+
 }  // namespace
 
 std::size_t converted_row_bytes(const KernelTable& kernels, const PackedLinear& layer) {
@@ -174,10 +183,12 @@ void Executor::linear(const PackedLinear& layer, const float* a, ConvertedRows c
 void Executor::linear_here(const PackedLinear& layer, const float* a, ConvertedRows converted,
                            float* out, std::size_t rows, Epilogue epilogue) const {
   if (converted_row_bytes(kernels, layer) != 0) convert_rows(kernels, layer, a, converted, 0, rows);
-  with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
-    const Portion all{0, rows, 0, ceil_div(layer.cols, gemm.tile_cols)};
-    gemm.run(arguments(gemm, layer, a, converted, out, epilogue, all));
-  });
+  run_here(kernels, layer, a, converted, out, rows, epilogue);
+}
+
+void Executor::linear_converted(const PackedLinear& layer, ConvertedRows converted, float* out,
+                                std::size_t rows, Epilogue epilogue) const {
+  run_here(kernels, layer, nullptr, converted, out, rows, epilogue);
 }
 
 void Executor::layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim,

@@ -45,6 +45,10 @@ struct Executor {
   void linear_here(const PackedLinear& layer, const float* a, ConvertedRows converted, float* out,
                    std::size_t rows, Epilogue epilogue) const;
 
+  // What linear_here() computes of rows that are in `converted` already.
+  void linear_converted(const PackedLinear& layer, ConvertedRows converted, float* out,
+                        std::size_t rows, Epilogue epilogue) const;
+
   // out = layer norm of the first `rows` rows of x, without scale and shift; x, out: (rows, dim).
   void layer_norm(const float* x, float* out, std::size_t rows, std::size_t dim, float eps) const;
 

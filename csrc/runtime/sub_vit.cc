@@ -58,16 +58,26 @@ void SubVit::features(const std::uint8_t* image, float* out) {
 // stream = pos_embed, plus the patches times their weight.
 void SubVit::embed(const Executor& executor, const std::uint8_t* image) {
   const std::size_t dim = shape_.embed_dim;
+  const PackedLinear& layer = weights_.patch_embed;
+  const bool in_bytes = layer.dtype == Dtype::kInt8;
   std::copy_n(weights_.pos_embed.data(), weights_.pos_embed.size(), workspace_.stream.data());
   float* patch_rows = workspace_.stream.data() + shape_.prefix_tokens * dim;
   const std::size_t tasks = (shape_.patches() + kPatchRows - 1) / kPatchRows;
   pool_.parallel_for(tasks, [&](std::size_t task, std::size_t thread) {
     const std::size_t begin = task * kPatchRows;
     const std::size_t end = std::min(begin + kPatchRows, shape_.patches());
-    float* pixels = workspace_.scratch(thread);
-    unfold_patches(shape_, image, begin, end, pixels);
-    executor.linear_here(weights_.patch_embed, pixels, workspace_.converted(thread),
-                         patch_rows + begin * dim, end - begin, Epilogue::kResidual);
+    float* out = patch_rows + begin * dim;
+    const ConvertedRows converted = workspace_.converted(thread);
+    if (in_bytes && kernels_.gemm_i8.activation_bytes == 1) {
+      unfold_patches_i8(shape_, image, begin, end, converted_row_bytes(kernels_, layer),
+                        reinterpret_cast<std::int8_t*>(converted.rows));
+      std::fill_n(converted.scales, end - begin, 1.0f);
+      executor.linear_converted(layer, converted, out, end - begin, Epilogue::kResidual);
+    } else {
+      float* pixels = workspace_.scratch(thread);
+      unfold_patches(shape_, image, begin, end, in_bytes ? kPixelOffset : 0, pixels);
+      executor.linear_here(layer, pixels, converted, out, end - begin, Epilogue::kResidual);
+    }
   });
 }
 

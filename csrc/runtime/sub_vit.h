@@ -18,14 +18,15 @@ namespace devit {
 //
 // In float16 the blocks' linear layers and all but the first convolution are those of gemm_f16.h:
 // in float32 arithmetic the feature is the one of the same weights in float32, bit for bit; in
-// halves it is off by at most 2^-6 sqrt(blocks + convolutions) of its length on random weights
-// (relative L2 error against float64 on the same halves; held by
-// tests/kernels/test_sub_vit_f16.py).
+// halves, where attention is that of attention_f16.h, it is off by at most 2^-6 sqrt(blocks +
+// convolutions) of its length on random weights (relative L2 error against float64 on the same
+// halves; held by tests/kernels/test_sub_vit_f16.py).
 //
-// In int8 the blocks' linear layers and all but the first convolution are those of gemm_i8.h. Their
-// activations have L levels of either sign, which costs about 1 / L of the feature's length for
-// trained weights and at most 8 sqrt(blocks + convolutions) / L on random ones (relative L2 error
-// against float64 on the same bytes; held by tests/kernels/test_sub_vit_i8.py).
+// In int8 the blocks' linear layers, all but the first convolution, and the patch embedding are
+// those of gemm_i8.h; attention is in halves where the CPU has them. Their activations have L
+// levels of either sign, which costs about 1 / L of the feature's length for trained weights and at
+// most 8 sqrt(blocks + convolutions) / L on random ones (relative L2 error against float64 on the
+// same bytes; held by tests/kernels/test_sub_vit_i8.py).
 //
 // Allocates in the constructor only. Calls from several threads wait for each other.
 class SubVit {

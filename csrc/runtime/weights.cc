@@ -5,9 +5,12 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
+#include "runtime/patches.h"
 
 namespace devit {
 namespace {
@@ -194,6 +197,46 @@ void load_tokenizer(const SubVitShape& shape, const Packer& packer, Dtype dtype,
   }
 }
 
+// Rounds each row of a matrix (cols, depth) to 127 levels of either sign.
+void round_rows(const float* weight, std::size_t cols, std::size_t depth, std::int8_t* levels,
+                float* scale) {
+  for (std::size_t col = 0; col < cols; ++col, weight += depth, levels += depth) {
+    float largest = 0.0f;
+    for (std::size_t k = 0; k < depth; ++k) largest = std::max(largest, std::abs(weight[k]));
+    scale[col] = largest > 0.0f ? largest / 127.0f : 1.0f;
+    for (std::size_t k = 0; k < depth; ++k) {
+      levels[k] = static_cast<std::int8_t>(std::lround(weight[k] / scale[col]));
+    }
+  }
+}
+
+// Bundles store the patch embedding in float32. In int8 it is rounded here: its pixels are integers
+// already, so its weights are all that loses digits. The bias gives back what pixels lose
+// (kPixelOffset).
+PackedLinear load_patch_embed(const SubVitShape& shape, const Packer& packer, Dtype dtype) {
+  const std::string name = "patch_embed.weight";
+  const std::size_t cols = shape.embed_dim;
+  const std::size_t depth = shape.patch_dim();
+  if (dtype != Dtype::kInt8 || depth >= kMaxGemmI8Depth) {
+    return packer.load_weight(name, cols, depth, Dtype::kFloat32);
+  }
+  PackedLinear linear;
+  read_finite(packer.source, name, std::array{cols, depth}, [&](const float* weight) {
+    std::vector<std::int8_t> levels(cols * depth);
+    std::vector<float> scale(cols);
+    std::vector<float> bias(cols);
+    round_rows(weight, cols, depth, levels.data(), scale.data());
+    for (std::size_t col = 0; col < cols; ++col) {
+      const std::int8_t* row = levels.data() + col * depth;
+      const int sum = std::accumulate(row, row + depth, 0);
+      bias[col] = static_cast<float>(kPixelOffset * double{scale[col]} * sum);
+    }
+    linear = packer.pack(levels.data(), scale.data(), cols, depth);
+    packer.pack_bias(bias.data(), linear);
+  });
+  return linear;
+}
+
 BlockWeights load_block(const SubVitShape& shape, std::size_t index, const Packer& packer,
                         Dtype dtype) {
   const BlockShape& block = shape.blocks[index];
@@ -235,8 +278,7 @@ Weights load_weights(const SubVitShape& shape, const KernelTable& kernels, Dtype
   const Packer packer{kernels, source};
   const std::size_t dim = shape.embed_dim;
   if (shape.tokenizer.empty()) {
-    weights.patch_embed =
-        packer.load_weight("patch_embed.weight", dim, shape.patch_dim(), Dtype::kFloat32);
+    weights.patch_embed = load_patch_embed(shape, packer, dtype);
   } else {
     load_tokenizer(shape, packer, dtype, weights);
   }

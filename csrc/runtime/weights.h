@@ -33,7 +33,8 @@ class TensorSource {
                          const std::function<void(const std::int8_t*, const float*)>& use) = 0;
 };
 
-// How the weights of the blocks' linear layers, and of all but the first convolution, are kept;
+// How the weights of the blocks' linear layers, and of all but the first convolution, are kept, and
+// in int8 those of the patch embedding too;
 // gemm_<dtype>.h says how they are computed with.
 enum class Dtype { kFloat32, kFloat16, kInt8 };
 

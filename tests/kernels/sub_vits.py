@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from devit_iot import _core
 from devit_iot.bundle.spec import CHANNELS, BlockSpec, ConvSpec, SubVitSpec
-from devit_iot.bundle.storage import is_matrix, pack
+from devit_iot.bundle.storage import as_stored, is_matrix, pack
 from tests.kernels.reference import F32, F64, UNIT
 
 BLOCKS = st.lists(
@@ -96,6 +96,17 @@ def packed_i8(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
         if is_matrix(tensor):
             out[tensor.name] = tuple(pack(tensor, weights[tensor.name], "int8").values())
     return out
+
+
+def computed_i8(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, F32]:
+    """The numbers that SubVit multiplies in int8: it rounds the patch embedding when it loads it."""
+    rounded = as_stored(spec, weights, "int8")
+    name = "patch_embed.weight"
+    if name in rounded:
+        largest = np.abs(rounded[name]).max(axis=1, keepdims=True)
+        scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
+        rounded[name] = np.rint(rounded[name] / scale) * scale
+    return rounded
 
 
 def build_i8(spec: SubVitSpec, weights: Mapping[str, F32], **kwargs: Any) -> _core.SubVit:  # noqa: ANN401

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from devit_iot import _core
 from tests.kernels.attentions import error_bound, run
+from tests.kernels.gemms import in_halves
 from tests.kernels.reference import F32, UNIT, attention
 
 
@@ -49,6 +50,12 @@ def test_nan_stays_nan(isa: str, part: int) -> None:
     qkv[4, part] = np.nan
     touched = [4] if part == 0 else range(9)  # a query has its own row; keys and values, all
     assert np.all(np.isnan(run(qkv, isa)[touched]))
+
+
+def test_only_halves_have_attention_in_halves(isa: str) -> None:
+    out = np.full((2, 1, 4), np.nan, np.float32)
+    assert _core.attention_f16(zeros(2, 3, 1, 4), out, isa=isa) == in_halves(isa)
+    assert np.isnan(out).any() != in_halves(isa)
 
 
 def zeros(*shape: int, dtype: type = np.float32) -> F32:

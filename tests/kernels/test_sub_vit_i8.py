@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from devit_iot.bundle.spec import BlockSpec, SubVitSpec
-from devit_iot.bundle.storage import as_stored, is_matrix
+from devit_iot.bundle.storage import is_matrix
 from tests.kernels.gemms import MAX_DEPTH, levels
 from tests.kernels.reference import features, random_tensors
 from tests.kernels.sub_vits import (
@@ -20,6 +20,7 @@ from tests.kernels.sub_vits import (
     build,
     build_i8,
     cct_specs,
+    computed_i8,
     error,
     packed_i8,
     random_image,
@@ -39,7 +40,7 @@ def bound(spec: SubVitSpec, isa: str) -> float:
 def check(spec: SubVitSpec, seed: int, isa: str, threads: int) -> None:
     weights, image = random_tensors(spec, seed), random_image(spec, seed)
     found = run(build_i8(spec, weights, threads=threads, isa=isa), image)
-    wanted = features(spec, as_stored(spec, weights, "int8"), image)
+    wanted = features(spec, computed_i8(spec, weights), image)
     assert error(found, wanted) <= bound(spec, isa)
 
 
@@ -70,12 +71,32 @@ def test_a_cct_matches_float64(isa: str, spec: SubVitSpec, threads: int, seed: i
     check(spec, seed, isa, threads)
 
 
+@pytest.mark.parametrize("pixel", [0, 255])
+def test_black_and_white_images_match_float64(isa: str, pixel: int) -> None:
+    weights = random_tensors(UNEVEN, 0)
+    image = np.full((UNEVEN.image_size, UNEVEN.image_size, 3), pixel, np.uint8)
+    wanted = features(UNEVEN, computed_i8(UNEVEN, weights), image)
+    assert error(run(build_i8(UNEVEN, weights, isa=isa), image), wanted) <= bound(UNEVEN, isa)
+
+
+def test_faint_details_of_a_bright_image_are_not_rounded_away(isa: str) -> None:
+    spec = SubVitSpec(64, 64, 16, 64, 16, 1, (BlockSpec(4, 64),))
+    weights = random_tensors(spec, 0)
+    patch = weights["patch_embed.weight"]
+    patch -= patch.mean(axis=1, keepdims=True)  # blind to brightness
+    patch *= 40
+    weights["pos_embed"] *= 0
+    image = np.random.default_rng(0).integers(249, 252, (64, 64, 3), np.uint8)
+    wanted = features(spec, computed_i8(spec, weights), image)
+    assert error(run(build_i8(spec, weights, isa=isa), image), wanted) <= 0.1
+
+
 @BOTH
 def test_it_is_not_float32(isa: str, spec: SubVitSpec) -> None:
     weights, image = random_tensors(spec, 0), random_image(spec, 0)
     model = build_i8(spec, weights, isa=isa)
     assert (model.dtype, build(spec, weights, isa=isa).dtype) == ("int8", "float32")
-    wanted = features(spec, as_stored(spec, weights, "int8"), image)
+    wanted = features(spec, computed_i8(spec, weights), image)
     assert error(run(model, image), wanted) > 1e-6
 
 

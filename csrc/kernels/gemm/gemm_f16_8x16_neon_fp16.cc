@@ -6,6 +6,8 @@
 
 #include "kernels/gemm/epilogue_neon_inl.h"
 #include "kernels/gemm/gemm_f16.h"
+#include "kernels/gemm/lane_tile_f16_neon_inl.h"
+#include "kernels/gemm/round_f16_neon_inl.h"
 
 namespace devit {
 namespace {
@@ -14,16 +16,6 @@ namespace {
 constexpr std::size_t kRows = 8;
 constexpr std::size_t kVecs = 2;
 constexpr std::size_t kCols = 8 * kVecs;
-
-inline float16x8_t load_halves(const Half* p) { return vreinterpretq_f16_u16(vld1q_u16(&p->bits)); }
-
-// acc + w * x[lane]. vfmaq_laneq_f16() costs a second instruction with GCC, which takes the lane
-// out first; the factor with a lane must be in one of the first 16 registers.
-template <int lane>
-inline float16x8_t multiply_add(float16x8_t acc, float16x8_t w, float16x8_t x) {
-  asm("fmla %0.8h, %1.8h, %2.h[%3]" : "+w"(acc) : "w"(w), "x"(x), "i"(lane));
-  return acc;
-}
 
 template <int lane, std::size_t rows, std::size_t vecs>
 inline void multiply_lane(const float16x8_t (&x)[rows], const Half* weights,

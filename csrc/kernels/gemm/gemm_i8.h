@@ -49,7 +49,8 @@ struct QuantizeI8Args {
 //
 // with f as in gemm_f32.h; the sum is exact.
 //
-// Shapes    a, a_scale: q and scale of quantize(), rows `a_stride` bytes apart
+// Shapes    a, a_scale: q and scale of quantize(), rows `a_stride` bytes apart; activations of one
+//           byte may also be any bytes, with zeros to fill up the rows, if no weight is -128
 //           out: (rows, cols), rows `out_stride` floats apart
 //           panels: see panel_i8(), `panel_stride` bytes apart; `weight` is (cols, depth), `scale`
 //           (cols)

@@ -10,7 +10,8 @@ namespace devit {
 namespace {
 
 // Without sdot, products of bytes are added in pairs of 16 bits, which hold two of them whatever
-// they are (activations are at least -127), and then in 32 bits: 16 products in 3 instructions.
+// they are (activations or weights are at least -127), and then in 32 bits: 16 products in 3
+// instructions.
 struct PairTile {
   static constexpr std::size_t kRows = 4;
   static constexpr std::size_t kStep = 16;
