@@ -99,7 +99,7 @@ def packed_i8(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, Any]:
 
 
 def computed_i8(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, F32]:
-    """The numbers that SubVit multiplies in int8: it rounds the patch embedding when it loads it."""
+    """The numbers that SubVit multiplies in int8: the patch embedding is rounded too."""
     rounded = as_stored(spec, weights, "int8")
     name = "patch_embed.weight"
     if name in rounded:

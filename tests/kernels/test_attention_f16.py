@@ -28,7 +28,7 @@ def random_qkv(tokens: int, heads: int, head_dim: int, spread: float, seed: int)
     heads=st.integers(1, 3),
     head_dim=st.integers(1, 64),
     spread=st.sampled_from([0.0, 0.1, 0.3, 1.0]),  # 0: uniform weights; 1: one key takes most
-    size=st.sampled_from([2.0**-60, 1.0, 2.0**40]),  # of the values
+    size=st.sampled_from([2.0**-60, 1.0, 2.0**40]),  # what values are multiplied by
     seed=st.integers(0, 2**32 - 1),
 )
 @example(tokens=197, heads=3, head_dim=64, spread=0.3, size=1.0, seed=0)

@@ -31,7 +31,7 @@ struct HeadF16 {
   Half* queries;
   Half* keys;
   Half* values;
-  float score_scale;  // of q times that of k
+  float score_scale;  // the scale of q times that of k
   float value_scale;
 };
 
