@@ -54,6 +54,7 @@ class SignedHub:
         files: SHA-256 -> content.
         signer: key of the hub.
         down: whether it answers nobody.
+        version: version of the snapshot and timestamp that were signed last.
     """
 
     def __init__(self, keys: UpdateKeys) -> None:
@@ -62,7 +63,7 @@ class SignedHub:
         self.files: dict[str, bytes] = {}
         self.signer: Signer = signer_of(keys.hub_key)
         self.down = False
-        self._version = 0
+        self.version = 0
 
     @property
     def url(self) -> str:
@@ -77,14 +78,14 @@ class SignedHub:
 
     def say(self, targets: bytes, expires: datetime | None = None) -> None:
         """Name ``targets`` as the latest, whoever signed them."""
-        self._version += 1
+        self.version += 1
         for root in self.keys.roots:
             self.metadata[f"{version_of(root)}.root.json"] = root
-        snapshot = sign_snapshot(self._version, targets, self.signer)
+        snapshot = sign_snapshot(self.version, targets, self.signer)
         self.metadata[f"{version_of(targets)}.targets.json"] = targets
-        self.metadata[f"{self._version}.snapshot.json"] = snapshot
+        self.metadata[f"{self.version}.snapshot.json"] = snapshot
         self.metadata["timestamp.json"] = sign_timestamp(
-            self._version, snapshot, self.signer, expires
+            self.version, snapshot, self.signer, expires
         )
 
     def hold(self, bundle: Bundle) -> None:

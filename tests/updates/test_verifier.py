@@ -155,12 +155,18 @@ def test_versions_that_a_thief_made_huge_end_with_the_thief_s_key(
     hub: SignedHub, board: Verifier
 ) -> None:
     targets = hub.allow([ONE])
-    hub._version = 2**40  # noqa: SLF001 - what a thief would do
+    hub.version = 2**40
     hub.say(targets)
     board.check(hub.url, offer(ONE))
+    hub.say(sign_targets(2**41, [THREE], hub.signer, in_days(9)))
+    with pytest.raises(NotAllowedError):
+        board.check(hub.url, offer(THREE))
+    hub.say(targets)
+    with pytest.raises(NotAllowedError, match="older than what was seen here"):
+        board.check(hub.url, offer(ONE))
     hub.keys.rotate("hub")
     hub.signer = signer_of(hub.keys.hub_key)
-    hub._version = 7  # noqa: SLF001
+    hub.version = 7
     hub.allow([ONE, TWO])
     board.check(hub.url, offer(TWO))
 
