@@ -81,7 +81,7 @@ def init(
     click.echo(
         f"{path}: fleet '{name}' with clients {', '.join(made.fleet.clients)}. Add nodes with "
         f"`devit fleet add NODE --part 0 --folder {path}`, then copy {path / 'broker'} to the "
-        "broker."
+        f"broker. Keep {path / 'updates' / 'spare-1.key'} in another place."
     )
 
 

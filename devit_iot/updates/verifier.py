@@ -28,6 +28,7 @@ except ImportError as missing:
     ) from missing
 
 logger = logging.getLogger(__name__)
+logging.getLogger("tuf").setLevel(logging.WARNING)  # what is wrong is said once, by us
 
 _MAX_BYTES = 2**18
 _OK = 200
