@@ -65,7 +65,7 @@ class Config(msgspec.Struct, frozen=True):
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
         hub: the process that keeps the releases and drives updates.
-        updates: whose releases are installed.
+        updates: who decides which releases are installed.
         log: how every service logs.
     """
 

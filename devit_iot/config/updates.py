@@ -1,4 +1,4 @@
-"""``[updates]``: whose releases are installed."""
+"""``[updates]``: who decides which releases are installed."""
 
 from pathlib import Path
 from typing import Literal

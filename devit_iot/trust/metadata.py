@@ -9,10 +9,10 @@ A bundle is allowed by its manifest, which names every other file of it with its
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from devit_iot.errors import ConfigError, TrustError
 
@@ -25,8 +25,8 @@ try:
         Metadata,
         MetaFile,
         Root,
-        Signed,
         Snapshot,
+        T,
         TargetFile,
         Targets,
         Timestamp,
@@ -43,8 +43,6 @@ TIMESTAMP_DAYS = 1
 
 HUB_ROLES = (Snapshot.type, Timestamp.type)
 """Roles whose key lives on the hub."""
-
-S = TypeVar("S", bound=Signed)
 
 
 class Allowed(NamedTuple):
@@ -161,7 +159,8 @@ def version_of(content: bytes) -> int:
     Raises:
         TrustError: it is no metadata.
     """
-    return _parsed(content, Signed).signed.version
+    version: int = _any(content).signed.version
+    return version
 
 
 def expiry_of(content: bytes) -> datetime:
@@ -170,7 +169,8 @@ def expiry_of(content: bytes) -> datetime:
     Raises:
         TrustError: it is no metadata.
     """
-    return _parsed(content, Signed).signed.expires
+    expires: datetime = _any(content).signed.expires
+    return expires
 
 
 def check_chain(roots: Sequence[bytes]) -> Root:
@@ -196,23 +196,19 @@ def check_chain(roots: Sequence[bytes]) -> Root:
     return parsed[-1].signed
 
 
-def keys_of(root: Root) -> Mapping[str, tuple[str, ...]]:
-    """The key ids of every role."""
-    return {name: tuple(role.keyids) for name, role in root.roles.items()}
-
-
 def is_by(root: Root, role: str, content: bytes) -> bool:
     """Whether metadata of a role is signed by who ``root`` names for it."""
     try:
-        parsed = _parsed(content, Signed)
+        parsed = _any(content)
         root.verify_delegate(role, parsed.signed_bytes, parsed.signatures)
     except (TrustError, RepositoryError, ValueError):
         return False
-    return parsed.signed.type == role
+    found: str = parsed.signed.type
+    return found == role
 
 
 def allowed_by(targets: bytes) -> list[Allowed]:
-    """The bundles that targets allow, in their order; signatures are not looked at.
+    """The bundles that targets allow; signatures are not looked at.
 
     Raises:
         TrustError: it is none of our targets.
@@ -227,17 +223,21 @@ def allowed_by(targets: bytes) -> list[Allowed]:
         raise TrustError("targets without a SHA-256") from error
 
 
-def _parsed(content: bytes, kind: type[S]) -> Metadata[S]:
+def _any(content: bytes) -> Metadata[Any]:
     try:
-        parsed = Metadata[S].from_bytes(content)
+        return Metadata.from_bytes(content)
     except RepositoryError as error:
         raise TrustError(f"metadata that does not parse: {error}") from error
+
+
+def _parsed(content: bytes, kind: type[T]) -> Metadata[T]:
+    parsed: Metadata[T] = _any(content)
     if not isinstance(parsed.signed, kind):
         raise TrustError(f"metadata of {parsed.signed.type}, wanted is {kind.type}")
     return parsed
 
 
-def _signed(signed: Signed, signers: Iterable[Signer]) -> bytes:
+def _signed(signed: T, signers: Iterable[Signer]) -> bytes:
     metadata = Metadata(signed)
     for signer in signers:
         metadata.sign(signer, append=True)

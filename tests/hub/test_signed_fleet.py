@@ -98,7 +98,7 @@ def test_the_owner_signs_and_the_hub_chooses(tmp_path: Path) -> None:
         assert_one_line_error(owner.says("rollback"), "does not allow", "devit fleet sign")
 
         for role in ("root", "targets", "hub"):
-            FleetFolder(fleet.path).rotate(role)  # type: ignore[arg-type]
+            FleetFolder(fleet.path).rotate(role)
         early = owner.says("sign", one.path, "--folder", fleet.path)
         assert_one_line_error(early, "the root names another key of the hub")
         fleet.stop("hub")

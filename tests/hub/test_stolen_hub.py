@@ -21,7 +21,7 @@ from tests.support.secure_fleet import NODES, TOPICS, WAIT_S, SecureFleet
 from tests.support.signed_hub import SignedHub, allowed
 
 pytestmark = needs_mosquitto
-NUMBERS = itertools.count(100)  # of releases
+NUMBERS = itertools.count(100)  # each release has a higher one
 MEMBERS = (*NODES, "aggregator")
 IMAGES = itertools.count()  # each is another one: the same image twice is one request
 
