@@ -28,6 +28,7 @@ from devit_iot.build import (
 )
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config
+from devit_iot.config.updates import Expiry, read_file
 from devit_iot.errors import DevitError
 from devit_iot.node.joining import Joining
 from devit_iot.node.membership import Membership
@@ -38,6 +39,7 @@ from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import NO_SESSION, Transport
 from devit_iot.transport.tls import client_context
+from devit_iot.trust.clock import follows_time_server
 from devit_iot.updates.fetch import Fetcher
 from devit_iot.updates.heads import take_over_heads
 from devit_iot.updates.installer import Installer
@@ -178,10 +180,26 @@ def _managed(
 
     is_secure = config.broker.url.startswith("mqtts:")
     fetcher = Fetcher(client_context(config.broker) if is_secure else None)
-    updater = Updater(member, store, Installer(store, fetcher), publish, serving)
+    updater = Updater(member, store, _installer(config, store, fetcher), publish, serving)
     transport.subscribe(topics.release, updater.receive, qos=1)
     hang = Hang(_HANGS * config.node.hang_s, partial(os._exit, EXIT_HUNG))
     return Managed(service, updater, hang)
+
+
+def _installer(config: Config, store: Store, fetcher: Fetcher) -> Installer:
+    """What installs any release of the hub, or only those that the fleet's owner allows."""
+    if not config.updates.root_file:
+        return Installer(store, fetcher)
+    from devit_iot.updates.verifier import Verifier  # an extra
+
+    judges: dict[Expiry, Callable[[], bool]] = {
+        "auto": follows_time_server,
+        "always": lambda: True,
+        "never": lambda: False,
+    }
+    root = read_file(config.updates.root_file, "updates.root_file")
+    judge = judges[config.updates.expiry]
+    return Installer(store, fetcher, Verifier(store.path / "metadata", root, fetcher, judge).check)
 
 
 def _begin(store: Store, load: Callable[[Path, Held], T]) -> Serving[T] | None:

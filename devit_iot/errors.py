@@ -3,6 +3,7 @@
     DevitError                 one line for a person: what is wrong and what to do
       SpecError                a sub-ViT or fusion shape that cannot exist
       BundleError              a bundle file is missing, changed, or of another version
+      TrustError               metadata of releases that is not signed by who may
       ConfigError              an unknown key, a bad value, a file that does not parse
       EngineError              no such engine, a missing extra, a failed golden check
       BrokerError              the broker refused us, or cannot be started
@@ -26,6 +27,10 @@ class SpecError(DevitError):
 
 class BundleError(DevitError):
     """A bundle that is missing, changed, incomplete or of another version."""
+
+
+class TrustError(DevitError):
+    """Metadata of releases that does not parse, or is not signed by who may."""
 
 
 class ConfigError(DevitError):

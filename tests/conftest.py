@@ -21,6 +21,8 @@ SLOW = (
         "service/test_exporter.py",
         "hub/test_whole_fleet.py",
         "hub/test_secure_fleet.py",
+        "hub/test_signed_fleet.py",
+        "hub/test_stolen_hub.py",
         "teach",
     ),
     *("export/test_import_real_weights.py", "engine/test_memory.py", "transport/test_mqtt.py"),

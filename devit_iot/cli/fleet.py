@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.fleet_keys import in_folder, rotate, sign
 from devit_iot.cli.fleet_release import pause, push, rollback, status
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import image_options
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
-in_folder = click.option(
-    "--folder",
-    "path",
-    default=".",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="The fleet's folder.",
-)
-
 
 @click.group()
 def fleet() -> None:
@@ -37,7 +29,7 @@ def fleet() -> None:
     """
 
 
-for command in (push, status, rollback, pause):
+for command in (push, status, rollback, pause, sign, rotate):
     fleet.add_command(command)
 
 
@@ -89,7 +81,7 @@ def init(
     click.echo(
         f"{path}: fleet '{name}' with clients {', '.join(made.fleet.clients)}. Add nodes with "
         f"`devit fleet add NODE --part 0 --folder {path}`, then copy {path / 'broker'} to the "
-        "broker."
+        f"broker. Keep {path / 'updates' / 'spare-1.key'} in another place."
     )
 
 

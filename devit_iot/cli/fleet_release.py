@@ -7,14 +7,12 @@ import click
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.fleet_keys import hub_client, in_folder, sign_for
 from devit_iot.cli.options import CLIENT, HUB_CLIENT, TRUST, configuration, settings
-from devit_iot.config.config import Config
-from devit_iot.errors import ConfigError, DevitError
+from devit_iot.errors import DevitError
 from devit_iot.hub.client import HubClient
 from devit_iot.hub.commands import MemberView, Status
 from devit_iot.protocol.text import shown
-from devit_iot.text_file import read_text
-from devit_iot.transport.tls import client_context
 
 _INTERVAL_S = 0.5
 
@@ -22,15 +20,17 @@ _INTERVAL_S = 0.5
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @settings(CLIENT, TRUST, HUB_CLIENT)
+@in_folder
 @click.option("--canary", default="", help="Node that proves the bundle before any other begins.")
 @click.option("--wait/--no-wait", default=True, help="Whether to show progress until it is done.")
 @one_line_errors
 def push(
-    config_file: Path | None, *, bundle: Path, canary: str, wait: bool, **values: object
+    config_file: Path | None, *, bundle: Path, path: Path, canary: str, wait: bool, **values: object
 ) -> None:
     """Bring BUNDLE to every board, and go over to it when all parts are ready.
 
-    The old bundle serves meanwhile, and goes on if anything fails.
+    The old bundle serves meanwhile, and goes on if anything fails. In a fleet with keys of
+    releases it is signed with those in the fleet's folder.
 
     \b
         devit fleet push ./bundle --hub-url http://hub.local:8484 --token-file token
@@ -38,7 +38,8 @@ def push(
     config = configuration(config_file, values)
     opened = Bundle(bundle, trust=config.trust)
     opened.verify()
-    client = _client(config)
+    client = hub_client(config)
+    sign_for(client, path, [opened])
     done = client.push(opened, canary)
     click.echo(done.said)
     if wait:
@@ -50,7 +51,7 @@ def push(
 @one_line_errors
 def status(config_file: Path | None, **values: object) -> None:
     """Show which bundle the fleet serves, which one is next, and how far each board is."""
-    now = _client(configuration(config_file, values)).status()
+    now = hub_client(configuration(config_file, values)).status()
     rollout = now.rollout
     for what, release in (("serves", rollout.current), ("next", rollout.next)):
         if release is not None:
@@ -66,7 +67,7 @@ def status(config_file: Path | None, **values: object) -> None:
 @one_line_errors
 def rollback(config_file: Path | None, *, wait: bool, **values: object) -> None:
     """Take back what is under way, or go back to the bundle before."""
-    client = _client(configuration(config_file, values))
+    client = hub_client(configuration(config_file, values))
     done = client.tell("rollback")
     click.echo(done.said)
     if wait and done.number:
@@ -79,20 +80,8 @@ def rollback(config_file: Path | None, *, wait: bool, **values: object) -> None:
 @one_line_errors
 def pause(config_file: Path | None, *, resume: bool, **values: object) -> None:
     """Give out no files and go over to nothing until `--resume`."""
-    client = _client(configuration(config_file, values))
+    client = hub_client(configuration(config_file, values))
     click.echo(client.tell("resume" if resume else "pause").said)
-
-
-def _client(config: Config) -> HubClient:
-    path = config.hub.token_file or (config.hub.folder and str(Path(config.hub.folder) / "token"))
-    if not path:
-        raise ConfigError("no token: give --token-file, a copy of `token` in the hub's folder")
-    try:
-        token = read_text(Path(path)).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the token {path}: {error}") from error
-    is_secure = config.hub.url.startswith("https:")
-    return HubClient(config.hub.url, token, client_context(config.broker) if is_secure else None)
 
 
 def _follow(client: HubClient, number: int) -> None:

@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,7 @@ from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, FLEET_NAME, HUB, TRUST, configuration, settings
 from devit_iot.config.config import Config, read_password
 from devit_iot.config.listen import metrics_address
+from devit_iot.config.updates import read_file
 from devit_iot.errors import ConfigError
 from devit_iot.hub.conductor import Conductor, Limits
 from devit_iot.hub.files import Files
@@ -19,6 +21,9 @@ from devit_iot.hub.state import read_state
 from devit_iot.protocol.topics import Topics
 from devit_iot.text_file import read_text
 from devit_iot.transport.mqtt import MqttTransport
+
+if TYPE_CHECKING:
+    from devit_iot.hub.repository import Repository
 
 
 @click.command()
@@ -69,7 +74,23 @@ def _hub(config: Config, folder: Path, files: Files) -> Hub:
         password=read_password(config.broker, os.environ),
     )
     conductor = Conductor(state, limits, time.monotonic())
-    return Hub(conductor, folder, files, transport, topics=topics, trust=config.trust)
+    signed = _repository(config, folder) if config.updates.root_file else None
+    return Hub(
+        conductor, folder, files, transport, topics=topics, trust=config.trust, signed=signed
+    )
+
+
+def _repository(config: Config, folder: Path) -> "Repository":
+    from devit_iot.hub.repository import Repository
+
+    if not config.updates.key_file:
+        raise ConfigError("updates.root_file needs updates.key_file, the hub's own key")
+    root = read_file(config.updates.root_file, "updates.root_file")
+    key = read_file(config.updates.key_file, "updates.key_file")
+    try:
+        return Repository(folder / "metadata", root, key)
+    except OSError as error:
+        raise ConfigError(f"cannot use {folder / 'metadata'}: {error.strerror}") from error
 
 
 def _token(path: Path) -> str:

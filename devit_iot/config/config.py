@@ -25,6 +25,7 @@ from devit_iot.config.log import LogConfig
 from devit_iot.config.node import NodeConfig, fraction
 from devit_iot.config.old_keys import rename_old_keys
 from devit_iot.config.rules import Rules, check_rules
+from devit_iot.config.updates import UpdatesConfig
 from devit_iot.errors import ConfigError
 from devit_iot.keys import check_keys
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, DiscoveryTopics, check_name
@@ -64,6 +65,7 @@ class Config(msgspec.Struct, frozen=True):
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
         hub: the process that keeps the releases and drives updates.
+        updates: who decides which releases are installed.
         log: how every service logs.
     """
 
@@ -81,6 +83,7 @@ class Config(msgspec.Struct, frozen=True):
     aggregator: AggregatorConfig = AggregatorConfig()
     homeassistant: HomeAssistantConfig = HomeAssistantConfig()
     hub: HubConfig = HubConfig()
+    updates: UpdatesConfig = UpdatesConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -106,6 +109,7 @@ class Config(msgspec.Struct, frozen=True):
             *self.aggregator.rules(),
             *self.homeassistant.rules(),
             *self.hub.rules(),
+            *self.updates.rules(),
             (not (self.bundle and self.store), "bundle and store exclude each other"),
         )
 
@@ -161,6 +165,7 @@ def _read(file: Path) -> dict[str, Any]:
         table.get("hub"), ("folder", "token_file", "cert_file", "key_file", "crl_file"), file.parent
     )
     _anchor(table.get("node"), ("profile",), file.parent)
+    _anchor(table.get("updates"), ("root_file", "key_file"), file.parent)
     _anchor(table.get("broker"), ("password_file", *TLS_FILES), file.parent)
     return table
 

@@ -3,6 +3,7 @@
 fleet.json        what the fleet is and who belongs to it
 authority/        ca.crt, ca.key: whoever has the key can make members
 broker/           what the broker needs: copy it there
+updates/          keys of releases: :mod:`devit_iot.fleet.update_keys`
 clients/<name>/   what each client needs: :mod:`devit_iot.fleet.parcel`
 
 Folders are open to their owner only (0700), files too (0600).
@@ -23,12 +24,23 @@ from devit_iot.fleet.access import Role, access_list, mosquitto_acl
 from devit_iot.fleet.authority import Pair
 from devit_iot.fleet.mosquitto import CONFIG_FOLDER, DATA_FOLDER, mosquitto_conf
 from devit_iot.fleet.parcel import client_config
+from devit_iot.fleet.update_keys import KeyRole, UpdateKeys
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, check_name
 from devit_iot.text_file import read_text
 
 STATE = "fleet.json"
 ROLES: tuple[Role, ...] = ("aggregator", "camera", "viewer")
 """Each has a first client from the start, called like it."""
+
+
+_ROOT = "root.json"
+_HUB_KEY = "hub.key"
+_UPDATES: dict[Role, dict[str, str]] = {
+    "node": {"root_file": _ROOT},
+    "aggregator": {"root_file": _ROOT},
+    "hub": {"root_file": _ROOT, "key_file": _HUB_KEY},
+}
+"""What the table ``[updates]`` of a client says, by its role."""
 
 
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +125,7 @@ class FleetFolder:
         _write_pair(staging / "broker", "broker", authority.new_server(root, fleet.hosts))
         _write(staging / "broker" / "ca.crt", root.certificate)
         _write(staging / STATE, msgspec.json.encode(fleet))
+        UpdateKeys.create(staging / "updates", _write)
         made = cls(staging)
         for role in ROLES:
             made.add(role, role)
@@ -139,21 +152,13 @@ class FleetFolder:
             return False
         pair = authority.new_client(self._authority, name)
         fleet = self.fleet
-        config = client_config(
-            fleet=fleet.name,
-            url=_url(fleet.hosts[0], fleet.port),
-            images=() if fleet.images == DEFAULT_IMAGE_FILTERS else fleet.images,
-            trust=fleet.trust,
-            name=name,
-            part=part,
-        )
         folder = self.path / "clients" / name
         shutil.rmtree(folder, ignore_errors=True)  # left by an attempt that did not get to the end
         folder.mkdir(mode=0o700)
         _write_pair(folder, "client", pair)
         _write(folder / "ca.crt", self._authority.certificate)
-        _write(folder / "devit.toml", config.encode())
         client = Client(role, part, f"{pair.serial:x}")
+        self._configure(name, client)
         self._save(msgspec.structs.replace(fleet, clients={**fleet.clients, name: client}))
         return True
 
@@ -164,6 +169,8 @@ class FleetFolder:
             ConfigError: there is no such client.
         """
         client = self.client(name)
+        if client.role == "hub" and self.update_keys is not None:
+            self.rotate("hub")  # who has its certificate has that key too
         rest = {other: known for other, known in self.fleet.clients.items() if other != name}
         revoked = (*self.fleet.revoked, client.serial)
         self._save(msgspec.structs.replace(self.fleet, clients=rest, revoked=revoked))
@@ -182,6 +189,65 @@ class FleetFolder:
         self.client(name)
         folder = self.path / "clients" / name
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+    @property
+    def update_keys(self) -> UpdateKeys | None:
+        """The keys of releases; None in a fleet that was made before there were any.
+
+        Raises:
+            ConfigError: they cannot be used.
+        """
+        path = self.path / "updates"
+        return UpdateKeys(path, _write) if path.is_dir() else None
+
+    def rotate(self, role: KeyRole) -> None:
+        """Replace the keys of a role, and give every client the new root.
+
+        Raises:
+            ConfigError: there are no keys, or none of the root.
+        """
+        keys = self.update_keys
+        if keys is None:
+            raise ConfigError(
+                f"{self.path} has no keys of releases yet: `devit fleet rotate all` makes them"
+            )
+        keys.rotate(role)
+        self._configure_all()
+
+    def begin_anew(self) -> None:
+        """Make keys and a root that no board knows; the old ones are kept beside them."""
+        path, staging = self.path / "updates", self.path / "updates.partial"
+        shutil.rmtree(staging, ignore_errors=True)
+        UpdateKeys.create(staging, _write)
+        if path.is_dir():
+            old = len([*self.path.glob("updates-old-*")]) + 1
+            path.rename(self.path / f"updates-old-{old}")
+        staging.rename(path)
+        self._configure_all()
+
+    def _configure_all(self) -> None:
+        for name, client in self.fleet.clients.items():
+            self._configure(name, client)
+
+    def _configure(self, name: str, client: Client) -> None:
+        """Write what is in a client's folder beside its certificate."""
+        fleet, keys = self.fleet, self.update_keys
+        updates = _UPDATES.get(client.role, {}) if keys is not None else {}
+        config = client_config(
+            fleet=fleet.name,
+            url=_url(fleet.hosts[0], fleet.port),
+            images=() if fleet.images == DEFAULT_IMAGE_FILTERS else fleet.images,
+            trust=fleet.trust,
+            name=name,
+            part=client.part,
+            updates=updates,
+        )
+        folder = self.path / "clients" / name
+        _write(folder / "devit.toml", config.encode())
+        if keys is not None and "root_file" in updates:
+            _write(folder / _ROOT, keys.roots[-1])
+        if keys is not None and "key_file" in updates:
+            _write(folder / _HUB_KEY, keys.hub_key)
 
     def _save(self, fleet: FleetState) -> None:
         """Write what follows from ``fleet``, fleet.json last: until then nothing has changed."""

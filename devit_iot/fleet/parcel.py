@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 MAX_LINE = 4095
 """Bytes of a line that a terminal takes at once (POSIX's MAX_CANON is smaller, Linux's is this)."""
@@ -33,7 +34,14 @@ def paste_line(folder: str, files: Mapping[str, bytes]) -> str:
 
 
 def client_config(
-    *, fleet: str, url: str, images: Sequence[str], trust: str, name: str, part: int | None
+    *,
+    fleet: str,
+    url: str,
+    images: Sequence[str],
+    trust: str,
+    name: str,
+    part: int | None,
+    updates: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """``devit.toml`` for one client, beside ca.crt, client.crt and client.key.
 
@@ -44,6 +52,7 @@ def client_config(
         trust: public key of the bundle's signer, or empty.
         name: the client's name.
         part: the part that a node runs; None for other clients.
+        updates: keys of the table ``[updates]``; none leaves it out.
     """
     lines = [f"fleet = {_quoted(fleet)}"]
     lines += [f"trust = {_quoted(trust)}"] if trust else []
@@ -57,6 +66,8 @@ def client_config(
     ]
     if part is not None:
         lines += ["", "[node]", f"name = {_quoted(name)}", f"part = {part}"]
+    if updates:
+        lines += ["", "[updates]", *(f"{key} = {_quoted(text)}" for key, text in updates.items())]
     for pattern in images:
         lines += ["", "[[images]]", f"topic = {_quoted(pattern)}"]
     return "\n".join(lines) + "\n"

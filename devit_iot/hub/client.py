@@ -12,7 +12,7 @@ from devit_iot.bundle.manifest import MANIFEST, sha256_of
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import SIGNATURE
 from devit_iot.errors import DevitError
-from devit_iot.hub.commands import Done, PushRequest, Status
+from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
 
 T = TypeVar("T")
 
@@ -32,6 +32,25 @@ class HubClient:
         self._url = url.rstrip("/")
         self._token = token
         self._context = context
+
+    def signed(self) -> SignedView | None:
+        """What the hub has of the fleet's owner; None: it asks for no signature.
+
+        Raises:
+            DevitError: the hub cannot be reached, or says why it does not.
+        """
+        status, said = self._ask("GET", "/signed")
+        if status == http.client.NOT_FOUND:
+            return None
+        return self._decoded(status, said, SignedView)
+
+    def sign(self, request: SignRequest) -> Done:
+        """Say what the owner allows from now on.
+
+        Raises:
+            DevitError: the hub cannot be reached, or says why it does not.
+        """
+        return self._command("POST", "/signed", Done, msgspec.json.encode(request))
 
     def push(self, bundle: Bundle, canary: str) -> Done:
         """Upload what the hub does not have of ``bundle``, and go over to it.
@@ -75,6 +94,9 @@ class HubClient:
 
     def _command(self, method: str, path: str, kind: type[T], body: bytes | None = None) -> T:
         status, said = self._ask(method, path, body)
+        return self._decoded(status, said, kind)
+
+    def _decoded(self, status: int, said: str, kind: type[T]) -> T:
         if status != http.client.OK:
             raise DevitError(f"the hub refuses: {said or status}")
         try:

@@ -19,6 +19,30 @@ class PushRequest(msgspec.Struct, frozen=True):
     canary: str = ""
 
 
+class SignRequest(msgspec.Struct, frozen=True):
+    """What the owner allows from now on.
+
+    Attributes:
+        roots: every root of the fleet, the first one first, as TUF's JSON.
+        targets: the bundles that may be installed, as TUF's JSON.
+    """
+
+    roots: tuple[str, ...]
+    targets: str
+
+
+class SignedView(msgspec.Struct, frozen=True):
+    """What the hub has of the owner.
+
+    Attributes:
+        targets: what was signed last; empty: nothing was yet.
+        kept: fingerprints of the bundles that are served, under way, or served before.
+    """
+
+    targets: str
+    kept: tuple[str, ...]
+
+
 class Done(msgspec.Struct, frozen=True):
     """A command was carried out.
 

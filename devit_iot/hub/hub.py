@@ -3,17 +3,19 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from devit_iot.bundle.signature import verify
-from devit_iot.errors import BundleError, InputError
-from devit_iot.hub.commands import Done, MemberView, PushRequest, Status
+from devit_iot.errors import BundleError, InputError, TrustError
+from devit_iot.hub.commands import Done, MemberView, PushRequest, SignedView, SignRequest, Status
 from devit_iot.hub.conductor import Conductor
 from devit_iot.hub.files import Files
 from devit_iot.hub.known import Known
 from devit_iot.hub.state import write_state
 from devit_iot.protocol.label import Label
-from devit_iot.protocol.release import UpdateStatus
+from devit_iot.protocol.release import Release, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.service.counters import Counters
@@ -23,6 +25,23 @@ from devit_iot.transport.refusals import Refusal
 logger = logging.getLogger(__name__)
 
 _INTERVAL_S = 0.2
+
+
+class Signed(Protocol):
+    """What the fleet's owner allows; see :class:`devit_iot.hub.repository.Repository`."""
+
+    @property
+    def targets(self) -> bytes:
+        """What was signed last."""
+
+    def file(self, name: str) -> bytes | None:
+        """A file of the metadata."""
+
+    def accept(self, roots: Sequence[bytes], targets: bytes) -> None:
+        """Serve what the owner signed, or raise DevitError."""
+
+    def allows(self, release: Release) -> bool:
+        """Whether a bundle may be installed."""
 
 
 class Hub:
@@ -35,6 +54,7 @@ class Hub:
         transport: a connection that is not started.
         topics: topics of the fleet.
         trust: public key that must have signed every bundle; empty: none need have.
+        signed: what the fleet's owner allows; None: any bundle.
     """
 
     def __init__(
@@ -46,6 +66,7 @@ class Hub:
         *,
         topics: Topics,
         trust: str,
+        signed: Signed | None = None,
     ) -> None:
         self._conductor = conductor
         self._folder = folder
@@ -53,6 +74,7 @@ class Hub:
         self._transport = transport
         self._topics = topics
         self._trust = trust
+        self._signed = signed
         self._lock = threading.Lock()
         self._saved = conductor.state
         self._stopping = threading.Event()
@@ -101,6 +123,7 @@ class Hub:
             raise BundleError(
                 f"the bundle is not signed by {self._trust}: sign it with `devit bundle sign`"
             )
+        self._check_allowed(release, "push it with --folder FLEET, the fleet's folder")
         with self._lock:
             number = self._conductor.push(release, request.canary, time.monotonic())
             self._keep()
@@ -113,10 +136,46 @@ class Hub:
             DevitError: there is nothing to go back to.
         """
         with self._lock:
+            state = self._conductor.state
+            if state.rollout.next is None and state.previous is not None:
+                self._check_allowed(state.previous, "allow it with `devit fleet sign BUNDLE`")
             said = self._conductor.roll_back(time.monotonic())
             self._keep()
             coming = self._conductor.state.rollout.next
         return Done(said, coming.number if coming is not None else 0)
+
+    def metadata(self, name: str) -> bytes | None:
+        """A file of the signed metadata; None if there is none of that name."""
+        return self._signed.file(name) if self._signed is not None else None
+
+    def sign(self, request: SignRequest) -> Done:
+        """Take what the fleet's owner allows.
+
+        Raises:
+            DevitError: it is not by the owner, or older than what is here.
+        """
+        if self._signed is None:
+            raise TrustError(
+                "this hub has no root of trust: paste the line of `devit fleet add` on it"
+            )
+        self._signed.accept([root.encode() for root in request.roots], request.targets.encode())
+        return Done("the hub has what you signed")
+
+    def signed(self) -> SignedView | None:
+        """What the owner allowed last; None: nobody signs in this fleet."""
+        if self._signed is None:
+            return None
+        with self._lock:
+            state = self._conductor.state
+        named = (state.rollout.next, state.rollout.current, state.previous)
+        kept = tuple(release.fingerprint for release in named if release is not None)
+        return SignedView(self._signed.targets.decode(), kept)
+
+    def _check_allowed(self, release: Release, advice: str) -> None:
+        if self._signed is not None and not self._signed.allows(release):
+            raise TrustError(
+                f"the fleet's owner does not allow bundle {release.fingerprint}: {advice}"
+            )
 
     def pause(self, *, paused: bool) -> Done:
         """Give out no files and decide nothing, or go on."""

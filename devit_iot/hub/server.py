@@ -3,10 +3,14 @@
 GET  /files/<sha256>   a file, also from the middle (Range); ETag is its SHA-256
 PUT  /files/<sha256>   upload one
 POST /push             go over to a bundle whose files are there
+GET  /metadata/<name>  signed metadata of the releases, in a fleet whose owner signs for them
+POST /signed           what the owner allows from now on
+GET  /signed           what the owner allowed last
 POST /rollback, /pause, /resume
 GET  /status           where the fleet is
 
-All but GET of files need ``Authorization: Bearer <token>``. The only user of starlette and uvicorn.
+All but GET of files and metadata need ``Authorization: Bearer <token>``. The only user of starlette
+and uvicorn.
 """
 
 import hmac
@@ -20,7 +24,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import msgspec
 
 from devit_iot.errors import ConfigError, DevitError
-from devit_iot.hub.commands import Done, PushRequest, Status
+from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
 from devit_iot.hub.files import Files
 
 try:
@@ -43,6 +47,7 @@ _TURN_S = 60.0
 
 _BACKLOG = 512  # a whole fleet may come at once
 _MAX_COMMAND_BYTES = 64 * 2**10
+_MAX_SIGNED_BYTES = 2**20
 
 
 class Commands(Protocol):
@@ -50,6 +55,15 @@ class Commands(Protocol):
 
     def push(self, request: PushRequest) -> Done:
         """Go over to a bundle."""
+
+    def metadata(self, name: str) -> bytes | None:
+        """A file of the signed metadata; None if there is none of that name."""
+
+    def sign(self, request: SignRequest) -> Done:
+        """Take what the owner allows."""
+
+    def signed(self) -> SignedView | None:
+        """What the owner allowed last; None: nobody signs in this fleet."""
 
     def roll_back(self) -> Done:
         """Go back."""
@@ -112,6 +126,9 @@ class HubServer:
         routes = [
             Route("/files/{sha256}", self._get, methods=["GET", "HEAD"]),
             Route("/files/{sha256}", self._commanded(self._put), methods=["PUT"]),
+            Route("/metadata/{name}", self._metadata, methods=["GET"]),
+            Route("/signed", self._commanded(self._sign), methods=["POST"]),
+            Route("/signed", self._commanded(self._signed), methods=["GET"]),
             Route("/push", self._commanded(self._push), methods=["POST"]),
             Route("/rollback", self._commanded(self._roll_back), methods=["POST"]),
             Route("/pause", self._commanded(self._pause), methods=["POST"]),
@@ -166,6 +183,27 @@ class HubServer:
             return Response(status_code=503, headers={"Retry-After": "1"})
         return _Turn(self, FileResponse(path, headers=headers))
 
+    async def _metadata(self, request: Request) -> Response:
+        try:
+            content = self._commands.metadata(request.path_params["name"])
+        except OSError as error:
+            return _text(507, f"the hub cannot use its metadata: {error.strerror}")
+        if content is None:
+            return _text(404, "no such metadata")
+        return Response(content, headers={"Cache-Control": "no-cache"})
+
+    async def _sign(self, request: Request) -> Response:
+        body = await _body(request.stream(), _MAX_SIGNED_BYTES)
+        try:
+            wanted = msgspec.json.decode(body, type=SignRequest)
+        except msgspec.DecodeError as error:
+            return _text(400, f"what was signed does not parse: {error}")
+        return _json(self._commands.sign(wanted))
+
+    async def _signed(self, _request: Request) -> Response:
+        signed = self._commands.signed()
+        return _text(404, "nobody signs here") if signed is None else _json(signed)
+
     async def _put(self, request: Request) -> Response:
         try:
             await self._files.take(request.path_params["sha256"], request.stream())
@@ -175,7 +213,9 @@ class HubServer:
 
     async def _push(self, request: Request) -> Response:
         try:
-            wanted = msgspec.json.decode(await _body(request.stream()), type=PushRequest)
+            wanted = msgspec.json.decode(
+                await _body(request.stream(), _MAX_COMMAND_BYTES), type=PushRequest
+            )
         except msgspec.DecodeError as error:
             return _text(400, f"the push does not parse: {error}")
         return _json(self._commands.push(wanted))
@@ -227,11 +267,11 @@ class _Turn(Response):
             self._server._free += 1  # noqa: SLF001
 
 
-async def _body(chunks: AsyncIterator[bytes]) -> bytes:
+async def _body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     body = b""
     async for chunk in chunks:
         body += chunk
-        if len(body) > _MAX_COMMAND_BYTES:
+        if len(body) > limit:
             raise DevitError("the command is too long")
     return body
 

@@ -85,6 +85,22 @@ class Fetcher:
             )
         settle(partial, path)
 
+    def get(self, url: str, limit: int) -> tuple[int, bytes]:
+        """A short answer: its status, and what came of it, at most ``limit`` and one byte.
+
+        Raises:
+            FetchError: the hub cannot be reached, or the connection was cut.
+        """
+        connection = self._connection(url)
+        try:
+            connection.request("GET", urlsplit(url).path, headers={"Accept-Encoding": "identity"})
+            response = connection.getresponse()
+            return response.status, response.read(limit + 1)
+        except (http.client.HTTPException, OSError) as error:
+            raise FetchError(f"{url} cannot be fetched: {error}") from error
+        finally:
+            connection.close()
+
     def _receive(
         self, url: str, entry: FileEntry, partial: Path, have: int, on_bytes: Callable[[int], None]
     ) -> None:

@@ -20,17 +20,25 @@ from devit_iot.updates.fetch import Fetcher
 from devit_iot.updates.store import Store
 
 
+def _any(_url: str, _release: Release) -> None:
+    """Any release may be installed."""
+
+
 class Installer:
     """Fetches what is missing of a release; what any bundle here holds already is linked.
 
     Args:
         store: store of this member.
         fetcher: fetches files of the hub.
+        check: raises DevitError unless the release at a hub's address may be installed.
     """
 
-    def __init__(self, store: Store, fetcher: Fetcher) -> None:
+    def __init__(
+        self, store: Store, fetcher: Fetcher, check: Callable[[str, Release], None] = _any
+    ) -> None:
         self._store = store
         self._fetcher = fetcher
+        self._check = check
 
     def download(
         self, url: str, release: Release, part: int | None, on_progress: Callable[[float], None]
@@ -48,10 +56,12 @@ class Installer:
 
         Raises:
             FetchError: the hub cannot be reached, or the connection was cut.
-            ContentError: the hub does not have a file, or another one under its name.
+            ContentError: the hub does not have a file, or another one under its name, or the
+                fleet's owner does not allow the release.
             BundleError: the manifest is not one, or not of this release, or has no such part.
             OSError: the disk is full, or the folder cannot be written.
         """
+        self._check(url, release)
         folder = self._store.folder(release.fingerprint)
         folder.mkdir(exist_ok=True)
         wanted = FileEntry(MANIFEST, release.manifest_size, release.manifest)

@@ -17,7 +17,7 @@ from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import ConfigError, DevitError
 from devit_iot.fleet.folder import FleetFolder, FleetState
 from devit_iot.hub.client import HubClient
-from devit_iot.hub.commands import Done, PushRequest, Status
+from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
 from devit_iot.hub.files import Files
 from devit_iot.hub.server import HubServer, Tls
 from devit_iot.protocol.release import Rollout
@@ -36,6 +36,7 @@ class Commands:
     def __init__(self) -> None:
         self.paused = False
         self.told: list[object] = []
+        self.signed_files: dict[str, bytes] = {}
 
     def push(self, request: PushRequest) -> Done:
         if self.told:
@@ -50,6 +51,16 @@ class Commands:
     def pause(self, *, paused: bool) -> Done:
         self.paused = paused
         return Done("paused")
+
+    def metadata(self, name: str) -> bytes | None:
+        return self.signed_files.get(name)
+
+    def sign(self, request: SignRequest) -> Done:
+        self.told.append(request)
+        return Done("signed")
+
+    def signed(self) -> SignedView | None:
+        return SignedView("{}", ()) if self.signed_files else None
 
     def status(self) -> Status:
         return Status(Rollout("http://hub"), "", {}, {})
@@ -128,7 +139,8 @@ def test_there_are_no_other_files(world: World, tmp_path: Path, name: str) -> No
     ("method", "path"),
     [
         ("PUT", f"/files/{SHA256}"),
-        *(("POST", f"/{name}") for name in ("push", "rollback", "pause", "resume")),
+        *(("POST", f"/{name}") for name in ("push", "signed", "rollback", "pause", "resume")),
+        ("GET", "/signed"),
         ("GET", "/status"),
     ],
 )
@@ -164,9 +176,28 @@ def test_a_bundle_is_uploaded_once_and_pushed(world: World, bundle: Bundle) -> N
         client.push(bundle, "")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"manifest": 7}', b" " * 100_000])
-def test_rubbish_is_no_push(world: World, body: bytes) -> None:
-    status, _, said = world.ask("POST", "/push", body, Authorization=f"Bearer {TOKEN}")
+def test_signed_metadata_needs_no_token_and_no_turn(world: World) -> None:
+    world.commands.signed_files["timestamp.json"] = b"signed"
+    world.commands.paused = True
+    status, headers, content = world.ask("GET", "/metadata/timestamp.json")
+    assert (status, headers["cache-control"], content) == (200, "no-cache", b"signed")
+    assert world.ask("GET", "/metadata/2.root.json")[0] == 404
+
+
+def test_a_client_says_what_the_owner_allows(world: World) -> None:
+    client = HubClient(world.url, TOKEN, None)
+    assert client.signed() is None
+    world.commands.signed_files["timestamp.json"] = b"signed"
+    assert client.signed() == SignedView("{}", ())
+    request = SignRequest(("root",), "t" * 100_000)
+    assert client.sign(request).said == "signed"
+    assert world.commands.told == [request]
+
+
+@pytest.mark.parametrize("path", ["/push", "/signed"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"manifest": 7}', b" " * 2**21])
+def test_rubbish_is_no_command(world: World, path: str, body: bytes) -> None:
+    status, _, said = world.ask("POST", path, body, Authorization=f"Bearer {TOKEN}")
     assert status in {400, 409}
     assert said
     assert world.commands.told == []

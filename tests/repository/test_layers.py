@@ -38,7 +38,9 @@ CONFINED = {
     "amqtt": ("transport/embedded_broker.py",),
     # datasets/ encodes and unpacks whole data sets; only engine/image.py decodes to serve
     "PIL": ("engine/image.py", "datasets/"),
-    "cryptography": ("bundle/signature.py", "fleet/"),
+    "cryptography": ("bundle/signature.py", "fleet/", "trust/metadata.py"),
+    "tuf": ("trust/metadata.py", "updates/verifier.py"),
+    "securesystemslib": ("trust/metadata.py", "fleet/update_keys.py"),
     "cv2": ("camera/video.py",),
     "sklearn": ("datasets/digits.py", "teach/fit.py"),
     "scipy": ("decompose/", "planning/exact.py"),
@@ -183,7 +185,7 @@ def test_no_file_is_too_long(path: Path) -> None:
 )
 def test_a_board_loads_no_extra(module: str) -> None:
     extras = {"torch", "kornia", "sklearn", "scipy", "rich", "amqtt", "cv2", "uvicorn"}
-    extras |= {"cryptography", "devit_iot.decompose"}
+    extras |= {"cryptography", "tuf", "devit_iot.decompose"}
     code = f"import {module}, sys; print(*(sys.modules.keys() & {extras!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code],

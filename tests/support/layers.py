@@ -33,6 +33,7 @@ LAYERS = (
     Row(("decompose.network", "evaluation", "bench"), "networks and losses; accuracy; time"),
     Row(("transport", "export"), "MQTT; checkpoints become tensors"),
     Row(("engine", "config", "datasets", "fleet"), "inference; options; images; certificates"),
+    Row(("trust",), "who may give releases"),
     Row(("bundle",), "manifest, shapes, tensor files, signature"),
     Row(("protocol",), "topics, messages, texts"),
     Row(("_core", "keys"), "the C++ module; unknown keys"),
