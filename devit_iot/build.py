@@ -13,6 +13,7 @@ from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.aggregator.states import States
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.board_profile import read_profile
@@ -154,13 +155,16 @@ def aggregator_of(
     config: Config, identity: AggregatorStatus, fusions: Fusions, transport: Transport
 ) -> Aggregator:
     """An aggregator over ``transport``, which is not started yet."""
+    topics = Topics(config.fleet)
+    shard, shards = config.aggregator.shard, config.shards
     return Aggregator(
         identity,
         fusions,
         transport,
-        topics=Topics(config.fleet),
+        topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
+        states=States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
         observer=_announcer(config, transport) if config.homeassistant.enabled else None,
     )
 

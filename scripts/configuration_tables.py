@@ -20,6 +20,7 @@ from devit_iot.config.camera_apps import PRESETS
 from devit_iot.config.config import Config
 from devit_iot.config.images import ImagesConfig
 from devit_iot.config.old_keys import OLD_KEYS
+from devit_iot.config.states import StateConfig
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT, HUB)
@@ -34,7 +35,7 @@ def sections() -> dict[str, list[Field]]:
         field.name: fields(type(field.default))
         for field in top
         if isinstance(field.default, msgspec.Struct)
-    } | {"images": fields(ImagesConfig)}
+    } | {"images": fields(ImagesConfig), "states": fields(StateConfig)}
     return tables | {"fleet": [field for field in top if field.name not in tables]}
 
 

@@ -15,6 +15,7 @@ from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 
 MESSAGES = (
     Label,
@@ -29,6 +30,7 @@ MESSAGES = (
     Rollout,
     Release,
     UpdateStatus,
+    SteadyState,
 )
 """Every struct that crosses the wire."""
 

@@ -17,6 +17,7 @@ from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.inbox import Inbox
 from devit_iot.aggregator.observer import Nobody, Observer
 from devit_iot.aggregator.presence import Presence
+from devit_iot.aggregator.states import States, seen_at
 from devit_iot.config.config import AggregatorConfig
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import InputError, MessageError
@@ -64,6 +65,7 @@ class Aggregator:
         fusions: bundles whose features it takes, with the heads that answer.
         transport: a connection that is not started; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
+        states: the steady states that its labels move.
         observer: is told of cameras and nodes; None: nobody is.
 
     Attributes:
@@ -80,6 +82,7 @@ class Aggregator:
         topics: Topics,
         config: AggregatorConfig,
         every_lifetime_s: float,
+        states: States,
         observer: Observer | None = None,
     ) -> None:
         self._identity = identity
@@ -99,6 +102,7 @@ class Aggregator:
             ),
         )
         self._min_parts = config.min_parts
+        self._states = states
         self._observer = observer or Nobody()
         self._pending_acks = PendingAcks(transport)
         self._presence = Presence(identity.parts, time.monotonic())
@@ -130,10 +134,14 @@ class Aggregator:
             identity.parts,
             identity.fingerprint,
         )
-        with self.reporter.connected(self._refusal, self._observer.connected):
+        with self.reporter.connected(self._refusal, self._on_connected):
             while not self._stopping.is_set():
                 self._step()
         self._refusal.check()
+
+    def _on_connected(self) -> None:
+        self._states.connected()
+        self._observer.connected()
 
     def stop(self) -> None:
         """Make :meth:`run` return after the message in progress."""
@@ -164,6 +172,7 @@ class Aggregator:
         if self._deferred_at not in {None, self._fusions.changes}:
             self._deferred_at = None
             self._transport.redeliver()
+        self._states.refresh(self._counters)
         self.reporter.refresh()
         self._observer.refresh()
 
@@ -285,6 +294,9 @@ class Aggregator:
         for label in labels[1:]:
             topic = self._topics.head_label(request.camera, label.head)
             self._publish(topic, label, request, after_all)
+        seen = seen_at(request, group)
+        for label in labels:
+            self._states.take(label, seen, self._counters)
 
     def _publish(self, topic: str, label: Label, request: Request, after_all: AfterAll) -> bool:
         """Publish one label; whether the broker will get it. Either way it holds up nothing."""

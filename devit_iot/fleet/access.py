@@ -68,9 +68,10 @@ def access_list(
     """What each user of a fleet may do.
 
     A node reads images and writes its own features and status; a camera writes images; an
-    aggregator reads features and nodes' statuses and writes labels and aggregators' statuses; a
-    viewer reads labels and statuses, a dashboard images too. The hub alone writes the release;
-    nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
+    aggregator reads features and nodes' statuses and writes labels, states and aggregators'
+    statuses, and reads labels and states of other aggregators and from before its restart; a
+    viewer reads labels, states and statuses, a dashboard images too. The hub alone writes the
+    release; nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
     also read what they say of themselves, to find out whether the broker delivers. Home Assistant
     reads what a viewer reads and what is announced to it, which aggregators write, and which it
     deletes when a person deletes a device there; and it says when it starts. An owner deletes what
@@ -81,7 +82,7 @@ def access_list(
     """
     topics = Topics(fleet)
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
-    labels = (topics.labels, topics.head_labels)
+    labels = (topics.labels, topics.head_labels, topics.states)
     results = (*labels, topics.node_statuses, topics.aggregator_status("+"))
     updates = (topics.node_update("+"), topics.aggregator_update("+"))
     devices = DiscoveryTopics().devices
@@ -112,6 +113,7 @@ def access_list(
                 write = (*labels, *own, devices)
                 read = (
                     topics.features("+"),
+                    *labels,
                     topics.node_statuses,
                     topics.aggregator_status("+"),
                     HOME_ASSISTANT_STATUS,

@@ -38,6 +38,7 @@ OWNED = """
 user me
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read devit/v1/home/nodes/+/update
@@ -45,6 +46,7 @@ topic read devit/v1/home/aggregators/+/update
 topic read homeassistant/device/+/config
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
+topic write devit/v1/home/states/+/+
 topic write devit/v1/home/nodes/+/status
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/nodes/+/update
@@ -59,12 +61,16 @@ topic write in/+
 
 user aggregator
 topic read devit/v1/home/features/+/+
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/status
 topic read devit/v1/home/release
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
+topic write devit/v1/home/states/+/+
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/aggregators/+/update
 topic write homeassistant/device/+/config
@@ -80,12 +86,14 @@ topic write devit/v1/home/release
 user viewer
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 
 user dashboard
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read cameras/+/image
@@ -94,6 +102,7 @@ topic read in/+
 user homeassistant
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/#

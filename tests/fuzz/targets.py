@@ -40,6 +40,7 @@ from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 from devit_iot.protocol.text import is_camera, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.transport.address import check_websocket_url, parse_url, websocket_of
@@ -321,6 +322,9 @@ TARGETS: Mapping[str, Target] = {
         lambda data: json_message(AggregatorStatus, data),
         8,
         _golden("aggregator_status.json", "aggregator_status_2.json"),
+    ),
+    "steady_state": Target(
+        lambda data: json_message(SteadyState, data), 3, _golden("steady_state.json")
     ),
     "rollout": Target(lambda data: json_message(Rollout, data), 3, _golden("rollout.json")),
     "update": Target(

@@ -5,6 +5,7 @@ them changed means that boards in the field cannot be read any more: raise the v
 the files again.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
@@ -168,6 +170,19 @@ UPDATE_STATUS = UpdateStatus(
     serving=7,
     trial=False,
 )
+STEADY_STATE = SteadyState(
+    camera="entrée",
+    head="gate",
+    state="open",
+    class_index=1,
+    since=datetime(2026, 5, 1, 7, 30, 11, 250_000, UTC),
+    before="closed",
+    confidence=0.9375,
+    request_id="000102030405060708090a0b0c0d0e0f",
+    head_version="9f8e7d6c5b4a3928",
+    fingerprint="a1b2c3d4e5f60718",
+    received_ms={0: 1_700_000_000_123, 2: 1_700_000_000_456},
+)
 EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "label.json": LABEL,
     "label_2.json": LABEL_2,
@@ -180,6 +195,7 @@ MESSAGES: dict[str, Feature | JsonMessage] = {
     "feature.bin": FEATURE,
     "feature_2.bin": FEATURE_2,
     "label_3.json": LABEL_3,
+    "steady_state.json": STEADY_STATE,
     "rollout.json": ROLLOUT,
     "update_status.json": UPDATE_STATUS,
     "node_status_4.json": NODE_STATUS_4,

@@ -37,6 +37,7 @@ from devit_iot.protocol.status import (
     AggregatorStatus,
     NodeStatus,
 )
+from devit_iot.protocol.steady_state import SteadyState
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.service import status
 from devit_iot.transport import backoff, limits, suspects, unpersisted
@@ -167,6 +168,7 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.feature("<shard>", "<node>"),
         home.label("<camera>"),
         home.head_label("<camera>", "<head>"),
+        home.state("<camera>", "<head>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
         home.release,
@@ -229,7 +231,7 @@ int main(void) {
 
 @pytest.mark.parametrize(
     "kind",
-    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus],
+    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus, SteadyState],
     ids=lambda k: k.__name__,
 )
 def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None:

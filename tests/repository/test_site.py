@@ -22,6 +22,7 @@ from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 from tests.support.documents import DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ PROGRAMS: dict[str, click.Command] = {
 }
 MESSAGES = (
     *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
-    *(Rollout, Release, UpdateStatus),
+    *(Rollout, Release, UpdateStatus, SteadyState),
 )
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 
@@ -153,7 +154,10 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
     home = topics.Topics("home")
     rows = {
         home.feature("<shard>", "<node>"): "nodeaggregator",
-        home.label("<camera>"): "aggregator, ownerdashboard, homeassistant, hub, owner, viewer",
+        home.label("<camera>"): "aggregator, owner"
+        "aggregator, dashboard, homeassistant, hub, owner, viewer",
+        home.state("<camera>", "<head>"): "aggregator, owner"
+        "aggregator, dashboard, homeassistant, owner, viewer",
         home.node_status("<node>"): "node, owner"
         "aggregator, dashboard, homeassistant, hub, node, owner, viewer",
         home.aggregator_status("<shard>"): "aggregator, owner"

@@ -11,6 +11,7 @@ from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.observer import Observer
+from devit_iot.aggregator.states import States
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
@@ -102,13 +103,16 @@ def make_aggregator(
         fingerprint=bundle.manifest.fingerprint,
         parts=len(bundle.manifest.parts),
     )
+    transport = transport or MemoryTransport(broker)
+    chosen = heads or Config()
     return Aggregator(
         identity,
-        fusions or Fusions((CameraHeads(bundle, (heads or Config()).head_choice),)),
-        transport or MemoryTransport(broker),
+        fusions or Fusions((CameraHeads(bundle, chosen.head_choice),)),
+        transport,
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
         every_lifetime_s=10.0,
+        states=States(chosen.state_rule, transport, topics=TOPICS, shard=0, shards=1),
         observer=observer,
     )
 
