@@ -176,7 +176,8 @@ def _announcer(config: Config, transport: Transport) -> Announcer:
         version=__version__,
         label_expire_s=config.homeassistant.expire_s,
     )
-    return Announcer(devices, transport, topics=DiscoveryTopics(config.homeassistant.prefix))
+    topics = DiscoveryTopics(config.homeassistant.prefix)
+    return Announcer(devices, transport, topics=topics, state_rule=config.state_rule)
 
 
 def _folder(config: Config) -> Path:

@@ -290,7 +290,8 @@ class Aggregator:
         if self._publish(main, labels[0], request, after_all):
             for stage, milliseconds in labels[0].latency_ms.items():
                 self.durations[stage].add(milliseconds)
-            self._observer.see_camera(request.camera)
+            of_camera = heads.of(request.camera)
+            self._observer.see_camera(request.camera, {f.head: f.classes for f in of_camera})
         for label in labels[1:]:
             topic = self._topics.head_label(request.camera, label.head)
             self._publish(topic, label, request, after_all)

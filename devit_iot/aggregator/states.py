@@ -229,9 +229,7 @@ class States:
         give_up = partial(counters.refuse, where=where)
         topic = self._topics.state(state.camera, state.head)
         try:
-            self._transport.publish(
-                topic, state.encode(), qos=1, retain=True, on_given_up=lambda e: give_up(e)
-            )
+            self._transport.publish(topic, state.encode(), qos=1, retain=True, on_given_up=give_up)
         except InputError as error:
             give_up(error)
 
