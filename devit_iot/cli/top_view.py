@@ -8,6 +8,7 @@ from rich.text import Text
 
 from devit_iot.cli.cells import age, number, parts_bar, percent, text
 from devit_iot.monitor.overview import CameraView, FleetView, NodeView
+from devit_iot.protocol.label import DEFAULT_HEAD
 
 _ROWS = 200
 _NODE_HEADINGS = ("node", "state", "part", "engine", "compute", "chip", "dropped")
@@ -97,9 +98,13 @@ def _problems(fleet: FleetView) -> list[Text]:
 
 
 def _cameras(fleet: FleetView) -> Table:
-    table = _table("cameras", ("camera", "label", "confidence", "parts", "age"))
-    for camera in fleet.cameras[:_ROWS]:
-        _add(table, [text(camera.camera), text(camera.label), *_answer(camera)])
+    shown = fleet.cameras[:_ROWS]
+    has_heads = any(not camera.main or camera.head != DEFAULT_HEAD for camera in shown)
+    extra = ("head", "state") if has_heads or any(camera.state for camera in shown) else ()
+    table = _table("cameras", ("camera", *extra, "label", "confidence", "parts", "age"))
+    for camera in shown:
+        cells = [text(camera.head), text(camera.state)] if extra else []
+        _add(table, [text(camera.camera), *cells, text(camera.label), *_answer(camera)])
     return table
 
 

@@ -69,11 +69,11 @@ def access_list(
 
     A node reads images and writes its own features and status; a camera writes images; an
     aggregator reads features and nodes' statuses and writes labels, states and aggregators'
-    statuses, and reads labels and states of other aggregators and from before its restart; a
-    viewer reads labels, states and statuses, a dashboard images too. The hub alone writes the
-    release; nodes and aggregators read it, and write how far they are with it, which the hub
-    reads. Both also read what they say of themselves, to find out whether the broker delivers. Home
-    Assistant reads what a viewer reads and what is announced to it, which aggregators write, and which it
+    statuses, and reads labels and states of other aggregators and from before its restart; a viewer
+    reads labels, states and statuses, a dashboard images too. The hub alone writes the release;
+    nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
+    also read what they say of themselves, to find out whether the broker delivers. Home Assistant
+    reads what a viewer reads and what is announced to it, which aggregators write, and which it
     deletes when a person deletes a device there; and it says when it starts. An owner deletes what
     is kept of members that are gone, and nobody else can.
 
