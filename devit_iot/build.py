@@ -11,8 +11,10 @@ import msgspec
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.crop_plan import CropPlanner
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.aggregator.observer import Nobody, Observers
 from devit_iot.aggregator.states import States
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
@@ -157,6 +159,8 @@ def aggregator_of(
     """An aggregator over ``transport``, which is not started yet."""
     topics = Topics(config.fleet)
     shard, shards = config.aggregator.shard, config.shards
+    planner = CropPlanner(config.head_choice.plan, transport, topics)
+    announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
     return Aggregator(
         identity,
         fusions,
@@ -165,7 +169,7 @@ def aggregator_of(
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
         states=States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
-        observer=_announcer(config, transport) if config.homeassistant.enabled else None,
+        observer=Observers(planner, announcer),
     )
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from devit_iot.aggregator.after_all import AfterAll
 from devit_iot.aggregator.collector import Collector, Group, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
 from devit_iot.aggregator.fusions import Fusions
@@ -26,6 +25,7 @@ from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import Topics
+from devit_iot.service.after_all import AfterAll
 from devit_iot.service.counters import Counters
 from devit_iot.service.durations import Durations
 from devit_iot.service.pending_acks import PendingAcks
@@ -250,6 +250,8 @@ class Aggregator:
                 "length",
                 f"feature of part {feature.part} has {feature.values.size} values, not {wanted}",
             )
+        if not heads.looking_at(feature.camera, feature.crop):
+            raise MessageError("crop", f"no head of camera {feature.camera!r} looks there")
         self._counters.count("features")
         self._presence.heard(node, feature.part, received)
         is_every = message.delivery is not None
@@ -284,23 +286,30 @@ class Aggregator:
             error = MessageError("other_bundle", f"bundle {group.bundle} was replaced")
             self._give_up(request.camera, acknowledge, error)
             return
-        labels = [self._label(request, group, heads, fusion) for fusion in heads.of(request.camera)]
+        crop = next(iter(group.features.values())).crop
+        looking = heads.looking_at(request.camera, crop)
+        labels = [self._label(request, group, heads, fusion) for fusion in looking]
+        if not labels:  # the heads changed meanwhile
+            acknowledge()
+            return
         after_all = AfterAll((label.head for label in labels), acknowledge)
-        main = self._topics.label(request.camera)
-        if self._publish(main, labels[0], request, after_all):
+        main = heads.main(request.camera)
+        if self._publish(labels[0], main, request, after_all):
             for stage, milliseconds in labels[0].latency_ms.items():
                 self.durations[stage].add(milliseconds)
             of_camera = heads.of(request.camera)
             self._observer.see_camera(request.camera, {f.head: f.classes for f in of_camera})
         for label in labels[1:]:
-            topic = self._topics.head_label(request.camera, label.head)
-            self._publish(topic, label, request, after_all)
+            self._publish(label, main, request, after_all)
         seen = seen_at(request, group)
         for label in labels:
             self._states.take(label, seen, self._counters)
 
-    def _publish(self, topic: str, label: Label, request: Request, after_all: AfterAll) -> bool:
+    def _publish(self, label: Label, main: str, request: Request, after_all: AfterAll) -> bool:
         """Publish one label; whether the broker will get it. Either way it holds up nothing."""
+        camera = request.camera
+        other = self._topics.head_label(camera, label.head)
+        topic = self._topics.label(camera) if label.head == main else other
         done = partial(after_all.done, label.head)
         give_up = partial(self._give_up, request.camera, done)
         try:

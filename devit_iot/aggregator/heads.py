@@ -7,6 +7,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.heads import HeadChoice
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError
+from devit_iot.protocol.crop import Crop
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,15 @@ class CameraHeads:
     def of(self, camera: str) -> tuple[Fusion, ...]:
         """The heads of ``camera``, the main one first."""
         return tuple(self._fusions[name] for name in self._choice.of(camera))
+
+    def looking_at(self, camera: str, crop: Crop | None) -> tuple[Fusion, ...]:
+        """The heads of ``camera`` that look at this rectangle of its images, the main one first."""
+        names = self._choice.of(camera)
+        return tuple(self._fusions[n] for n in names if self._choice.crop(camera, n) == crop)
+
+    def main(self, camera: str) -> str:
+        """Name of the main head of ``camera``."""
+        return self._choice.of(camera)[0]
 
     def refresh(self, now: float) -> None:
         """Take the versions that became live; a head whose new version is bad stays as it was.

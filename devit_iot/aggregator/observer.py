@@ -47,3 +47,35 @@ class Nobody:
 
     def refresh(self) -> None:
         """Do nothing."""
+
+
+class Observers:
+    """Several observers as one, told in their order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def connected(self) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.connected()
+
+    def see_node(self, name: str, status: NodeStatus) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.see_node(name, status)
+
+    def forget_node(self, name: str) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.forget_node(name)
+
+    def see_camera(self, camera: str, heads: Mapping[str, Sequence[str]]) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.see_camera(camera, heads)
+
+    def refresh(self) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.refresh()

@@ -17,6 +17,7 @@ from devit_iot.bundle.signature import check_trust
 from devit_iot.config.aggregator import AggregatorConfig
 from devit_iot.config.broker import TLS_FILES, BrokerConfig, read_password
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.crops import CropConfig
 from devit_iot.config.heads import FilterHeads, HeadChoice
 from devit_iot.config.homeassistant import HomeAssistantConfig
 from devit_iot.config.hub import HubConfig
@@ -62,6 +63,7 @@ class Config(msgspec.Struct, frozen=True):
         broker: how to reach the MQTT broker.
         camera_apps: camera apps by name, whose image topics are listened to.
         heads: names of heads by the name of a camera; goes before what ``images`` say.
+        crops: rectangles of images that heads look at, by camera (``*``: all others) and head.
         states: when the labels of a head change its steady state, by the head's name.
         images: filters of image topics; given ones, or ``camera_apps``, replace the defaults.
         node: one edge node.
@@ -79,6 +81,7 @@ class Config(msgspec.Struct, frozen=True):
     metrics: str = ""
     camera_apps: tuple[str, ...] = ()
     heads: dict[str, tuple[str, ...]] = {}
+    crops: dict[str, dict[str, CropConfig]] = {}
     states: dict[str, StateConfig] = {}
     broker: BrokerConfig = BrokerConfig()
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
@@ -97,7 +100,7 @@ class Config(msgspec.Struct, frozen=True):
     def head_choice(self) -> HeadChoice:
         """Which heads answer for which camera."""
         filters = [FilterHeads(i.topic, i.head, i.heads) for i in self.images]
-        return HeadChoice(self.heads, filters)
+        return HeadChoice(self.heads, filters, self.crops)
 
     def state_rule(self, head: str) -> StateConfig | None:
         """When the labels of a head change its steady state; None: it has none.
@@ -115,6 +118,12 @@ class Config(msgspec.Struct, frozen=True):
             (bool(self.images), "images: at least one filter is needed"),
             *self.node.rules(),
             *(rule for images in self.images for rule in images.rules()),
+            *(
+                rule
+                for crops in self.crops.values()
+                for crop in crops.values()
+                for rule in crop.rules()
+            ),
             *(rule for state in self.states.values() for rule in state.rules()),
             *self.broker.rules(),
             *self.aggregator.rules(),

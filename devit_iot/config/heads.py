@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from devit_iot.bundle.head import check_head_name
+from devit_iot.config.crops import HeadCrops, camera_crops
 from devit_iot.errors import ConfigError
+from devit_iot.protocol.crop import OTHERS, Crop, CropPlan
 from devit_iot.protocol.label import DEFAULT_HEAD
 from devit_iot.protocol.topics import ImageFilter
 
@@ -38,6 +41,10 @@ class HeadChoice:
     Args:
         by_camera: names of heads by the name of a camera.
         filters: filters of images, with their heads.
+        crops: rectangles that heads look at, by the name of a camera or ``*`` for all others.
+
+    Attributes:
+        plan: what nodes compute of which camera's images.
 
     Raises:
         ConfigError: a head cannot be called so, is named twice for a camera, or it is not clear
@@ -45,9 +52,13 @@ class HeadChoice:
     """
 
     def __init__(
-        self, by_camera: Mapping[str, tuple[str, ...]], filters: Sequence[FilterHeads]
+        self,
+        by_camera: Mapping[str, tuple[str, ...]],
+        filters: Sequence[FilterHeads],
+        crops: Mapping[str, HeadCrops] = MappingProxyType({}),
     ) -> None:
         self._by_camera = dict(by_camera)
+        self._crops = crops
         self._others: tuple[str, ...] = (DEFAULT_HEAD,)
         single = {entry: ImageFilter(entry.topic).only_camera for entry in filters}
         wild = [entry for entry, camera in single.items() if camera is None]
@@ -68,6 +79,7 @@ class HeadChoice:
                 check_head_name(name)
             if not names or len(set(names)) < len(names):
                 raise ConfigError(f"heads {list(names)} are none, or one is named twice")
+        self.plan = self._plan()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,3 +90,31 @@ class HeadChoice:
     def of(self, camera: str) -> tuple[str, ...]:
         """The heads of ``camera``, at least one; the first is its main one."""
         return self._by_camera.get(camera, self._others)
+
+    def crop(self, camera: str, head: str) -> Crop | None:
+        """The rectangle of the camera's images that a head looks at; None: the whole image."""
+        config = self._crops_of(camera).get(head)
+        return None if config is None else config.crop
+
+    def _crops_of(self, camera: str) -> HeadCrops:
+        named = self._crops.get(camera)
+        return self._crops.get(OTHERS, {}) if named is None else named
+
+    def _plan(self) -> CropPlan:
+        """What nodes compute: only what somebody said something of."""
+        if not self._crops:
+            return CropPlan()
+        cameras = dict.fromkeys((*self._by_camera, *self._crops))
+        return CropPlan(
+            cameras={
+                camera: camera_crops(camera, self.of(camera), self._of_known_heads(camera))
+                for camera in cameras
+            }
+        )
+
+    def _of_known_heads(self, camera: str) -> HeadCrops:
+        """The rectangles of a camera; what is said of all others may be of heads it has not."""
+        crops = self._crops_of(camera)
+        if camera in self._crops:
+            return crops
+        return {head: config for head, config in crops.items() if head in self.of(camera)}

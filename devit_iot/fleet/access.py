@@ -103,20 +103,21 @@ def access_list(
                     topics.node_status(user),
                     topics.node_update(user),
                 )
-                read = (*images, topics.node_status(user), topics.release)
+                read = (*images, topics.node_status(user), topics.crops, topics.release)
                 doctor = topics.doctor_client_id(user, "")
                 client_id = client_ids(topics.node_client_id(user), doctor)
             case "camera":
                 write = images
             case "aggregator":
                 own = (topics.aggregator_status("+"), topics.aggregator_update("+"))
-                write = (*labels, *own, devices)
+                write = (*labels, topics.crops, *own, devices)
                 read = (
                     topics.features("+"),
                     *labels,
                     topics.node_statuses,
                     topics.aggregator_status("+"),
                     HOME_ASSISTANT_STATUS,
+                    topics.crops,
                     topics.release,
                 )
                 client_id = re.escape(topics.aggregator_client_id("")) + r"\d+"

@@ -7,6 +7,7 @@ devit/v1/<fleet>/labels/<camera>/<head>   Label of another head, JSON, retained
 devit/v1/<fleet>/states/<camera>/<head>   SteadyState, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
+devit/v1/<fleet>/crops                    CropPlan, JSON, retained: what nodes compute of images
 devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
 devit/v1/<fleet>/nodes/<node>/update      UpdateStatus, JSON, retained
 devit/v1/<fleet>/aggregators/<shard>/update  UpdateStatus, JSON, retained
@@ -125,6 +126,11 @@ class Topics(msgspec.Struct, frozen=True):
     def aggregator_status(self, shard: int | str) -> str:
         """Where one aggregator says how it fares."""
         return f"{PREFIX}/{self.fleet}/aggregators/{shard}/status"
+
+    @property
+    def crops(self) -> str:
+        """Where the aggregators say what nodes compute of which camera's images."""
+        return f"{PREFIX}/{self.fleet}/crops"
 
     @property
     def release(self) -> str:

@@ -67,10 +67,12 @@ topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/status
+topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/states/+/+
+topic write devit/v1/home/crops
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/aggregators/+/update
 topic write homeassistant/device/+/config
@@ -113,6 +115,7 @@ user pi-1
 topic read cameras/+/image
 topic read in/+
 topic read devit/v1/home/nodes/pi-1/status
+topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic write devit/v1/home/features/+/pi-1
 topic write devit/v1/home/nodes/pi-1/status
@@ -122,6 +125,7 @@ user pi-2
 topic read cameras/+/image
 topic read in/+
 topic read devit/v1/home/nodes/pi-2/status
+topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic write devit/v1/home/features/+/pi-2
 topic write devit/v1/home/nodes/pi-2/status

@@ -8,9 +8,10 @@ from typing import Protocol
 import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.crop_plan import CropPlanner
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
-from devit_iot.aggregator.observer import Observer
+from devit_iot.aggregator.observer import Nobody, Observer, Observers
 from devit_iot.aggregator.states import States
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
@@ -105,6 +106,7 @@ def make_aggregator(
     )
     transport = transport or MemoryTransport(broker)
     chosen = heads or Config()
+    planner = CropPlanner(chosen.head_choice.plan, transport, TOPICS)
     return Aggregator(
         identity,
         fusions or Fusions((CameraHeads(bundle, chosen.head_choice),)),
@@ -113,7 +115,7 @@ def make_aggregator(
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
         every_lifetime_s=10.0,
         states=States(chosen.state_rule, transport, topics=TOPICS, shard=0, shards=1),
-        observer=observer,
+        observer=Observers(planner, observer or Nobody()),
     )
 
 
