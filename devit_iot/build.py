@@ -159,7 +159,7 @@ def aggregator_of(
     """An aggregator over ``transport``, which is not started yet."""
     topics = Topics(config.fleet)
     shard, shards = config.aggregator.shard, config.shards
-    planner = CropPlanner(config.head_choice.plan, transport, topics)
+    planner = CropPlanner(fusions.plan, transport, topics)
     announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
     return Aggregator(
         identity,

@@ -11,6 +11,7 @@ from paho.mqtt.client import topic_matches_sub
 from devit_iot.fleet.access import Grants, Role, access_list
 from devit_iot.protocol import topics
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
+from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
@@ -31,6 +32,9 @@ MESSAGES = (
     Release,
     UpdateStatus,
     SteadyState,
+    CropPlan,
+    CameraCrops,
+    CropOrder,
 )
 """Every struct that crosses the wire."""
 

@@ -7,7 +7,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.heads import HeadChoice
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError
-from devit_iot.protocol.crop import Crop
+from devit_iot.protocol.crop import Crop, CropPlan
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,14 @@ class CameraHeads:
 
     def looking_at(self, camera: str, crop: Crop | None) -> tuple[Fusion, ...]:
         """The heads of ``camera`` that look at this rectangle of its images, the main one first."""
-        names = self._choice.of(camera)
-        return tuple(self._fusions[n] for n in names if self._choice.crop(camera, n) == crop)
+        crop_of = self._choice.crop
+        return tuple(f for f in self.of(camera) if crop_of(camera, f.head, f.crop) == crop)
+
+    @property
+    def plan(self) -> CropPlan:
+        """What nodes compute for these heads; ConfigError if a camera has too many rectangles."""
+        crops = {name: fusion.crop for name, fusion in self._fusions.items()}
+        return self._choice.plan({name: crop for name, crop in crops.items() if crop is not None})
 
     def main(self, camera: str) -> str:
         """Name of the main head of ``camera``."""

@@ -64,11 +64,15 @@ def _latency(fleet: FleetView) -> RenderableType:
 
 def _nodes(fleet: FleetView) -> Table:
     table = _table("nodes", _NODE_HEADINGS)
+    with_crops = any(node.crops for node in fleet.nodes[:_ROWS])
+    if with_crops:
+        table.add_column("crops", no_wrap=True, overflow="ellipsis")
     for node in fleet.nodes[:_ROWS]:
         state = Text(node.state, style=_STATE_STYLES.get(node.state, ""))
         if node.state != "online":
             state.append(f" {age(node.age_s)}")
-        _add(table, [text(node.name), state, *_facts(node)])
+        share = percent(node.crops / max(1, node.published))
+        _add(table, [text(node.name), state, *_facts(node), *([share] if with_crops else [])])
     return table
 
 

@@ -31,6 +31,11 @@ class CropConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ((1 <= self.one_in <= MAX_ONE_IN, f"crops: one_in must be 1 to {MAX_ONE_IN}"),)
 
     @property
+    def order(self) -> CropOrder:
+        """What nodes are told."""
+        return CropOrder(*self.crop, one_in=self.one_in)
+
+    @property
     def crop(self) -> Crop:
         """The rectangle; ConfigError if it is not within an image."""
         try:
@@ -43,21 +48,34 @@ HeadCrops = Mapping[str, CropConfig]
 """Head -> the rectangle that it looks at; a head that is not named looks at the whole image."""
 
 
-def camera_crops(camera: str, heads: tuple[str, ...], crops: HeadCrops) -> CameraCrops:
-    """What nodes compute for the heads of one camera; several heads may share a rectangle.
-
-    Raises:
-        ConfigError: the camera has no such head, too many rectangles, or an impossible one.
-    """
+def check_heads(camera: str, heads: tuple[str, ...], crops: HeadCrops) -> None:
+    """Raise ConfigError if ``crops`` names a head that the camera does not have."""
     for head in crops:
         if head not in heads:
             raise ConfigError(
                 f"crops: camera '{camera}' has no head '{head}'; it has {', '.join(heads)}"
             )
+
+
+def camera_crops(
+    camera: str, heads: tuple[str, ...], orders: Mapping[str, CropOrder]
+) -> CameraCrops:
+    """What nodes compute for the heads of one camera; several heads may share a rectangle.
+
+    Args:
+        camera: name of the camera, for messages.
+        heads: its heads.
+        orders: rectangles of those that do not look at the whole image.
+
+    Raises:
+        ConfigError: too many rectangles.
+    """
     one_in: dict[Crop, int] = {}
-    for config in crops.values():
-        one_in[config.crop] = min(config.one_in, one_in.get(config.crop, MAX_ONE_IN))
+    for order in orders.values():
+        one_in[order.crop] = min(order.one_in, one_in.get(order.crop, MAX_ONE_IN))
     if len(one_in) > MAX_CROPS:
         raise ConfigError(f"crops: camera '{camera}' has more than {MAX_CROPS} rectangles")
-    orders = tuple(CropOrder(*crop, one_in=number) for crop, number in sorted(one_in.items()))
-    return CameraCrops(whole=not set(heads) <= crops.keys(), crops=orders)
+    return CameraCrops(
+        whole=not set(heads) <= orders.keys(),
+        crops=tuple(CropOrder(*crop, one_in=number) for crop, number in sorted(one_in.items())),
+    )

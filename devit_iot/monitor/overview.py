@@ -43,6 +43,7 @@ class NodeView(msgspec.Struct, frozen=True):
         age_s: seconds since it said so.
         refused: number of refused inputs.
         drops: images of ``latest`` that were not computed, by reason.
+        crops: features of crops among the published ones.
     """
 
     name: str
@@ -56,6 +57,7 @@ class NodeView(msgspec.Struct, frozen=True):
     temperature_c: float | None
     throttled: bool | None
     published: int
+    crops: int
     refused: int
     lost: int
     drops: dict[str, int]
@@ -344,6 +346,7 @@ def _node_view(name: str, status: NodeStatus) -> NodeView:
         temperature_c=status.temperature_c,
         throttled=status.throttled,
         published=status.published,
+        crops=status.crops,
         refused=sum(status.refused.values()),
         lost=status.lost,
         drops=dict(drops),

@@ -283,6 +283,8 @@ class Node:
         else:
             self._transport.publish(topic, payload)
         self._counters.count("published")
+        if feature.crop is not None:
+            self._counters.count("crops")
 
     def _give_up(self, frame: Frame, done: Callable[[], None], error: InputError) -> None:
         self._counters.refuse(error, f"image of camera {frame.camera!r}")
@@ -344,6 +346,7 @@ class Node:
             uptime_s=age_s,
             received=self._counters["received"],
             published=self._counters["published"],
+            crops=self._counters["crops"],
             dropped=self._drops.total,
             lost=self._counters["lost"],
             unsent=self._transport.unsent,

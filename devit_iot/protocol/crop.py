@@ -75,6 +75,13 @@ class Crop(NamedTuple):
             raise ValueError("a crop is not within its image")
         return crop
 
+    def check(self) -> Self:
+        """Return it if it is within an image, else raise ValueError."""
+        try:
+            return self.decode(self.encode())
+        except struct.error as error:
+            raise ValueError(f"a crop has no sides {tuple(self)}") from error
+
     def encode(self) -> bytes:
         """Four unsigned integers of 16 bits, little-endian."""
         return _PACKED.pack(*self)
@@ -184,8 +191,8 @@ class CropPlan(JsonMessage, frozen=True):
 
 def _check(order: CropOrder) -> None:
     try:
-        Crop.decode(order.crop.encode())
-    except (ValueError, struct.error) as error:
+        order.crop.check()
+    except ValueError as error:
         raise MessageError("crop", f"CropPlan has a crop {order.crop} that cannot be") from error
     if not 1 <= order.one_in <= MAX_ONE_IN:
         raise MessageError("crop", f"CropPlan wants one in {order.one_in} images")

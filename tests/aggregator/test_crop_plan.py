@@ -12,12 +12,12 @@ from tests.support.running import TOPICS
 
 GATE = Config(
     heads={"door": ("gate",)}, crops={"door": {"gate": CropConfig(0.5, 0.25, 0.5, 0.75)}}
-).head_choice.plan
+).head_choice.plan()
 
 
 def connected(broker: MemoryBroker, plan: CropPlan) -> CropPlanner:
     transport = MemoryTransport(broker)
-    planner = CropPlanner(plan, transport, TOPICS)
+    planner = CropPlanner(lambda: plan, transport, TOPICS)
     transport.start(on_ready=planner.connected, on_refused=lambda _: None)
     planner.refresh()
     planner.refresh()
@@ -58,7 +58,7 @@ def test_a_plan_that_the_broker_does_not_take_is_said_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     transport = RefusingTransport(MemoryBroker())
-    planner = CropPlanner(GATE, transport, TOPICS)
-    planner.connected()
+    planner = CropPlanner(lambda: GATE, transport, TOPICS)
+    transport.start(on_ready=planner.connected, on_refused=lambda _: None)
     planner.refresh()
     assert "nodes are not told of crops" in caplog.text

@@ -66,6 +66,15 @@ def test_heads_and_states_are_columns_where_there_are_some() -> None:
     assert line.split()[:4] == ["entrée", "gate", "open", "ajar"]
 
 
+def test_what_crops_cost_is_a_column_where_there_are_some() -> None:
+    assert "crops" not in drawn(fleet())
+    overview = Overview(TOPICS, 0.0)
+    status = msgspec.structs.replace(NODE_STATUS_3, published=200, crops=150)
+    overview.take(Message(TOPICS.node_status("pi-1"), status.encode(), retained=False), 5.0)
+    (line,) = (line for line in drawn(overview.view(8.0)).splitlines() if "pi-1 " in line)
+    assert line.split()[-1] == "75.0%"
+
+
 def test_text_from_the_wire_is_no_markup() -> None:
     hostile = "[red]cat[/red] [link=http://x]:bomb:"
     assert hostile in drawn(fleet(label=hostile))

@@ -18,20 +18,20 @@ def configured(tmp_path: Path, text: str) -> Config:
 
 
 def test_without_a_word_nothing_is_asked_of_the_nodes(tmp_path: Path) -> None:
-    assert configured(tmp_path, "").head_choice.plan == CropPlan()
+    assert configured(tmp_path, "").head_choice.plan() == CropPlan()
 
 
 def test_a_head_looks_at_its_rectangle(tmp_path: Path) -> None:
     choice = configured(tmp_path, f"[crops.door.gate]\n{LEFT}one_in = 5").head_choice
     left = Crop.of(0.0, 0.0, 0.5, 1.0)
     assert (choice.crop("door", "gate"), choice.crop("door", "default")) == (left, None)
-    assert choice.plan.of("door") == CameraCrops(crops=(CropOrder(*left, one_in=5),))
-    assert choice.plan.of("yard") == choice.plan.of("hall") == CameraCrops()
+    assert choice.plan().of("door") == CameraCrops(crops=(CropOrder(*left, one_in=5),))
+    assert choice.plan().of("yard") == choice.plan().of("hall") == CameraCrops()
 
 
 def test_if_all_heads_have_rectangles_the_whole_image_is_not_computed(tmp_path: Path) -> None:
     text = f"[crops.door.gate]\n{LEFT}one_in = 5\n[crops.door.default]\n{LEFT}one_in = 2"
-    found = configured(tmp_path, text).head_choice.plan.of("door")
+    found = configured(tmp_path, text).head_choice.plan().of("door")
     assert not found.whole
     assert [order.one_in for order in found.crops] == [2]  # computed once, for both
 
@@ -41,9 +41,9 @@ def test_a_star_is_every_camera_that_is_not_named(tmp_path: Path) -> None:
         f'[crops."*".bird]\n{LEFT}\n[crops.door]\n[[images]]\ntopic = "c/{{camera}}"\nhead = "bird"'
     )
     choice = configured(tmp_path, text).head_choice
-    assert choice.plan.of("hall").crops == choice.plan.of("yard").crops
-    assert not choice.plan.of("hall").whole
-    assert choice.plan.of("door") == CameraCrops()
+    assert choice.plan().of("hall").crops == choice.plan().of("yard").crops
+    assert not choice.plan().of("hall").whole
+    assert choice.plan().of("door") == CameraCrops()
     assert choice.crop("hall", "bird") == Crop.of(0.0, 0.0, 0.5, 1.0)
 
 

@@ -34,6 +34,7 @@ from devit_iot.export.beside import read_beside
 from devit_iot.export.network import read_network
 from devit_iot.homeassistant.devices import is_ours
 from devit_iot.monitor.overview import Overview
+from devit_iot.protocol.crop import CropPlan
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.image_message import unwrap_image
 from devit_iot.protocol.json_message import JsonMessage
@@ -326,6 +327,7 @@ TARGETS: Mapping[str, Target] = {
     "steady_state": Target(
         lambda data: json_message(SteadyState, data), 3, _golden("steady_state.json")
     ),
+    "crop_plan": Target(lambda data: json_message(CropPlan, data), 3, _golden("crop_plan.json")),
     "rollout": Target(lambda data: json_message(Rollout, data), 3, _golden("rollout.json")),
     "update": Target(
         lambda data: json_message(UpdateStatus, data), 3, _golden("update_status.json")

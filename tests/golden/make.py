@@ -26,6 +26,7 @@ from devit_iot.bundle.spec import (
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
+from devit_iot.protocol.crop import CameraCrops, Crop, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
@@ -136,7 +137,15 @@ NODE_STATUS_4 = msgspec.structs.replace(
         note="measured by devit bench --profile, neon_dotprod",
     ),
 )
+CROP_PLAN = CropPlan(
+    cameras={
+        "entrée": CameraCrops(crops=(CropOrder(32768, 16384, 16384, 8192, one_in=5),)),
+        "*": CameraCrops(whole=False, crops=(CropOrder(0, 0, 65535, 65535),)),
+    }
+)
+NODE_STATUS_5 = msgspec.structs.replace(NODE_STATUS_4, crops=51)
 FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
+FEATURE_3 = msgspec.structs.replace(FEATURE_2, crop=Crop(32768, 16384, 16384, 8192))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
@@ -189,16 +198,19 @@ EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "node_status.json": NODE_STATUS,
     "node_status_2.json": NODE_STATUS_2,
     "node_status_3.json": NODE_STATUS_3,
+    "node_status_4.json": NODE_STATUS_4,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
 MESSAGES: dict[str, Feature | JsonMessage] = {
     "feature.bin": FEATURE,
     "feature_2.bin": FEATURE_2,
+    "feature_3.bin": FEATURE_3,
+    "crop_plan.json": CROP_PLAN,
     "label_3.json": LABEL_3,
     "steady_state.json": STEADY_STATE,
     "rollout.json": ROLLOUT,
     "update_status.json": UPDATE_STATUS,
-    "node_status_4.json": NODE_STATUS_4,
+    "node_status_5.json": NODE_STATUS_5,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 

@@ -23,7 +23,14 @@ from tests.golden.make import (
 from tests.protocol.wire import CUTS, FLIPS, mutate
 from tests.support.fleets import reason_of
 
-JSON_MESSAGES = [LABEL, NODE_STATUS, AGGREGATOR_STATUS, ROLLOUT, UPDATE_STATUS, STEADY_STATE]
+JSON_MESSAGES = [
+    LABEL,
+    NODE_STATUS,
+    AGGREGATOR_STATUS,
+    ROLLOUT,
+    UPDATE_STATUS,
+    STEADY_STATE,
+]
 
 
 @settings(max_examples=300, deadline=None)

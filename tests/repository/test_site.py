@@ -18,6 +18,7 @@ from devit_iot.cli.node import main as node
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, HUB, NODE
 from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.protocol import topics
+from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
@@ -35,7 +36,7 @@ PROGRAMS: dict[str, click.Command] = {
 }
 MESSAGES = (
     *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
-    *(Rollout, Release, UpdateStatus, SteadyState),
+    *(Rollout, Release, UpdateStatus, SteadyState, CropPlan, CameraCrops, CropOrder),
 )
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 
@@ -162,6 +163,7 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
         "aggregator, dashboard, homeassistant, hub, node, owner, viewer",
         home.aggregator_status("<shard>"): "aggregator, owner"
         "aggregator, dashboard, homeassistant, hub, owner, viewer",
+        home.crops: "aggregatoraggregator, node",
         home.release: "hubaggregator, node",
         home.node_update("<node>"): "node, ownerhub, owner",
         home.aggregator_update("<shard>"): "aggregator, ownerhub, owner",

@@ -106,10 +106,11 @@ def make_aggregator(
     )
     transport = transport or MemoryTransport(broker)
     chosen = heads or Config()
-    planner = CropPlanner(chosen.head_choice.plan, transport, TOPICS)
+    held = fusions or Fusions((CameraHeads(bundle, chosen.head_choice),))
+    planner = CropPlanner(held.plan, transport, TOPICS)
     return Aggregator(
         identity,
-        fusions or Fusions((CameraHeads(bundle, chosen.head_choice),)),
+        held,
         transport,
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
