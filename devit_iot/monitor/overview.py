@@ -290,7 +290,9 @@ def read_label(camera: str, payload: bytes, head: str = "") -> Label:
     if label.camera != camera:
         raise MessageError("camera", f"a label of {label.camera!r} on the topic of {camera!r}")
     if head and label.head != head:
-        raise MessageError("head", f"a label of {label.head!r} on the topic of head {head!r}")
+        raise MessageError(
+            "camera", f"a label of head {label.head!r} on the topic of head {head!r}"
+        )
     return label
 
 

@@ -212,7 +212,7 @@ def test_a_state_that_somebody_deleted_begins_anew(keeper: Keeper) -> None:
         ({"state": "\x1b[2J"}, "text"),
         ({"state": 7}, "json"),
         ({"since": "yesterday"}, "json"),
-        ({"since": "2026-05-01T07:30:11"}, "json"),  # of no time zone
+        ({"since": "2026-05-01T07:30:11"}, "json"),  # without a time zone
         ({"received_ms": {"-1": 5}}, "json"),
         ({"received_ms": {"0": 2**64}}, "json"),
         ({"before": "x" * 1001}, "text"),

@@ -1,4 +1,4 @@
-"""A head that was taught on a rectangle looks at it: when teaching, when measured, and in a fleet."""
+"""A head that was taught on a rectangle looks at it: taught, measured, and in a fleet."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def test_a_head_keeps_the_rectangle_that_it_was_taught_on(fleet: Bundle, data: P
 
 def test_the_aggregator_takes_it_from_the_head(fleet: Bundle, data: Path) -> None:
     assert teach(fleet, data, *CROP).exit_code == 0
-    heads = {"yard": ("gate", "default")}
+    heads: dict[str, tuple[str, ...]] = {"yard": ("gate", "default")}
     taught = CameraHeads(fleet, Config(heads=heads).head_choice)
     assert taught.plan.of("yard") == CameraCrops(crops=(CropOrder(*CORNER),))
     assert taught.plan.of("hall") == CameraCrops()
