@@ -11,8 +11,11 @@ import msgspec
 from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.crop_plan import CropPlanner
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.aggregator.observer import Nobody, Observers
+from devit_iot.aggregator.states import States
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.board_profile import read_profile
@@ -154,14 +157,19 @@ def aggregator_of(
     config: Config, identity: AggregatorStatus, fusions: Fusions, transport: Transport
 ) -> Aggregator:
     """An aggregator over ``transport``, which is not started yet."""
+    topics = Topics(config.fleet)
+    shard, shards = config.aggregator.shard, config.shards
+    planner = CropPlanner(fusions.plan, transport, topics)
+    announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
     return Aggregator(
         identity,
         fusions,
         transport,
-        topics=Topics(config.fleet),
+        topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
-        observer=_announcer(config, transport) if config.homeassistant.enabled else None,
+        states=States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
+        observer=Observers(planner, announcer),
     )
 
 
@@ -172,7 +180,8 @@ def _announcer(config: Config, transport: Transport) -> Announcer:
         version=__version__,
         label_expire_s=config.homeassistant.expire_s,
     )
-    return Announcer(devices, transport, topics=DiscoveryTopics(config.homeassistant.prefix))
+    topics = DiscoveryTopics(config.homeassistant.prefix)
+    return Announcer(devices, transport, topics=topics, state_rule=config.state_rule)
 
 
 def _folder(config: Config) -> Path:

@@ -18,8 +18,10 @@ from devit_iot.cli.old_options import OLD_OPTIONS, OLD_VARIABLES
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, HUB, NODE
 from devit_iot.config.camera_apps import PRESETS
 from devit_iot.config.config import Config
+from devit_iot.config.crops import CropConfig
 from devit_iot.config.images import ImagesConfig
 from devit_iot.config.old_keys import OLD_KEYS
+from devit_iot.config.states import StateConfig
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT, HUB)
@@ -30,11 +32,15 @@ SETTINGS["images.topic"] = SETTINGS["images"]
 def sections() -> dict[str, list[Field]]:
     """Name of a TOML table -> its keys; the file's top level is called ``fleet``."""
     top = fields(Config)
-    tables = {
-        field.name: fields(type(field.default))
-        for field in top
-        if isinstance(field.default, msgspec.Struct)
-    } | {"images": fields(ImagesConfig)}
+    tables = (
+        {
+            field.name: fields(type(field.default))
+            for field in top
+            if isinstance(field.default, msgspec.Struct)
+        }
+        | {"images": fields(ImagesConfig), "states": fields(StateConfig)}
+        | {"crops": fields(CropConfig)}
+    )
     return tables | {"fleet": [field for field in top if field.name not in tables]}
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import inspect as kinds
 
 _WORDS: dict[type, str] = {
+    kinds.DateTimeType: "string, RFC 3339",
     kinds.StrType: "string",
     kinds.IntType: "integer",
     kinds.FloatType: "number",
@@ -77,7 +78,7 @@ def words(kind: kinds.Type) -> str:
             return f"array of {_plural(words(item))}"
         case kinds.DictType(value_type=value):
             return f"object of {_plural(words(value))}"
-        case kinds.StructType(cls=cls):
+        case kinds.StructType(cls=cls) | kinds.NamedTupleType(cls=cls):
             return cls.__name__
     return _WORDS[type(kind)]
 

@@ -11,10 +11,12 @@ from paho.mqtt.client import topic_matches_sub
 from devit_iot.fleet.access import Grants, Role, access_list
 from devit_iot.protocol import topics
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
+from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 
 MESSAGES = (
     Label,
@@ -29,6 +31,10 @@ MESSAGES = (
     Rollout,
     Release,
     UpdateStatus,
+    SteadyState,
+    CropPlan,
+    CameraCrops,
+    CropOrder,
 )
 """Every struct that crosses the wire."""
 

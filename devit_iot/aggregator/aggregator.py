@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from devit_iot.aggregator.after_all import AfterAll
 from devit_iot.aggregator.collector import Collector, Group, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
 from devit_iot.aggregator.fusions import Fusions
@@ -17,6 +16,7 @@ from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.inbox import Inbox
 from devit_iot.aggregator.observer import Nobody, Observer
 from devit_iot.aggregator.presence import Presence
+from devit_iot.aggregator.states import States, seen_at
 from devit_iot.config.config import AggregatorConfig
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import InputError, MessageError
@@ -25,6 +25,7 @@ from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import Topics
+from devit_iot.service.after_all import AfterAll
 from devit_iot.service.counters import Counters
 from devit_iot.service.durations import Durations
 from devit_iot.service.pending_acks import PendingAcks
@@ -64,6 +65,7 @@ class Aggregator:
         fusions: bundles whose features it takes, with the heads that answer.
         transport: a connection that is not started; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
+        states: the steady states that its labels move.
         observer: is told of cameras and nodes; None: nobody is.
 
     Attributes:
@@ -80,6 +82,7 @@ class Aggregator:
         topics: Topics,
         config: AggregatorConfig,
         every_lifetime_s: float,
+        states: States,
         observer: Observer | None = None,
     ) -> None:
         self._identity = identity
@@ -99,6 +102,7 @@ class Aggregator:
             ),
         )
         self._min_parts = config.min_parts
+        self._states = states
         self._observer = observer or Nobody()
         self._pending_acks = PendingAcks(transport)
         self._presence = Presence(identity.parts, time.monotonic())
@@ -130,10 +134,14 @@ class Aggregator:
             identity.parts,
             identity.fingerprint,
         )
-        with self.reporter.connected(self._refusal, self._observer.connected):
+        with self.reporter.connected(self._refusal, self._on_connected):
             while not self._stopping.is_set():
                 self._step()
         self._refusal.check()
+
+    def _on_connected(self) -> None:
+        self._states.connected()
+        self._observer.connected()
 
     def stop(self) -> None:
         """Make :meth:`run` return after the message in progress."""
@@ -164,6 +172,7 @@ class Aggregator:
         if self._deferred_at not in {None, self._fusions.changes}:
             self._deferred_at = None
             self._transport.redeliver()
+        self._states.refresh(self._counters)
         self.reporter.refresh()
         self._observer.refresh()
 
@@ -241,6 +250,8 @@ class Aggregator:
                 "length",
                 f"feature of part {feature.part} has {feature.values.size} values, not {wanted}",
             )
+        if not heads.looking_at(feature.camera, feature.crop):
+            raise MessageError("crop", f"no head of camera {feature.camera!r} looks there")
         self._counters.count("features")
         self._presence.heard(node, feature.part, received)
         is_every = message.delivery is not None
@@ -275,19 +286,30 @@ class Aggregator:
             error = MessageError("other_bundle", f"bundle {group.bundle} was replaced")
             self._give_up(request.camera, acknowledge, error)
             return
-        labels = [self._label(request, group, heads, fusion) for fusion in heads.of(request.camera)]
+        crop = next(iter(group.features.values())).crop
+        looking = heads.looking_at(request.camera, crop)
+        labels = [self._label(request, group, heads, fusion) for fusion in looking]
+        if not labels:  # the heads changed meanwhile
+            acknowledge()
+            return
         after_all = AfterAll((label.head for label in labels), acknowledge)
-        main = self._topics.label(request.camera)
-        if self._publish(main, labels[0], request, after_all):
+        main = heads.main(request.camera)
+        if self._publish(labels[0], main, request, after_all):
             for stage, milliseconds in labels[0].latency_ms.items():
                 self.durations[stage].add(milliseconds)
-            self._observer.see_camera(request.camera)
+            of_camera = heads.of(request.camera)
+            self._observer.see_camera(request.camera, {f.head: f.classes for f in of_camera})
         for label in labels[1:]:
-            topic = self._topics.head_label(request.camera, label.head)
-            self._publish(topic, label, request, after_all)
+            self._publish(label, main, request, after_all)
+        seen = seen_at(request, group)
+        for label in labels:
+            self._states.take(label, seen, self._counters)
 
-    def _publish(self, topic: str, label: Label, request: Request, after_all: AfterAll) -> bool:
+    def _publish(self, label: Label, main: str, request: Request, after_all: AfterAll) -> bool:
         """Publish one label; whether the broker will get it. Either way it holds up nothing."""
+        camera = request.camera
+        other = self._topics.head_label(camera, label.head)
+        topic = self._topics.label(camera) if label.head == main else other
         done = partial(after_all.done, label.head)
         give_up = partial(self._give_up, request.camera, done)
         try:

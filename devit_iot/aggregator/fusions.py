@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.protocol.crop import CropPlan
 
 MAX_FUSIONS = 3
 _UNKNOWN_DIM = 2**16
@@ -47,6 +48,11 @@ class Fusions:
             return own
         same = [h for h in fusions.values() if h.parts_fingerprint == parts_fingerprint]
         return same[-1] if same else None
+
+    def plan(self) -> CropPlan | None:
+        """What nodes compute for the heads of the latest bundle; None while there is none."""
+        latest = next(reversed(self._fusions.values()), None)
+        return None if latest is None else latest.plan
 
     def refresh(self, now: float) -> None:
         """Take the versions of heads that became live; ``now`` is in monotonic seconds."""

@@ -7,6 +7,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.heads import HeadChoice
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError
+from devit_iot.protocol.crop import Crop, CropPlan
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,21 @@ class CameraHeads:
     def of(self, camera: str) -> tuple[Fusion, ...]:
         """The heads of ``camera``, the main one first."""
         return tuple(self._fusions[name] for name in self._choice.of(camera))
+
+    def looking_at(self, camera: str, crop: Crop | None) -> tuple[Fusion, ...]:
+        """The heads of ``camera`` that look at this rectangle of its images, the main one first."""
+        crop_of = self._choice.crop
+        return tuple(f for f in self.of(camera) if crop_of(camera, f.head, f.crop) == crop)
+
+    @property
+    def plan(self) -> CropPlan:
+        """What nodes compute for these heads; ConfigError if a camera has too many rectangles."""
+        crops = {name: fusion.crop for name, fusion in self._fusions.items()}
+        return self._choice.plan({name: crop for name, crop in crops.items() if crop is not None})
+
+    def main(self, camera: str) -> str:
+        """Name of the main head of ``camera``."""
+        return self._choice.of(camera)[0]
 
     def refresh(self, now: float) -> None:
         """Take the versions that became live; a head whose new version is bad stays as it was.

@@ -1,5 +1,6 @@
 """Who is told what an aggregator learns about its fleet, beside those who read its messages."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from devit_iot.protocol.status import NodeStatus
@@ -17,8 +18,13 @@ class Observer(Protocol):
     def forget_node(self, name: str) -> None:
         """Somebody deleted a node's status: it is no member of the fleet any more."""
 
-    def see_camera(self, camera: str) -> None:
-        """A label of this camera was published."""
+    def see_camera(self, camera: str, heads: Mapping[str, Sequence[str]]) -> None:
+        """A label of this camera was published.
+
+        Args:
+            camera: name of the camera.
+            heads: its heads with their classes, the main one first.
+        """
 
     def refresh(self) -> None:
         """About a second passed, or a message was handled."""
@@ -36,8 +42,40 @@ class Nobody:
     def forget_node(self, name: str) -> None:
         """Do nothing."""
 
-    def see_camera(self, camera: str) -> None:
+    def see_camera(self, camera: str, heads: Mapping[str, Sequence[str]]) -> None:
         """Do nothing."""
 
     def refresh(self) -> None:
         """Do nothing."""
+
+
+class Observers:
+    """Several observers as one, told in their order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def connected(self) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.connected()
+
+    def see_node(self, name: str, status: NodeStatus) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.see_node(name, status)
+
+    def forget_node(self, name: str) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.forget_node(name)
+
+    def see_camera(self, camera: str, heads: Mapping[str, Sequence[str]]) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.see_camera(camera, heads)
+
+    def refresh(self) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.refresh()

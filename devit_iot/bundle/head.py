@@ -19,6 +19,7 @@ from devit_iot.bundle.reading import Bundle, Tensors
 from devit_iot.bundle.spec import FusionSpec
 from devit_iot.bundle.storage import Array
 from devit_iot.errors import BundleError, ConfigError
+from devit_iot.protocol.crop import Crop
 from devit_iot.protocol.label import DEFAULT_HEAD
 from devit_iot.protocol.text import is_plain
 
@@ -69,6 +70,7 @@ class HeadManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown: float
     fit: Fit
     provenance: dict[str, str] = {}
+    crop: Crop | msgspec.UnsetType = msgspec.UNSET  # unset: heads without one keep their bytes
 
 
 class Head(NamedTuple):
@@ -81,6 +83,7 @@ class Head(NamedTuple):
         feature_dims: length of each part's feature.
         tensors: what :meth:`devit_iot.bundle.spec.FusionSpec.tensors` lists, by name.
         unknown: an answer whose probability is below it is ``unknown``; 0 if none ever is.
+        crop: rectangle of the image that it was taught on; None: the whole image.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Head(NamedTuple):
     feature_dims: tuple[int, ...]
     tensors: Mapping[str, Array]
     unknown: float
+    crop: Crop | None = None
 
 
 def check_head_name(name: str) -> str:
@@ -138,7 +142,8 @@ def read_head(bundle: Bundle, name: str) -> Head:
     dims = bundle.manifest.fusion_spec.feature_dims
     expected = FusionSpec(len(head.classes), dims).tensors()
     tensors = Tensors(verified(folder, head.tensors, "head"), expected)
-    return Head(name, head.fingerprint, head.classes, dims, tensors, head.unknown)
+    crop = None if head.crop is msgspec.UNSET else head.crop
+    return Head(name, head.fingerprint, head.classes, dims, tensors, head.unknown, crop)
 
 
 def live_version(bundle: Bundle, name: str) -> str:
@@ -194,7 +199,9 @@ def decode_head(path: Path, text: bytes) -> HeadManifest:
             )
         head = msgspec.json.decode(text, type=HeadManifest)
         _validate(path, head)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        if head.crop is not msgspec.UNSET:
+            head.crop.check()
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
         raise BundleError(f"{path} does not parse: {error}") from error
     return head
 

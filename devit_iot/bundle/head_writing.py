@@ -33,10 +33,11 @@ from devit_iot.bundle.spec import FusionSpec
 from devit_iot.bundle.storage import Array
 from devit_iot.bundle.tensor_file import write_tensors
 from devit_iot.errors import BundleError, ConfigError
+from devit_iot.protocol.crop import Crop
 from devit_iot.protocol.label import DEFAULT_HEAD
 
 
-def write_head(
+def write_head(  # noqa: PLR0913 - one for each field of the file
     bundle: Bundle,
     name: str,
     *,
@@ -46,6 +47,7 @@ def write_head(
     fit: Fit,
     provenance: Mapping[str, str],
     key: bytes = b"",
+    crop: Crop | None = None,
 ) -> Head:
     """Write a head, make it live, and return it as it is read back.
 
@@ -60,6 +62,7 @@ def write_head(
         fit: how it was fitted.
         provenance: for people.
         key: private key in PEM that signs it; empty: it is not signed.
+        crop: rectangle of the image that it was taught on; None: the whole image.
 
     Raises:
         ConfigError: no head can be called so, or the key is none.
@@ -91,6 +94,7 @@ def write_head(
             unknown,
             fit,
             dict(provenance),
+            msgspec.UNSET if crop is None else crop,
         )
         head = msgspec.structs.replace(head, fingerprint=head_fingerprint(head))
         text = msgspec.json.format(msgspec.json.encode(head)) + b"\n"

@@ -14,6 +14,7 @@ from devit_iot.datasets.sources import open_source
 from devit_iot.errors import DataError
 from devit_iot.evaluation.labels import shown
 from devit_iot.evaluation.local import LocalFleet
+from devit_iot.protocol.crop import Crop
 from devit_iot.teach.cache import FeatureCache
 from devit_iot.teach.moments import GAP_S
 from devit_iot.teach.report import percent, write_report
@@ -29,6 +30,19 @@ def _cache_folder() -> Path:
     """Where a user's programs keep what they can make again."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "devit" / "features"
+
+
+def _crop(_context: click.Context, option: click.Parameter, text: str | None) -> Crop | None:
+    """The rectangle that ``x,y,w,h`` says."""
+    if text is None:
+        return None
+    try:
+        x, y, w, h = map(float, text.split(","))
+        return Crop.of(x, y, w, h)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"'{text}' is no x,y,w,h, for instance 0.5,0.25,0.2,0.3 ({error})", param=option
+        ) from error
 
 
 @click.command("teach")
@@ -71,6 +85,12 @@ def _cache_folder() -> Path:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Private key that signs the head, for services with --trust.",
 )
+@click.option(
+    "--crop",
+    callback=_crop,
+    metavar="X,Y,W,H",
+    help="Rectangle of the pictures that the head looks at, as shares of their sides.",
+)
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @one_line_errors
@@ -84,6 +104,7 @@ def teach_(  # noqa: PLR0913 - one for each option
     cache: Path,
     report: Path | None,
     key: Path | None,
+    crop: Crop | None,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -98,7 +119,7 @@ def teach_(  # noqa: PLR0913 - one for each option
         devit evaluate bundles/deit-tiny --head gate --data later-photos/
     """
     opened = Bundle(bundle)
-    fleet = LocalFleet(opened, threads=threads)
+    fleet = LocalFleet(opened, threads=threads, crop=crop)
     chosen = _open(data)
     for note in chosen.train.notes:
         click.echo(note, err=True)

@@ -46,7 +46,7 @@ class _Seen:
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, for machines.")
 @one_line_errors
 def top(config_file: Path | None, *, once: bool, as_json: bool, **values: object) -> None:
-    """Show a fleet live: its parts, nodes, latency and cameras. Ctrl-C ends it.
+    """Show a fleet live: its parts, nodes, latency, cameras and their states. Ctrl-C ends it.
 
     \b
         devit top --broker mqtt://hub.local
@@ -56,7 +56,13 @@ def top(config_file: Path | None, *, once: bool, as_json: bool, **values: object
     set_up_logging(config.log.format, "error")  # what happens is shown on the screen
     topics = Topics(config.fleet)
     seen = _Seen(topics)
-    filters = (topics.labels, topics.node_statuses, topics.aggregator_status("+"))
+    filters = (
+        topics.labels,
+        topics.head_labels,
+        topics.states,
+        topics.node_statuses,
+        topics.aggregator_status("+"),
+    )
     with watch(config, "top", filters, seen.take) as link:
         if once or as_json:
             link.wait_ready(READY_S)

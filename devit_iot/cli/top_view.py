@@ -8,6 +8,7 @@ from rich.text import Text
 
 from devit_iot.cli.cells import age, number, parts_bar, percent, text
 from devit_iot.monitor.overview import CameraView, FleetView, NodeView
+from devit_iot.protocol.label import DEFAULT_HEAD
 
 _ROWS = 200
 _NODE_HEADINGS = ("node", "state", "part", "engine", "compute", "chip", "dropped")
@@ -63,11 +64,15 @@ def _latency(fleet: FleetView) -> RenderableType:
 
 def _nodes(fleet: FleetView) -> Table:
     table = _table("nodes", _NODE_HEADINGS)
+    with_crops = any(node.crops for node in fleet.nodes[:_ROWS])
+    if with_crops:
+        table.add_column("crops", no_wrap=True, overflow="ellipsis")
     for node in fleet.nodes[:_ROWS]:
         state = Text(node.state, style=_STATE_STYLES.get(node.state, ""))
         if node.state != "online":
             state.append(f" {age(node.age_s)}")
-        _add(table, [text(node.name), state, *_facts(node)])
+        share = percent(node.crops / max(1, node.published))
+        _add(table, [text(node.name), state, *_facts(node), *([share] if with_crops else [])])
     return table
 
 
@@ -97,9 +102,13 @@ def _problems(fleet: FleetView) -> list[Text]:
 
 
 def _cameras(fleet: FleetView) -> Table:
-    table = _table("cameras", ("camera", "label", "confidence", "parts", "age"))
-    for camera in fleet.cameras[:_ROWS]:
-        _add(table, [text(camera.camera), text(camera.label), *_answer(camera)])
+    shown = fleet.cameras[:_ROWS]
+    has_heads = any(not camera.main or camera.head != DEFAULT_HEAD for camera in shown)
+    extra = ("head", "state") if has_heads or any(camera.state for camera in shown) else ()
+    table = _table("cameras", ("camera", *extra, "label", "confidence", "parts", "age"))
+    for camera in shown:
+        cells = [text(camera.head), text(camera.state)] if extra else []
+        _add(table, [text(camera.camera), *cells, text(camera.label), *_answer(camera)])
     return table
 
 

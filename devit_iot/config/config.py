@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 
+from devit_iot.bundle.head import check_head_name
 from devit_iot.bundle.signature import check_trust
 from devit_iot.config.aggregator import AggregatorConfig
 from devit_iot.config.broker import TLS_FILES, BrokerConfig, read_password
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.crops import CropConfig
 from devit_iot.config.heads import FilterHeads, HeadChoice
 from devit_iot.config.homeassistant import HomeAssistantConfig
 from devit_iot.config.hub import HubConfig
@@ -25,9 +27,11 @@ from devit_iot.config.log import LogConfig
 from devit_iot.config.node import NodeConfig, fraction
 from devit_iot.config.old_keys import rename_old_keys
 from devit_iot.config.rules import Rules, check_rules
+from devit_iot.config.states import StateConfig
 from devit_iot.config.updates import UpdatesConfig
 from devit_iot.errors import ConfigError
 from devit_iot.keys import check_keys
+from devit_iot.protocol.label import DEFAULT_HEAD
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, DiscoveryTopics, check_name
 from devit_iot.text_file import read_text
 
@@ -60,6 +64,8 @@ class Config(msgspec.Struct, frozen=True):
         broker: how to reach the MQTT broker.
         camera_apps: camera apps by name, whose image topics are listened to.
         heads: names of heads by the name of a camera; goes before what ``images`` say.
+        crops: rectangles of images that heads look at, by camera (``*``: all others) and head.
+        states: when the labels of a head change its steady state, by the head's name.
         images: filters of image topics; given ones, or ``camera_apps``, replace the defaults.
         node: one edge node.
         aggregator: fusion.
@@ -77,6 +83,8 @@ class Config(msgspec.Struct, frozen=True):
     metrics: str = ""
     camera_apps: tuple[str, ...] = ()
     heads: dict[str, tuple[str, ...]] = {}
+    crops: dict[str, dict[str, CropConfig]] = {}
+    states: dict[str, StateConfig] = {}
     broker: BrokerConfig = BrokerConfig()
     images: tuple[ImagesConfig, ...] = tuple(ImagesConfig(topic) for topic in DEFAULT_IMAGE_FILTERS)
     node: NodeConfig = NodeConfig()
@@ -95,7 +103,15 @@ class Config(msgspec.Struct, frozen=True):
     def head_choice(self) -> HeadChoice:
         """Which heads answer for which camera."""
         filters = [FilterHeads(i.topic, i.head, i.heads) for i in self.images]
-        return HeadChoice(self.heads, filters)
+        return HeadChoice(self.heads, filters, self.crops)
+
+    def state_rule(self, head: str) -> StateConfig | None:
+        """When the labels of a head change its steady state; None: it has none.
+
+        A head that was taught has one unless told otherwise. A bundle's own fusion, which may have
+        a thousand classes, has one only if the file has a table for it.
+        """
+        return self.states.get(head, None if head == DEFAULT_HEAD else StateConfig())
 
     def rules(self) -> Rules:
         """What must hold, and what is wrong where it does not."""
@@ -105,6 +121,13 @@ class Config(msgspec.Struct, frozen=True):
             (bool(self.images), "images: at least one filter is needed"),
             *self.node.rules(),
             *(rule for images in self.images for rule in images.rules()),
+            *(
+                rule
+                for crops in self.crops.values()
+                for crop in crops.values()
+                for rule in crop.rules()
+            ),
+            *(rule for state in self.states.values() for rule in state.rules()),
             *self.broker.rules(),
             *self.aggregator.rules(),
             *self.homeassistant.rules(),
@@ -198,4 +221,6 @@ def _validate(config: Config) -> None:
     DiscoveryTopics(config.homeassistant.prefix)
     check_overlaps(config.images)
     _ = config.head_choice  # it checks what it is made of
+    for head in config.states:
+        check_head_name(head)
     check_rules(config.rules())

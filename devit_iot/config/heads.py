@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from devit_iot.bundle.head import check_head_name
+from devit_iot.config.crops import HeadCrops, camera_crops, check_heads
 from devit_iot.errors import ConfigError
+from devit_iot.protocol.crop import OTHERS, CameraCrops, Crop, CropOrder, CropPlan
 from devit_iot.protocol.label import DEFAULT_HEAD
 from devit_iot.protocol.topics import ImageFilter
 
@@ -38,6 +41,7 @@ class HeadChoice:
     Args:
         by_camera: names of heads by the name of a camera.
         filters: filters of images, with their heads.
+        crops: rectangles that heads look at, by the name of a camera or ``*`` for all others.
 
     Raises:
         ConfigError: a head cannot be called so, is named twice for a camera, or it is not clear
@@ -45,9 +49,13 @@ class HeadChoice:
     """
 
     def __init__(
-        self, by_camera: Mapping[str, tuple[str, ...]], filters: Sequence[FilterHeads]
+        self,
+        by_camera: Mapping[str, tuple[str, ...]],
+        filters: Sequence[FilterHeads],
+        crops: Mapping[str, HeadCrops] = MappingProxyType({}),
     ) -> None:
         self._by_camera = dict(by_camera)
+        self._crops = crops
         self._others: tuple[str, ...] = (DEFAULT_HEAD,)
         single = {entry: ImageFilter(entry.topic).only_camera for entry in filters}
         wild = [entry for entry, camera in single.items() if camera is None]
@@ -68,6 +76,7 @@ class HeadChoice:
                 check_head_name(name)
             if not names or len(set(names)) < len(names):
                 raise ConfigError(f"heads {list(names)} are none, or one is named twice")
+        self.plan()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,3 +87,38 @@ class HeadChoice:
     def of(self, camera: str) -> tuple[str, ...]:
         """The heads of ``camera``, at least one; the first is its main one."""
         return self._by_camera.get(camera, self._others)
+
+    def crop(self, camera: str, head: str, taught: Crop | None = None) -> Crop | None:
+        """The rectangle of the camera's images that a head looks at; None: the whole image.
+
+        What the file says goes before ``taught``, the one that the head was taught on.
+        """
+        config = self._crops_of(camera).get(head)
+        return taught if config is None else config.crop
+
+    def plan(self, taught: Mapping[str, Crop] = MappingProxyType({})) -> CropPlan:
+        """What nodes compute: nothing is said if every head looks at whole images.
+
+        Args:
+            taught: rectangles that heads were taught on, by head.
+
+        Raises:
+            ConfigError: a camera has too many rectangles, or one of a head that it has not.
+        """
+        if not self._crops and not taught:
+            return CropPlan()
+        cameras = dict.fromkeys((*self._by_camera, *self._crops, OTHERS))
+        return CropPlan(cameras={camera: self._camera(camera, taught) for camera in cameras})
+
+    def _camera(self, camera: str, taught: Mapping[str, Crop]) -> CameraCrops:
+        heads, said = self.of(camera), self._crops_of(camera)
+        if camera in self._crops:
+            check_heads(camera, heads, said)
+        orders = {head: CropOrder(*taught[head]) for head in heads if head in taught}
+        return camera_crops(
+            camera, heads, orders | {head: said[head].order for head in heads if head in said}
+        )
+
+    def _crops_of(self, camera: str) -> HeadCrops:
+        named = self._crops.get(camera)
+        return self._crops.get(OTHERS, {}) if named is None else named

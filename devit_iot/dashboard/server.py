@@ -189,6 +189,8 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
             "client_id": topics.dashboard_client_id(""),
             "topics": {
                 "labels": topics.labels,
+                "head_labels": topics.head_labels,
+                "states": topics.states,
                 "nodes": topics.node_statuses,
                 "aggregators": topics.aggregator_status("+"),
             },

@@ -28,6 +28,7 @@ class Fusion:
         self.version = found.version
         self.classes = found.classes
         self.unknown = found.unknown
+        self.crop = found.crop
         self.parts_fingerprint = bundle.parts_fingerprint.hex()
         self.feature_dims = found.feature_dims
         self._bias = tensors["bias"].astype(np.float32)

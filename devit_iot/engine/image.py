@@ -20,6 +20,7 @@ from devit_iot.engine.jpeg_cost import JpegFrame, jpeg_frame, too_large
 from devit_iot.engine.jpeg_scans import END_OF_IMAGE, missing, open_ended
 from devit_iot.errors import ImageError
 from devit_iot.limits import MAX_PIXELS
+from devit_iot.protocol.crop import Crop
 from devit_iot.protocol.image_message import JPEG
 
 try:
@@ -58,6 +59,7 @@ def load_image(
     *,
     max_pixels: int = MAX_PIXELS,
     take_incomplete: bool = False,
+    crop: Crop | None = None,
 ) -> NDArray[np.uint8]:
     """Decode, resize the short side to ``spec.resize_size``, crop the centre.
 
@@ -78,6 +80,7 @@ def load_image(
             (:mod:`devit_iot.engine.jpeg_cost`). What else would take long is refused too
             (:mod:`devit_iot.engine.image_file`), so that the pixels bound time and memory.
         take_incomplete: whether a JPEG counts whose data end early: the missing part is grey.
+        crop: rectangle of the picture that counts as the picture; None: all of it.
 
     Returns:
         uint8[image_size, image_size, 3], RGB, C-contiguous.
@@ -97,7 +100,7 @@ def load_image(
             if frame is not None:
                 frame.check(max_pixels)
             with _opened(source, frame) as image:
-                return _square(image, spec, max_pixels, frame)
+                return _square(image, spec, max_pixels, frame, crop)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -144,12 +147,18 @@ def _opened(source: io.BytesIO, frame: JpegFrame | None) -> Image.Image:
 
 
 def _square(
-    image: Image.Image, spec: SubVitSpec, max_pixels: int, frame: JpegFrame | None
+    image: Image.Image,
+    spec: SubVitSpec,
+    max_pixels: int,
+    frame: JpegFrame | None,
+    crop: Crop | None,
 ) -> NDArray[np.uint8]:
     needed = 2 * math.ceil(spec.resize_size * spec.seen.zoom)
+    width_share, height_share = (1.0, 1.0) if crop is None else crop.share
     drafted = None
     if frame is not None:
-        drafted = image.draft("RGB", (needed, needed))
+        least = math.ceil(needed / width_share), math.ceil(needed / height_share)
+        drafted = image.draft("RGB", least)
         frame.check_decoded(*image.size, max_pixels, _BYTES_PER_PIXEL * max_pixels)
     width, height = image.size
     if width * height > max_pixels:
@@ -158,6 +167,9 @@ def _square(
         with _memory_limit(decoding_bytes(width * height)):
             image.load()
     rgb, extent = _rgb(image), drafted[1][2:] if drafted else image.size
+    if crop is not None:
+        rgb = rgb.crop(crop.box(*rgb.size))
+        extent = rgb.size
     if spec.resized.fit == "crop":
         rgb, extent = _without_ends(rgb, extent)
     window = _window(extent, spec)

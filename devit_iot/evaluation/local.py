@@ -12,6 +12,7 @@ from devit_iot.bundle.storage import Dtype
 from devit_iot.engine.base import load_engine
 from devit_iot.engine.fusion import Fusion
 from devit_iot.engine.image import load_image
+from devit_iot.protocol.crop import Crop
 from devit_iot.protocol.label import DEFAULT_HEAD, Ranked
 
 _Square = tuple[int, int, View, Resize]
@@ -38,6 +39,7 @@ class LocalFleet:
     """Every part of a bundle, one after the other.
 
     Attributes:
+        crop: rectangle of each image that is computed, by default that of the head; None: all.
         detail: what the engine of the first part chose on this machine.
         fusion: fusion of the head that answers.
 
@@ -53,6 +55,7 @@ class LocalFleet:
         threads: int = 0,
         dtype: Dtype | None = None,
         head: str = DEFAULT_HEAD,
+        crop: Crop | None = None,
     ) -> None:
         parts = [bundle.read_part(index) for index in range(len(bundle.manifest.parts))]
         self._specs = [part.spec for part in parts]
@@ -61,6 +64,7 @@ class LocalFleet:
         ]
         self.detail = self._engines[0].detail
         self.fusion = Fusion(bundle, head)
+        self.crop = crop or self.fusion.crop
 
     def features(self, payload: bytes) -> list[PartFeature]:
         """The features of one image file, by part.
@@ -68,7 +72,9 @@ class LocalFleet:
         Raises:
             ImageError: it does not decode.
         """
-        squares = {_square_of(spec): load_image(payload, spec) for spec in self._specs}
+        squares = {
+            _square_of(spec): load_image(payload, spec, crop=self.crop) for spec in self._specs
+        }
         features = []
         for spec, engine in zip(self._specs, self._engines, strict=True):
             square = squares[_square_of(spec)]

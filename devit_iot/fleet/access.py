@@ -68,8 +68,9 @@ def access_list(
     """What each user of a fleet may do.
 
     A node reads images and writes its own features and status; a camera writes images; an
-    aggregator reads features and nodes' statuses and writes labels and aggregators' statuses; a
-    viewer reads labels and statuses, a dashboard images too. The hub alone writes the release;
+    aggregator reads features and nodes' statuses and writes labels, states and aggregators'
+    statuses, and reads labels and states of other aggregators and from before its restart; a viewer
+    reads labels, states and statuses, a dashboard images too. The hub alone writes the release;
     nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
     also read what they say of themselves, to find out whether the broker delivers. Home Assistant
     reads what a viewer reads and what is announced to it, which aggregators write, and which it
@@ -81,7 +82,7 @@ def access_list(
     """
     topics = Topics(fleet)
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
-    labels = (topics.labels, topics.head_labels)
+    labels = (topics.labels, topics.head_labels, topics.states)
     results = (*labels, topics.node_statuses, topics.aggregator_status("+"))
     updates = (topics.node_update("+"), topics.aggregator_update("+"))
     devices = DiscoveryTopics().devices
@@ -102,19 +103,21 @@ def access_list(
                     topics.node_status(user),
                     topics.node_update(user),
                 )
-                read = (*images, topics.node_status(user), topics.release)
+                read = (*images, topics.node_status(user), topics.crops, topics.release)
                 doctor = topics.doctor_client_id(user, "")
                 client_id = client_ids(topics.node_client_id(user), doctor)
             case "camera":
                 write = images
             case "aggregator":
                 own = (topics.aggregator_status("+"), topics.aggregator_update("+"))
-                write = (*labels, *own, devices)
+                write = (*labels, topics.crops, *own, devices)
                 read = (
                     topics.features("+"),
+                    *labels,
                     topics.node_statuses,
                     topics.aggregator_status("+"),
                     HOME_ASSISTANT_STATUS,
+                    topics.crops,
                     topics.release,
                 )
                 client_id = re.escape(topics.aggregator_client_id("")) + r"\d+"

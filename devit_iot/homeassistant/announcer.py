@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from devit_iot.errors import InputError
 from devit_iot.homeassistant.devices import Announcement, Devices, device_id
+from devit_iot.homeassistant.heads import Heads, StateRule, sensors
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
 from devit_iot.transport.base import Message, Transport
@@ -35,6 +36,13 @@ class _Facts(NamedTuple):
     has_thermometer: bool
 
 
+class _Seen(NamedTuple):
+    """When a camera's last label was published, and by which heads."""
+
+    at: float
+    heads: Heads
+
+
 class Announcer:
     """Publishes, retained, what Home Assistant needs to know of each device.
 
@@ -49,6 +57,7 @@ class Announcer:
         devices: describes the fleet's devices.
         transport: a connection that is not started.
         topics: topics where Home Assistant looks for devices.
+        state_rule: when the labels of a head change its state; None: it has none.
         delay_s: draws the delay.
         clock: monotonic seconds.
     """
@@ -59,15 +68,17 @@ class Announcer:
         transport: Transport,
         *,
         topics: DiscoveryTopics,
+        state_rule: StateRule,
         delay_s: Callable[[], float] = lambda: random.uniform(0.0, _MAX_DELAY_S),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._devices = devices
         self._transport = transport
         self._topics = topics
+        self._state_rule = state_rule
         self._delay_s = delay_s
         self._clock = clock
-        self._cameras: dict[str, float] = {}  # when the last label of each was published
+        self._cameras: dict[str, _Seen] = {}
         self._nodes: dict[str, _Facts] = {}
         self._full: set[str] = set()  # kinds of devices of which there are too many
         fleet = devices.fleet()
@@ -94,13 +105,23 @@ class Announcer:
                 "list, or turn that off with --homeassistant false"
             )
 
-    def see_camera(self, camera: str) -> None:
-        """A label of this camera was published."""
-        is_new = camera not in self._cameras
-        if not is_new or self._has_room("cameras", self._cameras, MAX_CAMERAS):
-            self._cameras[camera] = self._clock()
-        if is_new and camera in self._cameras:
-            self._announce(self._devices.camera(camera))
+    def see_camera(self, camera: str, heads: Heads) -> None:
+        """Labels of this camera were published.
+
+        Args:
+            camera: name of the camera.
+            heads: its heads with their classes, the main one first.
+        """
+        before = self._cameras.get(camera)
+        if before is None and not self._has_room("cameras", self._cameras, MAX_CAMERAS):
+            return
+        self._cameras[camera] = _Seen(self._clock(), heads)
+        if before is not None and before.heads == heads:
+            return
+        shown = sensors(heads, self._state_rule)
+        for problem in filter(None, (sensor.problem for sensor in shown)):
+            logger.warning("%s", problem)
+        self._announce(self._devices.camera(camera, shown))
 
     def see_node(self, name: str, status: NodeStatus) -> None:
         """A node of the fleet said that it is online."""
@@ -138,7 +159,7 @@ class Announcer:
 
     def _leave_out_silent_cameras(self, now: float) -> None:
         for camera, seen in list(self._cameras.items()):
-            if now - seen > _SILENT_S:
+            if now - seen.at > _SILENT_S:
                 del self._cameras[camera]
                 self._leave_out(device_id(self._devices.fleet_name, "camera", camera))
 

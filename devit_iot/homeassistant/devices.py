@@ -5,34 +5,20 @@ Pure: facts in, JSON out. The format is device discovery of Home Assistant's MQT
 Names from the wire only ever become a text or a topic, never a part of a template.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from devit_iot.homeassistant.heads import HeadSensor, Json
+from devit_iot.homeassistant.templates import class_state, fields_template, value_template
 from devit_iot.protocol.status import STATUS_LIFETIME_S, NodeStatus
 from devit_iot.protocol.topics import Topics
 
 ORIGIN = "devit-iot"
 
 _UNESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
-_LABEL_STATE = (
-    "{% if value %}{% set name = value_json.label %}"
-    "{% if name | lower in ['', 'none', 'unknown', 'unavailable'] %}{{ name }} (class)"
-    "{% elif name | length > 255 or name | trim != name or '(class' in name %}"
-    "{{ (name | trim)[:230] }} (class {{ value_json.class_index }})"
-    "{% else %}{{ name }}{% endif %}{% else %}None{% endif %}"
-)
-"""A label as a state that belongs to this class alone.
-
-Home Assistant has three states of its own, of which a rendered ``None`` is one, cuts white space
-off, and takes no state over 255 characters. A class whose name would be lost so is marked as a
-class; an empty message, which deletes the label, is no class and gives the state ``unknown``.
-"""
-
 _STATUS_STATE = "{{ value_json.state if value else 'offline' }}"
-
-Json = dict[str, Any]
 
 
 class Announcement(NamedTuple):
@@ -102,7 +88,7 @@ class Devices:
             "icon": "mdi:puzzle",
             "state_class": "measurement",
             "state_topic": self._topics.aggregator_status(0),
-            "value_template": _value("value_json.parts_online | count"),
+            "value_template": value_template("value_json.parts_online | count"),
             **_attributes(self._topics.aggregator_status(0), "parts_online", "parts"),
             **_available_with(self._topics.aggregator_status(0)),
             "expire_after": STATUS_LIFETIME_S,
@@ -119,15 +105,20 @@ class Devices:
         about = {"name": f"Fleet {self._fleet}", "model": "Fleet", "sw_version": self._version}
         return self._announce(device, about, {}, components)
 
-    def camera(self, camera: str) -> Announcement:
-        """One camera: its label, how sure the fleet is, and whether a part was missing."""
+    def camera(self, camera: str, heads: Sequence[HeadSensor] = ()) -> Announcement:
+        """One camera: its label, how sure the fleet is, whether a part was missing, its states.
+
+        Args:
+            camera: name of the camera.
+            heads: its heads, the main one first.
+        """
         topic = self._topics.label(camera)
         aggregators = [self._topics.aggregator_status(shard) for shard in range(self._shards)]
         label: Json = {
             "platform": "sensor",
             "name": "Label",
             "icon": "mdi:tag",
-            "value_template": _LABEL_STATE,
+            "value_template": class_state("label", "value"),
             **_attributes(topic, "class_index", "top5", "parts_used", "parts"),
         }
         confidence: Json = {
@@ -137,18 +128,20 @@ class Devices:
             "unit_of_measurement": "%",
             "state_class": "measurement",
             "suggested_display_precision": 0,
-            "value_template": _value("(value_json.confidence * 100) | round(2)"),
+            "value_template": value_template("(value_json.confidence * 100) | round(2)"),
         }
         degraded: Json = {
             "platform": "binary_sensor",
             "name": "Degraded",
             "device_class": "problem",
-            "value_template": _value("'ON' if value_json.degraded else 'OFF'"),
+            "value_template": value_template("'ON' if value_json.degraded else 'OFF'"),
         }
         components = {"label": label, "confidence": confidence, "degraded": degraded}
         if self._label_expire_s:
             for component in components.values():
                 component["expire_after"] = self._label_expire_s
+        for head in heads:
+            components |= head.components(self._topics, camera)
         shared = {"state_topic": topic, **_available_with(*aggregators, mode="any")}
         about = {"name": camera, "model": f"Camera of fleet {self._fleet}"}
         return self._announce(device_id(self._fleet, "camera", camera), about, shared, components)
@@ -174,7 +167,7 @@ class Devices:
                 "unit_of_measurement": "ms",
                 "state_class": "measurement",
                 "suggested_display_precision": 1,
-                "value_template": _value(
+                "value_template": value_template(
                     "(value_json.decode_ms + value_json.compute_ms) | round(3)"
                 ),
                 **_attributes(topic, "decode_ms", "compute_ms"),
@@ -186,7 +179,7 @@ class Devices:
                 "icon": "mdi:image-off",
                 "state_class": "total_increasing",
                 "entity_category": "diagnostic",
-                "value_template": _value("value_json.dropped"),
+                "value_template": value_template("value_json.dropped"),
                 **_attributes(topic, "drops"),
                 "expire_after": STATUS_LIFETIME_S,
             },
@@ -200,7 +193,7 @@ class Devices:
                 "unit_of_measurement": "°C",
                 "state_class": "measurement",
                 "entity_category": "diagnostic",
-                "value_template": _value("value_json.temperature_c"),
+                "value_template": value_template("value_json.temperature_c"),
                 "expire_after": STATUS_LIFETIME_S,
             }
         about = {
@@ -231,11 +224,6 @@ def _escaped(text: str) -> str:
     return "".join(chr(b) if b in _UNESCAPED else f"-{b:02X}" for b in text.encode())
 
 
-def _value(expression: str) -> str:
-    """A template of ``expression``; an empty message, which deletes the last one, gives None."""
-    return f"{{{{ ({expression}) if value else None }}}}"
-
-
 def _available_with(*status_topics: str, mode: str = "all") -> Json:
     """Available while all, or any, of these statuses say ``online``."""
     entries = [{"topic": topic, "value_template": _STATUS_STATE} for topic in status_topics]
@@ -244,10 +232,9 @@ def _available_with(*status_topics: str, mode: str = "all") -> Json:
 
 def _attributes(topic: str, *fields: str) -> Json:
     """Show these fields of the message beside the state."""
-    chosen = ", ".join(f"'{name}': value_json.{name}" for name in fields)
     return {
         "json_attributes_topic": topic,
-        "json_attributes_template": f"{{{{ ({{{chosen}}} if value else {{}}) | tojson }}}}",
+        "json_attributes_template": fields_template(*fields),
     }
 
 
@@ -273,7 +260,7 @@ def _problem(name: str, status_topic: str) -> Json:
         "device_class": "problem",
         "entity_category": "diagnostic",
         "state_topic": status_topic,
-        "value_template": _value("'ON' if value_json.problem else 'OFF'"),
+        "value_template": value_template("'ON' if value_json.problem else 'OFF'"),
         **_attributes(status_topic, "problem"),
         "expire_after": STATUS_LIFETIME_S,
     }

@@ -46,7 +46,7 @@ def members(
     nodes: Sequence[str] = (),
     shards: Sequence[int] = (),
 ) -> Wanted:
-    """Labels and statuses of members that are gone, and their devices in Home Assistant.
+    """Labels, states and statuses of members that are gone, and their devices in Home Assistant.
 
     Args:
         topics: the fleet's topics.
@@ -66,6 +66,7 @@ def members(
     said = [
         *map(topics.label, cameras),
         *(topics.head_label(camera, "+") for camera in cameras),
+        *(topics.state(camera, "+") for camera in cameras),
         *map(topics.node_status, nodes),
         *map(topics.node_update, nodes),
         *map(topics.aggregator_status, shards),

@@ -12,6 +12,7 @@ from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.errors import MessageError
 from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import STATUS_LIFETIME_S, AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 
@@ -42,6 +43,7 @@ class NodeView(msgspec.Struct, frozen=True):
         age_s: seconds since it said so.
         refused: number of refused inputs.
         drops: images of ``latest`` that were not computed, by reason.
+        crops: features of crops among the published ones.
     """
 
     name: str
@@ -55,6 +57,7 @@ class NodeView(msgspec.Struct, frozen=True):
     temperature_c: float | None
     throttled: bool | None
     published: int
+    crops: int
     refused: int
     lost: int
     drops: dict[str, int]
@@ -75,13 +78,18 @@ class AggregatorView(msgspec.Struct, frozen=True):
 
 
 class CameraView(msgspec.Struct, frozen=True):
-    """The last label of a camera.
+    """The last label of one head on a camera, and the head's steady state.
 
     Attributes:
+        head: name of the head; ``main``: whether it is the camera's main one.
         age_s: seconds since it came; a ``retained`` one, from before we looked, is at least so old.
+        state: what its labels have said for some time; empty if it has no state.
+        since: since when, RFC 3339; empty without a state.
     """
 
     camera: str
+    head: str
+    main: bool
     request_id: str
     label: str
     confidence: float
@@ -90,6 +98,8 @@ class CameraView(msgspec.Struct, frozen=True):
     degraded: bool
     retained: bool
     age_s: float
+    state: str = ""
+    since: str = ""
 
 
 class FleetView(msgspec.Struct, frozen=True):
@@ -116,7 +126,7 @@ class FleetView(msgspec.Struct, frozen=True):
     refused: int
 
 
-V = TypeVar("V", NodeView, AggregatorView, CameraView)
+V = TypeVar("V", NodeView, AggregatorView, CameraView, SteadyState)
 
 
 class _Latest(Generic[V]):
@@ -150,11 +160,11 @@ class _Latest(Generic[V]):
 
 
 class Overview:
-    """Takes labels and statuses, shows the fleet.
+    """Takes labels, states and statuses, shows the fleet.
 
-    What it remembers is bounded, whatever arrives: 1024 nodes and cameras, 64 aggregators (one more
-    takes the place of the one that was heard least recently), ten thousand labels for the rate and
-    a thousand for latencies.
+    What it remembers is bounded, whatever arrives: 1024 nodes, heads of cameras and states, 64
+    aggregators (one more takes the place of the one that was heard least recently), ten thousand
+    labels for the rate and a thousand for latencies.
 
     Args:
         topics: the fleet's topics.
@@ -167,12 +177,13 @@ class Overview:
         self._nodes: _Latest[NodeView] = _Latest(MAX_NODES)
         self._aggregators: _Latest[AggregatorView] = _Latest(MAX_AGGREGATORS)
         self._cameras: _Latest[CameraView] = _Latest(MAX_CAMERAS)
+        self._states: _Latest[SteadyState] = _Latest(MAX_CAMERAS)
         self._labels: deque[tuple[float, bool]] = deque(maxlen=_LABELS)
         self._latencies: deque[tuple[float, ...]] = deque(maxlen=_LATENCIES)
         self._refused = 0
 
     def take(self, message: Message, now: float) -> None:
-        """Look at a label or status.
+        """Look at a label, state or status.
 
         One that is unusable is counted; an empty one takes its camera, node or aggregator away.
         """
@@ -182,12 +193,13 @@ class Overview:
             self._refused += 1
 
     def _take(self, message: Message, now: float) -> None:
-        if camera := self._topics.camera_of(message.topic):
-            if message.is_deletion:
-                self._cameras.drop(camera)
-            else:
-                label = read_label(camera, message.payload)
-                self._take_label(label, now, retained=message.retained)
+        camera, head = self._topics.label_of(message.topic)
+        if camera:
+            self._take_camera(camera, head, message, now)
+            return
+        camera, head = self._topics.state_of(message.topic)
+        if camera:
+            self._take_state(camera, head, message, now)
             return
         name = self._topics.node_of(message.topic)
         if message.topic == self._topics.node_status(name):
@@ -203,14 +215,28 @@ class Overview:
                 status = AggregatorStatus.decode(message.payload)
                 self._aggregators.put(name, _aggregator_view(name, status), now)
         else:
-            raise MessageError("topic", "neither a label nor a status")
+            raise MessageError("topic", "neither a label, a state nor a status")
 
-    def _take_label(self, label: Label, now: float, *, retained: bool) -> None:
-        known = self._cameras.get(label.camera)
+    def _take_camera(self, camera: str, head: str, message: Message, now: float) -> None:
+        if message.is_deletion:
+            self._cameras.drop(_row(camera, head))
+            return
+        label = read_label(camera, message.payload, head)
+        self._take_label(label, now, main=not head, retained=message.retained)
+
+    def _take_state(self, camera: str, head: str, message: Message, now: float) -> None:
+        if message.is_deletion:
+            self._states.drop(_row(camera, head))
+        else:
+            self._states.put(_row(camera, head), read_state(camera, head, message.payload), now)
+
+    def _take_label(self, label: Label, now: float, *, main: bool, retained: bool) -> None:
+        row = _row(label.camera, "" if main else label.head)
+        known = self._cameras.get(row)
         if retained and known is not None and known.request_id == label.request_id:
             return  # the same one, after we connected again
-        self._cameras.put(label.camera, _camera_view(label, retained=retained), now)
-        if not retained:
+        self._cameras.put(row, _camera_view(label, main=main, retained=retained), now)
+        if main and not retained:
             self._labels.append((now, label.degraded))
             self._latencies.append(tuple(_latency(label.latency_ms, name) for name in LATENCIES))
 
@@ -232,9 +258,17 @@ class Overview:
             latency_ms=self._quantiles(),
             aggregators=tuple(sorted(aggregators, key=lambda a: a.shard)),
             nodes=tuple(sorted(nodes, key=lambda n: (n.part, n.name))),
-            cameras=tuple(sorted(self._cameras.views(now), key=lambda c: c.camera)),
+            cameras=tuple(
+                sorted(map(self._with_steady_state, self._cameras.views(now)), key=_order)
+            ),
             refused=self._refused,
         )
+
+    def _with_steady_state(self, view: CameraView) -> CameraView:
+        known = self._states.get(_row(view.camera, view.head))
+        if known is None:
+            return view
+        return msgspec.structs.replace(view, state=known.state, since=known.since.isoformat())
 
     def _quantiles(self) -> dict[str, Quantiles]:
         if not self._latencies:
@@ -246,16 +280,45 @@ class Overview:
         }
 
 
-def read_label(camera: str, payload: bytes) -> Label:
-    """The label that appeared on the topic of ``camera``.
+def read_label(camera: str, payload: bytes, head: str = "") -> Label:
+    """The label that appeared on the topic of ``camera``, or of its further head ``head``.
 
     Raises:
-        MessageError: it does not parse, or is of another camera.
+        MessageError: it does not parse, or is of another camera or head.
     """
     label = Label.decode(payload)
     if label.camera != camera:
         raise MessageError("camera", f"a label of {label.camera!r} on the topic of {camera!r}")
+    if head and label.head != head:
+        raise MessageError(
+            "camera", f"a label of head {label.head!r} on the topic of head {head!r}"
+        )
     return label
+
+
+def read_state(camera: str, head: str, payload: bytes) -> SteadyState:
+    """The steady state that appeared on the topic of ``camera`` and ``head``.
+
+    Raises:
+        MessageError: it does not parse, or is of another camera or head.
+    """
+    state = SteadyState.decode(payload)
+    if (state.camera, state.head) != (camera, head):
+        raise MessageError(
+            "camera",
+            f"a state of {state.camera!r}, {state.head!r} on the topic of {camera!r}, {head!r}",
+        )
+    return state
+
+
+def _row(camera: str, head: str) -> str:
+    """Names one head of a camera; no head is the main one. A camera's name has no slash."""
+    return f"{camera}/{head}"
+
+
+def _order(view: CameraView) -> tuple[str, bool, str]:
+    """By camera, the main head first."""
+    return view.camera, not view.main, view.head
 
 
 S = TypeVar("S", NodeView, AggregatorView)
@@ -285,6 +348,7 @@ def _node_view(name: str, status: NodeStatus) -> NodeView:
         temperature_c=status.temperature_c,
         throttled=status.throttled,
         published=status.published,
+        crops=status.crops,
         refused=sum(status.refused.values()),
         lost=status.lost,
         drops=dict(drops),
@@ -305,9 +369,11 @@ def _aggregator_view(shard: str, status: AggregatorStatus) -> AggregatorView:
     )
 
 
-def _camera_view(label: Label, *, retained: bool) -> CameraView:
+def _camera_view(label: Label, *, main: bool, retained: bool) -> CameraView:
     return CameraView(
         camera=label.camera,
+        head=label.head,
+        main=main,
         request_id=label.request_id,
         label=label.label,
         confidence=label.confidence,

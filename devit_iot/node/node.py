@@ -13,15 +13,18 @@ from devit_iot.config.config import Config, ImagesConfig, fraction
 from devit_iot.engine.base import Engine
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ImageError, InputError, MessageError
+from devit_iot.node.crops import Crops
 from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.rate import RateLimit
 from devit_iot.node.sensors import Sensors
 from devit_iot.node.watchdog import Watchdog
 from devit_iot.protocol import request
+from devit_iot.protocol.crop import Crop
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.image_message import unwrap_image
 from devit_iot.protocol.status import NodeStatus, State
 from devit_iot.protocol.topics import ImageFilter, Topics
+from devit_iot.service.after_all import AfterAll
 from devit_iot.service.counters import Counters, Drops
 from devit_iot.service.durations import Durations
 from devit_iot.service.pending_acks import PendingAcks
@@ -106,6 +109,7 @@ class Node:
         self._redelivery_due = False  # an image was left with the broker
         self._counters = Counters(logger)
         self._drops = Drops()
+        self._crops = Crops(transport, topics, self._counters)
         self._refusal = Refusal(self.stop)
         self._serving: Frame | None = None
         self._sensors = sensors
@@ -254,30 +258,39 @@ class Node:
         if not frame.is_every and age > self._config.max_age_s:
             self._drops.count(frame.camera, "age")
             return
-        try:
-            self._publish(frame, self._compute(frame).encode())
-        except InputError as error:  # costs this request only
-            self._give_up(frame, error)
-        except Exception:
-            logger.exception("request %s lost", frame.request_id.hex())
-            self._counters.count("lost")
-            self._pending_acks.acknowledge(frame.request_id)
+        wanted = self._crops.wanted(frame.camera, frame.request_id)
+        acknowledge = partial(self._pending_acks.acknowledge, frame.request_id)
+        if not wanted:
+            acknowledge()
+        after_all = AfterAll((request_id for request_id, _ in wanted), acknowledge)
+        for request_id, crop in wanted:
+            done = partial(after_all.done, request_id)
+            try:
+                self._publish(frame, self._compute(frame, request_id, crop), done)
+            except InputError as error:  # costs this request only
+                self._give_up(frame, done, error)
+            except Exception:
+                logger.exception("request %s lost", request_id.hex())
+                self._counters.count("lost")
+                done()
 
-    def _publish(self, frame: Frame, payload: bytes) -> None:
-        topic = self._topics.feature(frame.request_id[0] % self._shards, self._name)
+    def _publish(self, frame: Frame, feature: Feature, done: Callable[[], None]) -> None:
+        payload = feature.encode()
+        topic = self._topics.feature(feature.request_id[0] % self._shards, self._name)
         if frame.is_every:
-            done = partial(self._pending_acks.acknowledge, frame.request_id)
-            give_up = partial(self._give_up, frame)
+            give_up = partial(self._give_up, frame, done)
             self._transport.publish(topic, payload, qos=1, on_puback=done, on_given_up=give_up)
         else:
             self._transport.publish(topic, payload)
         self._counters.count("published")
+        if feature.crop is not None:
+            self._counters.count("crops")
 
-    def _give_up(self, frame: Frame, error: InputError) -> None:
+    def _give_up(self, frame: Frame, done: Callable[[], None], error: InputError) -> None:
         self._counters.refuse(error, f"image of camera {frame.camera!r}")
-        self._pending_acks.acknowledge(frame.request_id)
+        done()
 
-    def _compute(self, frame: Frame) -> Feature:
+    def _compute(self, frame: Frame, request_id: bytes, crop: Crop | None) -> Feature:
         begin = time.monotonic()
         identity, spec, engine = self._served  # one bundle for the whole of it
         file = unwrap_image(frame.payload)
@@ -286,6 +299,7 @@ class Node:
             spec,
             max_pixels=self._config.max_pixels,
             take_incomplete=frame.take_incomplete,
+            crop=crop,
         )
         decoded = time.monotonic()
         values = engine.features(image)
@@ -295,7 +309,7 @@ class Node:
         self.durations["decode"].add(timing.decode_us / 1e3)
         self.durations["compute"].add(timing.compute_us / 1e3)
         return Feature(
-            request_id=frame.request_id,
+            request_id=request_id,
             fingerprint=bytes.fromhex(identity.fingerprint),
             part=identity.part,
             parts=identity.parts,
@@ -304,6 +318,7 @@ class Node:
             timing=timing,
             values=values,
             parts_fingerprint=bytes.fromhex(identity.parts_fingerprint),
+            crop=crop,
         )
 
     def _on_hang(self) -> None:
@@ -331,6 +346,7 @@ class Node:
             uptime_s=age_s,
             received=self._counters["received"],
             published=self._counters["published"],
+            crops=self._counters["crops"],
             dropped=self._drops.total,
             lost=self._counters["lost"],
             unsent=self._transport.unsent,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.errors import MessageError
+from devit_iot.protocol.crop import CROP_BYTES, Crop
 from devit_iot.protocol.text import is_camera_level
 
 MAX_HEADER_BYTES = 4096
@@ -36,6 +37,9 @@ _TAG_CAMERA = 1
 
 
 _TAG_PARTS_FINGERPRINT = 2
+
+
+_TAG_CROP = 3
 
 
 _FINGERPRINT_BYTES = 8
@@ -86,6 +90,7 @@ class Feature(msgspec.Struct, frozen=True):
         timing: where its time went.
         values: float32[feature_dim]; float16 on the wire.
         parts_fingerprint: 8 bytes, of the bundle's parts; empty from a node that does not say it.
+        crop: rectangle of the image that it is about; None for the whole image.
     """
 
     request_id: bytes
@@ -97,6 +102,7 @@ class Feature(msgspec.Struct, frozen=True):
     timing: Timing
     values: NDArray[np.float32]
     parts_fingerprint: bytes = b""
+    crop: Crop | None = None
 
     def encode(self) -> bytes:
         """The binary form: 60 bytes, the camera, then the values as float16.
@@ -113,6 +119,8 @@ class Feature(msgspec.Struct, frozen=True):
         if self.parts_fingerprint:
             extension += bytes((_TAG_PARTS_FINGERPRINT, _FINGERPRINT_BYTES))
             extension += self.parts_fingerprint
+        if self.crop is not None:
+            extension += bytes((_TAG_CROP, CROP_BYTES)) + self.crop.encode()
         extension += bytes(-len(extension) % 4)  # single zero bytes are padding
         timing = self.timing
         header = _HEADER.pack(
@@ -165,6 +173,7 @@ class Feature(msgspec.Struct, frozen=True):
             Timing(*us),
             values,
             said.parts_fingerprint,
+            said.crop,
         )
 
 
@@ -174,10 +183,12 @@ class _Extensions(NamedTuple):
     Attributes:
         camera: its name.
         parts_fingerprint: 8 bytes, or none.
+        crop: rectangle of the image, or None.
     """
 
     camera: str
     parts_fingerprint: bytes
+    crop: Crop | None
 
 
 def _extensions(extensions: bytes) -> _Extensions:
@@ -202,7 +213,19 @@ def _extensions(extensions: bytes) -> _Extensions:
         raise MessageError(
             "extension", f"a fingerprint of the parts has {len(parts_fingerprint)} bytes, not 8"
         )
-    return _Extensions(_camera_name(found[_TAG_CAMERA]), parts_fingerprint)
+    crop = _crop(found[_TAG_CROP]) if _TAG_CROP in found else None
+    return _Extensions(_camera_name(found[_TAG_CAMERA]), parts_fingerprint, crop)
+
+
+def _crop(value: bytes) -> Crop:
+    if len(value) != CROP_BYTES:
+        raise MessageError(
+            "extension", f"a feature's crop has {len(value)} bytes, not {CROP_BYTES}"
+        )
+    try:
+        return Crop.decode(value)
+    except ValueError as error:
+        raise MessageError("crop", f"a feature's crop cannot be: {error}") from error
 
 
 def _camera_name(value: bytes) -> str:

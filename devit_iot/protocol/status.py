@@ -72,6 +72,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         parts_fingerprint: fingerprint of the bundle's parts, hex; empty from a node that does not
             say it.
         board: what the board has and how fast it is; None: the node does not say.
+        crops: features of crops among those published; each cost what an image does.
     """
 
     node: str
@@ -93,6 +94,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     throttled: bool | None = None
     parts_fingerprint: str = ""
     board: BoardProfile | None = None
+    crops: int = 0
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

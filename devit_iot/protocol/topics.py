@@ -4,8 +4,10 @@
 devit/v1/<fleet>/features/<shard>/<node>  Feature, binary
 devit/v1/<fleet>/labels/<camera>          Label of a camera's main head, JSON, retained
 devit/v1/<fleet>/labels/<camera>/<head>   Label of another head, JSON, retained
+devit/v1/<fleet>/states/<camera>/<head>   SteadyState, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
+devit/v1/<fleet>/crops                    CropPlan, JSON, retained: what nodes compute of images
 devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
 devit/v1/<fleet>/nodes/<node>/update      UpdateStatus, JSON, retained
 devit/v1/<fleet>/aggregators/<shard>/update  UpdateStatus, JSON, retained
@@ -103,6 +105,15 @@ class Topics(msgspec.Struct, frozen=True):
         """Filter of every label by a head that is not its camera's main one."""
         return self.head_label("+", "+")
 
+    def state(self, camera: str, head: str) -> str:
+        """Where the steady state of one head on one camera appears."""
+        return f"{PREFIX}/{self.fleet}/states/{camera}/{head}"
+
+    @property
+    def states(self) -> str:
+        """Filter of every steady state."""
+        return self.state("+", "+")
+
     def node_status(self, node: str) -> str:
         """Where one node says how it fares."""
         return f"{PREFIX}/{self.fleet}/nodes/{node}/status"
@@ -115,6 +126,11 @@ class Topics(msgspec.Struct, frozen=True):
     def aggregator_status(self, shard: int | str) -> str:
         """Where one aggregator says how it fares."""
         return f"{PREFIX}/{self.fleet}/aggregators/{shard}/status"
+
+    @property
+    def crops(self) -> str:
+        """Where the aggregators say what nodes compute of which camera's images."""
+        return f"{PREFIX}/{self.fleet}/crops"
 
     @property
     def release(self) -> str:
@@ -168,9 +184,30 @@ class Topics(msgspec.Struct, frozen=True):
         return node
 
     def camera_of(self, topic: str) -> str:
-        """The camera of a label's topic; empty for another topic."""
-        start, _, camera = topic.rpartition("/")
-        return camera if start + "/" == self.label("") else ""
+        """The camera of the topic of its main head's label; empty for another topic."""
+        camera, head = self.label_of(topic)
+        return "" if head else camera
+
+    def label_of(self, topic: str) -> tuple[str, str]:
+        """The camera and the head of a label's topic; no head for a label of the main one.
+
+        Both are empty for another topic.
+        """
+        camera, head = _levels_below(topic, f"{PREFIX}/{self.fleet}/labels")
+        return camera, head
+
+    def state_of(self, topic: str) -> tuple[str, str]:
+        """The camera and the head of a steady state's topic; both empty for another topic."""
+        camera, head = _levels_below(topic, f"{PREFIX}/{self.fleet}/states")
+        return (camera, head) if head else ("", "")
+
+
+def _levels_below(topic: str, start: str) -> tuple[str, str]:
+    """The one or two levels of ``topic`` after ``start``; both empty for another topic."""
+    if not topic.startswith(f"{start}/"):
+        return "", ""
+    first, *rest = topic.removeprefix(f"{start}/").split("/")
+    return (first, "".join(rest)) if len(rest) <= 1 else ("", "")
 
 
 class DiscoveryTopics(msgspec.Struct, frozen=True):

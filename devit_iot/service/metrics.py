@@ -103,6 +103,11 @@ NODE: tuple[Metric[NodeStatus], ...] = (
         lambda s: s.received,
     ),
     _metric("devit_node_features_published_total", "Features.", lambda s: s.published),
+    _metric(
+        "devit_node_crops_published_total",
+        "Features of crops among them; each cost what an image does.",
+        lambda s: s.crops,
+    ),
     _by(
         "reason",
         "devit_node_images_dropped_total",

@@ -76,14 +76,15 @@ def read_examples(
         if key in first:
             _check_same_class(source, first[key], index)
             continue
-        found = cache.get(key)
+        cached = key if fleet.crop is None else picture_key(key + fleet.crop.encode())
+        found = cache.get(cached)
         if found is None:
             try:
                 computed_now = [part.values for part in fleet.features(payload)]
             except ImageError as error:
                 unreadable.append(f"{source.names[index]}: {error}")
                 continue
-            found = cache.put(key, computed_now)
+            found = cache.put(cached, computed_now)
             computed += 1
         first[key] = index
         kept.append(index)

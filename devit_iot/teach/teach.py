@@ -89,7 +89,7 @@ def teach(
         bundle: bundle whose parts make the features.
         name: name of the head.
         data: labelled pictures.
-        fleet: the bundle's fleet, in this process.
+        fleet: the bundle's fleet, in this process; the head looks at its crop.
         cache: cache of the fleet's features.
         shown: hands on indices while it shows progress.
         options: how.
@@ -139,6 +139,7 @@ def teach(
         ),
         provenance=options.provenance,
         key=options.key,
+        crop=fleet.crop,
     )
     result = TeachResult(
         bundle=bundle.manifest.name,

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from devit_iot.aggregator import heads as heads_module
-from devit_iot.aggregator.after_all import AfterAll
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.build import build_aggregator
 from devit_iot.bundle.reading import Bundle
@@ -22,6 +21,7 @@ from devit_iot.config.config import Config, load_config
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError, MessageError
 from devit_iot.protocol.label import Label
+from devit_iot.service.after_all import AfterAll
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, make_feature
 from tests.support.fleets import wait_until

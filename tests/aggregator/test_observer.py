@@ -1,5 +1,7 @@
 """Whoever observes an aggregator is told what it learns, and only of its own fleet."""
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 import pytest
 
@@ -29,7 +31,8 @@ class Notes:
     def forget_node(self, name: str) -> None:
         self.told.append(("forget", name))
 
-    def see_camera(self, camera: str) -> None:
+    def see_camera(self, camera: str, heads: Mapping[str, Sequence[str]]) -> None:
+        assert {head: len(classes) for head, classes in heads.items()} == {"default": 5}
         self.told.append(("camera", camera))
 
     def refresh(self) -> None:

@@ -9,7 +9,7 @@ from devit_iot.cli.top_view import render
 from devit_iot.monitor.overview import FleetView, Overview
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
-from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
+from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3, STEADY_STATE
 
 TOPICS = Topics("home")
 
@@ -52,6 +52,27 @@ def test_every_fact_is_there() -> None:
         "not authorized",
     ):
         assert fact in text
+
+
+def test_heads_and_states_are_columns_where_there_are_some() -> None:
+    plain = drawn(fleet())
+    assert "head" not in plain
+    overview = Overview(TOPICS, 0.0)
+    label = msgspec.structs.replace(LABEL, head="gate", label="ajar")
+    overview.take(Message(TOPICS.label("entrée"), label.encode(), retained=False), 5.0)
+    topic = TOPICS.state("entrée", "gate")
+    overview.take(Message(topic, STEADY_STATE.encode(), retained=True), 5.0)
+    (line,) = (line for line in drawn(overview.view(8.0)).splitlines() if "entrée" in line)
+    assert line.split()[:4] == ["entrée", "gate", "open", "ajar"]
+
+
+def test_what_crops_cost_is_a_column_where_there_are_some() -> None:
+    assert "crops" not in drawn(fleet())
+    overview = Overview(TOPICS, 0.0)
+    status = msgspec.structs.replace(NODE_STATUS_3, published=200, crops=150)
+    overview.take(Message(TOPICS.node_status("pi-1"), status.encode(), retained=False), 5.0)
+    (line,) = (line for line in drawn(overview.view(8.0)).splitlines() if "pi-1 " in line)
+    assert line.split()[-1] == "75.0%"
 
 
 def test_text_from_the_wire_is_no_markup() -> None:

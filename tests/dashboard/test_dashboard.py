@@ -163,6 +163,8 @@ def test_the_facts_are_those_of_the_code(server: DashboardServer) -> None:
     assert facts["fleet"] == "home"
     assert facts["topics"] == {
         "labels": "devit/v1/home/labels/+",
+        "head_labels": "devit/v1/home/labels/+/+",
+        "states": "devit/v1/home/states/+/+",
         "nodes": "devit/v1/home/nodes/+/status",
         "aggregators": "devit/v1/home/aggregators/+/status",
     }

@@ -38,6 +38,7 @@ OWNED = """
 user me
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read devit/v1/home/nodes/+/update
@@ -45,6 +46,7 @@ topic read devit/v1/home/aggregators/+/update
 topic read homeassistant/device/+/config
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
+topic write devit/v1/home/states/+/+
 topic write devit/v1/home/nodes/+/status
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/nodes/+/update
@@ -59,12 +61,18 @@ topic write in/+
 
 user aggregator
 topic read devit/v1/home/features/+/+
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/status
+topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
+topic write devit/v1/home/states/+/+
+topic write devit/v1/home/crops
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/aggregators/+/update
 topic write homeassistant/device/+/config
@@ -80,12 +88,14 @@ topic write devit/v1/home/release
 user viewer
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 
 user dashboard
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read cameras/+/image
@@ -94,6 +104,7 @@ topic read in/+
 user homeassistant
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/#
@@ -104,6 +115,7 @@ user pi-1
 topic read cameras/+/image
 topic read in/+
 topic read devit/v1/home/nodes/pi-1/status
+topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic write devit/v1/home/features/+/pi-1
 topic write devit/v1/home/nodes/pi-1/status
@@ -113,6 +125,7 @@ user pi-2
 topic read cameras/+/image
 topic read in/+
 topic read devit/v1/home/nodes/pi-2/status
+topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic write devit/v1/home/features/+/pi-2
 topic write devit/v1/home/nodes/pi-2/status

@@ -34,12 +34,14 @@ from devit_iot.export.beside import read_beside
 from devit_iot.export.network import read_network
 from devit_iot.homeassistant.devices import is_ours
 from devit_iot.monitor.overview import Overview
+from devit_iot.protocol.crop import CropPlan
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.image_message import unwrap_image
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 from devit_iot.protocol.text import is_camera, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.transport.address import check_websocket_url, parse_url, websocket_of
@@ -322,6 +324,10 @@ TARGETS: Mapping[str, Target] = {
         8,
         _golden("aggregator_status.json", "aggregator_status_2.json"),
     ),
+    "steady_state": Target(
+        lambda data: json_message(SteadyState, data), 3, _golden("steady_state.json")
+    ),
+    "crop_plan": Target(lambda data: json_message(CropPlan, data), 3, _golden("crop_plan.json")),
     "rollout": Target(lambda data: json_message(Rollout, data), 3, _golden("rollout.json")),
     "update": Target(
         lambda data: json_message(UpdateStatus, data), 3, _golden("update_status.json")

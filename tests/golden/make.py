@@ -5,6 +5,7 @@ them changed means that boards in the field cannot be read any more: raise the v
 the files again.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -25,11 +26,13 @@ from devit_iot.bundle.spec import (
 from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
+from devit_iot.protocol.crop import CameraCrops, Crop, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
@@ -134,7 +137,15 @@ NODE_STATUS_4 = msgspec.structs.replace(
         note="measured by devit bench --profile, neon_dotprod",
     ),
 )
+CROP_PLAN = CropPlan(
+    cameras={
+        "entrée": CameraCrops(crops=(CropOrder(32768, 16384, 16384, 8192, one_in=5),)),
+        "*": CameraCrops(whole=False, crops=(CropOrder(0, 0, 65535, 65535),)),
+    }
+)
+NODE_STATUS_5 = msgspec.structs.replace(NODE_STATUS_4, crops=51)
 FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
+FEATURE_3 = msgspec.structs.replace(FEATURE_2, crop=Crop(32768, 16384, 16384, 8192))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
@@ -168,21 +179,38 @@ UPDATE_STATUS = UpdateStatus(
     serving=7,
     trial=False,
 )
+STEADY_STATE = SteadyState(
+    camera="entrée",
+    head="gate",
+    state="open",
+    class_index=1,
+    since=datetime(2026, 5, 1, 7, 30, 11, 250_000, UTC),
+    before="closed",
+    confidence=0.9375,
+    request_id="000102030405060708090a0b0c0d0e0f",
+    head_version="9f8e7d6c5b4a3928",
+    fingerprint="a1b2c3d4e5f60718",
+    received_ms={0: 1_700_000_000_123, 2: 1_700_000_000_456},
+)
 EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "label.json": LABEL,
     "label_2.json": LABEL_2,
     "node_status.json": NODE_STATUS,
     "node_status_2.json": NODE_STATUS_2,
     "node_status_3.json": NODE_STATUS_3,
+    "node_status_4.json": NODE_STATUS_4,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
 MESSAGES: dict[str, Feature | JsonMessage] = {
     "feature.bin": FEATURE,
     "feature_2.bin": FEATURE_2,
+    "feature_3.bin": FEATURE_3,
+    "crop_plan.json": CROP_PLAN,
     "label_3.json": LABEL_3,
+    "steady_state.json": STEADY_STATE,
     "rollout.json": ROLLOUT,
     "update_status.json": UPDATE_STATUS,
-    "node_status_4.json": NODE_STATUS_4,
+    "node_status_5.json": NODE_STATUS_5,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from devit_iot.config.states import StateConfig
 from devit_iot.homeassistant.devices import Announcement, Devices
+from devit_iot.homeassistant.heads import HeadSensor
 from tests.golden.make import NODE_STATUS, NODE_STATUS_3
 
 FOLDER = Path(__file__).parent / "homeassistant"
@@ -22,6 +24,21 @@ CASES: dict[str, Announcement] = {
     "fleet": HOME.fleet(),
     "fleet_of_two_aggregators": BARN.fleet(),
     "camera": HOME.camera("entrée"),
+    "camera_heads": HOME.camera(
+        "yard",
+        [
+            HeadSensor(
+                "gate",
+                is_main=True,
+                classes=("closed", "open", "unknown"),
+                rule=StateConfig(on="open", device_class="garage_door"),
+            ),
+            HeadSensor(
+                "bird", is_main=False, classes=("tit", "None", " robin"), rule=StateConfig()
+            ),
+            HeadSensor("default", is_main=False, classes=("cat",), rule=None),
+        ],
+    ),
     "camera_hostile": BARN.camera(HOSTILE),
     "node": HOME.node("pi-1", NODE_STATUS_3, has_thermometer=True),
     "node_plain": BARN.node(

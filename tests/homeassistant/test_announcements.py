@@ -5,7 +5,7 @@ import pytest
 
 from devit_iot.protocol.label import Ranked
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS, NODE_STATUS_3
+from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS, NODE_STATUS_3, STEADY_STATE
 from tests.golden.make_homeassistant import CASES, FOLDER, HOSTILE
 from tests.homeassistant.core import Core
 from tests.support.fleets import wait_until
@@ -31,9 +31,14 @@ MESSAGES = {
     BARN.label(HOSTILE): msgspec.structs.replace(
         LABEL, camera=HOSTILE, label=LONG, degraded=False
     ).encode(),
+    HOME.label("yard"): msgspec.structs.replace(LABEL, camera="yard").encode(),
+    HOME.head_label("yard", "bird"): msgspec.structs.replace(LABEL, label="tit").encode(),
+    HOME.state("yard", "gate"): STEADY_STATE.encode(),
+    HOME.state("yard", "bird"): msgspec.structs.replace(STEADY_STATE, state="None").encode(),
     HOME.node_status("pi-1"): NODE_STATUS_3.encode(),
     BARN.node_status("pi.2"): NODE_STATUS.encode(),
 }
+YARD = CASES["camera_heads"].device_id
 ENTREE, BARN_CAMERA = CASES["camera"].device_id, CASES["camera_hostile"].device_id
 PI_1, PI_2 = CASES["node"].device_id, CASES["node_plain"].device_id
 FLEET, BARN_FLEET = CASES["fleet"].device_id, CASES["fleet_of_two_aggregators"].device_id
@@ -41,6 +46,13 @@ SHOWN = {
     f"{ENTREE}-label": "cat",
     f"{ENTREE}-confidence": "75.0",
     f"{ENTREE}-degraded": "on",
+    f"{YARD}-label": "cat",
+    f"{YARD}-confidence": "75.0",
+    f"{YARD}-degraded": "on",
+    f"{YARD}-label_bird": "tit",
+    f"{YARD}-label_default": "unknown",
+    f"{YARD}-state_gate": "on",
+    f"{YARD}-state_bird": "None (class)",
     f"{BARN_CAMERA}-label": f"{LONG[:230]} (class {LABEL.class_index})",
     f"{BARN_CAMERA}-confidence": "75.0",
     f"{BARN_CAMERA}-degraded": "off",
@@ -98,6 +110,10 @@ def test_every_golden_announcement_is_taken(announced: Core, client: Client) -> 
     assert attributes["parts_used"] == [0, 2]
     assert states[ids[f"{PI_1}-dropped"]]["attributes"]["drops"] == NODE_STATUS_3.drops
     assert states[ids[f"{PI_1}-problem"]]["attributes"]["problem"] == NODE_STATUS_3.problem
+    gate = states[ids[f"{YARD}-state_gate"]]["attributes"]
+    assert (gate["device_class"], gate["before"]) == ("garage_door", "closed")
+    assert gate["since"] == "2026-05-01T07:30:11.250000Z"
+    assert states[ids[f"{YARD}-state_bird"]]["attributes"]["options"][0] == "tit"
     tells_its_own_states_from_classes(announced, client)
     complaints = [line for line in announced.log().splitlines() if "mqtt" in line.lower()]
     assert [line for line in complaints if " WARNING " in line or " ERROR " in line] == []

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from devit_iot.config.config import Config
+from devit_iot.config.states import StateConfig
 from devit_iot.errors import MessageError
 from devit_iot.homeassistant import announcer as announcer_module
 from devit_iot.homeassistant.announcer import Announcer
@@ -34,6 +36,7 @@ class Home:
             Devices("home", shards=1, version="1"),
             self.transport,
             topics=TOPICS,
+            state_rule=Config(states={"gate": StateConfig(on="open")}).state_rule,
             delay_s=lambda: 3.0,
             clock=lambda: self.now,
         )
@@ -68,17 +71,17 @@ def test_on_connecting_the_fleet_then_what_is_seen(home: Home) -> None:
     home.connect()
     assert home.said() == [FLEET]
     home.announcer.see_node("pi-1", STATUS)
-    home.announcer.see_camera("door")
+    home.announcer.see_camera("door", {})
     assert home.said() == [NODE, DOOR]
     assert {FLEET, NODE, DOOR} == set(home.broker.retained)
-    home.announcer.see_camera("door")
+    home.announcer.see_camera("door", {})
     home.announcer.see_node("pi-1", msgspec.structs.replace(STATUS, published=3, uptime_s=9.0))
     assert home.said() == []  # nothing new
 
 
 def test_all_of_it_on_each_connection(home: Home) -> None:
     home.connect()
-    home.announcer.see_camera("door")
+    home.announcer.see_camera("door", {})
     home.said()
     home.broker.retained.clear()  # a broker that lost its disk
     home.reconnect(after_s=60)
@@ -87,7 +90,7 @@ def test_all_of_it_on_each_connection(home: Home) -> None:
 
 def test_again_some_time_after_home_assistant_has_started(home: Home) -> None:
     home.connect()
-    home.announcer.see_camera("door")
+    home.announcer.see_camera("door", {})
     home.said()
     home.broker.publish(HOME_ASSISTANT_STATUS, b"online")
     assert home.said() == []
@@ -153,7 +156,7 @@ def test_a_restart_changes_no_byte(home: Home) -> None:
     other.broker = home.broker
     for one in (home, other):
         one.connect()
-        one.announcer.see_camera("door")
+        one.announcer.see_camera("door", {})
         one.announcer.see_node("pi-1", STATUS)
         one.said()
     other.transport.stop()
@@ -167,7 +170,7 @@ def test_no_more_cameras_and_nodes_than_it_can_bear(
     monkeypatch.setattr(announcer_module, "MAX_NODES", 2)
     home.connect()
     for number in range(9):
-        home.announcer.see_camera(f"door-{number}")
+        home.announcer.see_camera(f"door-{number}", {})
         home.announcer.see_node(f"pi-{number}", STATUS)
     assert len(home.said()) == 1 + 3 + 2
     home.announcer.see_node("pi-0", msgspec.structs.replace(STATUS, version="2"))
@@ -180,7 +183,7 @@ def test_no_more_cameras_and_nodes_than_it_can_bear(
 def test_a_flood_of_announcements_comes_in_pieces(home: Home) -> None:
     home.connect()
     for number in range(40):
-        home.announcer.see_camera(f"door-{number}")
+        home.announcer.see_camera(f"door-{number}", {})
     before = len(home.broker.log)
     home.announcer.refresh()
     assert 0 < len(home.broker.log) - before < 40
@@ -200,7 +203,7 @@ def test_a_broker_that_hangs_up_is_left_in_peace(
         home.reconnect(after_s=0.5)
     assert rounds == 3
     assert "--homeassistant false" in caplog.text
-    home.announcer.see_camera("door")
+    home.announcer.see_camera("door", {})
     assert home.said() == []
     home.reconnect(after_s=500)  # perhaps its list was corrected
     assert home.said() == [FLEET, DOOR]
@@ -225,20 +228,38 @@ def test_an_announcement_that_is_too_large_costs_nothing_else(
         publish(topic, payload, retain=retain)
 
     monkeypatch.setattr(home.transport, "publish", strict)
-    home.announcer.see_camera("door")
+    home.announcer.see_camera("door", {})
     assert home.said() == [DOOR]
     assert "not announced to Home Assistant" in caplog.text
 
 
 def test_a_camera_that_was_silent_is_not_announced_again_before_its_next_label(home: Home) -> None:
     home.connect()
-    home.announcer.see_camera("door")
-    home.announcer.see_camera("gate")
+    home.announcer.see_camera("door", {})
+    home.announcer.see_camera("gate", {})
     home.said()
     home.now += 400
-    home.announcer.see_camera("gate")
+    home.announcer.see_camera("gate", {})
     home.now += 400  # now the door was silent for longer than ten minutes
     home.reconnect(after_s=60)
     assert home.said() == [FLEET, TOPICS.device(device_id("home", "camera", "gate"))]
-    home.announcer.see_camera("door")
+    home.announcer.see_camera("door", {})
     assert home.said() == [DOOR]
+
+
+def test_a_camera_whose_heads_changed_is_described_anew(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.connect()
+    home.announcer.see_camera("door", {"gate": ("closed", "open")})
+    home.said()
+    assert b'"binary_sensor"' in home.broker.retained[DOOR]
+    home.announcer.see_camera("door", {"gate": ("closed", "open")})
+    assert home.said() == []
+    home.announcer.see_camera("door", {"gate": ("closed", "open", "ajar")})
+    assert home.said() == [DOOR]
+    assert b'"options":["closed","open","ajar"]' in home.broker.retained[DOOR]
+    assert "states.gate.on is 'open', and the head's classes are closed, open, ajar" in caplog.text
+    home.announcer.see_camera("door", {"default": ("closed", "open")})
+    assert home.said() == [DOOR]
+    assert b"State " not in home.broker.retained[DOOR]

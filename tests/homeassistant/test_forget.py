@@ -8,7 +8,7 @@ from devit_iot.homeassistant.remove import Removal, Wanted, announcements, membe
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import Message, Transport
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
-from tests.golden.make import LABEL, NODE_STATUS_3
+from tests.golden.make import LABEL, NODE_STATUS_3, STEADY_STATE
 
 TOPICS = DiscoveryTopics()
 
@@ -109,10 +109,12 @@ def test_a_camera_is_forgotten_with_the_labels_of_all_of_its_heads(crowded: Memo
     for camera in ("door", "hall"):
         for head in ("gate", "post"):
             crowded.publish(HOME.head_label(camera, head), LABEL.encode(), retain=True)
+        crowded.publish(HOME.state(camera, "gate"), STEADY_STATE.encode(), retain=True)
     assert forgotten(crowded, members(HOME, TOPICS, cameras=["door"])) == [
         HOME.label("door"),
         HOME.head_label("door", "gate"),
         HOME.head_label("door", "post"),
+        HOME.state("door", "gate"),
         TOPICS.device(device_id("home", "camera", "door")),
     ]
 

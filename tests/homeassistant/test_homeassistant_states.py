@@ -14,9 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devit_iot.config.states import StateConfig
 from devit_iot.homeassistant.devices import Announcement, Devices
+from devit_iot.homeassistant.heads import MAX_OPTIONS, HeadSensor
+from devit_iot.homeassistant.templates import shown_class
 from devit_iot.protocol.text import is_plain
-from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS_3
+from devit_iot.protocol.topics import Topics
+from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS_3, STEADY_STATE
 
 jinja2 = pytest.importorskip("jinja2", reason="jinja2 comes with mkdocs and with torch")
 sandbox = pytest.importorskip("jinja2.sandbox")
@@ -101,8 +105,77 @@ def test_two_classes_never_have_the_same_state(one: str, two: str) -> None:
         assert state.lower() not in {"none", "unknown", "unavailable"}
 
 
+@given(NAMES, st.integers(0, 999))
+def test_the_options_of_a_sensor_are_the_states_that_it_takes(name: str, index: int) -> None:
+    assert shown_class(name, index) == label_state(name, index)
+
+
+HEADS = DEVICES.camera(
+    "door",
+    [
+        HeadSensor(
+            "gate", is_main=True, classes=("closed", "open", "unknown"), rule=StateConfig(on="open")
+        ),
+        HeadSensor("bird", is_main=False, classes=("tit", " None"), rule=StateConfig()),
+    ],
+)
+
+
+def head_states(state: str, class_index: int = 1) -> dict[str, str | None]:
+    """What the entities of states show of one state."""
+    message = msgspec.structs.replace(STEADY_STATE, state=state, class_index=class_index).encode()
+    shown = {key: rendered(template, message) for key, template in templates(HEADS).items()}
+    return {key: shown[key] for key in ("state_gate", "state_bird")}
+
+
+def test_a_steady_state_is_on_off_an_option_or_unknown() -> None:
+    assert head_states("open") == {"state_gate": "open", "state_bird": "open"}
+    assert head_states(" None") == {"state_gate": "None", "state_bird": "None (class 1)"}
+    assert head_states("unknown", -1) == {"state_gate": "None", "state_bird": "None"}
+    content: dict[str, Any] = msgspec.json.decode(HEADS.payload)
+    gate, bird = (content["components"][key] for key in ("state_gate", "state_bird"))
+    assert (gate["payload_on"], gate["payload_off"]) == ("open", "closed")
+    assert bird["options"] == ["tit", "None (class 1)"]
+    attributes = rendered(gate["json_attributes_template"], STEADY_STATE.encode())
+    assert json.loads(attributes or "")["since"] == "2026-05-01T07:30:11.250000Z"
+
+
+@pytest.mark.parametrize(
+    ("classes", "on", "platform"),
+    [
+        (("closed", "open"), "open", "binary_sensor"),
+        (("unknown", "closed", "open"), "closed", "binary_sensor"),
+        (("closed", "open"), "", "sensor"),
+        (("closed", "open", "ajar"), "open", "sensor"),
+        (("closed", "open"), "opne", "sensor"),
+        (("closed", "unknown"), "closed", "sensor"),
+        (("closed ", "open"), "open", "sensor"),  # Home Assistant would cut the space off
+        (("None", "open"), "open", "sensor"),
+    ],
+)
+def test_two_classes_of_which_one_is_on_make_a_binary_sensor(
+    classes: tuple[str, ...], on: str, platform: str
+) -> None:
+    sensor = HeadSensor("gate", is_main=True, classes=classes, rule=StateConfig(on=on))
+    component = sensor.components(Topics("home"), "door")["state_gate"]
+    assert component["platform"] == platform
+    assert bool(sensor.problem) == (bool(on) and platform == "sensor")
+
+
+def test_a_head_with_very_many_classes_lists_none() -> None:
+    classes = tuple(f"class {index}" for index in range(MAX_OPTIONS + 1))
+    many = HeadSensor("many", is_main=True, classes=classes, rule=StateConfig()).components(
+        Topics("home"), "door"
+    )
+    few = HeadSensor("few", is_main=True, classes=classes[1:], rule=StateConfig()).components(
+        Topics("home"), "door"
+    )
+    assert not {"options", "device_class"} & many["state_many"].keys()
+    assert len(few["state_few"]["options"]) == MAX_OPTIONS
+
+
 def test_a_deleted_label_is_unknown_and_no_failure() -> None:
-    for key, template in templates(CAMERA).items():
+    for key, template in (templates(CAMERA) | templates(HEADS)).items():
         assert rendered(template, b"") == "None", key
 
 
@@ -113,7 +186,7 @@ def test_a_deleted_status_is_offline_or_unknown_and_no_failure() -> None:
             assert rendered(template, b"") == wanted, key
 
 
-@pytest.mark.parametrize("announcement", [CAMERA, NODE, DEVICES.fleet()], ids=range(3))
+@pytest.mark.parametrize("announcement", [CAMERA, HEADS, NODE, DEVICES.fleet()], ids=range(4))
 def test_a_deletion_fails_in_no_template_at_all(announcement: Announcement) -> None:
     content: dict[str, Any] = msgspec.json.decode(announcement.payload)
     parts = [content, *content["components"].values()]

@@ -14,7 +14,7 @@ from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
-from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3
+from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3, STEADY_STATE
 
 TOPICS = Topics("home")
 AGGREGATOR = msgspec.structs.replace(AGGREGATOR_STATUS, state="online")
@@ -224,3 +224,44 @@ def test_an_empty_message_takes_one_away_and_is_not_refused(deleted: Message) ->
 
 def test_an_empty_message_of_somebody_unknown_is_nothing() -> None:
     assert seen(DELETED) == seen([])
+
+
+def state(camera: str = "door", head: str = "gate", **changes: object) -> Message:
+    said = msgspec.structs.replace(STEADY_STATE, camera=camera, head=head, **changes)
+    return Message(TOPICS.state(camera, head), said.encode(), retained=True)
+
+
+def head_label(head: str, **changes: object) -> Message:
+    said = msgspec.structs.replace(LABEL, camera="door", head=head, **changes)
+    return Message(TOPICS.head_label("door", head), said.encode(), retained=False)
+
+
+def test_each_head_of_a_camera_has_a_row_with_its_state() -> None:
+    view = seen([head_label("bird"), label(), head_label("gate", label="open"), state()])
+    rows = [(row.camera, row.head, row.main, row.label, row.state) for row in view.cameras]
+    assert rows == [
+        ("door", "default", True, "cat", ""),
+        ("door", "bird", False, "cat", ""),
+        ("door", "gate", False, "open", "open"),
+    ]
+    assert view.cameras[2].since == "2026-05-01T07:30:11.250000+00:00"
+    assert view.labels_per_s == 0.1  # images, not answers
+
+
+def test_a_deleted_state_and_a_deleted_label_of_a_head_are_gone() -> None:
+    gone = [Message(TOPICS.state("door", "gate"), b"", retained=False)]
+    view = seen([label(head="gate"), state(), *gone, head_label("bird")])
+    assert [row.state for row in view.cameras] == ["", ""]
+    deleted = Message(TOPICS.head_label("door", "bird"), b"", retained=False)
+    assert len(seen([label(), head_label("bird"), deleted]).cameras) == 1
+
+
+def test_a_state_or_label_on_the_topic_of_another_is_refused() -> None:
+    on_gate = TOPICS.state("door", "gate")
+    messages = [
+        Message(on_gate, state(head="bird").payload, retained=True),
+        Message(on_gate, state(camera="hall").payload, retained=True),
+        Message(on_gate, b"{}", retained=True),
+        Message(TOPICS.head_label("door", "gate"), head_label("bird").payload, retained=False),
+    ]
+    assert (seen(messages).refused, seen(messages).cameras) == (4, ())

@@ -12,11 +12,25 @@ from devit_iot.errors import MessageError
 from devit_iot.protocol.json_message import MAX_JSON_BYTES, JsonMessage
 from devit_iot.protocol.label import Ranked
 from devit_iot.protocol.status import NodeStatus
-from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS, ROLLOUT, UPDATE_STATUS
+from tests.golden.make import (
+    AGGREGATOR_STATUS,
+    LABEL,
+    NODE_STATUS,
+    ROLLOUT,
+    STEADY_STATE,
+    UPDATE_STATUS,
+)
 from tests.protocol.wire import CUTS, FLIPS, mutate
 from tests.support.fleets import reason_of
 
-JSON_MESSAGES = [LABEL, NODE_STATUS, AGGREGATOR_STATUS, ROLLOUT, UPDATE_STATUS]
+JSON_MESSAGES = [
+    LABEL,
+    NODE_STATUS,
+    AGGREGATOR_STATUS,
+    ROLLOUT,
+    UPDATE_STATUS,
+    STEADY_STATE,
+]
 
 
 @settings(max_examples=300, deadline=None)

@@ -169,6 +169,15 @@ def test_the_topic_tree() -> None:
     assert topics.head_label("door", "gate") == "devit/v1/home/labels/door/gate"
     assert topics.head_labels == "devit/v1/home/labels/+/+"
     assert not topics.camera_of(topics.head_label("door", "gate"))
+    assert topics.label_of(topics.label("door")) == ("door", "")
+    assert topics.label_of(topics.head_label("door", "gate")) == ("door", "gate")
+    assert topics.state("door", "gate") == "devit/v1/home/states/door/gate"
+    assert topics.states == "devit/v1/home/states/+/+"
+    assert topics.state_of(topics.state("door", "gate")) == ("door", "gate")
+    for other in (topics.label("door"), topics.state("door", "a/b"), topics.release, "states/a/b"):
+        assert topics.state_of(other) == ("", "")
+    assert topics.label_of(topics.state("door", "gate")) == ("", "")
+    assert topics.label_of(topics.head_label("door", "a/b")) == ("", "")
     assert topics.node_status("pi-1") == "devit/v1/home/nodes/pi-1/status"
     assert topics.node_statuses == "devit/v1/home/nodes/+/status"
     assert topics.aggregator_status(1) == "devit/v1/home/aggregators/1/status"

@@ -28,6 +28,7 @@ from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.homeassistant import announcer
 from devit_iot.node import node as node_module
 from devit_iot.protocol import feature, json_message, topics
+from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Release, Rollout, UpdateState, UpdateStatus
@@ -37,12 +38,14 @@ from devit_iot.protocol.status import (
     AggregatorStatus,
     NodeStatus,
 )
+from devit_iot.protocol.steady_state import SteadyState
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.service import status
 from devit_iot.transport import backoff, limits, suspects, unpersisted
 from devit_iot.transport.base import NO_SESSION
 from tests.support.documents import DOCUMENTS, ROOT, without_fences
 
+CROPS = (CropPlan, CameraCrops, CropOrder)
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 BUNDLE = (ROOT / "docs/bundle.md").read_text()
 COMMANDS: dict[str, click.Command] = {
@@ -167,8 +170,10 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.feature("<shard>", "<node>"),
         home.label("<camera>"),
         home.head_label("<camera>", "<head>"),
+        home.state("<camera>", "<head>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
+        home.crops,
         home.release,
         home.node_update("<node>"),
         home.aggregator_update("<shard>"),
@@ -229,7 +234,7 @@ int main(void) {
 
 @pytest.mark.parametrize(
     "kind",
-    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus],
+    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus, SteadyState, *CROPS],
     ids=lambda k: k.__name__,
 )
 def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None:

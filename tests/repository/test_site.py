@@ -1,6 +1,7 @@
 """The site of the documents: it builds, all its links lead somewhere, the reference is whole."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ from devit_iot.cli.node import main as node
 from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, HUB, NODE
 from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.protocol import topics
+from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.steady_state import SteadyState
 from tests.support.documents import DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +37,7 @@ PROGRAMS: dict[str, click.Command] = {
 }
 MESSAGES = (
     *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
-    *(Rollout, Release, UpdateStatus),
+    *(Rollout, Release, UpdateStatus, SteadyState, CropPlan, CameraCrops, CropOrder),
 )
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 
@@ -153,11 +156,15 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
     home = topics.Topics("home")
     rows = {
         home.feature("<shard>", "<node>"): "nodeaggregator",
-        home.label("<camera>"): "aggregator, ownerdashboard, homeassistant, hub, owner, viewer",
+        home.label("<camera>"): "aggregator, owner"
+        "aggregator, dashboard, homeassistant, hub, owner, viewer",
+        home.state("<camera>", "<head>"): "aggregator, owner"
+        "aggregator, dashboard, homeassistant, owner, viewer",
         home.node_status("<node>"): "node, owner"
         "aggregator, dashboard, homeassistant, hub, node, owner, viewer",
         home.aggregator_status("<shard>"): "aggregator, owner"
         "aggregator, dashboard, homeassistant, hub, owner, viewer",
+        home.crops: "aggregatoraggregator, node",
         home.release: "hubaggregator, node",
         home.node_update("<node>"): "node, ownerhub, owner",
         home.aggregator_update("<shard>"): "aggregator, ownerhub, owner",
@@ -192,6 +199,6 @@ def test_every_key_and_option_of_the_configuration_is_there() -> None:
     keys = [field.name for struct in structs for field in msgspec.structs.fields(struct)]
     tables = {field.name for field in msgspec.structs.fields(Config)}
     for key in keys:
-        assert f"| `{key}` |" in text or (key in tables and f"[{key}]" in text), key
+        assert f"| `{key}` |" in text or (key in tables and re.search(rf"\[{key}[].]", text)), key
     for setting in (*CLIENT, *FLEET, *NODE, *AGGREGATOR, *HOME_ASSISTANT, *HUB):
         assert f"`{setting.flag}` `{setting.variable}`" in text, setting.flag

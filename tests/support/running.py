@@ -8,9 +8,11 @@ from typing import Protocol
 import msgspec
 
 from devit_iot.aggregator.aggregator import Aggregator
+from devit_iot.aggregator.crop_plan import CropPlanner
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
-from devit_iot.aggregator.observer import Observer
+from devit_iot.aggregator.observer import Nobody, Observer, Observers
+from devit_iot.aggregator.states import States
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.engine.base import Engine, load_engine
@@ -102,14 +104,19 @@ def make_aggregator(
         fingerprint=bundle.manifest.fingerprint,
         parts=len(bundle.manifest.parts),
     )
+    transport = transport or MemoryTransport(broker)
+    chosen = heads or Config()
+    held = fusions or Fusions((CameraHeads(bundle, chosen.head_choice),))
+    planner = CropPlanner(held.plan, transport, TOPICS)
     return Aggregator(
         identity,
-        fusions or Fusions((CameraHeads(bundle, (heads or Config()).head_choice),)),
-        transport or MemoryTransport(broker),
+        held,
+        transport,
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
         every_lifetime_s=10.0,
-        observer=observer,
+        states=States(chosen.state_rule, transport, topics=TOPICS, shard=0, shards=1),
+        observer=Observers(planner, observer or Nobody()),
     )
 
 

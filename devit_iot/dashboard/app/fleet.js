@@ -7,6 +7,7 @@ import { ago, partNames, span } from "./text.js";
 
 export const MAX_CAMERAS = 32;
 export const MAX_SERVICES = 128;
+export const MAX_HEADS = 16;
 const MAX_EVENTS = 100;
 const MAX_LABELS = 120;
 const SETTLED_MS = 1000; // time without a degraded label until labels count as whole again
@@ -47,6 +48,16 @@ export class Fleet {
     this.labels.push({ at, label });
     if (this.labels.length > MAX_LABELS) this.labels.shift();
     this.#noteDegraded(label, at);
+  }
+
+  /** The last label of a head that is not the camera's main one; null: it was deleted. */
+  headLabel(camera, head, label) {
+    this.#head(camera, head, { label });
+  }
+
+  /** The steady state of a head; null: it was deleted. */
+  headState(camera, head, state) {
+    this.#head(camera, head, { state });
   }
 
   node(name, status, at) {
@@ -108,6 +119,16 @@ export class Fleet {
     return camera;
   }
 
+  /** Note what changed of a head; one of which nothing is left goes. */
+  #head(name, head, change) {
+    const isGone = Object.values(change).every((value) => value === null);
+    const heads = (isGone ? this.cameras.get(name) : this.#camera(name))?.heads;
+    if (!heads || (!heads.has(head) && (isGone || heads.size >= MAX_HEADS))) return;
+    const known = { label: null, state: null, ...heads.get(head), ...change };
+    if (known.label || known.state) heads.set(head, known);
+    else heads.delete(head);
+  }
+
   #service(services, key, title, status, at) {
     const known = services.get(key);
     if (!known && services.size >= MAX_SERVICES) {
@@ -141,6 +162,7 @@ class Camera {
   constructor(name) {
     this.name = name;
     this.pictures = new Pictures();
+    this.heads = new Map(); // head -> {label, state}; either may be null, of the main head the label is
     this.shown = { picture: null, label: null, at: 0 };
     this.label = null;
     this.labelAt = 0;

@@ -16,9 +16,11 @@ export class Inbox {
     this.#facts = facts;
     this.#reader = new Reader(facts.limits);
     this.#filters = facts.images.map((image) => new ImageFilter(image));
-    const { labels, nodes, aggregators } = facts.topics;
+    const { labels, head_labels, states, nodes, aggregators } = facts.topics;
     this.#kinds = [
       [labels, this.#label],
+      [head_labels, this.#headLabel],
+      [states, this.#state],
       [nodes, this.#node],
       [aggregators, this.#aggregator],
     ].map(([filter, take]) => ({ filter: filter.split("/"), take }));
@@ -45,6 +47,24 @@ export class Inbox {
     const label = this.#reader.label(payload);
     if (!isCamera(label.camera, this.#facts.limits)) throw new Refused("camera", "no camera's name");
     this.#fleet.label(label, at, retained);
+  }
+
+  #headLabel(topic, payload) {
+    const [camera, head] = topic.split("/").slice(-2);
+    const label = payload.length === 0 ? null : this.#reader.label(payload);
+    if (label && (label.camera !== camera || label.head !== head)) {
+      throw new Refused("camera", "a label on another's topic");
+    }
+    this.#fleet.headLabel(camera, head, label);
+  }
+
+  #state(topic, payload) {
+    const [camera, head] = topic.split("/").slice(-2);
+    const state = payload.length === 0 ? null : this.#reader.state(payload);
+    if (state && (state.camera !== camera || state.head !== head)) {
+      throw new Refused("camera", "a state on another's topic");
+    }
+    this.#fleet.headState(camera, head, state);
   }
 
   #node(topic, payload, at) {

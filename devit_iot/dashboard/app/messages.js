@@ -18,7 +18,7 @@ const MAX_KEYS = 1000;
 
 export const STAGES = ["wait", "decode", "compute", "collect", "fuse"];
 
-/** Reads labels and statuses within the `limits` that the server states. */
+/** Reads labels, states and statuses within the `limits` that the server states. */
 export class Reader {
   #limits;
   #decoder = new TextDecoder("utf-8", { fatal: true });
@@ -43,7 +43,21 @@ export class Reader {
       partsUsed: Object.freeze([...new Set(used)].sort((a, b) => a - b)),
       parts,
       degraded: read.flag("degraded"),
+      head: read.text("head", "default"),
       latency: Object.freeze(read.times("latency_ms")),
+    });
+  }
+
+  state(payload) {
+    const read = this.#fields(payload);
+    const since = Date.parse(read.text("since"));
+    if (!Number.isFinite(since)) throw new Refused("json", "since is no moment");
+    return Object.freeze({
+      camera: read.text("camera"),
+      head: read.text("head"),
+      state: read.text("state"),
+      before: read.text("before", ""),
+      since,
     });
   }
 

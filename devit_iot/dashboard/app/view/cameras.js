@@ -4,6 +4,7 @@ import { Children, el, setAttribute, setText } from "../dom.js";
 import { missingParts } from "../fleet.js";
 import { readPicture } from "../picture.js";
 import { ago, duration, partNames, percent } from "../text.js";
+import { HeadLines } from "./heads.js";
 import { icon } from "./icons.js";
 import { PartChips } from "./parts.js";
 
@@ -37,6 +38,7 @@ class CameraCard {
   #latency = el("span", { class: "muted figure" });
   #others = el("ol", { class: "others" });
   #details = el("details", {}, el("summary", {}, "Other guesses"), this.#others);
+  #heads = new HeadLines();
   #verdict;
 
   constructor(name, maxPixels, onRefused) {
@@ -58,6 +60,7 @@ class CameraCard {
         { class: "facts" },
         el("div", { class: "line" }, title, this.#age),
         el("div", { class: "line" }, this.#label, this.#latency),
+        this.#heads.element,
         this.#verdict,
       ),
     );
@@ -71,6 +74,7 @@ class CameraCard {
     setText(this.#label, label?.label ?? "No label");
     this.#label.title = label?.label ?? "";
     this.#label.classList.toggle("none", label === null);
+    this.#heads.update(camera.heads, now);
     this.#verdict.hidden = label === null;
     this.#badge.hidden = !label?.degraded;
     this.element.classList.toggle("degraded", Boolean(label?.degraded));
