@@ -122,6 +122,8 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     """
     bundle = Bundle(_folder(config), trust=config.trust)
     heads = CameraHeads(bundle, config.head_choice)
+    if config.early_choice.any:
+        heads.calibrate()
     identity = aggregator_identity(config, heads.fingerprint, heads.parts)
     transport = aggregator_transport(config, environment, identity)
     return aggregator_of(config, identity, Fusions((heads,)), transport)
@@ -161,6 +163,7 @@ def aggregator_of(
         topics=Topics(config.fleet),
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
+        early=config.early_choice,
         observer=_announcer(config, transport) if config.homeassistant.enabled else None,
     )
 

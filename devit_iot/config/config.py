@@ -16,6 +16,7 @@ from devit_iot.bundle.signature import check_trust
 from devit_iot.config.aggregator import AggregatorConfig
 from devit_iot.config.broker import TLS_FILES, BrokerConfig, read_password
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.early import EarlyChoice
 from devit_iot.config.heads import FilterHeads, HeadChoice
 from devit_iot.config.homeassistant import HomeAssistantConfig
 from devit_iot.config.hub import HubConfig
@@ -93,6 +94,11 @@ class Config(msgspec.Struct, frozen=True):
         """Which heads answer for which camera."""
         filters = [FilterHeads(i.topic, i.head, i.heads) for i in self.images]
         return HeadChoice(self.heads, filters)
+
+    @property
+    def early_choice(self) -> EarlyChoice:
+        """Which cameras get their label before all parts have answered."""
+        return EarlyChoice(self.images)
 
     def rules(self) -> Rules:
         """What must hold, and what is wrong where it does not."""
@@ -192,5 +198,5 @@ def _validate(config: Config) -> None:
     metrics_address(config.hub.listen, "hub.listen")
     DiscoveryTopics(config.homeassistant.prefix)
     check_overlaps(config.images)
-    _ = config.head_choice  # it checks what it is made of
+    _ = config.head_choice, config.early_choice  # they check what they are made of
     check_rules(config.rules())

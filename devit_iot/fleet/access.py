@@ -68,7 +68,8 @@ def access_list(
     """What each user of a fleet may do.
 
     A node reads images and writes its own features and status; a camera writes images; an
-    aggregator reads features and nodes' statuses and writes labels and aggregators' statuses; a
+    aggregator reads features and nodes' statuses and writes labels and aggregators' statuses, and
+    which images need no further part, which nodes read; a
     viewer reads labels and statuses, a dashboard images too. The hub alone writes the release;
     nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
     also read what they say of themselves, to find out whether the broker delivers. Home Assistant
@@ -102,14 +103,14 @@ def access_list(
                     topics.node_status(user),
                     topics.node_update(user),
                 )
-                read = (*images, topics.node_status(user), topics.release)
+                read = (*images, topics.node_status(user), topics.release, topics.all_enough)
                 doctor = topics.doctor_client_id(user, "")
                 client_id = client_ids(topics.node_client_id(user), doctor)
             case "camera":
                 write = images
             case "aggregator":
                 own = (topics.aggregator_status("+"), topics.aggregator_update("+"))
-                write = (*labels, *own, devices)
+                write = (*labels, *own, topics.all_enough, devices)
                 read = (
                     topics.features("+"),
                     topics.node_statuses,

@@ -72,6 +72,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         parts_fingerprint: fingerprint of the bundle's parts, hex; empty from a node that does not
             say it.
         board: what the board has and how fast it is; None: the node does not say.
+        spared: images of a cascade that were not computed, since they had their label.
+        cpu_s: CPU time that the process has used, all threads together, seconds.
     """
 
     node: str
@@ -93,6 +95,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     throttled: bool | None = None
     parts_fingerprint: str = ""
     board: BoardProfile | None = None
+    spared: int = 0
+    cpu_s: float = 0.0
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):
@@ -110,6 +114,8 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
         deadline_s: how long a request of ``latest`` waits for its parts at present.
         unanswered: requests that had too few parts for a label at their deadline.
         unfinished: requests of ``every`` whose label the broker does not have yet.
+        early: requests answered before all parts had.
+        cpu_s: CPU time that the process has used, all threads together, seconds.
     """
 
     shard: str
@@ -123,3 +129,5 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
     deadline_s: float = 0.0
     unanswered: int = 0
     unfinished: int = 0
+    early: int = 0
+    cpu_s: float = 0.0

@@ -134,12 +134,15 @@ NODE_STATUS_4 = msgspec.structs.replace(
         note="measured by devit bench --profile, neon_dotprod",
     ),
 )
+NODE_STATUS_5 = msgspec.structs.replace(NODE_STATUS_4, spared=9, cpu_s=5.25)
 FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
 )
+AGGREGATOR_STATUS_3 = msgspec.structs.replace(AGGREGATOR_STATUS_2, early=11, cpu_s=0.75)
 LABEL_3 = msgspec.structs.replace(LABEL_2, fingerprint="a1b2c3d4e5f60718")
+LABEL_4 = msgspec.structs.replace(LABEL_3, degraded=False, early=True)
 RELEASE = Release(
     number=7,
     fingerprint="a1b2c3d4e5f60718",
@@ -174,16 +177,19 @@ EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "node_status.json": NODE_STATUS,
     "node_status_2.json": NODE_STATUS_2,
     "node_status_3.json": NODE_STATUS_3,
+    "node_status_4.json": NODE_STATUS_4,
     "aggregator_status.json": AGGREGATOR_STATUS,
+    "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 MESSAGES: dict[str, Feature | JsonMessage] = {
     "feature.bin": FEATURE,
     "feature_2.bin": FEATURE_2,
     "label_3.json": LABEL_3,
+    "label_4.json": LABEL_4,
     "rollout.json": ROLLOUT,
     "update_status.json": UPDATE_STATUS,
-    "node_status_4.json": NODE_STATUS_4,
-    "aggregator_status_2.json": AGGREGATOR_STATUS_2,
+    "node_status_5.json": NODE_STATUS_5,
+    "aggregator_status_3.json": AGGREGATOR_STATUS_3,
 }
 
 

@@ -13,6 +13,7 @@ from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.observer import Observer
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
+from devit_iot.config.early import EarlyChoice
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.node.node import Node, Served
 from devit_iot.node.sensors import Sensors
@@ -94,6 +95,7 @@ def make_aggregator(
     observer: Observer | None = None,
     fusions: Fusions | None = None,
     heads: Config | None = None,
+    early: EarlyChoice | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -109,6 +111,7 @@ def make_aggregator(
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
         every_lifetime_s=10.0,
+        early=early,
         observer=observer,
     )
 
