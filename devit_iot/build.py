@@ -13,6 +13,7 @@ from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.bundle.calibration import calibrated_order
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.board_profile import read_profile
@@ -77,7 +78,7 @@ def load_part(config: Config, folder: Path, part: int) -> Served:
         parts_fingerprint=bundle.parts_fingerprint.hex(),
         board=board_of(config),
     )
-    return Served(identity, read.spec, engine)
+    return Served(identity, read.spec, engine, calibrated_order(bundle))
 
 
 def node_transport(
@@ -210,7 +211,9 @@ def _memory_mib(config: Config, *entries: PartEntry) -> int:
     parts = sum(
         part_bytes(entry.spec, entry.weights.size, limits.dtype or entry.dtype) for entry in entries
     )
-    return -(-(overhead_bytes(limits, every=_has_every(config)) + parts) // 2**20)
+    cascade = any(entry.mode == "cascade" for entry in config.images)
+    overhead = overhead_bytes(limits, every=_has_every(config), cascade=cascade)
+    return -(-(overhead + parts) // 2**20)
 
 
 def board_of(config: Config) -> BoardProfile:

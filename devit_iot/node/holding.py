@@ -69,11 +69,11 @@ class Holding(Generic[T]):
             ready = [request_id for request_id, held in self._held.items() if now >= held.due]
             return [item for item in map(self._pop, ready) if item is not None]
 
-    def wait_s(self, now: float) -> float | None:
-        """How long until an item is due; None if none waits."""
+    def wait_s(self, now: float, at_most: float) -> float:
+        """How long until an item is due, at most so many seconds."""
         with self._lock:
-            due = min((held.due for held in self._held.values()), default=None)
-        return None if due is None else max(0.0, due - now)
+            due = min((held.due for held in self._held.values()), default=now + at_most)
+        return min(at_most, max(0.0, due - now))
 
     def _pop(self, request_id: bytes) -> T | None:
         held = self._held.pop(request_id, None)
