@@ -184,7 +184,9 @@ def keygen(key: Path) -> None:
 @click.option("--key", required=True, type=EXISTING_FILE, help="Private key of `keygen`.")
 @one_line_errors
 def sign(folder: Path, key: Path) -> None:
-    """Verify the bundle FOLDER, sign it, its heads and calibrations, and print the public key for --trust.
+    """Verify the bundle FOLDER, sign it and what lies beside it, and print the public key.
+
+    Beside it lie heads and calibrations. Services take the key as --trust.
 
     \b
         devit bundle sign bundles/deit-tiny --key signing.key

@@ -63,6 +63,7 @@ _SEED = 42
 @one_line_errors
 def calibrate(  # noqa: PLR0913 - one for each option
     folder: Path,
+    *,
     data: str,
     split: str,
     held_out: float | None,
@@ -72,7 +73,6 @@ def calibrate(  # noqa: PLR0913 - one for each option
     key: Path | None,
     engine: str,
     dtype: Dtype | None,
-    *,
     threads: int,
 ) -> None:
     """Fit how sure the bundle FOLDER is before all parts have answered; `confidence` needs it.

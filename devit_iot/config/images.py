@@ -55,7 +55,7 @@ class ImagesConfig(msgspec.Struct, frozen=True):
             (0 <= self.confidence < 1, "images: confidence must be 0 to below 1"),
             (
                 self.mode == "together" or self.confidence > 0,
-                "images: mode = \"cascade\" needs a confidence, for instance 0.95",
+                'images: mode = "cascade" needs a confidence, for instance 0.95',
             ),
             (
                 0 < self.hold_s <= _MAX_HOLD_S,

@@ -28,9 +28,7 @@ def log_odds(
     against = sharpened - sharpened[rows, best][:, None]
     against[rows, best] = -np.inf
     highest = against.max(axis=1, keepdims=True)
-    found: NDArray[np.float64] = -(
-        highest[:, 0] + np.log(np.exp(against - highest).sum(axis=1))
-    )
+    found: NDArray[np.float64] = -(highest[:, 0] + np.log(np.exp(against - highest).sum(axis=1)))
     return found
 
 

@@ -105,9 +105,7 @@ def _gain(found: Evidence, choice: tuple[int, ...]) -> float:
     return float(max((own * whole).sum() / max((own * own).sum(), 1e-12), 1.0))
 
 
-def _logistic(
-    odds: NDArray[np.float64], stays: NDArray[np.bool_]
-) -> tuple[float, float, float]:
+def _logistic(odds: NDArray[np.float64], stays: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Slope, offset and cost of the best logistic regression on one number, by Newton's method.
 
     Its targets are Platt's (1999, sec. 2.2): a few images that all stay make nothing certain.

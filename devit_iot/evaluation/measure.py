@@ -53,7 +53,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
         parts: cost of each part.
         fusion_ms: median time to fuse and rank one image.
         engine: what the engine chose on this machine.
-        early: what answering before all parts have answered saves; left out if it was not asked for.
+        early: what answering before all parts have answered saves; left out where nobody asked.
     """
 
     images: int

@@ -1,6 +1,5 @@
 """Labels before all parts have answered: when, and what they and later features say."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,14 @@ from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.calibrations import sure_after
 from tests.support.features import PARTS, announce, make_feature
 from tests.support.fleets import make_bundle, wait_until
-from tests.support.running import TOPICS, aggregator_status, labels, listen, make_aggregator, running
+from tests.support.running import (
+    TOPICS,
+    aggregator_status,
+    labels,
+    listen,
+    make_aggregator,
+    running,
+)
 
 TOPIC = "cameras/{camera}/image"
 SURE = ImagesConfig(TOPIC, confidence=0.9)
@@ -194,8 +200,8 @@ def test_a_cascade_is_waited_for_as_long_as_its_last_node_waits(
 
 
 @pytest.fixture
-def uncalibrated(tmp_path: Path) -> Iterator[Bundle]:
-    yield make_bundle(tmp_path / "bundle")
+def uncalibrated(tmp_path: Path) -> Bundle:
+    return make_bundle(tmp_path / "bundle")
 
 
 def test_confidence_without_a_calibration_is_refused(uncalibrated: Bundle) -> None:

@@ -18,6 +18,7 @@ from tests.support.mosquitto import PASSWD, Client, needs_mosquitto, running_mos
 
 SLOW = CASCADE.replace("hold_s = 0.2", "hold_s = 5.0")
 COUNT = 10
+PASSWORD = "secret"  # noqa: S105 - of a broker that ends with its test
 
 
 def publish(outside: Outside, count: int = COUNT) -> None:
@@ -97,21 +98,20 @@ def test_a_liar_is_not_heard(tmp_path: Path, liar: str) -> None:
     )
     passwords.touch(mode=0o600)
     for user in ("pi-1", "aggregator", liar):
-        subprocess.run([str(PASSWD), "-b", str(passwords), user, "secret"], check=True)
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(
+        subprocess.run([str(PASSWD), "-b", str(passwords), user, PASSWORD], check=True)
+    settings = tmp_path / "mosquitto.conf"
+    settings.write_text(
         f"listener {port} 127.0.0.1\nacl_file {acl}\npassword_file {passwords}\n"
         "allow_anonymous false\n"
     )
 
     def client(user: str, *filters: str) -> Client:
         url = f"mqtt://127.0.0.1:{port}"
-        return Client(
-            BrokerConfig(url=url, username=user), *filters, client_id=user, password="secret"
-        )
+        config = BrokerConfig(url=url, username=user)
+        return Client(config, *filters, client_id=user, password=PASSWORD)
 
     with (
-        running_mosquitto(config, [port], tmp_path / "log"),
+        running_mosquitto(settings, [port], tmp_path / "log"),
         client("pi-1", TOPICS.all_enough) as node,
         client("aggregator") as aggregator,
         client(liar) as lying,
