@@ -169,6 +169,7 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.head_label("<camera>", "<head>"),
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
+        home.enough("<shard>"),
         home.release,
         home.node_update("<node>"),
         home.aggregator_update("<shard>"),
