@@ -31,7 +31,8 @@ class Evidence(NamedTuple):
     @property
     def whole(self) -> NDArray[np.int64]:
         """The whole fleet's answers, int64[images]."""
-        return self.scores(range(len(self.terms))).argmax(axis=1)
+        answers: NDArray[np.int64] = self.scores(range(len(self.terms))).argmax(axis=1)
+        return answers
 
 
 def evidence(features: Sequence[Array], head: Head) -> Evidence:
