@@ -14,8 +14,10 @@ from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.crop_plan import CropPlanner
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.aggregator.labelling import Labelling
 from devit_iot.aggregator.observer import Nobody, Observers
 from devit_iot.aggregator.states import States
+from devit_iot.bundle.calibration import calibrated_order
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.board_profile import read_profile
@@ -80,7 +82,7 @@ def load_part(config: Config, folder: Path, part: int) -> Served:
         parts_fingerprint=bundle.parts_fingerprint.hex(),
         board=board_of(config),
     )
-    return Served(identity, read.spec, engine)
+    return Served(identity, read.spec, engine, calibrated_order(bundle))
 
 
 def node_transport(
@@ -125,6 +127,8 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregat
     """
     bundle = Bundle(_folder(config), trust=config.trust)
     heads = CameraHeads(bundle, config.head_choice)
+    if config.early_choice.any:
+        heads.calibrate()
     identity = aggregator_identity(config, heads.fingerprint, heads.parts)
     transport = aggregator_transport(config, environment, identity)
     return aggregator_of(config, identity, Fusions((heads,)), transport)
@@ -168,7 +172,10 @@ def aggregator_of(
         topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
-        states=States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
+        labelling=Labelling(
+            config.early_choice,
+            States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
+        ),
         observer=Observers(planner, announcer),
     )
 
@@ -216,7 +223,9 @@ def _memory_mib(config: Config, *entries: PartEntry) -> int:
     parts = sum(
         part_bytes(entry.spec, entry.weights.size, limits.dtype or entry.dtype) for entry in entries
     )
-    return -(-(overhead_bytes(limits, every=_has_every(config)) + parts) // 2**20)
+    cascade = any(entry.mode == "cascade" for entry in config.images)
+    overhead = overhead_bytes(limits, every=_has_every(config), cascade=cascade)
+    return -(-(overhead + parts) // 2**20)
 
 
 def board_of(config: Config) -> BoardProfile:

@@ -29,7 +29,7 @@ from devit_iot.build import (
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config
 from devit_iot.config.updates import Expiry, read_file
-from devit_iot.errors import DevitError
+from devit_iot.errors import BundleError, DevitError
 from devit_iot.node.joining import Joining
 from devit_iot.node.membership import Membership
 from devit_iot.node.node import Node, Served
@@ -137,6 +137,8 @@ def build_managed_aggregator(
         bundle = Bundle(folder, trust=config.trust)
         take_over_heads(store, bundle, config.head_choice.names)
         heads = CameraHeads(bundle, config.head_choice)
+        if config.early_choice.any:
+            _calibrate_if_possible(heads)
         fusions.add(heads)
         return heads
 
@@ -154,6 +156,14 @@ def build_managed_aggregator(
 
     member = Member("", load, partial(_fuse, service), _nothing, hear)
     return _managed(config, service, transport, store, member, serving), store
+
+
+def _calibrate_if_possible(heads: CameraHeads) -> None:
+    """A release that came without a calibration is served all the same: no label is early."""
+    try:
+        heads.calibrate()
+    except BundleError as error:
+        logger.warning("labels wait for all parts: %s", error)
 
 
 def _fuse(service: Aggregator, serving: Serving[CameraHeads]) -> None:

@@ -9,16 +9,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from devit_iot.aggregator.collector import Collector, Group, Limits, Request
+from devit_iot.aggregator.collector import Collector, Limits, Request
 from devit_iot.aggregator.deadline import Deadline
+from devit_iot.aggregator.early import EarlyAnswers
+from devit_iot.aggregator.enough import Enough
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.inbox import Inbox
+from devit_iot.aggregator.labelling import Labelling, make_label
 from devit_iot.aggregator.observer import Nobody, Observer
 from devit_iot.aggregator.presence import Presence
-from devit_iot.aggregator.states import States, seen_at
+from devit_iot.aggregator.states import seen_at
 from devit_iot.config.config import AggregatorConfig
-from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import InputError, MessageError
 from devit_iot.protocol.feature import Feature, longest_feature
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
@@ -65,7 +67,7 @@ class Aggregator:
         fusions: bundles whose features it takes, with the heads that answer.
         transport: a connection that is not started; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
-        states: the steady states that its labels move.
+        labelling: when labels go out, and what they move.
         observer: is told of cameras and nodes; None: nobody is.
 
     Attributes:
@@ -82,7 +84,7 @@ class Aggregator:
         topics: Topics,
         config: AggregatorConfig,
         every_lifetime_s: float,
-        states: States,
+        labelling: Labelling,
         observer: Observer | None = None,
     ) -> None:
         self._identity = identity
@@ -101,12 +103,14 @@ class Aggregator:
                 max_open_per_camera=config.max_open_per_camera,
             ),
         )
+        self._early = EarlyAnswers(labelling.early)
         self._min_parts = config.min_parts
-        self._states = states
+        self._states = labelling.states
         self._observer = observer or Nobody()
         self._pending_acks = PendingAcks(transport)
         self._presence = Presence(identity.parts, time.monotonic())
         self._inbox: Inbox[_Received] = Inbox()
+        self._enough = Enough(transport, topics.enough(config.shard), self._inbox.nudge)
         self._counters = Counters(logger)
         self._stopping = threading.Event()
         self._refusal = Refusal(self.stop)
@@ -169,6 +173,7 @@ class Aggregator:
             now, self._presence.expected(now), window_full=window_full
         ):
             self._answer(request)
+        self._enough.say()
         if self._deferred_at not in {None, self._fusions.changes}:
             self._deferred_at = None
             self._transport.redeliver()
@@ -256,16 +261,36 @@ class Aggregator:
         self._presence.heard(node, feature.part, received)
         is_every = message.delivery is not None
         verdict = self._collector.add(
-            feature, received, bundle=heads.fingerprint, is_every=is_every
+            feature,
+            received,
+            bundle=heads.fingerprint,
+            is_every=is_every,
+            patience_s=self._early.patience_s(feature, heads.parts),
         )
         if verdict != "taken":
             self._counters.count(verdict)
-        if not is_every:
-            return
-        if verdict != "late":
+        if is_every and verdict != "late":
             self._pending_acks.add(feature.request_id, message)
-        elif not self._pending_acks.add_if_pending(feature.request_id, message):
+        elif is_every and not self._pending_acks.add_if_pending(feature.request_id, message):
             self._transport.acknowledge(message)  # the broker has the label
+        if verdict == "taken":
+            self._answer_if_sure(feature.request_id, heads)
+
+    def _answer_if_sure(self, request_id: bytes, heads: CameraHeads) -> None:
+        """Answer a request that waits for parts which would not change its labels."""
+        now = time.monotonic()
+        request = self._collector.get(request_id)
+        if request is None or self._presence.expected(now) <= request.parts:
+            return
+        group = request.fullest
+        if (
+            group.bundle == heads.fingerprint
+            and self._min_parts <= len(group.features) < heads.parts
+            and self._early.are_sure(request.camera, group, heads)
+        ):
+            self._collector.close(request, now)
+            self._counters.count("early")
+            self._answer(request, early=True)
 
     def _other_bundle(self, fingerprint: str) -> str:
         return (
@@ -273,7 +298,7 @@ class Aggregator:
             "copy the same bundle to every board"
         )
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request, *, early: bool = False) -> None:
         group = request.fullest
         if len(group.features) < self._min_parts:
             self._counters.count("unanswered")
@@ -288,11 +313,14 @@ class Aggregator:
             return
         crop = next(iter(group.features.values())).crop
         looking = heads.looking_at(request.camera, crop)
-        labels = [self._label(request, group, heads, fusion) for fusion in looking]
+        labels = [make_label(request, group, heads, fusion, early=early) for fusion in looking]
         if not labels:  # the heads changed meanwhile
             acknowledge()
             return
-        after_all = AfterAll((label.head for label in labels), acknowledge)
+        done = acknowledge
+        if request.patience_s and len(group.features) < heads.parts:
+            done = partial(self._enough.after, request.request_id, acknowledge)
+        after_all = AfterAll((label.head for label in labels), done)
         main = heads.main(request.camera)
         if self._publish(labels[0], main, request, after_all):
             for stage, milliseconds in labels[0].latency_ms.items():
@@ -318,7 +346,7 @@ class Aggregator:
                 label.encode(),
                 qos=1,
                 retain=True,
-                on_puback=done if request.is_every else None,
+                on_puback=done if request.is_every or request.patience_s else None,
                 on_given_up=give_up,
             )
         except InputError as error:
@@ -341,36 +369,6 @@ class Aggregator:
         self._counters.refuse(error, f"label of camera {camera!r}")
         done()
 
-    def _label(self, request: Request, group: Group, heads: CameraHeads, fusion: Fusion) -> Label:
-        begin = time.monotonic()
-        logits = fusion.logits({i: f.values for i, f in group.features.items()})
-        top5 = tuple(fusion.rank(logits))
-        answer = fusion.answer(top5[0])
-        critical = group.features[group.last_part].timing
-        parts_used = tuple(sorted(group.features))
-        parts = heads.parts
-        return Label(
-            request_id=request.request_id.hex(),
-            camera=request.camera,
-            label=answer.label,
-            class_index=answer.class_index,
-            confidence=answer.confidence,
-            top5=top5,
-            parts_used=parts_used,
-            parts=parts,
-            degraded=len(parts_used) < parts,
-            latency_ms={
-                "wait": round(critical.wait_us / 1e3, 3),
-                "decode": round(critical.decode_us / 1e3, 3),
-                "compute": round(critical.compute_us / 1e3, 3),
-                "collect": round(1e3 * (group.last - request.first), 3),
-                "fuse": round(1e3 * (time.monotonic() - begin), 3),
-            },
-            head=fusion.head,
-            head_version=fusion.version,
-            fingerprint=heads.fingerprint,
-        )
-
     def _status(self, state: State, age_s: float) -> AggregatorStatus:
         return msgspec.structs.replace(
             self._identity,
@@ -388,5 +386,6 @@ class Aggregator:
             deadline_s=round(self._deadline.seconds, 3),
             unanswered=self._counters["unanswered"],
             unfinished=len(self._pending_acks),
+            early=self._counters["early"],
             problem=self.reporter.problem,
         )

@@ -38,14 +38,24 @@ class Request:
         groups: features by the fingerprint of the bundle, hex.
         first: when the first feature came, monotonic seconds.
         is_every: whether a feature of it is of ``every``.
+        patience_s: how much longer than others it waits, since its nodes compute in turn.
     """
 
-    def __init__(self, feature: Feature, now: float, *, bundle: str, is_every: bool) -> None:
+    def __init__(
+        self,
+        feature: Feature,
+        now: float,
+        *,
+        bundle: str,
+        is_every: bool,
+        patience_s: float = 0.0,
+    ) -> None:
         self.request_id = feature.request_id
         self.camera = feature.camera
         self.groups: dict[str, Group] = {}
         self.first = now
         self.is_every = is_every
+        self.patience_s = patience_s
         self.add(feature, now, bundle)
 
     def has(self, feature: Feature, bundle: str) -> bool:
@@ -122,7 +132,13 @@ class Collector:
         return len(self._open)
 
     def add(
-        self, feature: Feature, now: float, *, bundle: str = "", is_every: bool = False
+        self,
+        feature: Feature,
+        now: float,
+        *,
+        bundle: str = "",
+        is_every: bool = False,
+        patience_s: float = 0.0,
     ) -> Verdict:
         """Take a feature, or say why not; ask :meth:`due` next.
 
@@ -132,24 +148,29 @@ class Collector:
             bundle: fingerprint of the bundle whose heads fuse it, hex; features of several bundles
                 are never fused together.
             is_every: whether it is of ``every``.
+            patience_s: how much longer than others its request waits. What such requests wait says
+                nothing about how fast the nodes are.
         """
         self._forget(now)
+        is_plain = not is_every and not patience_s
         for answered in self._answered.values():
             known = answered.get(feature.request_id)
             if known is not None:
                 # A feature that was used before says nothing about the fleet: its image came again.
-                if not is_every and feature.part not in known.parts:
+                if is_plain and feature.part not in known.parts:
                     self._deadline.observe(now - known.first)
                 return "late"
         request = self._open.get(feature.request_id)
         if request is None:
-            self._open[feature.request_id] = Request(feature, now, bundle=bundle, is_every=is_every)
+            self._open[feature.request_id] = Request(
+                feature, now, bundle=bundle, is_every=is_every, patience_s=patience_s
+            )
             return "taken"
         request.is_every |= is_every
         if request.has(feature, bundle):
             return "duplicate"
         request.add(feature, now, bundle)
-        if not is_every:
+        if is_plain:
             self._deadline.observe(now - request.first)
         return "taken"
 
@@ -173,7 +194,7 @@ class Collector:
             if (
                 position < surplus
                 or gives_way
-                or now >= request.first + waits[request.is_every]
+                or now >= request.first + request.patience_s + waits[request.is_every]
                 or expected <= request.parts
                 or (
                     not request.is_every
@@ -190,7 +211,17 @@ class Collector:
     def next_deadline(self) -> float | None:
         """When :meth:`due` must be asked next, monotonic seconds; None if nothing waits."""
         waits = self._waits
-        return min((r.first + waits[r.is_every] for r in self._open.values()), default=None)
+        return min(
+            (r.first + r.patience_s + waits[r.is_every] for r in self._open.values()), default=None
+        )
+
+    def get(self, request_id: bytes) -> Request | None:
+        """A request that waits."""
+        return self._open.get(request_id)
+
+    def close(self, request: Request, now: float) -> None:
+        """Remove a request that waits, since it is answered at ``now``, monotonic seconds."""
+        self._close(request, now)
 
     @property
     def _waits(self) -> dict[bool, float]:

@@ -2,10 +2,12 @@
 
 import logging
 
-from devit_iot.bundle.head import live_version
+from devit_iot.bundle.calibration import read_calibration
+from devit_iot.bundle.head import live_version, read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.heads import HeadChoice
 from devit_iot.engine.fusion import Fusion
+from devit_iot.engine.sureness import Sureness
 from devit_iot.errors import BundleError
 from devit_iot.protocol.crop import Crop, CropPlan
 
@@ -37,6 +39,7 @@ class CameraHeads:
         self._choice = choice
         self._fusions = {name: Fusion(bundle, name) for name in choice.names}
         self._problems: dict[str, str] = {}
+        self._sureness: dict[str, Sureness] | None = None  # not asked for
         self._look_at = 0.0
         self.fingerprint = bundle.manifest.fingerprint
         self.parts = len(bundle.manifest.parts)
@@ -62,6 +65,27 @@ class CameraHeads:
         """Name of the main head of ``camera``."""
         return self._choice.of(camera)[0]
 
+    def calibrate(self) -> None:
+        """Read the calibration of every head, so that :meth:`sureness` knows them.
+
+        Raises:
+            BundleError: a head has none, or it is damaged or fitted for something else.
+        """
+        self._sureness = {}
+        for name in self._fusions:
+            self._calibrate(name)
+
+    def _calibrate(self, name: str) -> None:
+        if self._sureness is not None:
+            self._sureness.pop(name, None)
+            found = read_calibration(self._bundle, read_head(self._bundle, name))
+            self._sureness[name] = Sureness(found, self._fusions[name].logits({}))
+
+    def sureness(self, fusion: Fusion) -> Sureness | None:
+        """The calibration of a head; None if there is none for its version."""
+        found = (self._sureness or {}).get(fusion.head)
+        return found if found and found.head_version == fusion.version else None
+
     def refresh(self, now: float) -> None:
         """Take the versions that became live; a head whose new version is bad stays as it was.
 
@@ -77,6 +101,7 @@ class CameraHeads:
                     self._fusions[name] = Fusion(self._bundle, name)
                     version = self._fusions[name].version
                     logger.info("head %s is now version %s", name, version)
+                    self._calibrate(name)
                 self._problems.pop(name, None)
             except BundleError as error:
                 if self._problems.get(name) != str(error):  # it is tried again every second

@@ -18,6 +18,7 @@ class Inbox(Generic[T]):
         self._items: deque[tuple[T, int]] = deque()
         self._bytes = 0
         self._awake = False
+        self._nudged = False
 
     def put(self, item: T, size: int, *, force: bool = False) -> bool:
         """Add an item of ``size`` bytes.
@@ -40,9 +41,13 @@ class Inbox(Generic[T]):
             return True
 
     def get(self, timeout_s: float) -> T | None:
-        """Take the oldest item; None after ``timeout_s`` seconds, or at once after :meth:`wake`."""
+        """Take the oldest item; None after ``timeout_s`` seconds, or at once after :meth:`wake`.
+
+        After :meth:`nudge` one call returns at once.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._awake, timeout_s)
+            self._changed.wait_for(lambda: self._items or self._awake or self._nudged, timeout_s)
+            self._nudged = False
             if not self._items:
                 return None
             item, size = self._items.popleft()
@@ -54,3 +59,9 @@ class Inbox(Generic[T]):
         with self._changed:
             self._awake = True
             self._changed.notify_all()
+
+    def nudge(self) -> None:
+        """Let :meth:`get` return once, with an item or without."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify()

@@ -8,12 +8,14 @@ import click
 import msgspec
 
 from devit_iot.bundle import signature
+from devit_iot.bundle.calibration import sign_calibrations
 from devit_iot.bundle.head import head_names, read_head
 from devit_iot.bundle.head_writing import sign_heads
 from devit_iot.bundle.manifest import MANIFEST
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import CROPPED, Filter, Fit, macs
 from devit_iot.bundle.storage import Dtype
+from devit_iot.cli.calibrate import calibrate
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.cli.quantize import quantize
@@ -36,6 +38,7 @@ def bundle() -> None:
     """Import, inspect, verify and sign fleet bundles."""
 
 
+bundle.add_command(calibrate)
 bundle.add_command(quantize)
 
 
@@ -181,7 +184,9 @@ def keygen(key: Path) -> None:
 @click.option("--key", required=True, type=EXISTING_FILE, help="Private key of `keygen`.")
 @one_line_errors
 def sign(folder: Path, key: Path) -> None:
-    """Verify the bundle FOLDER, sign it and its heads, and print the public key for --trust.
+    """Verify the bundle FOLDER, sign it and what lies beside it, and print the public key.
+
+    Beside it lie heads and calibrations. Services take the key as --trust.
 
     \b
         devit bundle sign bundles/deit-tiny --key signing.key
@@ -191,6 +196,7 @@ def sign(folder: Path, key: Path) -> None:
     signed, public = signature.sign(key.read_bytes(), (folder / MANIFEST).read_bytes())
     (folder / signature.SIGNATURE).write_bytes(signed)
     sign_heads(opened, key.read_bytes())
+    sign_calibrations(opened, key.read_bytes())
     click.echo(public)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from devit_iot.bundle.calibration import read_calibration
 from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
@@ -13,6 +14,7 @@ from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import dtype_option, engine_option, threads_option
 from devit_iot.datasets.sources import SPLITS, open_source
 from devit_iot.errors import DataError
+from devit_iot.evaluation.early import EarlyReport
 from devit_iot.evaluation.labels import bundle_labels, evenly, shown
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.evaluation.lost_parts import check_choices
@@ -47,6 +49,12 @@ from devit_iot.protocol.label import DEFAULT_HEAD
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="Only some images, evenly spread."
 )
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="Also answer as soon as the whole fleet's answer is so probable to be the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @one_line_errors
 def evaluate(  # noqa: PLR0913 - one for each option
@@ -60,6 +68,7 @@ def evaluate(  # noqa: PLR0913 - one for each option
     threads: int,
     lose: int | None,
     count: int | None,
+    confidence: float | None,
     as_json: bool,
 ) -> None:  # click wants a real backspace before a block that it must not wrap
     """Measure BUNDLE on labelled images: accuracy, loss of parts, confidence, time.
@@ -71,6 +80,7 @@ def evaluate(  # noqa: PLR0913 - one for each option
         devit evaluate bundles/pets --data photos/
         devit evaluate bundles/cifar100 --data cifar-100-python.tar.gz --lose 1
         devit evaluate bundles/cifar100 --head gate --data photos/
+        devit evaluate bundles/cifar100 --confidence 0.95 --data photos/
     """
     opened = Bundle(bundle)
     parts = len(opened.manifest.parts)
@@ -78,16 +88,19 @@ def evaluate(  # noqa: PLR0913 - one for each option
         raise DataError(f"the bundle has {parts} parts; --lose takes 0 to {parts - 1}")
     if lose is not None:
         check_choices(parts, lose)
+    found = read_head(opened, head)
+    if confidence is not None:
+        read_calibration(opened, found)  # before the long pass over the images
     source = open_source(data, Path(), split=split, strict=False)
     source = evenly(source, count)
-    labels, notes = bundle_labels(read_head(opened, head).classes, source)
+    labels, notes = bundle_labels(found.classes, source)
     for note in (*source.notes, *notes):
         click.echo(note, err=True)
     fleet = LocalFleet(opened, engine=engine, threads=threads, dtype=dtype, head=head)
     done = run_fleet(fleet, source, shown)
     for line in done.unreadable:
         click.echo(line, err=True)
-    report = measure(opened, fleet, done, labels[done.read], lose)
+    report = measure(opened, fleet, done, labels[done.read], lose, confidence)
     click.echo(msgspec.json.encode(report) if as_json else _text(report))
 
 
@@ -104,10 +117,33 @@ def _text(report: EvaluationReport) -> str:
         + (", ".join(map(str, lost.worst_parts)) or "-")
         for lost in report.lost
     ]
-    lines += ["", "part  median ms    MMACs      kB"]
+    lines += ["", "part  median ms  CPU ms    MMACs      kB"]
     lines += [
-        f"{part.part:4d} {part.ms:10.3f} {part.macs / 1e6:8.2f} {part.bytes / 1000:7.0f}"
+        f"{part.part:4d} {part.ms:10.3f} {part.cpu_ms:7.3f} {part.macs / 1e6:8.2f} "
+        f"{part.bytes / 1000:7.0f}"
         for part in report.parts
     ]
     lines += [f"fusion: median {report.fusion_ms:.3f} ms; engine: {report.engine}"]
+    if report.early is not msgspec.UNSET:
+        lines += ["", *_early_lines(report.early)]
     return "\n".join(lines)
+
+
+def _early_lines(early: EarlyReport) -> list[str]:
+    """One line for each order of parts."""
+    width = max(len("order"), *(len(_order(result.order)) for result in early.orders))
+    head = "part-inferences    MACs  early  agree  all agree   top-1"
+    return [
+        f"labels that are the whole fleet's with {early.confidence:.4g}:",
+        f"{'order':{width}}  {head}",
+        *(
+            f"{_order(result.order):{width}}  {result.share:15.1%} {result.macs:7.1%} "
+            f"{result.early:6.1%} {result.agreement:6.2%} {result.agreement_of_all:10.2%} "
+            f"{result.top1:7.2%}"
+            for result in early.orders
+        ),
+    ]
+
+
+def _order(order: tuple[int, ...]) -> str:
+    return ", ".join(map(str, order))

@@ -18,6 +18,7 @@ from devit_iot.config.aggregator import AggregatorConfig
 from devit_iot.config.broker import TLS_FILES, BrokerConfig, read_password
 from devit_iot.config.camera_apps import preset_filters
 from devit_iot.config.crops import CropConfig
+from devit_iot.config.early import EarlyChoice
 from devit_iot.config.heads import FilterHeads, HeadChoice
 from devit_iot.config.homeassistant import HomeAssistantConfig
 from devit_iot.config.hub import HubConfig
@@ -112,6 +113,11 @@ class Config(msgspec.Struct, frozen=True):
         a thousand classes, has one only if the file has a table for it.
         """
         return self.states.get(head, None if head == DEFAULT_HEAD else StateConfig())
+
+    @property
+    def early_choice(self) -> EarlyChoice:
+        """Which cameras get their label before all parts have answered."""
+        return EarlyChoice(self.images)
 
     def rules(self) -> Rules:
         """What must hold, and what is wrong where it does not."""
@@ -220,7 +226,7 @@ def _validate(config: Config) -> None:
     metrics_address(config.hub.listen, "hub.listen")
     DiscoveryTopics(config.homeassistant.prefix)
     check_overlaps(config.images)
-    _ = config.head_choice  # it checks what it is made of
     for head in config.states:
         check_head_name(head)
+    _ = config.head_choice, config.early_choice  # they check what they are made of
     check_rules(config.rules())

@@ -12,6 +12,8 @@ from devit_iot.protocol.topics import ImageFilter
 
 Delivery = Literal["latest", "every"]
 
+_MAX_HOLD_S = 10.0
+
 
 class ImagesConfig(msgspec.Struct, frozen=True):
     """``[[images]]``: one filter of image topics.
@@ -26,6 +28,12 @@ class ImagesConfig(msgspec.Struct, frozen=True):
             grey.
         head: which head of the bundle answers for its cameras; empty: the bundle's own fusion.
         heads: which ones answer, the main one first, where they are several.
+        confidence: a label goes out before all parts have answered, once the whole fleet's answer
+            is so probable to be the same; 0: never. The bundle needs `devit bundle calibrate`.
+        mode: ``together``: all nodes compute at once. ``cascade``: one part after the other, until
+            the label is out.
+        order: every part once, in the order of the cascade; empty: as calibrated, or by index.
+        hold_s: how much longer each part of a cascade waits than the one before it, seconds.
     """
 
     topic: str
@@ -35,10 +43,29 @@ class ImagesConfig(msgspec.Struct, frozen=True):
     incomplete: Literal["refuse", "take"] = "refuse"
     head: str = ""
     heads: tuple[str, ...] = ()
+    confidence: float = 0.0
+    mode: Literal["together", "cascade"] = "together"
+    order: tuple[int, ...] = ()
+    hold_s: float = 0.1
 
     def rules(self) -> Rules:
         """What must hold, and what is wrong where it does not."""
-        return ((self.max_rate >= 0, "images: max_rate must not be negative"),)
+        return (
+            (self.max_rate >= 0, "images: max_rate must not be negative"),
+            (0 <= self.confidence < 1, "images: confidence must be 0 to below 1"),
+            (
+                self.mode == "together" or self.confidence > 0,
+                'images: mode = "cascade" needs a confidence, for instance 0.95',
+            ),
+            (
+                0 < self.hold_s <= _MAX_HOLD_S,
+                f"images: hold_s must be above 0 and at most {_MAX_HOLD_S:g}",
+            ),
+            (
+                sorted(self.order) == list(range(len(self.order))),
+                "images: order must name every part once, for instance [2, 0, 1]",
+            ),
+        )
 
 
 def check_overlaps(images: Sequence[ImagesConfig]) -> None:

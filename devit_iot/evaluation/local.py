@@ -29,10 +29,12 @@ class PartFeature(NamedTuple):
     Attributes:
         values: float32[feature_dim].
         seconds: time that its engine took, decoding not counted.
+        cpu_seconds: CPU time of this process meanwhile, all threads together.
     """
 
     values: NDArray[np.float32]
     seconds: float
+    cpu_seconds: float = 0.0
 
 
 class LocalFleet:
@@ -78,9 +80,10 @@ class LocalFleet:
         features = []
         for spec, engine in zip(self._specs, self._engines, strict=True):
             square = squares[_square_of(spec)]
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), time.process_time()
             values = engine.features(square)
-            features.append(PartFeature(values, time.perf_counter() - begin))
+            spent = time.process_time() - cpu
+            features.append(PartFeature(values, time.perf_counter() - begin, spent))
         return features
 
     def classify(self, payload: bytes) -> list[Ranked]:

@@ -2,18 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterable
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from devit_iot.bundle.calibration import read_calibration
 from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.datasets.source import ImageSource
+from devit_iot.engine.sureness import Sureness
 from devit_iot.errors import DataError, ImageError
+from devit_iot.evaluation.asking import evidence
+from devit_iot.evaluation.early import EarlyReport, measure_early
 from devit_iot.evaluation.local import LocalFleet, PartFeature
 from devit_iot.evaluation.lost_parts import Fused, LostParts, calibration_error
 
@@ -24,12 +28,14 @@ class PartCost(msgspec.Struct, frozen=True):
     Attributes:
         part: the part's index.
         ms: median time of its engine for one image, decoding not counted.
+        cpu_ms: mean CPU time of this process for one image in its engine, all threads together.
         macs: multiply-accumulates of one image.
         bytes: size of its weights on disk.
     """
 
     part: int
     ms: float
+    cpu_ms: float
     macs: int
     bytes: int
 
@@ -47,6 +53,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
         parts: cost of each part.
         fusion_ms: median time to fuse and rank one image.
         engine: what the engine chose on this machine.
+        early: what answering before all parts have answered saves; left out where nobody asked.
     """
 
     images: int
@@ -58,6 +65,7 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     parts: tuple[PartCost, ...]
     fusion_ms: float
     engine: str
+    early: EarlyReport | msgspec.UnsetType = msgspec.UNSET
 
 
 class Pass(NamedTuple):
@@ -107,6 +115,7 @@ def measure(
     done: Pass,
     labels: NDArray[np.int64],
     lose: int | None,
+    confidence: float | None = None,
 ) -> EvaluationReport:
     """Fuse the features of a pass, whole and with parts lost.
 
@@ -117,14 +126,22 @@ def measure(
         labels: labels of the images that were read, int64[images], in the order of the head's
             classes.
         lose: the only number of lost parts to try; None for 0 to all but one.
+        confidence: how probable an early label is to be the whole fleet's; None: none is early.
 
     Raises:
         DataError: ``lose`` parts can be lost in too many ways to try them all.
+        BundleError: the head has no calibration, and a ``confidence`` was given.
     """
     entries = bundle.manifest.parts
     features = [np.stack([row[part].values for row in done.rows]) for part in range(len(entries))]
     head = read_head(bundle, fleet.fusion.head)
     fused = Fused(features, head.tensors, labels)
+    early: EarlyReport | msgspec.UnsetType = msgspec.UNSET
+    if confidence is not None:
+        found = evidence(features, head)
+        judge = Sureness(read_calibration(bundle, head), found.prior)
+        costs = [macs(entry.spec) for entry in entries]
+        early = measure_early(found, judge, labels, costs, confidence)
     hits, confidence, seconds = [], [], []
     for row in done.rows:
         begin = time.perf_counter()
@@ -146,6 +163,7 @@ def measure(
             PartCost(
                 part=part,
                 ms=1000 * median(row[part].seconds for row in done.rows),
+                cpu_ms=1000 * fmean(row[part].cpu_seconds for row in done.rows),
                 macs=macs(entry.spec),
                 bytes=entry.weights.size,
             )
@@ -153,4 +171,5 @@ def measure(
         ),
         fusion_ms=1000 * median(seconds),
         engine=fleet.detail,
+        early=early,
     )

@@ -68,9 +68,10 @@ def access_list(
     """What each user of a fleet may do.
 
     A node reads images and writes its own features and status; a camera writes images; an
-    aggregator reads features and nodes' statuses and writes labels, states and aggregators'
-    statuses, and reads labels and states of other aggregators and from before its restart; a viewer
-    reads labels, states and statuses, a dashboard images too. The hub alone writes the release;
+    aggregator reads features and nodes' statuses and writes labels, states, aggregators' statuses,
+    and which images need no further part, which nodes read; it reads labels and states of other
+    aggregators and from before its restart; a viewer reads labels, states and statuses, a dashboard
+    images too. The hub alone writes the release;
     nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
     also read what they say of themselves, to find out whether the broker delivers. Home Assistant
     reads what a viewer reads and what is announced to it, which aggregators write, and which it
@@ -103,14 +104,20 @@ def access_list(
                     topics.node_status(user),
                     topics.node_update(user),
                 )
-                read = (*images, topics.node_status(user), topics.crops, topics.release)
+                read = (
+                    *images,
+                    topics.node_status(user),
+                    topics.crops,
+                    topics.release,
+                    topics.all_enough,
+                )
                 doctor = topics.doctor_client_id(user, "")
                 client_id = client_ids(topics.node_client_id(user), doctor)
             case "camera":
                 write = images
             case "aggregator":
                 own = (topics.aggregator_status("+"), topics.aggregator_update("+"))
-                write = (*labels, topics.crops, *own, devices)
+                write = (*labels, topics.crops, *own, topics.all_enough, devices)
                 read = (
                     topics.features("+"),
                     *labels,

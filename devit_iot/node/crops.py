@@ -32,6 +32,11 @@ class Crops:
         """What to compute of the image with the request id ``image``: request ids, with crops."""
         return self._plan.of(camera).wanted(image)
 
+    def only_whole(self, camera: str) -> bool:
+        """Whether the whole image is all that is computed of an image of ``camera``."""
+        orders = self._plan.of(camera)
+        return orders.whole and not orders.crops
+
     def _on_plan(self, message: Message) -> None:
         try:
             plan = CropPlan() if message.is_deletion else CropPlan.decode(message.payload)

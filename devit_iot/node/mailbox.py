@@ -43,6 +43,7 @@ class Mailbox(Generic[T]):
         self._items: OrderedDict[Hashable, deque[_Waiting[T]]] = OrderedDict()
         self._queued_bytes = 0
         self._closed = False
+        self._nudged = False
 
     @property
     def closed(self) -> bool:
@@ -91,9 +92,13 @@ class Mailbox(Generic[T]):
             return True
 
     def get(self, timeout_s: float) -> T | None:
-        """Take the next item; None after ``timeout_s`` seconds, or at once when closed."""
+        """Take the next item; None after ``timeout_s`` seconds, or at once when closed.
+
+        After :meth:`nudge` one call returns at once.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
+            self._changed.wait_for(lambda: self._closed or self._items or self._nudged, timeout_s)
+            self._nudged = False
             if self._closed or not self._items:
                 return None
             key, waiting = self._items.popitem(last=False)
@@ -102,6 +107,12 @@ class Mailbox(Generic[T]):
                 self._items[key] = waiting
             self._queued_bytes -= size
             return item
+
+    def nudge(self) -> None:
+        """Let :meth:`get` return once, with an item or without."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Make this and every later :meth:`get` return None."""

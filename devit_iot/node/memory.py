@@ -13,16 +13,16 @@ _BASE_BYTES = 64 * 2**20
 """Interpreter, libraries and network buffers of a node, measured and rounded up."""
 
 
-def overhead_bytes(limits: NodeConfig, *, every: bool) -> int:
+def overhead_bytes(limits: NodeConfig, *, every: bool, cascade: bool = False) -> int:
     """What a node needs beside its part: itself, one image that is decoded, all that wait.
 
     Args:
         limits: its configuration.
         every: whether some camera is of ``every``, whose images wait in memory too.
+        cascade: whether some camera's images wait for the node's turn.
     """
     waiting = limits.max_cameras * limits.max_payload_bytes
-    if every:
-        waiting += limits.max_waiting_mib * 2**20
+    waiting += (every + cascade) * limits.max_waiting_mib * 2**20
     return _BASE_BYTES + decoding_bytes(limits.max_pixels) + waiting
 
 

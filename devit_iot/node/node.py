@@ -14,12 +14,16 @@ from devit_iot.engine.base import Engine
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ImageError, InputError, MessageError
 from devit_iot.node.crops import Crops
+from devit_iot.node.frame import Frame
+from devit_iot.node.holding import Holding
 from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.rate import RateLimit
 from devit_iot.node.sensors import Sensors
+from devit_iot.node.turns import turn_s
 from devit_iot.node.watchdog import Watchdog
 from devit_iot.protocol import request
 from devit_iot.protocol.crop import Crop
+from devit_iot.protocol.enough import decode_enough
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.image_message import unwrap_image
 from devit_iot.protocol.status import NodeStatus, State
@@ -38,31 +42,17 @@ RECEIVE_MAXIMUM = 32
 """Images of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5."""
 
 
-class Frame(NamedTuple):
-    """An image that waits for its turn.
+class Served(NamedTuple):
+    """What a node serves: the status that says so, without counters, and what computes it.
 
     Attributes:
-        received: when the image came, monotonic seconds.
-        received_ms: when the image came, Unix milliseconds.
-        is_every: whether it is of ``every``: its request waits for its acknowledgement.
-        take_incomplete: whether it counts if its data end early.
+        order: order of the parts that the bundle's calibration found best; empty: none did.
     """
-
-    camera: str
-    request_id: bytes
-    payload: bytes
-    received: float
-    received_ms: int
-    is_every: bool
-    take_incomplete: bool
-
-
-class Served(NamedTuple):
-    """What a node serves: the status that says so, without counters, and what computes it."""
 
     identity: NodeStatus
     spec: SubVitSpec
     engine: Engine
+    order: tuple[int, ...] = ()
 
 
 class Node:
@@ -106,6 +96,7 @@ class Node:
             on_dropped=lambda frame: self._drops.count(frame.camera, "overload"),
         )
         self._pending_acks = PendingAcks(transport)
+        self._holding: Holding[Frame] = Holding(config.node.max_waiting_mib * 2**20)
         self._redelivery_due = False  # an image was left with the broker
         self._counters = Counters(logger)
         self._drops = Drops()
@@ -119,6 +110,8 @@ class Node:
         self.reporter = StatusReporter(transport, topics.node_status(self._name), self._status)
         for entry in config.images:
             self._subscribe(entry)
+        if any(entry.mode == "cascade" for entry in config.images):
+            transport.subscribe(topics.all_enough, self._on_enough, required=False)
 
     def run(self) -> None:
         """Serve until :meth:`stop`.
@@ -138,9 +131,11 @@ class Node:
         with self._watchdog.watching(), self.reporter.connected(self._refusal):
             while not self._frames.closed:
                 self._watchdog.beat()
-                self._serving = self._frames.get(INTERVAL_S)
+                held_s = self._holding.wait_s(time.monotonic(), INTERVAL_S)
+                self._serving = self._frames.get(held_s)
                 if self._serving is not None:
                     self._serve(self._serving)
+                self._take_turns()
                 if self._redelivery_due and self._frames.empty:
                     self._redelivery_due = False
                     self._transport.redeliver()
@@ -166,7 +161,6 @@ class Node:
         pattern = ImageFilter(entry.topic)
         every = entry.delivery == "every"
         limit = RateLimit(entry.max_rate) if entry.max_rate else None
-        take_incomplete = entry.incomplete == "take"
 
         def on_image(message: Message) -> None:
             if message.is_deletion:
@@ -180,7 +174,7 @@ class Node:
             if every and message.delivery is None:
                 self._warn(message)
             try:
-                self._accept(pattern, limit, message, take_incomplete=take_incomplete)
+                self._accept(pattern, limit, message, entry)
             except InputError as error:
                 self._counters.refuse(error, f"image on {message.topic[:100]!r}")
                 self._transport.acknowledge(message)
@@ -203,12 +197,7 @@ class Node:
         self._counters.count("qos_0")
 
     def _accept(
-        self,
-        pattern: ImageFilter,
-        limit: RateLimit | None,
-        message: Message,
-        *,
-        take_incomplete: bool,
+        self, pattern: ImageFilter, limit: RateLimit | None, message: Message, entry: ImagesConfig
     ) -> None:
         if len(message.payload) > self._config.max_payload_bytes:
             raise ImageError(
@@ -230,31 +219,74 @@ class Node:
             return
         now_ms = time.time_ns() // 1_000_000
         is_every = message.delivery is not None
+        identity, order = self._served.identity, self._served.order
+        in_turn = self._crops.only_whole(route.camera)  # labels say nothing of other crops
         frame = Frame(
-            route.camera, request_id, message.payload, now, now_ms, is_every, take_incomplete
+            *(route.camera, request_id, message.payload, now, now_ms, is_every),
+            take_incomplete=entry.incomplete == "take",
+            turn_s=turn_s(entry, identity.part, identity.parts, order) if in_turn else 0.0,
         )
-        if is_every:
-            self._enqueue(frame, message)
-        elif not self._frames.put(route.camera, frame, self._rank(request_id)):
+        if is_every and not self._pending_acks.add(request_id, message):
+            self._counters.count("redelivered")
+        elif frame.turn_s and self._holding.is_enough(request_id, now):
+            self._spare(frame)
+        elif frame.turn_s and self._holding.hold(
+            request_id, frame, len(frame.payload), now + frame.turn_s
+        ):
+            self._frames.nudge()
+        else:
+            self._line_up(frame)
+
+    def _take_turns(self) -> None:
+        """Line up the images of a cascade whose turn it is here."""
+        for frame in self._holding.due(time.monotonic()):
+            try:
+                self._line_up(frame)
+            except InputError as error:
+                self._counters.refuse(error, f"image of camera {frame.camera!r}")
+
+    def _line_up(self, frame: Frame) -> None:
+        """Let a frame wait for the engine; one of ``every`` goes back to the broker if it cannot.
+
+        Raises:
+            ImageError: too many cameras are waiting.
+        """
+        if frame.is_every:
+            if not self._frames.enqueue(("every", frame.camera), frame, len(frame.payload)):
+                self._pending_acks.pop(frame.request_id)
+                self._counters.count("deferred")
+                self._redelivery_due = True
+        elif not self._frames.put(frame.camera, frame, self._rank(frame.request_id)):
             raise ImageError(
                 "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
             )
+
+    def _on_enough(self, message: Message) -> None:
+        """An aggregator says that an image has its label."""
+        try:
+            request_id = decode_enough(message.payload, retained=message.retained)
+        except InputError as error:
+            self._counters.refuse(error, f"message on {message.topic[:100]!r}")
+            return
+        frame = self._holding.enough(request_id, time.monotonic())
+        if frame is not None:
+            self._spare(frame)
+
+    def _spare(self, frame: Frame) -> None:
+        """Not compute an image that has its label; the broker may forget it."""
+        self._counters.count("spared")
+        self._pending_acks.acknowledge(frame.request_id)
 
     def _rank(self, request_id: bytes) -> int:
         """A fleet of one part has nobody to agree with: the newest image is the best."""
         return request.preference(request_id) if self._served.identity.parts > 1 else 0
 
-    def _enqueue(self, frame: Frame, message: Message) -> None:
-        """Take an image of ``every``, unless it is under way or must wait at the broker."""
-        if not self._pending_acks.add(frame.request_id, message):
-            self._counters.count("redelivered")
-        elif not self._frames.enqueue(("every", frame.camera), frame, len(frame.payload)):
-            self._pending_acks.pop(frame.request_id)
-            self._counters.count("deferred")
-            self._redelivery_due = True
-
     def _serve(self, frame: Frame) -> None:
-        age = time.monotonic() - frame.received
+        now = time.monotonic()
+        if frame.turn_s and self._holding.is_enough(frame.request_id, now):
+            self._spare(frame)
+            return
+        age = now - frame.received - frame.turn_s
         if not frame.is_every and age > self._config.max_age_s:
             self._drops.count(frame.camera, "age")
             return
@@ -292,7 +324,7 @@ class Node:
 
     def _compute(self, frame: Frame, request_id: bytes, crop: Crop | None) -> Feature:
         begin = time.monotonic()
-        identity, spec, engine = self._served  # one bundle for the whole of it
+        identity, spec, engine, _ = self._served  # one bundle for the whole of it
         file = unwrap_image(frame.payload)
         image = load_image(
             file,
@@ -357,6 +389,7 @@ class Node:
             unfinished=len(self._pending_acks),
             redelivered=self._counters["redelivered"],
             deferred=self._counters["deferred"],
+            spared=self._counters["spared"],
             temperature_c=reading.temperature_c,
             throttled=reading.throttled,
             problem=self.reporter.problem,

@@ -40,12 +40,14 @@ class Label(JsonMessage, frozen=True):
         top5: most probable classes, the first is the answer.
         parts_used: indices of the parts that it rests on.
         parts: how many parts the bundle has.
-        degraded: whether a part is missing.
+        degraded: whether a part is missing that was waited for.
         latency_ms: times by :data:`LATENCIES`: ``wait``, ``decode`` and ``compute`` of the critical
             part; ``collect``, from the first feature to the last one awaited; ``fuse``.
         head: name of the head that answers; ``default`` is the bundle's own fusion.
         head_version: fingerprint of that head, 16 hex digits; that of the bundle for ``default``.
         fingerprint: fingerprint of the bundle whose head it is, 16 hex digits.
+        early: true for a label that did not wait for parts that were still to answer; left out
+            otherwise.
     """
 
     request_id: str
@@ -61,3 +63,4 @@ class Label(JsonMessage, frozen=True):
     head: str = DEFAULT_HEAD
     head_version: str = ""
     fingerprint: str = ""
+    early: bool | msgspec.UnsetType = msgspec.UNSET

@@ -73,6 +73,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
             say it.
         board: what the board has and how fast it is; None: the node does not say.
         crops: features of crops among those published; each cost what an image does.
+        spared: images of a cascade that were not computed, since they had their label.
+        cpu_s: CPU time that the process has used, all threads together, seconds.
     """
 
     node: str
@@ -95,6 +97,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     parts_fingerprint: str = ""
     board: BoardProfile | None = None
     crops: int = 0
+    spared: int = 0
+    cpu_s: float = 0.0
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):
@@ -112,6 +116,8 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
         deadline_s: how long a request of ``latest`` waits for its parts at present.
         unanswered: requests that had too few parts for a label at their deadline.
         unfinished: requests of ``every`` whose label the broker does not have yet.
+        early: requests answered before all parts had.
+        cpu_s: CPU time that the process has used, all threads together, seconds.
     """
 
     shard: str
@@ -125,3 +131,5 @@ class AggregatorStatus(_Status, frozen=True, kw_only=True):
     deadline_s: float = 0.0
     unanswered: int = 0
     unfinished: int = 0
+    early: int = 0
+    cpu_s: float = 0.0

@@ -8,6 +8,7 @@ devit/v1/<fleet>/states/<camera>/<head>   SteadyState, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
 devit/v1/<fleet>/crops                    CropPlan, JSON, retained: what nodes compute of images
+devit/v1/<fleet>/enough/<shard>           request id of an image that has its label, 16 bytes
 devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
 devit/v1/<fleet>/nodes/<node>/update      UpdateStatus, JSON, retained
 devit/v1/<fleet>/aggregators/<shard>/update  UpdateStatus, JSON, retained
@@ -113,6 +114,15 @@ class Topics(msgspec.Struct, frozen=True):
     def states(self) -> str:
         """Filter of every steady state."""
         return self.state("+", "+")
+
+    def enough(self, shard: int | str) -> str:
+        """Where one aggregator says which images need no further part."""
+        return f"{PREFIX}/{self.fleet}/enough/{shard}"
+
+    @property
+    def all_enough(self) -> str:
+        """Filter of what every aggregator says of images that need no further part."""
+        return self.enough("+")
 
     def node_status(self, node: str) -> str:
         """Where one node says how it fares."""

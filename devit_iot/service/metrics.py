@@ -142,6 +142,12 @@ NODE: tuple[Metric[NodeStatus], ...] = (
         lambda s: s.unfinished,
     ),
     _metric(
+        "devit_node_images_spared_total",
+        "Images of a cascade that were not computed, since they had their label.",
+        lambda s: s.spared,
+    ),
+    _metric("devit_node_cpu_seconds_total", "CPU time of the process.", lambda s: s.cpu_s),
+    _metric(
         "devit_node_temperature_celsius",
         "Temperature of the board's chip; absent without a sensor.",
         lambda s: s.temperature_c,
@@ -164,6 +170,12 @@ AGGREGATOR: tuple[Metric[AggregatorStatus], ...] = (
     _metric(
         "devit_aggregator_labels_degraded_total", "Labels that lack a part.", lambda s: s.degraded
     ),
+    _metric(
+        "devit_aggregator_requests_early_total",
+        "Requests that were answered before all parts had.",
+        lambda s: s.early,
+    ),
+    _metric("devit_aggregator_cpu_seconds_total", "CPU time of the process.", lambda s: s.cpu_s),
     _metric(
         "devit_aggregator_requests_unanswered_total",
         "Requests with too few parts for a label at their deadline.",

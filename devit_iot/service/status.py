@@ -113,7 +113,7 @@ class StatusReporter:
         """Publish a status that changed, at most once a second, or is 15 s old."""
         self._refreshed_at = time.monotonic()
         if self._latest is None or self._age() - self._latest.uptime_s >= INTERVAL_S:
-            self._latest = self._snapshot("online", self._age())
+            self._latest = self._status("online")
         if self._shown is None:  # not connected yet
             return
         if self._echo_until is not None and time.monotonic() > self._echo_until:
@@ -123,7 +123,9 @@ class StatusReporter:
         age = self._age() - self._shown.uptime_s
         if age < INTERVAL_S:
             return
-        latest = msgspec.structs.replace(self._latest, uptime_s=self._shown.uptime_s)
+        latest = msgspec.structs.replace(
+            self._latest, uptime_s=self._shown.uptime_s, cpu_s=self._shown.cpu_s
+        )
         if age >= HEARTBEAT_S or latest != self._shown:
             self._publish("online")
 
@@ -133,8 +135,12 @@ class StatusReporter:
             self._publish("offline")
 
     def _publish(self, state: State) -> None:
-        self._shown = self._snapshot(state, self._age())
+        self._shown = self._status(state)
         self._transport.publish(self._topic, self._shown.encode(), qos=1, retain=True)
+
+    def _status(self, state: State) -> NodeStatus | AggregatorStatus:
+        status = self._snapshot(state, self._age())
+        return msgspec.structs.replace(status, cpu_s=round(time.process_time(), 2))
 
     def _age(self) -> float:
         return round(time.monotonic() - self._started, 1)

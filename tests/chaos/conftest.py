@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from devit_iot.bundle.calibration import write_calibration
+from devit_iot.bundle.reading import Bundle
 from devit_iot.demo.processes import FleetProcesses
 from tests.e2e.conftest import DEMO
+from tests.support.calibrations import sure_after
 
 LONG = "DEVIT_CHAOS_SEED" in os.environ
 SEED = int(os.environ.get("DEVIT_CHAOS_SEED", "1"))
@@ -35,7 +38,10 @@ def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -
 def processes(tmp_path: Path) -> Iterator[FleetProcesses]:
     if shutil.which("mosquitto") is None:
         pytest.skip("mosquitto is not on PATH: install it to test against it")
-    with FleetProcesses(tmp_path, bundle=DEMO / "bundle", fleet="test") as processes:
+    folder = shutil.copytree(DEMO / "bundle", tmp_path / "bundle")
+    bundle = Bundle(folder)
+    write_calibration(bundle, sure_after(bundle, 2))  # used where the configuration asks for it
+    with FleetProcesses(tmp_path, bundle=folder, fleet="test") as processes:
         yield processes
         for name in ("aggregator", *(f"node-{part}" for part in range(4))):
             log = processes.log(name)

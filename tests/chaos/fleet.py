@@ -19,6 +19,15 @@ topic = "cameras/{camera}/image/{request}"
 delivery = "every"
 """
 
+CASCADE = (
+    EVERY
+    + """\
+confidence = 0.9
+mode = "cascade"
+hold_s = 0.2
+"""
+)
+
 
 def shipped_limits() -> list[str]:
     """The lines of broker/mosquitto.conf that bound queues and say what is saved."""
@@ -32,9 +41,13 @@ class ChaosFleet:
         processes: none of them started.
         folder: folder for configuration and the broker's data.
         config: the fleet's TOML.
+        settings: more lines of the broker's configuration.
     """
 
-    def __init__(self, processes: FleetProcesses, folder: Path, config: str) -> None:
+    def __init__(
+        self, processes: FleetProcesses, folder: Path, config: str, *settings: str
+    ) -> None:
+        self._settings = settings
         self._processes = processes
         self._data = folder
         self._config = folder / "fleet.toml"
@@ -72,6 +85,7 @@ class ChaosFleet:
 
     def _broker_settings(self) -> Iterator[str]:
         yield from shipped_limits()
+        yield from self._settings
         yield f"persistence_location {self._data}/"
         if os.geteuid() == 0:
             yield "user root"  # another user could not write where root's tests let it

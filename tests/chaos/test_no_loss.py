@@ -10,7 +10,7 @@ import pytest
 from devit_iot.demo.processes import FleetProcesses
 from tests.chaos.clients import Outside
 from tests.chaos.conftest import LONG, SEED, Report
-from tests.chaos.fleet import EVERY, PARTS, ChaosFleet
+from tests.chaos.fleet import CASCADE, EVERY, PARTS, ChaosFleet
 from tests.e2e.watching import IMAGES
 from tests.support.fleets import wait_until
 
@@ -31,12 +31,13 @@ def wreck(fleet: ChaosFleet, rng: random.Random, until: threading.Event) -> list
     return killed
 
 
+@pytest.mark.parametrize("config", [EVERY, CASCADE], ids=["together", "cascade"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_image_gets_its_label(
-    processes: FleetProcesses, tmp_path: Path, report: Report, seed: int
+    processes: FleetProcesses, tmp_path: Path, report: Report, seed: int, config: str
 ) -> None:
     rng = random.Random(seed)
-    fleet = ChaosFleet(processes, tmp_path, EVERY)
+    fleet = ChaosFleet(processes, tmp_path, config)
     fleet.start_all()
     outside = Outside(processes.url)
     done = threading.Event()

@@ -75,6 +75,7 @@ topic write devit/v1/home/states/+/+
 topic write devit/v1/home/crops
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/aggregators/+/update
+topic write devit/v1/home/enough/+
 topic write homeassistant/device/+/config
 
 user hub
@@ -117,6 +118,7 @@ topic read in/+
 topic read devit/v1/home/nodes/pi-1/status
 topic read devit/v1/home/crops
 topic read devit/v1/home/release
+topic read devit/v1/home/enough/+
 topic write devit/v1/home/features/+/pi-1
 topic write devit/v1/home/nodes/pi-1/status
 topic write devit/v1/home/nodes/pi-1/update
@@ -127,6 +129,7 @@ topic read in/+
 topic read devit/v1/home/nodes/pi-2/status
 topic read devit/v1/home/crops
 topic read devit/v1/home/release
+topic read devit/v1/home/enough/+
 topic write devit/v1/home/features/+/pi-2
 topic write devit/v1/home/nodes/pi-2/status
 topic write devit/v1/home/nodes/pi-2/update
@@ -155,6 +158,19 @@ def test_a_node_says_only_of_itself_how_far_it_is(kind: str) -> None:
     assert writers == ["pi-1"]
     if kind in BROKERS:
         assert [u for u in ACCESS if BROKERS[kind](u, "publish", update)] == ["pi-1"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_aggregators_alone_say_that_an_image_needs_no_further_part(kind: str) -> None:
+    enough = Topics("home").enough(0)
+    writers = [
+        user
+        for user, grants in ACCESS.items()
+        if any(topic_matches_sub(rule, enough) for rule in grants.write)
+    ]
+    assert writers == ["aggregator"]
+    if kind in BROKERS:
+        assert [u for u in ACCESS if BROKERS[kind](u, "publish", enough)] == ["aggregator"]
 
 
 def test_the_access_list() -> None:

@@ -143,14 +143,16 @@ CROP_PLAN = CropPlan(
         "*": CameraCrops(whole=False, crops=(CropOrder(0, 0, 65535, 65535),)),
     }
 )
-NODE_STATUS_5 = msgspec.structs.replace(NODE_STATUS_4, crops=51)
+NODE_STATUS_5 = msgspec.structs.replace(NODE_STATUS_4, crops=51, spared=9, cpu_s=5.25)
 FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
 FEATURE_3 = msgspec.structs.replace(FEATURE_2, crop=Crop(32768, 16384, 16384, 8192))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
     AGGREGATOR_STATUS, deadline_s=0.25, unanswered=7, unfinished=8
 )
+AGGREGATOR_STATUS_3 = msgspec.structs.replace(AGGREGATOR_STATUS_2, early=11, cpu_s=0.75)
 LABEL_3 = msgspec.structs.replace(LABEL_2, fingerprint="a1b2c3d4e5f60718")
+LABEL_4 = msgspec.structs.replace(LABEL_3, degraded=False, early=True)
 RELEASE = Release(
     number=7,
     fingerprint="a1b2c3d4e5f60718",
@@ -200,6 +202,7 @@ EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "node_status_3.json": NODE_STATUS_3,
     "node_status_4.json": NODE_STATUS_4,
     "aggregator_status.json": AGGREGATOR_STATUS,
+    "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 MESSAGES: dict[str, Feature | JsonMessage] = {
     "feature.bin": FEATURE,
@@ -208,10 +211,11 @@ MESSAGES: dict[str, Feature | JsonMessage] = {
     "crop_plan.json": CROP_PLAN,
     "label_3.json": LABEL_3,
     "steady_state.json": STEADY_STATE,
+    "label_4.json": LABEL_4,
     "rollout.json": ROLLOUT,
     "update_status.json": UPDATE_STATUS,
     "node_status_5.json": NODE_STATUS_5,
-    "aggregator_status_2.json": AGGREGATOR_STATUS_2,
+    "aggregator_status_3.json": AGGREGATOR_STATUS_3,
 }
 
 

@@ -174,6 +174,7 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
         home.crops,
+        home.enough("<shard>"),
         home.release,
         home.node_update("<node>"),
         home.aggregator_update("<shard>"),

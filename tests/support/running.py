@@ -11,10 +11,12 @@ from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.crop_plan import CropPlanner
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.aggregator.labelling import Labelling
 from devit_iot.aggregator.observer import Nobody, Observer, Observers
 from devit_iot.aggregator.states import States
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
+from devit_iot.config.early import EarlyChoice
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.node.node import Node, Served
 from devit_iot.node.sensors import Sensors
@@ -96,6 +98,7 @@ def make_aggregator(
     observer: Observer | None = None,
     fusions: Fusions | None = None,
     heads: Config | None = None,
+    early: EarlyChoice | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -115,7 +118,10 @@ def make_aggregator(
         topics=TOPICS,
         config=msgspec.convert({"deadline_s": 5.0, **config}, AggregatorConfig),
         every_lifetime_s=10.0,
-        states=States(chosen.state_rule, transport, topics=TOPICS, shard=0, shards=1),
+        labelling=Labelling(
+            early or EarlyChoice(),
+            States(chosen.state_rule, transport, topics=TOPICS, shard=0, shards=1),
+        ),
         observer=Observers(planner, observer or Nobody()),
     )
 

@@ -1,0 +1,24 @@
+"""What waits on a node."""
+
+from typing import NamedTuple
+
+
+class Frame(NamedTuple):
+    """An image that waits for its turn.
+
+    Attributes:
+        received: when the image came, monotonic seconds.
+        received_ms: when the image came, Unix milliseconds.
+        is_every: whether it is of ``every``: its request waits for its acknowledgement.
+        take_incomplete: whether it counts if its data end early.
+        turn_s: how long it waits for the nodes before this one in a cascade, seconds.
+    """
+
+    camera: str
+    request_id: bytes
+    payload: bytes
+    received: float
+    received_ms: int
+    is_every: bool
+    take_incomplete: bool
+    turn_s: float = 0.0
