@@ -8,6 +8,9 @@ from devit_iot.config.rules import Rules
 from devit_iot.errors import ConfigError
 from devit_iot.limits import MAX_PIXELS
 
+AUTO = "auto"
+"""The ``replica`` of nodes that share by who lives."""
+
 _MAX_THREADS = 1024
 _MIN_HANG_S = 5.0  # an idle node shows a sign of life once a second
 
@@ -18,7 +21,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     Attributes:
         name: unique in the fleet; the host's name unless given.
         part: index of the part to run.
-        replica: ``i/n``: serve every n-th request, the i-th of n nodes with the same part.
+        replica: ``auto``: share the requests with the living nodes of the same part; ``i/n``: serve
+            every n-th request, the i-th of n nodes with the same part.
         engine: program that computes: native, tflite or torch.
         isa: instruction set to force, for instance ``scalar``; empty: the best one.
         dtype: element type to compute in; empty: the one that the part is stored in.
@@ -37,7 +41,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
 
     name: str = ""
     part: int = 0
-    replica: str = "0/1"
+    replica: str = AUTO
     engine: str = "native"
     isa: str = ""
     dtype: Literal["", "float32", "float16", "int8"] = ""

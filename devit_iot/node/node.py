@@ -9,13 +9,15 @@ from typing import NamedTuple
 import msgspec
 
 from devit_iot.bundle.spec import SubVitSpec
-from devit_iot.config.config import Config, ImagesConfig, fraction
+from devit_iot.config.config import Config, ImagesConfig
+from devit_iot.config.node import AUTO
 from devit_iot.engine.base import Engine
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ImageError, InputError, MessageError
 from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.rate import RateLimit
 from devit_iot.node.sensors import Sensors
+from devit_iot.node.sharing import Sharing, fixed_share
 from devit_iot.node.watchdog import Watchdog
 from devit_iot.protocol import request
 from devit_iot.protocol.feature import Feature, Timing
@@ -96,7 +98,6 @@ class Node:
         self._topics = topics
         self._config = config.node
         self._shards = config.shards
-        self._replica, self._replicas = fraction(config.node.replica, "node.replica")
         self._frames: Mailbox[Frame] = Mailbox(
             config.node.max_cameras,
             max_queued_bytes=config.node.max_waiting_mib * 2**20,
@@ -104,6 +105,7 @@ class Node:
         )
         self._pending_acks = PendingAcks(transport)
         self._redelivery_due = False  # an image was left with the broker
+        self._redelivering = False  # and is asked for on a new connection
         self._counters = Counters(logger)
         self._drops = Drops()
         self._refusal = Refusal(self.stop)
@@ -113,6 +115,7 @@ class Node:
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
         self.durations = {name: Durations() for name in ("wait", "decode", "compute")}
         self.reporter = StatusReporter(transport, topics.node_status(self._name), self._status)
+        self._is_ours, self._sharing = self._share(config)
         for entry in config.images:
             self._subscribe(entry)
 
@@ -122,16 +125,11 @@ class Node:
         Raises:
             BrokerError: the broker refused us for good.
         """
-        identity = self._served.identity
-        logger.info(
-            "node %s runs part %d of %d on %s, bundle %s",
-            identity.node,
-            identity.part,
-            identity.parts,
-            identity.engine,
-            identity.fingerprint,
-        )
-        with self._watchdog.watching(), self.reporter.connected(self._refusal):
+        of = self._served.identity
+        text = "node %s runs part %d of %d on %s, bundle %s"
+        logger.info(text, of.node, of.part, of.parts, of.engine, of.fingerprint)
+        online = self.reporter.connected(self._refusal, on_connected=self._on_connected)
+        with self._watchdog.watching(), online:
             while not self._frames.closed:
                 self._watchdog.beat()
                 self._serving = self._frames.get(INTERVAL_S)
@@ -139,7 +137,10 @@ class Node:
                     self._serve(self._serving)
                 if self._redelivery_due and self._frames.empty:
                     self._redelivery_due = False
+                    self._redelivering = True
                     self._transport.redeliver()
+                if self._sharing is not None:
+                    self._sharing.work(len(self._pending_acks))
                 self.reporter.refresh()
         self._refusal.check()
 
@@ -149,6 +150,8 @@ class Node:
         The image in progress is finished with what it was begun with.
         """
         self._served = served
+        if self._sharing is not None:
+            self._sharing.serve(served.identity)
 
     def stop(self) -> None:
         """Make :meth:`run` return after the inference in progress."""
@@ -157,6 +160,27 @@ class Node:
     @property
     def _name(self) -> str:
         return self._served.identity.node
+
+    def _share(self, config: Config) -> tuple[Callable[[bytes], bool], Sharing | None]:
+        """What says which requests are ours, and what follows the living nodes if they share."""
+        if config.node.replica != AUTO:
+            return fixed_share(config.node.replica), None
+        sharing = Sharing(
+            self._served.identity,
+            self._transport,
+            topics=self._topics,
+            every=any(entry.delivery == "every" for entry in config.images),
+            mailbox=self._frames,
+            counters=self._counters,
+            on_done=self._pending_acks.acknowledge,
+        )
+        return sharing.is_ours, sharing
+
+    def _on_connected(self) -> None:
+        """A connection that was ended to get what was left with the broker changes nothing else."""
+        if self._sharing is not None and not self._redelivering:
+            self._sharing.connected()
+        self._redelivering = False
 
     def _subscribe(self, entry: ImagesConfig) -> None:
         pattern = ImageFilter(entry.topic)
@@ -216,21 +240,22 @@ class Node:
         if route is None:
             raise MessageError("topic", f"topic does not match {pattern.pattern}")
         request_id = route.request_id or request.request_id(message.topic, message.payload)
-        if int.from_bytes(request_id, "little") % self._replicas != self._replica:
+        is_every = message.delivery is not None
+        is_ours = self._is_ours(request_id)
+        if not is_ours and (self._sharing is None or not is_every):
             self._transport.acknowledge(message)
             return
         now = time.monotonic()
-        if limit is not None and not limit.allows(route.camera, now):
+        if is_ours and limit is not None and not limit.allows(route.camera, now):
             self._drops.count(route.camera, "rate")
             self._transport.acknowledge(message)
             return
         now_ms = time.time_ns() // 1_000_000
-        is_every = message.delivery is not None
         frame = Frame(
             route.camera, request_id, message.payload, now, now_ms, is_every, take_incomplete
         )
         if is_every:
-            self._enqueue(frame, message)
+            self._take(frame, message, is_ours=is_ours)
         elif not self._frames.put(route.camera, frame, self._rank(request_id)):
             raise ImageError(
                 "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
@@ -240,16 +265,32 @@ class Node:
         """A fleet of one part has nobody to agree with: the newest image is the best."""
         return request.preference(request_id) if self._served.identity.parts > 1 else 0
 
-    def _enqueue(self, frame: Frame, message: Message) -> None:
-        """Take an image of ``every``, unless it is under way or must wait at the broker."""
+    def _take(self, frame: Frame, message: Message, *, is_ours: bool) -> None:
+        """Take an image of ``every``, unless it is under way or computed by another node."""
         if not self._pending_acks.add(frame.request_id, message):
             self._counters.count("redelivered")
-        elif not self._frames.enqueue(("every", frame.camera), frame, len(frame.payload)):
-            self._pending_acks.pop(frame.request_id)
-            self._counters.count("deferred")
-            self._redelivery_due = True
+        elif self._sharing is not None and self._sharing.is_done(frame.request_id):
+            self._pending_acks.acknowledge(frame.request_id)
+        elif self._sharing is None or is_ours:
+            self._enqueue(frame)
+        elif not self._sharing.hold(
+            frame.request_id, len(frame.payload), partial(self._enqueue, frame)
+        ):
+            self._defer(frame)
+
+    def _enqueue(self, frame: Frame) -> None:
+        if not self._frames.enqueue(("every", frame.camera), frame, len(frame.payload)):
+            self._defer(frame)
+
+    def _defer(self, frame: Frame) -> None:
+        """Leave an image with the broker, for want of memory."""
+        self._pending_acks.pop(frame.request_id)
+        self._counters.count("deferred")
+        self._redelivery_due = True
 
     def _serve(self, frame: Frame) -> None:
+        if frame.is_every and frame.request_id not in self._pending_acks:
+            return  # another node was faster
         age = time.monotonic() - frame.received
         if not frame.is_every and age > self._config.max_age_s:
             self._drops.count(frame.camera, "age")
@@ -344,6 +385,8 @@ class Node:
             temperature_c=reading.temperature_c,
             throttled=reading.throttled,
             problem=self.reporter.problem,
+            shares=self._sharing is not None and self._sharing.shares,
+            replicas=1 if self._sharing is None else self._sharing.replicas,
         )
 
 

@@ -52,7 +52,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     Attributes:
         node: the node's name.
         part: index of the part that it runs.
-        replica: ``i/n``: it serves every n-th request.
+        replica: ``i/n``: it serves every n-th request; ``auto``: it shares them with living nodes.
         engine: name, instruction set and threads.
         machine: the CPU's architecture.
         received: images that came; retained ones that are ignored do not count.
@@ -72,6 +72,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         parts_fingerprint: fingerprint of the bundle's parts, hex; empty from a node that does not
             say it.
         board: what the board has and how fast it is; None: the node does not say.
+        shares: whether others with its part may leave it its share of the requests.
+        replicas: nodes that share the requests of its part, itself included, as it knows them.
     """
 
     node: str
@@ -93,6 +95,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     throttled: bool | None = None
     parts_fingerprint: str = ""
     board: BoardProfile | None = None
+    shares: bool = False
+    replicas: int = 1
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):
