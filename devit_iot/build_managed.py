@@ -25,6 +25,7 @@ from devit_iot.build import (
     member_transport,
     node_of,
     node_transport,
+    pinned_part,
 )
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config
@@ -218,6 +219,7 @@ def _bare(config: Config) -> NodeStatus:
         version=__version__,
         machine=platform.machine(),
         board=_board(config),
+        pinned=pinned_part(config),
     )
 
 

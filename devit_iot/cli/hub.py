@@ -68,7 +68,7 @@ def _hub(config: Config, folder: Path, files: Files) -> Hub:
         client_id=topics.hub_client_id,
         password=read_password(config.broker, os.environ),
     )
-    conductor = Conductor(state, limits, time.monotonic())
+    conductor = Conductor(state, limits, time.monotonic(), files.needs)
     return Hub(conductor, folder, files, transport, topics=topics, trust=config.trust)
 
 

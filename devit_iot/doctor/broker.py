@@ -166,10 +166,10 @@ def _silent(config: Config) -> NodeStatus:
     return NodeStatus(
         state="offline",
         fingerprint="",
-        parts=config.node.part + 1,
+        parts=(config.node.part or 0) + 1,
         version=__version__,
         node=config.node_name,
-        part=config.node.part,
+        part=config.node.part or 0,
     )
 
 

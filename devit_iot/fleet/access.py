@@ -67,7 +67,8 @@ def access_list(
 ) -> dict[str, Grants]:
     """What each user of a fleet may do.
 
-    A node reads images and writes its own features and status; a camera writes images; an
+    A node reads images and writes its own features and status, and reads those of other nodes, to
+    share the images of its part with them; a camera writes images; an
     aggregator reads features and nodes' statuses and writes labels and aggregators' statuses; a
     viewer reads labels and statuses, a dashboard images too. The hub alone writes the release;
     nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
@@ -102,7 +103,7 @@ def access_list(
                     topics.node_status(user),
                     topics.node_update(user),
                 )
-                read = (*images, topics.node_status(user), topics.release)
+                read = (*images, topics.node_statuses, topics.features("+"), topics.release)
                 doctor = topics.doctor_client_id(user, "")
                 client_id = client_ids(topics.node_client_id(user), doctor)
             case "camera":

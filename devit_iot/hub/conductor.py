@@ -1,12 +1,12 @@
 """Leads a fleet from one release to the next. Pure: time and what members say are arguments."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from devit_iot.errors import DevitError
-from devit_iot.hub.assignment import assign
+from devit_iot.hub.assignment import Nodes, assign
 from devit_iot.hub.known import READY, Known
 from devit_iot.hub.state import HubState
 from devit_iot.protocol.label import Label
@@ -25,6 +25,7 @@ class Limits(NamedTuple):
     install_s: float
     activate_s: float
     takeover_s: float
+    replicas: bool = False
 
     def of(self, state: UpdateState | None) -> float:
         """How long a member may be in a state without a change."""
@@ -46,17 +47,25 @@ class Conductor:
         state: as it was saved.
         limits: how long and how many.
         now: monotonic seconds.
+        needs: MiB that each part of a release takes on its node.
 
     Attributes:
         nodes: by name; those that do not say how far they are have a bundle of their own.
         aggregators: by shard.
     """
 
-    def __init__(self, state: HubState, limits: Limits, now: float) -> None:
+    def __init__(
+        self,
+        state: HubState,
+        limits: Limits,
+        now: float,
+        needs: Callable[[Release], Sequence[int]] = lambda release: (0,) * release.parts,
+    ) -> None:
         self.state = state
         self.nodes: dict[str, Known] = {}
         self.aggregators: dict[str, Known] = {}
         self._limits = limits
+        self._needs = needs
         self._began = now  # this phase of the rollout, here
         self._labels = 0
 
@@ -132,6 +141,8 @@ class Conductor:
 
     def tick(self, now: float) -> None:
         """Decide what is to be decided."""
+        for known in (*self.nodes.values(), *self.aggregators.values()):
+            known.expire(now)
         rollout = self.state.rollout
         if rollout.paused:
             self._began = now
@@ -250,21 +261,40 @@ class Conductor:
         unknown = release.members.keys() - self.nodes.keys()
         if now - self._began > away_s:
             gone |= unknown
-        members = assign(release.parts, release.members, spares=self._spares(release), gone=gone)
+        needs = self._needs(release)
+
+        def fits(node: str, part: int) -> bool:
+            known = self.nodes.get(node)
+            board = known.board if known is not None else None
+            return board is None or needs[part] <= board.memory_mib - board.overhead_mib
+
+        nodes = Nodes(
+            self._spares(release),
+            gone,
+            {n for n, known in self.nodes.items() if not known.is_steady(now, away_s)},
+            {
+                node: known.pinned
+                for node, known in self.nodes.items()
+                if known.pinned is not None and (known.online or node in release.members)
+            },
+            fits,
+            {node: _power(known) for node, known in self.nodes.items()},
+        )
+        replicas = self._limits.replicas
+        members = assign(release.parts, release.members, nodes, needs=needs, replicas=replicas)
         return msgspec.structs.replace(release, members=members)
 
     def _spares(self, release: Release) -> list[str]:
         """Nodes that could take a part, the strongest first."""
-        spare = {
-            name: known.board
+        spare = [
+            name
             for name, known in self.nodes.items()
             if known.online
             and known.update is not None
             and name not in release.members
             and not known.failure_of(release.number)
-        }
-        power = {n: b.cores * b.fma_gflops if b is not None else 0.0 for n, b in spare.items()}
-        return sorted(spare, key=lambda name: (-power[name], name))
+        ]
+        return sorted(spare, key=lambda name: (-_power(self.nodes[name]), name))
 
     def _abort(self, why: str, now: float) -> None:
         coming = self.state.rollout.next
@@ -298,3 +328,8 @@ class Conductor:
 
     def _change(self, **changes: object) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
+
+
+def _power(known: Known) -> float:
+    """How strong a node's board is, by what it announced."""
+    return known.board.cores * known.board.fma_gflops if known.board is not None else 0.0

@@ -182,7 +182,9 @@ class Hub:
             status = (NodeStatus if of_nodes else AggregatorStatus).decode(message.payload)
             board = status.board if isinstance(status, NodeStatus) else None
             online = status.state == "online"
-            conductor.known(kind, name, now).see_state(now, online=online, board=board)
+            known = conductor.known(kind, name, now)
+            known.see_state(now, online=online, board=board)
+            known.pinned = status.pinned if isinstance(status, NodeStatus) else None
 
 
 def _view(known: Known, part: int | None) -> MemberView:

@@ -74,6 +74,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         board: what the board has and how fast it is; None: the node does not say.
         shares: whether others with its part may leave it its share of the requests.
         replicas: nodes that share the requests of its part, itself included, as it knows them.
+        pinned: part that its operator chose for it; None: the hub chooses.
     """
 
     node: str
@@ -97,6 +98,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     board: BoardProfile | None = None
     shares: bool = False
     replicas: int = 1
+    pinned: PartCount | None = None
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):
