@@ -179,6 +179,7 @@ def _announcer(config: Config, transport: Transport) -> Announcer:
         shards=config.shards,
         version=__version__,
         label_expire_s=config.homeassistant.expire_s,
+        has_hub=bool(config.store),
     )
     return Announcer(devices, transport, topics=DiscoveryTopics(config.homeassistant.prefix))
 

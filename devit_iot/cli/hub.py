@@ -14,10 +14,11 @@ from devit_iot.config.listen import metrics_address
 from devit_iot.errors import ConfigError
 from devit_iot.hub.conductor import Conductor, Limits
 from devit_iot.hub.files import Files
-from devit_iot.hub.hub import Hub
+from devit_iot.hub.hub import GONE, Hub
 from devit_iot.hub.state import read_state
 from devit_iot.protocol.topics import Topics
 from devit_iot.text_file import read_text
+from devit_iot.transport.base import Will
 from devit_iot.transport.mqtt import MqttTransport
 
 
@@ -67,6 +68,7 @@ def _hub(config: Config, folder: Path, files: Files) -> Hub:
         config.broker,
         client_id=topics.hub_client_id,
         password=read_password(config.broker, os.environ),
+        will=Will(topics.hub_status, GONE.encode()),
     )
     conductor = Conductor(state, limits, time.monotonic(), files.needs)
     return Hub(conductor, folder, files, transport, topics=topics, trust=config.trust)

@@ -191,6 +191,8 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "labels": topics.labels,
                 "nodes": topics.node_statuses,
                 "aggregators": topics.aggregator_status("+"),
+                "hub": topics.hub_status,
+                "node_updates": topics.node_update("+"),
             },
             "images": [
                 {"pattern": pattern, "filter": ImageFilter(pattern).mqtt}

@@ -14,6 +14,9 @@ from devit_iot.protocol.release import Release, UpdateState, UpdateStatus
 
 MAX_KNOWN = 4096
 
+MAX_AHEAD = 10**6
+"""So far a member's release number may be ahead of a hub's that lost its files."""
+
 
 class Limits(NamedTuple):
     """How long and how many; see :class:`devit_iot.config.hub.HubConfig`."""
@@ -78,10 +81,13 @@ class Conductor:
     def see_update(
         self, kind: dict[str, Known], name: str, update: UpdateStatus, now: float
     ) -> None:
-        """A member said how far it is; numbers of an earlier hub are not used again."""
+        """A member said how far it is; numbers of an earlier hub are not used again.
+
+        One that nobody can have counted up to is not believed: the next would not fit a message.
+        """
         self.known(kind, name, now).see_update(update, now)
         highest = max(update.release, update.serving)
-        if highest > self.state.number:
+        if self.state.number < highest <= self.state.number + MAX_AHEAD:
             self._change(number=highest)
 
     def see_label(self, label: Label) -> None:
@@ -90,24 +96,44 @@ class Conductor:
         if coming is not None and label.fingerprint == coming.fingerprint and not label.degraded:
             self._labels += 1
 
-    def push(self, release: Release, canary: str, now: float) -> int:
+    def offer(self, release: Release) -> int:
+        """Let a bundle wait until somebody installs it; its number.
+
+        Raises:
+            DevitError: it is served already, or a push is under way.
+        """
+        self._check_free(release)
+        number = self.state.number + 1
+        self._change(number=number, offered=msgspec.structs.replace(release, number=number))
+        return number
+
+    def install(self, now: float) -> int:
+        """Begin to go over to what is offered; its number.
+
+        Raises:
+            DevitError: nothing is, or see :meth:`push`.
+        """
+        if self.state.offered is None:
+            raise DevitError("no release is offered: `devit fleet push --offer` does that")
+        return self.push(self.state.offered, "", now, self.state.offered.number)
+
+    def push(self, release: Release, canary: str, now: float, number: int = 0) -> int:
         """Begin to go over to a bundle; its number.
 
         Args:
             release: its number and members are not looked at.
             canary: the node that proves it before any other begins; empty: none.
             now: monotonic seconds.
+            number: the number that it has already; 0: the next one.
 
         Raises:
             DevitError: another push is under way, it is served already, or there is no such node.
         """
         rollout = self.state.rollout
-        self._check_free()
-        if rollout.current is not None and rollout.current.fingerprint == release.fingerprint:
-            raise DevitError(f"bundle {release.fingerprint} is what the fleet serves already")
+        self._check_free(release)
         if canary and canary not in self.nodes:
             raise DevitError(f"no node '{canary}' is known; `devit fleet status` lists them")
-        number = self.state.number + 1
+        number = number or self.state.number + 1
         members = rollout.current.members if rollout.current is not None else {}
         members = {node: part for node, part in members.items() if part < release.parts}
         coming = msgspec.structs.replace(release, number=number, members=members)
@@ -116,7 +142,8 @@ class Conductor:
         if canary and canary not in coming.members:
             raise DevitError(f"node '{canary}' has no part, so it cannot prove the release")
         self._begin(now, next=coming, activate=False, canary=canary)
-        self._change(number=number, outcome=f"release {number} is under way")
+        highest = max(number, self.state.number)
+        self._change(number=highest, offered=None, outcome=f"release {number} is under way")
         return number
 
     def roll_back(self, now: float) -> str:
@@ -152,10 +179,20 @@ class Conductor:
             release = getattr(rollout, name)
             if release is not None:
                 changes[name] = self._manned(release, now)
+                if name == "current":
+                    self._note_moves(release, changes[name])
         self._say(**changes)
         coming = self.state.rollout.next
         if coming is not None:
             self._judge(coming, now)
+
+    def _note_moves(self, before: Release, after: Release) -> None:
+        """Say which part went from a node that is gone to another one."""
+        for node in after.members.keys() - before.members.keys():
+            part = after.members[node]
+            held = [n for n, p in before.members.items() if p == part and n not in after.members]
+            why = f"node {node} takes over part {part}"
+            self._change(outcome=f"{why} from {held[0]}" if held else f"{why} too")
 
     def _judge(self, coming: Release, now: float) -> None:
         trouble = self._trouble(coming, now)
@@ -309,13 +346,15 @@ class Conductor:
         )
         self._say(current=coming, next=None, activate=False, canary="")
 
-    def _check_free(self) -> None:
-        coming = self.state.rollout.next
+    def _check_free(self, release: Release) -> None:
+        coming, current = self.state.rollout.next, self.state.rollout.current
         if coming is not None:
             raise DevitError(
                 f"release {coming.number} is under way: wait until it is good, or take it back "
                 "with `devit fleet rollback`"
             )
+        if current is not None and current.fingerprint == release.fingerprint:
+            raise DevitError(f"bundle {release.fingerprint} is what the fleet serves already")
 
     def _begin(self, now: float, **changes: object) -> None:
         """Begin another phase: its time-outs count from now."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.errors import MessageError
+from devit_iot.monitor.releases import Releases, ReleasesView
 from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import STATUS_LIFETIME_S, AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
@@ -40,6 +41,7 @@ class NodeView(msgspec.Struct, frozen=True):
         state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for
             ``STATUS_LIFETIME_S``.
         age_s: seconds since it said so.
+        replicas: nodes that share its part by who lives, itself included.
         refused: number of refused inputs.
         drops: images of ``latest`` that were not computed, by reason.
     """
@@ -50,6 +52,7 @@ class NodeView(msgspec.Struct, frozen=True):
     part: int
     parts: int
     replica: str
+    replicas: int
     engine: str
     compute_ms: float
     temperature_c: float | None
@@ -102,6 +105,7 @@ class FleetView(msgspec.Struct, frozen=True):
         degraded_share: share of degraded labels among those of the last ten seconds, 0 to 1.
         latency_ms: stage -> quantiles; empty before the first label.
         refused: messages that do not parse or do not belong here.
+        releases: how far it is with its releases.
     """
 
     fleet: str
@@ -114,6 +118,7 @@ class FleetView(msgspec.Struct, frozen=True):
     nodes: tuple[NodeView, ...]
     cameras: tuple[CameraView, ...]
     refused: int
+    releases: ReleasesView
 
 
 V = TypeVar("V", NodeView, AggregatorView, CameraView)
@@ -170,6 +175,7 @@ class Overview:
         self._labels: deque[tuple[float, bool]] = deque(maxlen=_LABELS)
         self._latencies: deque[tuple[float, ...]] = deque(maxlen=_LATENCIES)
         self._refused = 0
+        self._releases = Releases(topics)
 
     def take(self, message: Message, now: float) -> None:
         """Look at a label or status.
@@ -182,6 +188,8 @@ class Overview:
             self._refused += 1
 
     def _take(self, message: Message, now: float) -> None:
+        if self._releases.take(message):
+            return
         if camera := self._topics.camera_of(message.topic):
             if message.is_deletion:
                 self._cameras.drop(camera)
@@ -234,6 +242,7 @@ class Overview:
             nodes=tuple(sorted(nodes, key=lambda n: (n.part, n.name))),
             cameras=tuple(sorted(self._cameras.views(now), key=lambda c: c.camera)),
             refused=self._refused,
+            releases=self._releases.view(),
         )
 
     def _quantiles(self) -> dict[str, Quantiles]:
@@ -280,6 +289,7 @@ def _node_view(name: str, status: NodeStatus) -> NodeView:
         part=status.part,
         parts=status.parts,
         replica=status.replica,
+        replicas=status.replicas,
         engine=status.engine,
         compute_ms=status.compute_ms,
         temperature_c=status.temperature_c,

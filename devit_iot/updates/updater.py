@@ -129,6 +129,11 @@ class Updater(Generic[T]):
             self._changed.notify_all()
 
     @property
+    def status(self) -> UpdateStatus:
+        """What was said last; on any thread."""
+        return self._progress.status
+
+    @property
     def loading_s(self) -> float:
         """For how long a bundle has been loading, which nothing can interrupt; 0: none is."""
         since = self._loading_since

@@ -365,6 +365,14 @@ def test_a_hub_that_lost_its_files_uses_no_number_again() -> None:
     assert fleet.push(ONE) == 42
 
 
+def test_a_number_that_nobody_can_have_counted_is_not_believed() -> None:
+    """For instance of a stolen node: the next number would not fit into a message."""
+    fleet = whole_fleet()
+    fleet.join("c")
+    fleet.say("c", "ACTIVATED", 2**62, serving=2**62)
+    assert fleet.push(TWO) == 2
+
+
 def test_a_node_that_is_gone_gives_its_part_to_a_spare() -> None:
     fleet = whole_fleet()
     fleet.join("spare")

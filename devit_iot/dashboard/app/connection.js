@@ -48,8 +48,7 @@ export class Connection {
       reached = true;
       client.options.reconnectPeriod = FIRST_RETRY_MS;
       this.#listener.phase("live");
-      const { labels, nodes, aggregators } = this.#facts.topics;
-      this.#subscribe([labels, nodes, aggregators], 1);
+      this.#subscribe(Object.values(this.#facts.topics), 1);
       if (this.#images) this.#subscribe(this.#imageFilters, 0);
     });
     client.on("message", (topic, payload, packet) => {

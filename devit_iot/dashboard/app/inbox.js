@@ -16,11 +16,13 @@ export class Inbox {
     this.#facts = facts;
     this.#reader = new Reader(facts.limits);
     this.#filters = facts.images.map((image) => new ImageFilter(image));
-    const { labels, nodes, aggregators } = facts.topics;
+    const { labels, nodes, aggregators, hub, node_updates: updates } = facts.topics;
     this.#kinds = [
       [labels, this.#label],
       [nodes, this.#node],
       [aggregators, this.#aggregator],
+      [hub, this.#hub],
+      [updates, this.#update],
     ].map(([filter, take]) => ({ filter: filter.split("/"), take }));
   }
 
@@ -57,6 +59,16 @@ export class Inbox {
     const shard = shardOf(topic);
     if (payload.length === 0) this.#fleet.forget(this.#fleet.aggregators, shard);
     else this.#fleet.aggregator(shard, this.#reader.aggregator(payload), at);
+  }
+
+  #hub(topic, payload, at) {
+    this.#fleet.setHub(payload.length === 0 ? null : this.#reader.hub(payload), at);
+  }
+
+  #update(topic, payload, at) {
+    const name = nodeOf(topic);
+    if (payload.length === 0) this.#fleet.updates.delete(name);
+    else this.#fleet.update(name, this.#reader.update(payload), at);
   }
 
   #image(topic, payload, at, retained) {
