@@ -27,7 +27,7 @@ def _head(releases: ReleasesView) -> Text:
     elif hub.state != "online":
         head.append("hub offline: nothing is given out and nothing moves", style="red")
     else:
-        head.append(f"hub: {text(hub.release_summary) or 'nothing was pushed yet'}")
+        head.append(f"hub: {hub.release_summary or 'nothing was pushed yet'}")
         if hub.paused:
             head.append(" paused", style="yellow")
     head.append(f"\nrelease {releases.current or 'none'}")

@@ -27,6 +27,7 @@ from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.json_message import JsonMessage
+from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -134,6 +135,18 @@ NODE_STATUS_4 = msgspec.structs.replace(
         note="measured by devit bench --profile, neon_dotprod",
     ),
 )
+NODE_STATUS_5 = msgspec.structs.replace(
+    NODE_STATUS_4, replica="auto", shares=True, replicas=2, pinned=2
+)
+HUB_STATUS = HubStatus(
+    state="online",
+    installed_version="7",
+    latest_version="8",
+    in_progress=True,
+    update_percentage=45,
+    release_summary="bundle 0123456789abcdef; release 8 is under way",
+    paused=True,
+)
 FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
 AGGREGATOR_STATUS_2 = msgspec.structs.replace(
@@ -174,6 +187,7 @@ EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "node_status.json": NODE_STATUS,
     "node_status_2.json": NODE_STATUS_2,
     "node_status_3.json": NODE_STATUS_3,
+    "node_status_4.json": NODE_STATUS_4,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
 MESSAGES: dict[str, Feature | JsonMessage] = {
@@ -182,7 +196,8 @@ MESSAGES: dict[str, Feature | JsonMessage] = {
     "label_3.json": LABEL_3,
     "rollout.json": ROLLOUT,
     "update_status.json": UPDATE_STATUS,
-    "node_status_4.json": NODE_STATUS_4,
+    "node_status_5.json": NODE_STATUS_5,
+    "hub_status.json": HUB_STATUS,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
 

@@ -1,6 +1,5 @@
 """A board that is gone gives its part away, with a real hub, mosquitto and killed processes."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def serves(watcher: Watcher, name: str) -> bool:
     return update is not None and update.state == "ACTIVATED" and update.part is not None
 
 
-def test_a_spare_takes_over_and_nobody_wanders(fleet: HubFleet, tmp_path: Path) -> None:
+def test_a_spare_takes_over_and_who_comes_back_is_a_spare(fleet: HubFleet, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", parts=2)
     fleet.start("pi-0", "--part", "1")  # pinned
     fleet.start("pi-1")
@@ -83,12 +82,6 @@ def test_a_spare_takes_over_and_nobody_wanders(fleet: HubFleet, tmp_path: Path) 
             wait_until(lambda: watcher.updates["pi-1"].part is None, WAIT_S)
         assert watcher.hub is not None
         assert "pi-2 takes over part 0 from pi-1" in watcher.hub.release_summary
-        for _ in range(3):  # a board that flaps
-            fleet.kill("pi-2")
-            time.sleep(TAKEOVER_S / 3)
-            fleet.start("pi-2")
-            wait_until(lambda: fleet.status().nodes["pi-2"].online, WAIT_S)
-        assert members(fleet) == {"pi-0": 1, "pi-2": 0}
         wait_until(lambda: not watcher.missing, WAIT_S)
         fleet.kill("pi-0")
         wait_until(lambda: members(fleet) == {"pi-0": 1, "pi-1": 1, "pi-2": 0}, WAIT_S)
