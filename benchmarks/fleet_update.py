@@ -129,18 +129,11 @@ class Crowd:
                 thread.join()
             self._transport.stop()
 
-    def _updater(self, name: str, folder: Path) -> Updater[None]:
+    def _updater(self, name: str, folder: Path) -> Updater[str]:
         folder.mkdir(parents=True)
         store = Store(folder)
 
-        def load(path: Path, _held: Held) -> None:
-            for file in path.glob("*.safetensors"):  # verified a moment ago
-                file.unlink()
-
-        def serve(_serving: Serving[None]) -> None:
-            """Nobody asks anything of a stub."""
-
-        member = Member(name, partial(_loaded, load), serve, lambda: None)
+        member = Member(name, _load, _serve, lambda: None)
         say = partial(self._say, name)
         return Updater(member, store, Installer(store, _Counting(self)), say, None)
 
@@ -209,8 +202,15 @@ class _Counting(Fetcher):
                 self._crowd.count(-1)
 
 
-def _loaded(load: Callable[[Path, Held], None], folder: Path, held: Held) -> None:
-    load(folder, held)
+def _load(folder: Path, held: Held) -> str:
+    """What a stub serves: nothing but a name."""
+    for file in folder.glob("*.safetensors"):  # verified a moment ago
+        file.unlink()
+    return held.fingerprint
+
+
+def _serve(_serving: Serving[str]) -> None:
+    """Nobody asks anything of a stub."""
 
 
 def large_bundle(folder: Path, megabytes: float) -> Bundle:

@@ -26,8 +26,8 @@ from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
-from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.hub_status import HubStatus
+from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus

@@ -119,12 +119,10 @@ def test_an_engine_that_a_board_does_not_have_ends_the_release(world: World) -> 
     fleet = world.fleet
     fleet.terminate("pi-2")
     fleet.start("pi-2", "--isa", "no-such-isa")
-    wait_until(lambda: not fleet.runs("pi-2"), WAIT_S)  # it cannot serve what it has either
-    assert "no-such-isa" in fleet.log("pi-2")
+    wait_until(lambda: "no-such-isa" in world.watcher.updates["pi-2"].error, WAIT_S)
     fleet.client.push(world.bundles[1], "")
-    outcome = world.outcome()
-    assert "away" in outcome
-    fleet._running.pop("pi-2")
+    assert "pi-2" in world.outcome()
+    fleet.terminate("pi-2")
     fleet.start("pi-2", "--isa", "scalar")  # slower, and as right as the others
     wait_until(lambda: fleet.status().nodes["pi-2"].online, WAIT_S)
     fleet.client.push(world.bundles[1], "")
@@ -194,11 +192,12 @@ def test_an_unknown_board_is_a_spare_whatever_it_says(world: World) -> None:
     watcher.say(TOPICS.node_status("stranger-2"), b"\xff")
     wait_until(lambda: "stranger" in world.fleet.status().nodes, WAIT_S)
     world.fleet.client.push(world.bundles[1], "")
-    assert "release 2 is good" in world.outcome()
+    assert "is good" in world.outcome()
     current = world.fleet.status().rollout.current
     assert current is not None
     assert set(current.members) == set(NODES)
-    world.check_old_serves(2)
+    assert current.number < 10  # not what the stranger said
+    world.check_old_serves(current.number)
 
 
 def test_a_hub_without_room_takes_no_upload(world: World, tmp_path: Path) -> None:
