@@ -57,8 +57,8 @@ def top(config_file: Path | None, *, once: bool, as_json: bool, **values: object
     set_up_logging(config.log.format, "error")  # what happens is shown on the screen
     topics = Topics(config.fleet)
     seen = _Seen(topics)
-    filters = (topics.labels, topics.node_statuses, topics.aggregator_status("+"))
-    filters = (*filters, *Releases.filters(topics))
+    statuses = (topics.node_statuses, topics.aggregator_status("+"))
+    filters = (topics.labels, *statuses, *Releases.filters(topics))
     with watch(config, "top", filters, seen.take) as link:
         if once or as_json:
             link.wait_ready(READY_S)
