@@ -67,7 +67,7 @@ class Result(msgspec.Struct):
         nodes: number of boards.
         file_mb: size of the file that each fetches, 10^6 bytes.
         downloads: number of files that the hub sends at once.
-        most_at_once: the most downloads that were under way at one moment.
+        most_at_once: the most files at one moment that were under way to a board or hashed there.
         installed_s: time from the push until every board was INSTALLED or further.
         activated_s: time until every board served it.
         gigabytes: bytes of all boards' files, 10^9.
