@@ -19,6 +19,7 @@ from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, HUB
 from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.protocol import topics
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -34,7 +35,7 @@ PROGRAMS: dict[str, click.Command] = {
 }
 MESSAGES = (
     *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
-    *(Rollout, Release, UpdateStatus),
+    *(Rollout, Release, UpdateStatus, HubStatus),
 )
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 
