@@ -12,6 +12,7 @@ from devit_iot.fleet.access import Grants, Role, access_list
 from devit_iot.protocol import topics
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -27,6 +28,7 @@ MESSAGES = (
     Feature,
     Timing,
     Rollout,
+    HubStatus,
     Release,
     UpdateStatus,
 )
