@@ -19,6 +19,7 @@ from devit_iot.aggregator.observer import Nobody, Observers
 from devit_iot.aggregator.states import States
 from devit_iot.bundle.calibration import calibrated_order
 from devit_iot.bundle.manifest import PartEntry
+from devit_iot.bundle.memory import part_bytes
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.board_profile import read_profile
 from devit_iot.config.config import Config, read_password
@@ -27,8 +28,9 @@ from devit_iot.errors import ConfigError
 from devit_iot.homeassistant.announcer import Announcer
 from devit_iot.homeassistant.devices import Devices
 from devit_iot.node import node
-from devit_iot.node.memory import overhead_bytes, part_bytes
-from devit_iot.node.node import Node, Served
+from devit_iot.node.computing import Served
+from devit_iot.node.memory import overhead_bytes
+from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -46,7 +48,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     Raises:
         BundleError, EngineError, ConfigError: with what to do about it.
     """
-    served = load_part(config, _folder(config), config.node.part)
+    served = load_part(config, _folder(config), config.node.part or 0)
     return node_of(config, served, node_transport(config, environment, served.identity))
 
 
@@ -58,6 +60,7 @@ def load_part(config: Config, folder: Path, part: int) -> Served:
     """
     if config.trust and config.node.engine == "tflite":
         raise ConfigError("a bundle's signature covers no .tflite file: use the native engine")
+    pinned = pinned_part(config)
     bundle = Bundle(folder, trust=config.trust)
     config = msgspec.structs.replace(config, node=msgspec.structs.replace(config.node, part=part))
     check_memory(config, bundle.part(part))
@@ -81,8 +84,14 @@ def load_part(config: Config, folder: Path, part: int) -> Served:
         machine=platform.machine(),
         parts_fingerprint=bundle.parts_fingerprint.hex(),
         board=board_of(config),
+        pinned=pinned,
     )
     return Served(identity, read.spec, engine, calibrated_order(bundle))
+
+
+def pinned_part(config: Config) -> int | None:
+    """The part that the hub must give this node; None: it has no hub, or the hub chooses."""
+    return config.node.part if config.store else None
 
 
 def node_transport(
@@ -186,6 +195,7 @@ def _announcer(config: Config, transport: Transport) -> Announcer:
         shards=config.shards,
         version=__version__,
         label_expire_s=config.homeassistant.expire_s,
+        has_hub=bool(config.store),
     )
     topics = DiscoveryTopics(config.homeassistant.prefix)
     return Announcer(devices, transport, topics=topics, state_rule=config.state_rule)

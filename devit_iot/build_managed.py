@@ -25,14 +25,16 @@ from devit_iot.build import (
     member_transport,
     node_of,
     node_transport,
+    pinned_part,
 )
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config
 from devit_iot.config.updates import Expiry, read_file
 from devit_iot.errors import BundleError, DevitError
+from devit_iot.node.computing import Served
 from devit_iot.node.joining import Joining
 from devit_iot.node.membership import Membership
-from devit_iot.node.node import Node, Served
+from devit_iot.node.node import Node
 from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.release import Rollout, UpdateStatus
 from devit_iot.protocol.status import NodeStatus
@@ -246,6 +248,7 @@ def _bare(config: Config) -> NodeStatus:
         version=__version__,
         machine=platform.machine(),
         board=_board(config),
+        pinned=pinned_part(config),
     )
 
 

@@ -13,6 +13,7 @@ from devit_iot.protocol import topics
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -29,6 +30,7 @@ MESSAGES = (
     Feature,
     Timing,
     Rollout,
+    HubStatus,
     Release,
     UpdateStatus,
     SteadyState,

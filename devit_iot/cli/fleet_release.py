@@ -22,10 +22,18 @@ _INTERVAL_S = 0.5
 @settings(CLIENT, TRUST, HUB_CLIENT)
 @in_folder
 @click.option("--canary", default="", help="Node that proves the bundle before any other begins.")
+@click.option("--offer", is_flag=True, help="Only offer it, to be installed in Home Assistant.")
 @click.option("--wait/--no-wait", default=True, help="Whether to show progress until it is done.")
 @one_line_errors
 def push(
-    config_file: Path | None, *, bundle: Path, path: Path, canary: str, wait: bool, **values: object
+    config_file: Path | None,
+    *,
+    bundle: Path,
+    path: Path,
+    canary: str,
+    offer: bool,
+    wait: bool,
+    **values: object,
 ) -> None:
     """Bring BUNDLE to every board, and go over to it when all parts are ready.
 
@@ -40,9 +48,9 @@ def push(
     opened.verify()
     client = hub_client(config)
     sign_for(client, path, [opened])
-    done = client.push(opened, canary)
+    done = client.push(opened, canary, offer=offer)
     click.echo(done.said)
-    if wait:
+    if wait and not offer:
         _follow(client, done.number)
 
 

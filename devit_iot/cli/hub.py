@@ -16,10 +16,11 @@ from devit_iot.config.updates import read_file
 from devit_iot.errors import ConfigError
 from devit_iot.hub.conductor import Conductor, Limits
 from devit_iot.hub.files import Files
-from devit_iot.hub.hub import Hub
+from devit_iot.hub.hub import GONE, Hub
 from devit_iot.hub.state import read_state
 from devit_iot.protocol.topics import Topics
 from devit_iot.text_file import read_text
+from devit_iot.transport.base import Will
 from devit_iot.transport.mqtt import MqttTransport
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ def _hub(config: Config, folder: Path, files: Files) -> Hub:
         config.broker,
         client_id=topics.hub_client_id,
         password=read_password(config.broker, os.environ),
+        will=Will(topics.hub_status, GONE.encode()),
     )
-    conductor = Conductor(state, limits, time.monotonic())
+    conductor = Conductor(state, limits, time.monotonic(), files.needs)
     signed = _repository(config, folder) if config.updates.root_file else None
     return Hub(
         conductor, folder, files, transport, topics=topics, trust=config.trust, signed=signed

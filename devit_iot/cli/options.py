@@ -63,7 +63,7 @@ FLEET = (
 NODE = (
     Setting("--name", "node.name", str, "Unique name of this node; default: the host's."),
     Setting("--part", "node.part", int, "Index of the part to run."),
-    Setting("--replica", "node.replica", str, "i/n: the i-th of n nodes with this part."),
+    Setting("--replica", "node.replica", str, "auto, or i/n: the i-th of n nodes with this part."),
     Setting("--engine", "node.engine", str, "native, tflite, or torch."),
     Setting("--isa", "node.isa", str, "Instruction set to force, for instance scalar."),
     Setting(

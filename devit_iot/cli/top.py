@@ -13,6 +13,7 @@ from devit_iot.cli.options import CLIENT, FLEET_NAME, configuration, settings
 from devit_iot.cli.watching import watch
 from devit_iot.errors import DevitError
 from devit_iot.monitor.overview import FleetView, Overview
+from devit_iot.monitor.releases import Releases
 from devit_iot.monitor.watch import Watch
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
@@ -56,13 +57,9 @@ def top(config_file: Path | None, *, once: bool, as_json: bool, **values: object
     set_up_logging(config.log.format, "error")  # what happens is shown on the screen
     topics = Topics(config.fleet)
     seen = _Seen(topics)
-    filters = (
-        topics.labels,
-        topics.head_labels,
-        topics.states,
-        topics.node_statuses,
-        topics.aggregator_status("+"),
-    )
+    statuses = (topics.node_statuses, topics.aggregator_status("+"))
+    answers = (topics.labels, topics.head_labels, topics.states)
+    filters = (*answers, *statuses, *Releases.filters(topics))
     with watch(config, "top", filters, seen.take) as link:
         if once or as_json:
             link.wait_ready(READY_S)

@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from devit_iot.cli.cells import age, number, parts_bar, percent, text
+from devit_iot.cli.top_releases import render_releases
+from devit_iot.config.node import AUTO
 from devit_iot.monitor.overview import CameraView, FleetView, NodeView
 from devit_iot.protocol.label import DEFAULT_HEAD
 
@@ -22,6 +24,7 @@ def render(fleet: FleetView, *, connected: bool) -> RenderableType:
         _latency(fleet),
         _nodes(fleet),
         *_problems(fleet),
+        *render_releases(fleet.releases),
         _cameras(fleet),
     )
 
@@ -77,7 +80,11 @@ def _nodes(fleet: FleetView) -> Table:
 
 
 def _facts(node: NodeView) -> list[str | Text]:
-    part = number(node.part) if node.replica == "0/1" else f"{number(node.part)} ({node.replica})"
+    part = number(node.part)
+    if node.replicas > 1:
+        part += f" (1 of {number(node.replicas)})"
+    elif node.replica not in {"0/1", AUTO}:
+        part += f" ({text(node.replica)})"
     warm = Text(number(node.temperature_c, ".0f", " °C"))
     if node.throttled:
         warm.append(" throttled", style="red")

@@ -25,7 +25,7 @@ from devit_iot.config.hub import HubConfig
 from devit_iot.config.images import Delivery, ImagesConfig, check_overlaps
 from devit_iot.config.listen import metrics_address
 from devit_iot.config.log import LogConfig
-from devit_iot.config.node import NodeConfig, fraction
+from devit_iot.config.node import AUTO, NodeConfig, fraction
 from devit_iot.config.old_keys import rename_old_keys
 from devit_iot.config.rules import Rules, check_rules
 from devit_iot.config.states import StateConfig
@@ -220,7 +220,8 @@ def _validate(config: Config) -> None:
     check_name("node", config.node_name)
     if config.trust:
         check_trust(config.trust)
-    fraction(config.node.replica, "node.replica")
+    if config.node.replica != AUTO:
+        fraction(config.node.replica, "node.replica")
     if config.metrics:
         metrics_address(config.metrics)
     metrics_address(config.hub.listen, "hub.listen")

@@ -25,6 +25,8 @@ class HubConfig(msgspec.Struct, frozen=True):
         install_s: how long a member may load and prove a release.
         activate_s: how long a member may take to go over to it.
         takeover_s: a node that is offline longer gives its part to a spare one.
+        replicas: whether nodes that no part needs share the parts of the weakest nodes; else they
+            are spares, which serve nothing until a part has no node.
     """
 
     folder: str = ""
@@ -42,6 +44,7 @@ class HubConfig(msgspec.Struct, frozen=True):
     install_s: float = 120.0
     activate_s: float = 60.0
     takeover_s: float = 120.0
+    replicas: bool = False
 
     def rules(self) -> Rules:
         """What must hold, and what is wrong where it does not."""
@@ -54,6 +57,6 @@ class HubConfig(msgspec.Struct, frozen=True):
             *(
                 (number > 0, f"hub.{name} must be positive")
                 for name, number in numbers.items()
-                if isinstance(number, int | float)
+                if isinstance(number, int | float) and not isinstance(number, bool)
             ),
         )

@@ -8,6 +8,9 @@ from devit_iot.config.rules import Rules
 from devit_iot.errors import ConfigError
 from devit_iot.limits import MAX_PIXELS
 
+AUTO = "auto"
+"""The ``replica`` of nodes that share by who lives."""
+
 _MAX_THREADS = 1024
 _MIN_HANG_S = 5.0  # an idle node shows a sign of life once a second
 
@@ -17,8 +20,10 @@ class NodeConfig(msgspec.Struct, frozen=True):
 
     Attributes:
         name: unique in the fleet; the host's name unless given.
-        part: index of the part to run.
-        replica: ``i/n``: serve every n-th request, the i-th of n nodes with the same part.
+        part: index of the part to run, 0 unless given; with a store it pins the node to that part,
+            and without it the hub chooses.
+        replica: ``auto``: share the requests with the living nodes of the same part; ``i/n``: serve
+            every n-th request, the i-th of n nodes with the same part.
         engine: program that computes: native, tflite or torch.
         isa: instruction set to force, for instance ``scalar``; empty: the best one.
         dtype: element type to compute in; empty: the one that the part is stored in.
@@ -36,8 +41,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """
 
     name: str = ""
-    part: int = 0
-    replica: str = "0/1"
+    part: int | None = None
+    replica: str = AUTO
     engine: str = "native"
     isa: str = ""
     dtype: Literal["", "float32", "float16", "int8"] = ""
@@ -54,7 +59,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     def rules(self) -> Rules:
         """What must hold, and what is wrong where it does not."""
         return (
-            (self.part >= 0, "node.part must not be negative"),
+            (self.part is None or self.part >= 0, "node.part must not be negative"),
             (0 <= self.threads <= _MAX_THREADS, f"node.threads must be 0 to {_MAX_THREADS}"),
             (self.max_pixels > 0, "node.max_pixels must be positive"),
             (self.max_payload_bytes > 0, "node.max_payload_bytes must be positive"),

@@ -193,6 +193,8 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "states": topics.states,
                 "nodes": topics.node_statuses,
                 "aggregators": topics.aggregator_status("+"),
+                "hub": topics.hub_status,
+                "node_updates": topics.node_update("+"),
             },
             "images": [
                 {"pattern": pattern, "filter": ImageFilter(pattern).mqtt}

@@ -11,6 +11,7 @@ from devit_iot import __version__
 from devit_iot.config.config import BrokerConfig, Config, read_password
 from devit_iot.doctor.abilities import await_message, check_abilities, check_limits
 from devit_iot.doctor.finding import Finding, bad, bad_error, ok, warn
+from devit_iot.doctor.release import check_release
 from devit_iot.doctor.tls import check_tls
 from devit_iot.doctor.websocket import check_websocket
 from devit_iot.errors import BrokerError, ConfigError
@@ -79,6 +80,11 @@ def _check_mqtt(config: Config, environment: Mapping[str, str], wait_s: float) -
             yield ok("login", f"let in {user}, MQTT {first.version}")
             yield check_limits(first)
             yield from _check_images(config, first)
+            if config.store:
+                release = Topics(config.fleet).release
+                granted = first.subscribe(release)
+                payload = _said_before(first, release) if granted else None
+                yield check_release(config, granted=granted, payload=payload)
             topic = Topics(config.fleet).node_status(config.node_name)
             said = yield from _check_echo(config, first, topic, wait_s)
             if said is not None:
@@ -166,10 +172,10 @@ def _silent(config: Config) -> NodeStatus:
     return NodeStatus(
         state="offline",
         fingerprint="",
-        parts=config.node.part + 1,
+        parts=(config.node.part or 0) + 1,
         version=__version__,
         node=config.node_name,
-        part=config.node.part,
+        part=config.node.part or 0,
     )
 
 

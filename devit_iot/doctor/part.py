@@ -31,11 +31,12 @@ def check_part(config: Config) -> Iterator[Finding]:
     try:
         bundle = Bundle(Path(config.bundle), trust=config.trust)
         parts = len(bundle.manifest.parts)
-        if config.node.part >= parts:
-            text = f"there is no part {config.node.part} in {config.bundle}"
+        index = config.node.part or 0
+        if index >= parts:
+            text = f"there is no part {index} in {config.bundle}"
             yield bad("bundle", text, f"choose --part 0 to {parts - 1}")
             return
-        part = bundle.read_part(config.node.part)
+        part = bundle.read_part(index)
     except (BundleError, ConfigError) as error:
         yield bad_error("bundle", error, f"copy the bundle again to {config.bundle}")
         return

@@ -142,7 +142,7 @@ def measure(
         judge = Sureness(read_calibration(bundle, head), found.prior)
         costs = [macs(entry.spec) for entry in entries]
         early = measure_early(found, judge, labels, costs, confidence)
-    hits, confidence, seconds = [], [], []
+    hits, confidences, seconds = [], [], []
     for row in done.rows:
         begin = time.perf_counter()
         best = fleet.fusion.rank(
@@ -150,14 +150,14 @@ def measure(
         )
         seconds.append(time.perf_counter() - begin)
         hits.append([entry.class_index for entry in best])
-        confidence.append(best[0].confidence)
+        confidences.append(best[0].confidence)
     right = np.array(hits) == labels[:, None]
     return EvaluationReport(
         images=len(done.rows),
         unreadable=len(done.unreadable),
         top1=float(right[:, 0].mean()),
         top5=float(right.any(axis=1).mean()),
-        ece=calibration_error(np.array(confidence), right[:, 0]),
+        ece=calibration_error(np.array(confidences), right[:, 0]),
         lost=tuple(fused.lose(count) for count in (fused.counts() if lose is None else [lose])),
         parts=tuple(
             PartCost(

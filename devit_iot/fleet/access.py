@@ -67,15 +67,16 @@ def access_list(
 ) -> dict[str, Grants]:
     """What each user of a fleet may do.
 
-    A node reads images and writes its own features and status; a camera writes images; an
-    aggregator reads features and nodes' statuses and writes labels, states, aggregators' statuses,
-    and which images need no further part, which nodes read; it reads labels and states of other
-    aggregators and from before its restart; a viewer reads labels, states and statuses, a dashboard
-    images too. The hub alone writes the release;
-    nodes and aggregators read it, and write how far they are with it, which the hub reads. Both
-    also read what they say of themselves, to find out whether the broker delivers. Home Assistant
-    reads what a viewer reads and what is announced to it, which aggregators write, and which it
-    deletes when a person deletes a device there; and it says when it starts. An owner deletes what
+    A node reads images and writes its own features and status, and reads those of other nodes, to
+    share the images of its part with them; a camera writes images; an aggregator reads features and
+    nodes' statuses and writes labels, states, aggregators' statuses, and which images need no
+    further part, which nodes read; it reads labels and states of other aggregators and from before
+    its restart; a viewer reads labels, states, statuses and releases, a dashboard images too. The
+    hub alone writes the release; nodes and aggregators read it, and write how far they are with it,
+    which the hub reads. Both also read what they say of themselves, to find out whether the broker
+    delivers. Home Assistant reads what a viewer reads and what is announced to it, which
+    aggregators write, and which it deletes when a person deletes a device there; it says when it
+    starts, and may tell the hub to install what is offered, as an owner may. An owner deletes what
     is kept of members that are gone, and nobody else can.
 
     Raises:
@@ -84,8 +85,9 @@ def access_list(
     topics = Topics(fleet)
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
     labels = (topics.labels, topics.head_labels, topics.states)
-    results = (*labels, topics.node_statuses, topics.aggregator_status("+"))
+    statuses = (topics.node_statuses, topics.aggregator_status("+"))
     updates = (topics.node_update("+"), topics.aggregator_update("+"))
+    results = (*labels, *statuses, *updates, topics.release, topics.hub_status)
     devices = DiscoveryTopics().devices
 
     def client_ids(own: str, *commands: str) -> str:
@@ -106,7 +108,8 @@ def access_list(
                 )
                 read = (
                     *images,
-                    topics.node_status(user),
+                    topics.node_statuses,
+                    topics.features("+"),
                     topics.crops,
                     topics.release,
                     topics.all_enough,
@@ -129,17 +132,18 @@ def access_list(
                 )
                 client_id = re.escape(topics.aggregator_client_id("")) + r"\d+"
             case "hub":
-                write = (topics.release,)
-                statuses = (topics.node_statuses, topics.aggregator_status("+"))
-                read = (topics.labels, *statuses, *updates)
+                write = (topics.release, topics.hub_status)
+                read = (topics.labels, *statuses, *updates, topics.hub_command)
                 client_id = re.escape(topics.hub_client_id)
             case "homeassistant":
-                write = (devices, HOME_ASSISTANT_STATUS)
+                write = (devices, HOME_ASSISTANT_STATUS, topics.hub_command)
                 read = (*results, f"{DISCOVERY_PREFIX}/#")
                 client_id = client_ids(user, topics.command_client_id("homeassistant", ""))
             case "viewer" | "owner":
-                write = (*results, *updates, devices) if role == "owner" else ()
-                read = write or results
+                kept = (*labels, *statuses, *updates, topics.hub_status, devices)
+                is_owner = role == "owner"
+                write = (*kept, topics.hub_command) if is_owner else ()
+                read = (*results, devices) if is_owner else results
                 names = ("top", "labels", *(("forget", "homeassistant") if write else ()))
                 client_id = client_ids(user, *(topics.command_client_id(n, "") for n in names))
             case "dashboard":

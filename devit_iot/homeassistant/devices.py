@@ -12,6 +12,7 @@ import msgspec
 
 from devit_iot.homeassistant.heads import HeadSensor, Json
 from devit_iot.homeassistant.templates import class_state, fields_template, value_template
+from devit_iot.homeassistant.update import update_entity
 from devit_iot.protocol.status import STATUS_LIFETIME_S, NodeStatus
 from devit_iot.protocol.topics import Topics
 
@@ -65,14 +66,24 @@ class Devices:
         version: version of this software.
         label_expire_s: seconds without a label after which a camera's entities become unavailable;
             0: never.
+        has_hub: whether the fleet gets its bundles from a hub.
     """
 
-    def __init__(self, fleet: str, *, shards: int, version: str, label_expire_s: int = 0) -> None:
+    def __init__(
+        self,
+        fleet: str,
+        *,
+        shards: int,
+        version: str,
+        label_expire_s: int = 0,
+        has_hub: bool = False,
+    ) -> None:
         self._fleet = fleet
         self._topics = Topics(fleet)
         self._shards = shards
         self._version = version
         self._label_expire_s = label_expire_s
+        self._has_hub = has_hub
 
     @property
     def fleet_name(self) -> str:
@@ -102,6 +113,9 @@ class Devices:
                 **_problem(f"{which} problem", topic),
                 **_available_with(topic),
             }
+        if self._has_hub:
+            hub = self._topics.hub_status
+            components["update"] = {**update_entity(self._topics), **_available_with(hub)}
         about = {"name": f"Fleet {self._fleet}", "model": "Fleet", "sw_version": self._version}
         return self._announce(device, about, {}, components)
 

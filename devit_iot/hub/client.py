@@ -52,8 +52,8 @@ class HubClient:
         """
         return self._command("POST", "/signed", Done, msgspec.json.encode(request))
 
-    def push(self, bundle: Bundle, canary: str) -> Done:
-        """Upload what the hub does not have of ``bundle``, and go over to it.
+    def push(self, bundle: Bundle, canary: str, *, offer: bool = False) -> Done:
+        """Upload what the hub does not have of ``bundle``, and go over to it, or only offer it.
 
         Raises:
             DevitError: the hub cannot be reached, or says why it does not.
@@ -65,7 +65,7 @@ class HubClient:
             self._upload(bundle.path / name, sha256)
         signed = bundle.path / SIGNATURE
         signature = signed.read_bytes().hex() if signed.is_file() else ""
-        request = PushRequest(sums[MANIFEST], signature, canary)
+        request = PushRequest(sums[MANIFEST], signature, canary, offer)
         return self._command("POST", "/push", Done, msgspec.json.encode(request))
 
     def tell(self, command: str) -> Done:

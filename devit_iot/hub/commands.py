@@ -12,11 +12,13 @@ class PushRequest(msgspec.Struct, frozen=True):
         manifest: SHA-256 of the bundle's manifest.
         signature: signature of the manifest, in hex; empty: none.
         canary: node that proves the bundle first; empty: none.
+        offer: whether it waits until somebody says that it is to be installed.
     """
 
     manifest: Sha256
     signature: Hex = ""
     canary: str = ""
+    offer: bool = False
 
 
 class SignRequest(msgspec.Struct, frozen=True):

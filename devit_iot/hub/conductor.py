@@ -1,18 +1,21 @@
 """Leads a fleet from one release to the next. Pure: time and what members say are arguments."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from devit_iot.errors import DevitError
-from devit_iot.hub.assignment import assign
+from devit_iot.hub.assignment import Nodes, assign
 from devit_iot.hub.known import READY, Known
 from devit_iot.hub.state import HubState
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Release, UpdateState, UpdateStatus
 
 MAX_KNOWN = 4096
+
+MAX_AHEAD = 10**6
+"""So far a member's release number may be ahead of a hub's that lost its files."""
 
 
 class Limits(NamedTuple):
@@ -25,6 +28,7 @@ class Limits(NamedTuple):
     install_s: float
     activate_s: float
     takeover_s: float
+    replicas: bool = False
 
     def of(self, state: UpdateState | None) -> float:
         """How long a member may be in a state without a change."""
@@ -46,17 +50,25 @@ class Conductor:
         state: as it was saved.
         limits: how long and how many.
         now: monotonic seconds.
+        needs: MiB that each part of a release takes on its node.
 
     Attributes:
         nodes: by name; those that do not say how far they are have a bundle of their own.
         aggregators: by shard.
     """
 
-    def __init__(self, state: HubState, limits: Limits, now: float) -> None:
+    def __init__(
+        self,
+        state: HubState,
+        limits: Limits,
+        now: float,
+        needs: Callable[[Release], Sequence[int]] = lambda release: (0,) * release.parts,
+    ) -> None:
         self.state = state
         self.nodes: dict[str, Known] = {}
         self.aggregators: dict[str, Known] = {}
         self._limits = limits
+        self._needs = needs
         self._began = now  # this phase of the rollout, here
         self._labels = 0
 
@@ -69,10 +81,13 @@ class Conductor:
     def see_update(
         self, kind: dict[str, Known], name: str, update: UpdateStatus, now: float
     ) -> None:
-        """A member said how far it is; numbers of an earlier hub are not used again."""
+        """A member said how far it is; numbers of an earlier hub are not used again.
+
+        One that nobody can have counted up to is not believed: the next would not fit a message.
+        """
         self.known(kind, name, now).see_update(update, now)
         highest = max(update.release, update.serving)
-        if highest > self.state.number:
+        if self.state.number < highest <= self.state.number + MAX_AHEAD:
             self._change(number=highest)
 
     def see_label(self, label: Label) -> None:
@@ -81,24 +96,44 @@ class Conductor:
         if coming is not None and label.fingerprint == coming.fingerprint and not label.degraded:
             self._labels += 1
 
-    def push(self, release: Release, canary: str, now: float) -> int:
+    def offer(self, release: Release) -> int:
+        """Let a bundle wait until somebody installs it; its number.
+
+        Raises:
+            DevitError: it is served already, or a push is under way.
+        """
+        self._check_free(release)
+        number = self.state.number + 1
+        self._change(number=number, offered=msgspec.structs.replace(release, number=number))
+        return number
+
+    def install(self, now: float) -> int:
+        """Begin to go over to what is offered; its number.
+
+        Raises:
+            DevitError: nothing is, or see :meth:`push`.
+        """
+        if self.state.offered is None:
+            raise DevitError("no release is offered: `devit fleet push --offer` does that")
+        return self.push(self.state.offered, "", now, self.state.offered.number)
+
+    def push(self, release: Release, canary: str, now: float, number: int = 0) -> int:
         """Begin to go over to a bundle; its number.
 
         Args:
             release: its number and members are not looked at.
             canary: the node that proves it before any other begins; empty: none.
             now: monotonic seconds.
+            number: the number that it has already; 0: the next one.
 
         Raises:
             DevitError: another push is under way, it is served already, or there is no such node.
         """
         rollout = self.state.rollout
-        self._check_free()
-        if rollout.current is not None and rollout.current.fingerprint == release.fingerprint:
-            raise DevitError(f"bundle {release.fingerprint} is what the fleet serves already")
+        self._check_free(release)
         if canary and canary not in self.nodes:
             raise DevitError(f"no node '{canary}' is known; `devit fleet status` lists them")
-        number = self.state.number + 1
+        number = number or self.state.number + 1
         members = rollout.current.members if rollout.current is not None else {}
         members = {node: part for node, part in members.items() if part < release.parts}
         coming = msgspec.structs.replace(release, number=number, members=members)
@@ -107,7 +142,8 @@ class Conductor:
         if canary and canary not in coming.members:
             raise DevitError(f"node '{canary}' has no part, so it cannot prove the release")
         self._begin(now, next=coming, activate=False, canary=canary)
-        self._change(number=number, outcome=f"release {number} is under way")
+        highest = max(number, self.state.number)
+        self._change(number=highest, offered=None, outcome=f"release {number} is under way")
         return number
 
     def roll_back(self, now: float) -> str:
@@ -132,6 +168,8 @@ class Conductor:
 
     def tick(self, now: float) -> None:
         """Decide what is to be decided."""
+        for known in (*self.nodes.values(), *self.aggregators.values()):
+            known.expire(now)
         rollout = self.state.rollout
         if rollout.paused:
             self._began = now
@@ -141,10 +179,20 @@ class Conductor:
             release = getattr(rollout, name)
             if release is not None:
                 changes[name] = self._manned(release, now)
+                if name == "current":
+                    self._note_moves(release, changes[name])
         self._say(**changes)
         coming = self.state.rollout.next
         if coming is not None:
             self._judge(coming, now)
+
+    def _note_moves(self, before: Release, after: Release) -> None:
+        """Say which part went from a node that is gone to another one."""
+        for node in after.members.keys() - before.members.keys():
+            part = after.members[node]
+            held = [n for n, p in before.members.items() if p == part and n not in after.members]
+            why = f"node {node} takes over part {part}"
+            self._change(outcome=f"{why} from {held[0]}" if held else f"{why} too")
 
     def _judge(self, coming: Release, now: float) -> None:
         trouble = self._trouble(coming, now)
@@ -250,21 +298,40 @@ class Conductor:
         unknown = release.members.keys() - self.nodes.keys()
         if now - self._began > away_s:
             gone |= unknown
-        members = assign(release.parts, release.members, spares=self._spares(release), gone=gone)
+        needs = self._needs(release)
+
+        def fits(node: str, part: int) -> bool:
+            known = self.nodes.get(node)
+            board = known.board if known is not None else None
+            return board is None or needs[part] <= board.memory_mib - board.overhead_mib
+
+        nodes = Nodes(
+            self._spares(release),
+            gone,
+            {n for n, known in self.nodes.items() if not known.is_steady(now, away_s)},
+            {
+                node: known.pinned
+                for node, known in self.nodes.items()
+                if known.pinned is not None and (known.online or node in release.members)
+            },
+            fits,
+            {node: _power(known) for node, known in self.nodes.items()},
+        )
+        replicas = self._limits.replicas
+        members = assign(release.parts, release.members, nodes, needs=needs, replicas=replicas)
         return msgspec.structs.replace(release, members=members)
 
     def _spares(self, release: Release) -> list[str]:
         """Nodes that could take a part, the strongest first."""
-        spare = {
-            name: known.board
+        spare = [
+            name
             for name, known in self.nodes.items()
             if known.online
             and known.update is not None
             and name not in release.members
             and not known.failure_of(release.number)
-        }
-        power = {n: b.cores * b.fma_gflops if b is not None else 0.0 for n, b in spare.items()}
-        return sorted(spare, key=lambda name: (-power[name], name))
+        ]
+        return sorted(spare, key=lambda name: (-_power(self.nodes[name]), name))
 
     def _abort(self, why: str, now: float) -> None:
         coming = self.state.rollout.next
@@ -279,13 +346,15 @@ class Conductor:
         )
         self._say(current=coming, next=None, activate=False, canary="")
 
-    def _check_free(self) -> None:
-        coming = self.state.rollout.next
+    def _check_free(self, release: Release) -> None:
+        coming, current = self.state.rollout.next, self.state.rollout.current
         if coming is not None:
             raise DevitError(
                 f"release {coming.number} is under way: wait until it is good, or take it back "
                 "with `devit fleet rollback`"
             )
+        if current is not None and current.fingerprint == release.fingerprint:
+            raise DevitError(f"bundle {release.fingerprint} is what the fleet serves already")
 
     def _begin(self, now: float, **changes: object) -> None:
         """Begin another phase: its time-outs count from now."""
@@ -298,3 +367,8 @@ class Conductor:
 
     def _change(self, **changes: object) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
+
+
+def _power(known: Known) -> float:
+    """How strong a node's board is, by what it announced."""
+    return known.board.cores * known.board.fma_gflops if known.board is not None else 0.0

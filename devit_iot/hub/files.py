@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from devit_iot.bundle.manifest import Manifest, decode_manifest
+from devit_iot.bundle.memory import part_bytes
 from devit_iot.errors import BundleError
 from devit_iot.protocol.release import Release
 from devit_iot.updates.durable import settle
@@ -25,6 +26,7 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._needs: dict[str, tuple[int, ...]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob("*.partial-*"):  # uploads that did not end
             left.unlink()
@@ -75,6 +77,21 @@ class Files:
         parts = len(manifest.parts)
         release = Release(0, manifest.fingerprint, manifest_sha256, len(content), parts, signature)
         return release, content
+
+    def needs(self, release: Release) -> tuple[int, ...]:
+        """MiB that each part of a release takes on its node; 0: the manifest is not here."""
+        if release.manifest not in self._needs:
+            path = self.path(release.manifest)
+            if path is None:
+                return (0,) * release.parts
+            manifest = decode_manifest(path, path.read_bytes())
+            self._needs = {  # of this one alone: there are seldom two
+                release.manifest: tuple(
+                    -(-part_bytes(part.spec, part.weights.size, part.dtype) // 2**20)
+                    for part in manifest.parts
+                )
+            }
+        return self._needs[release.manifest]
 
     def keep(self, releases: Iterable[Release]) -> None:
         """Remove what no release of these needs."""

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from devit_iot.bundle.signature import verify
-from devit_iot.errors import BundleError, InputError, TrustError
+from devit_iot.errors import BundleError, DevitError, InputError, MessageError, TrustError
 from devit_iot.hub.commands import Done, MemberView, PushRequest, SignedView, SignRequest, Status
 from devit_iot.hub.conductor import Conductor
 from devit_iot.hub.files import Files
 from devit_iot.hub.known import Known
 from devit_iot.hub.state import write_state
+from devit_iot.hub.summary import summary
+from devit_iot.protocol.hub_status import INSTALL, HubStatus
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Release, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -23,6 +25,9 @@ from devit_iot.transport.base import Message, Transport
 from devit_iot.transport.refusals import Refusal
 
 logger = logging.getLogger(__name__)
+
+GONE = HubStatus(state="offline")
+"""The hub's last will, and what it says before it ends."""
 
 _INTERVAL_S = 0.2
 
@@ -85,6 +90,8 @@ class Hub:
         transport.subscribe(topics.node_update("+"), self._on_message, qos=1)
         transport.subscribe(topics.aggregator_update("+"), self._on_message, qos=1)
         transport.subscribe(topics.labels, self._on_message)
+        transport.subscribe(topics.hub_command, self._on_command, qos=1, required=False)
+        self._said: HubStatus | None = None
 
     def run(self) -> None:
         """Lead the fleet until :meth:`stop`.
@@ -92,13 +99,15 @@ class Hub:
         Raises:
             BrokerError: the broker refused us for good.
         """
-        self._transport.start(on_ready=self._publish, on_refused=self._refusal)
+        self._transport.start(on_ready=self._on_ready, on_refused=self._refusal)
         try:
             while not self._stopping.wait(_INTERVAL_S):
                 with self._lock:
                     self._conductor.tick(time.monotonic())
                     self._keep()
+                    self._say()
         finally:
+            self._say_offline()
             self._transport.stop()
         self._refusal.check()
 
@@ -125,6 +134,10 @@ class Hub:
             )
         self._check_allowed(release, "push it with --folder FLEET, the fleet's folder")
         with self._lock:
+            if request.offer:
+                number = self._conductor.offer(release)
+                self._keep()
+                return Done(f"release {number}, bundle {release.fingerprint}, is offered", number)
             number = self._conductor.push(release, request.canary, time.monotonic())
             self._keep()
         return Done(f"release {number} is bundle {release.fingerprint}", number)
@@ -207,9 +220,44 @@ class Hub:
         before, self._saved = self._saved, state
         if state.rollout != before.rollout:
             self._publish()
-        named = (state.rollout.current, state.rollout.next, state.previous)
+        named = (state.rollout.current, state.rollout.next, state.previous, state.offered)
         if before.rollout.next is not None and state.rollout.next is None:
             self._files.keep(release for release in named if release is not None)
+
+    def _on_ready(self) -> None:
+        self._publish()
+        self._said = None
+
+    def _say(self) -> None:
+        """Say where the fleet is, when that changed."""
+        coming = self._conductor.state.rollout.next
+        nodes = [self._conductor.nodes.get(n) for n in (coming.members if coming else ())]
+        members = [*nodes, *self._conductor.aggregators.values()]
+        followers = [known for known in members if known is not None and known.update is not None]
+        status = summary(self._conductor.state, followers)
+        if status != self._said:
+            self._said = status
+            topic = self._topics.hub_status
+            self._transport.publish(topic, status.encode(), qos=1, retain=True)
+
+    def _say_offline(self) -> None:
+        if self._said is not None:
+            self._transport.publish(self._topics.hub_status, GONE.encode(), qos=1, retain=True)
+
+    def _on_command(self, message: Message) -> None:
+        """Install what is offered; an old command that the broker kept counts for nothing."""
+        if message.is_deletion or message.retained:
+            return
+        if message.payload != INSTALL:
+            error = MessageError("json", f"{message.payload[:40]!r} is no command of the hub")
+            self._counters.refuse(error, f"message on {message.topic!r}")
+            return
+        try:
+            with self._lock:
+                self._conductor.install(time.monotonic())
+                self._keep()
+        except (DevitError, OSError) as error:
+            logger.warning("nothing is installed: %s", error)
 
     def _publish(self) -> None:
         self._transport.publish(
@@ -241,7 +289,9 @@ class Hub:
             status = (NodeStatus if of_nodes else AggregatorStatus).decode(message.payload)
             board = status.board if isinstance(status, NodeStatus) else None
             online = status.state == "online"
-            conductor.known(kind, name, now).see_state(now, online=online, board=board)
+            known = conductor.known(kind, name, now)
+            known.see_state(now, online=online, board=board)
+            known.pinned = status.pinned if isinstance(status, NodeStatus) else None
 
 
 def _view(known: Known, part: int | None) -> MemberView:

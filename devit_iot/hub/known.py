@@ -2,6 +2,7 @@
 
 from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.release import UpdateState, UpdateStatus
+from devit_iot.protocol.status import STATUS_LIFETIME_S
 
 READY: frozenset[UpdateState] = frozenset({"INSTALLED", "ACTIVATING", "ACTIVATED"})
 """States of a member that could serve a release at once."""
@@ -14,6 +15,8 @@ class Known:
         online: whether it says that it is online.
         since: when that changed, monotonic seconds.
         board: what a node announced of its board; None: nothing.
+        pinned: part that its operator chose; None: the hub chooses.
+        returned: whether it was away and came back since the hub knows it.
         update: what it said of its way to a release; None: it has a bundle of its own.
         changed: when that update came, monotonic seconds.
     """
@@ -22,15 +25,32 @@ class Known:
         self.online = False
         self.since = now
         self.board: BoardProfile | None = None
+        self.pinned: int | None = None
+        self.returned = False
+        self._heard = now
+        self._was_online = False
         self.update: UpdateStatus | None = None
         self.changed = now
 
     def see_state(self, now: float, *, online: bool, board: BoardProfile | None = None) -> None:
         """It said, or its will did, whether it is there, and perhaps on which board."""
         self.board = board or self.board
+        self._heard = now
         if online != self.online:
             self.online = online
             self.since = now
+        self.returned = self.returned or (online and self.since == now and self._was_online)
+        self._was_online = self._was_online or online
+
+    def expire(self, now: float) -> None:
+        """One that says nothing is away: its will may have been lost with the broker."""
+        if self.online and now - self._heard > STATUS_LIFETIME_S:
+            self.online = False
+            self.since = self._heard
+
+    def is_steady(self, now: float, limit_s: float) -> bool:
+        """Whether it is there and was not away a short while ago."""
+        return self.online and not (self.returned and now - self.since <= limit_s)
 
     def see_update(self, update: UpdateStatus, now: float) -> None:
         """It said how far it is."""

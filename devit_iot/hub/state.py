@@ -18,12 +18,14 @@ class HubState(msgspec.Struct, frozen=True):
         rollout: what was said last; its url is that of the last start.
         number: number of the last push.
         previous: what was good before the current release.
+        offered: release that waits for somebody to install it.
         outcome: how the last push ended, in words.
     """
 
     rollout: Rollout
     number: int = 0
     previous: Release | None = None
+    offered: Release | None = None
     outcome: str = ""
 
 

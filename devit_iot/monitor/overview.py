@@ -10,6 +10,7 @@ import numpy as np
 
 from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.errors import MessageError
+from devit_iot.monitor.releases import Releases, ReleasesView
 from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import STATUS_LIFETIME_S, AggregatorStatus, NodeStatus
 from devit_iot.protocol.steady_state import SteadyState
@@ -41,6 +42,7 @@ class NodeView(msgspec.Struct, frozen=True):
         state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for
             ``STATUS_LIFETIME_S``.
         age_s: seconds since it said so.
+        replicas: nodes that share its part by who lives, itself included.
         refused: number of refused inputs.
         drops: images of ``latest`` that were not computed, by reason.
         crops: features of crops among the published ones.
@@ -52,6 +54,7 @@ class NodeView(msgspec.Struct, frozen=True):
     part: int
     parts: int
     replica: str
+    replicas: int
     engine: str
     compute_ms: float
     temperature_c: float | None
@@ -112,6 +115,7 @@ class FleetView(msgspec.Struct, frozen=True):
         degraded_share: share of degraded labels among those of the last ten seconds, 0 to 1.
         latency_ms: stage -> quantiles; empty before the first label.
         refused: messages that do not parse or do not belong here.
+        releases: how far it is with its releases.
     """
 
     fleet: str
@@ -124,6 +128,7 @@ class FleetView(msgspec.Struct, frozen=True):
     nodes: tuple[NodeView, ...]
     cameras: tuple[CameraView, ...]
     refused: int
+    releases: ReleasesView
 
 
 V = TypeVar("V", NodeView, AggregatorView, CameraView, SteadyState)
@@ -181,6 +186,7 @@ class Overview:
         self._labels: deque[tuple[float, bool]] = deque(maxlen=_LABELS)
         self._latencies: deque[tuple[float, ...]] = deque(maxlen=_LATENCIES)
         self._refused = 0
+        self._releases = Releases(topics)
 
     def take(self, message: Message, now: float) -> None:
         """Look at a label, state or status.
@@ -193,6 +199,8 @@ class Overview:
             self._refused += 1
 
     def _take(self, message: Message, now: float) -> None:
+        if self._releases.take(message):
+            return
         camera, head = self._topics.label_of(message.topic)
         if camera:
             self._take_camera(camera, head, message, now)
@@ -262,6 +270,7 @@ class Overview:
                 sorted(map(self._with_steady_state, self._cameras.views(now)), key=_order)
             ),
             refused=self._refused,
+            releases=self._releases.view(),
         )
 
     def _with_steady_state(self, view: CameraView) -> CameraView:
@@ -343,6 +352,7 @@ def _node_view(name: str, status: NodeStatus) -> NodeView:
         part=status.part,
         parts=status.parts,
         replica=status.replica,
+        replicas=status.replicas,
         engine=status.engine,
         compute_ms=status.compute_ms,
         temperature_c=status.temperature_c,

@@ -91,6 +91,19 @@ class Mailbox(Generic[T]):
             self._changed.notify()
             return True
 
+    def reserve(self, size: int) -> bool:
+        """Keep room for an item that waits elsewhere; False if there is none."""
+        with self._changed:
+            if self._queued_bytes + size + _ITEM_BYTES > self._max_queued_bytes:
+                return False
+            self._queued_bytes += size + _ITEM_BYTES
+            return True
+
+    def release(self, size: int) -> None:
+        """Give room back that :meth:`reserve` kept."""
+        with self._changed:
+            self._queued_bytes -= size + _ITEM_BYTES
+
     def get(self, timeout_s: float) -> T | None:
         """Take the next item; None after ``timeout_s`` seconds, or at once when closed.
 

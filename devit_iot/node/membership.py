@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Mapping
 
-from devit_iot.node.node import Served
+from devit_iot.node.computing import Served
+from devit_iot.protocol.release import UpdateStatus
 from devit_iot.service.durations import Durations
 from devit_iot.service.status import StatusReporter
 from devit_iot.updates.managed import Managed
@@ -41,6 +42,11 @@ class Membership:
     def durations(self) -> Mapping[str, Durations]:
         """Where the time of the present service went."""
         return self._service.durations
+
+    @property
+    def update(self) -> UpdateStatus:
+        """How far the present service is with a release."""
+        return self._service.update
 
     def run(self) -> None:
         """Serve until :meth:`stop`.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from devit_iot.bundle.spec import SubVitSpec
-from devit_iot.bundle.storage import Dtype, Storage, is_matrix, stored
+from devit_iot.bundle.storage import Storage, stored
 from devit_iot.config.config import NodeConfig
 from devit_iot.engine.image import decoding_bytes
 
@@ -24,15 +24,6 @@ def overhead_bytes(limits: NodeConfig, *, every: bool, cascade: bool = False) ->
     waiting = limits.max_cameras * limits.max_payload_bytes
     waiting += (every + cascade) * limits.max_waiting_mib * 2**20
     return _BASE_BYTES + decoding_bytes(limits.max_pixels) + waiting
-
-
-def part_bytes(spec: SubVitSpec, file_bytes: int, dtype: Dtype) -> int:
-    """What a part needs: its mapped file, and its weights packed to compute in ``dtype``."""
-    packed = sum(
-        math.prod(tensor.shape) * np.dtype(dtype if is_matrix(tensor) else "float32").itemsize
-        for tensor in spec.tensors()
-    )
-    return file_bytes + packed
 
 
 def file_bytes(spec: SubVitSpec, storage: Storage) -> int:

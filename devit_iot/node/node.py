@@ -4,28 +4,25 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 
-from devit_iot.bundle.spec import SubVitSpec
-from devit_iot.config.config import Config, ImagesConfig, fraction
-from devit_iot.engine.base import Engine
-from devit_iot.engine.image import load_image
+from devit_iot.config.config import Config, ImagesConfig
+from devit_iot.config.node import AUTO
 from devit_iot.errors import ImageError, InputError, MessageError
+from devit_iot.node.computing import Served, compute
 from devit_iot.node.crops import Crops
 from devit_iot.node.frame import Frame
 from devit_iot.node.holding import Holding
 from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.rate import RateLimit
 from devit_iot.node.sensors import Sensors
+from devit_iot.node.sharing import Sharing, fixed_share
 from devit_iot.node.turns import turn_s
 from devit_iot.node.watchdog import Watchdog
 from devit_iot.protocol import request
-from devit_iot.protocol.crop import Crop
 from devit_iot.protocol.enough import decode_enough
-from devit_iot.protocol.feature import Feature, Timing
-from devit_iot.protocol.image_message import unwrap_image
+from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.status import NodeStatus, State
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.service.after_all import AfterAll
@@ -40,19 +37,6 @@ logger = logging.getLogger(__name__)
 
 RECEIVE_MAXIMUM = 32
 """Images of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5."""
-
-
-class Served(NamedTuple):
-    """What a node serves: the status that says so, without counters, and what computes it.
-
-    Attributes:
-        order: order of the parts that the bundle's calibration found best; empty: none did.
-    """
-
-    identity: NodeStatus
-    spec: SubVitSpec
-    engine: Engine
-    order: tuple[int, ...] = ()
 
 
 class Node:
@@ -89,7 +73,6 @@ class Node:
         self._topics = topics
         self._config = config.node
         self._shards = config.shards
-        self._replica, self._replicas = fraction(config.node.replica, "node.replica")
         self._frames: Mailbox[Frame] = Mailbox(
             config.node.max_cameras,
             max_queued_bytes=config.node.max_waiting_mib * 2**20,
@@ -98,6 +81,7 @@ class Node:
         self._pending_acks = PendingAcks(transport)
         self._holding: Holding[Frame] = Holding(config.node.max_waiting_mib * 2**20)
         self._redelivery_due = False  # an image was left with the broker
+        self._redelivering = False  # and is asked for on a new connection
         self._counters = Counters(logger)
         self._drops = Drops()
         self._crops = Crops(transport, topics, self._counters)
@@ -108,6 +92,7 @@ class Node:
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
         self.durations = {name: Durations() for name in ("wait", "decode", "compute")}
         self.reporter = StatusReporter(transport, topics.node_status(self._name), self._status)
+        self._is_ours, self._sharing = self._share(config)
         for entry in config.images:
             self._subscribe(entry)
         if any(entry.mode == "cascade" for entry in config.images):
@@ -119,16 +104,11 @@ class Node:
         Raises:
             BrokerError: the broker refused us for good.
         """
-        identity = self._served.identity
-        logger.info(
-            "node %s runs part %d of %d on %s, bundle %s",
-            identity.node,
-            identity.part,
-            identity.parts,
-            identity.engine,
-            identity.fingerprint,
-        )
-        with self._watchdog.watching(), self.reporter.connected(self._refusal):
+        of = self._served.identity
+        text = "node %s runs part %d of %d on %s, bundle %s"
+        logger.info(text, of.node, of.part, of.parts, of.engine, of.fingerprint)
+        online = self.reporter.connected(self._refusal, on_connected=self._on_connected)
+        with self._watchdog.watching(), online:
             while not self._frames.closed:
                 self._watchdog.beat()
                 held_s = self._holding.wait_s(time.monotonic(), INTERVAL_S)
@@ -138,7 +118,10 @@ class Node:
                 self._take_turns()
                 if self._redelivery_due and self._frames.empty:
                     self._redelivery_due = False
+                    self._redelivering = True
                     self._transport.redeliver()
+                if self._sharing is not None:
+                    self._sharing.work(len(self._pending_acks))
                 self.reporter.refresh()
         self._refusal.check()
 
@@ -148,6 +131,8 @@ class Node:
         The image in progress is finished with what it was begun with.
         """
         self._served = served
+        if self._sharing is not None:
+            self._sharing.serve(served.identity)
 
     def stop(self) -> None:
         """Make :meth:`run` return after the inference in progress."""
@@ -156,6 +141,27 @@ class Node:
     @property
     def _name(self) -> str:
         return self._served.identity.node
+
+    def _share(self, config: Config) -> tuple[Callable[[bytes], bool], Sharing | None]:
+        """What says which requests are ours, and what follows the living nodes if they share."""
+        if config.node.replica != AUTO:
+            return fixed_share(config.node.replica), None
+        sharing = Sharing(
+            self._served.identity,
+            self._transport,
+            topics=self._topics,
+            every=any(entry.delivery == "every" for entry in config.images),
+            mailbox=self._frames,
+            counters=self._counters,
+            on_done=self._pending_acks.acknowledge,
+        )
+        return sharing.is_ours, sharing
+
+    def _on_connected(self) -> None:
+        """A connection that was ended to get what was left with the broker changes nothing else."""
+        if self._sharing is not None and not self._redelivering:
+            self._sharing.connected()
+        self._redelivering = False
 
     def _subscribe(self, entry: ImagesConfig) -> None:
         pattern = ImageFilter(entry.topic)
@@ -209,29 +215,43 @@ class Node:
         if route is None:
             raise MessageError("topic", f"topic does not match {pattern.pattern}")
         request_id = route.request_id or request.request_id(message.topic, message.payload)
-        if int.from_bytes(request_id, "little") % self._replicas != self._replica:
+        is_every = message.delivery is not None
+        is_ours = self._is_ours(request_id)
+        if not is_ours and (self._sharing is None or not is_every):
             self._transport.acknowledge(message)
             return
         now = time.monotonic()
-        if limit is not None and not limit.allows(route.camera, now):
+        if is_ours and limit is not None and not limit.allows(route.camera, now):
             self._drops.count(route.camera, "rate")
             self._transport.acknowledge(message)
             return
         now_ms = time.time_ns() // 1_000_000
-        is_every = message.delivery is not None
         identity, order = self._served.identity, self._served.order
         in_turn = self._crops.only_whole(route.camera)  # labels say nothing of other crops
+        if is_every and self._sharing is not None and not in_turn:
+            wanted = self._crops.wanted(route.camera, request_id)
+            self._sharing.expect(request_id, [crop_id for crop_id, _ in wanted])
         frame = Frame(
             *(route.camera, request_id, message.payload, now, now_ms, is_every),
             take_incomplete=entry.incomplete == "take",
             turn_s=turn_s(entry, identity.part, identity.parts, order) if in_turn else 0.0,
         )
-        if is_every and not self._pending_acks.add(request_id, message):
+        self._take(frame, message, is_ours=is_ours)
+
+    def _take(self, frame: Frame, message: Message, *, is_ours: bool) -> None:
+        """Take an image, unless it is under way, or needs nothing of this node, or not yet."""
+        request_id, size = frame.request_id, len(frame.payload)
+        if frame.is_every and not self._pending_acks.add(request_id, message):
             self._counters.count("redelivered")
-        elif frame.turn_s and self._holding.is_enough(request_id, now):
+        elif frame.is_every and self._sharing is not None and self._sharing.is_done(request_id):
+            self._pending_acks.acknowledge(request_id)
+        elif self._sharing is not None and not is_ours:
+            if not self._sharing.hold(request_id, size, partial(self._line_up, frame)):
+                self._defer(frame)
+        elif frame.turn_s and self._holding.is_enough(request_id, frame.received):
             self._spare(frame)
         elif frame.turn_s and self._holding.hold(
-            request_id, frame, len(frame.payload), now + frame.turn_s
+            request_id, frame, size, frame.received + frame.turn_s
         ):
             self._frames.nudge()
         else:
@@ -253,13 +273,17 @@ class Node:
         """
         if frame.is_every:
             if not self._frames.enqueue(("every", frame.camera), frame, len(frame.payload)):
-                self._pending_acks.pop(frame.request_id)
-                self._counters.count("deferred")
-                self._redelivery_due = True
+                self._defer(frame)
         elif not self._frames.put(frame.camera, frame, self._rank(frame.request_id)):
             raise ImageError(
                 "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
             )
+
+    def _defer(self, frame: Frame) -> None:
+        """Leave an image with the broker, for want of memory."""
+        self._pending_acks.pop(frame.request_id)
+        self._counters.count("deferred")
+        self._redelivery_due = True
 
     def _on_enough(self, message: Message) -> None:
         """An aggregator says that an image has its label."""
@@ -271,6 +295,8 @@ class Node:
         frame = self._holding.enough(request_id, time.monotonic())
         if frame is not None:
             self._spare(frame)
+        if self._sharing is not None:
+            self._sharing.enough(request_id)
 
     def _spare(self, frame: Frame) -> None:
         """Not compute an image that has its label; the broker may forget it."""
@@ -283,6 +309,8 @@ class Node:
 
     def _serve(self, frame: Frame) -> None:
         now = time.monotonic()
+        if frame.is_every and frame.request_id not in self._pending_acks:
+            return  # another node was faster
         if frame.turn_s and self._holding.is_enough(frame.request_id, now):
             self._spare(frame)
             return
@@ -298,7 +326,10 @@ class Node:
         for request_id, crop in wanted:
             done = partial(after_all.done, request_id)
             try:
-                self._publish(frame, self._compute(frame, request_id, crop), done)
+                feature = compute(
+                    self._served, frame, request_id, crop, max_pixels=self._config.max_pixels
+                )
+                self._publish(frame, feature, done)
             except InputError as error:  # costs this request only
                 self._give_up(frame, done, error)
             except Exception:
@@ -308,6 +339,9 @@ class Node:
 
     def _publish(self, frame: Frame, feature: Feature, done: Callable[[], None]) -> None:
         payload = feature.encode()
+        times_us = msgspec.structs.astuple(feature.timing)
+        for durations, taken_us in zip(self.durations.values(), times_us, strict=True):
+            durations.add(taken_us / 1e3)
         topic = self._topics.feature(feature.request_id[0] % self._shards, self._name)
         if frame.is_every:
             give_up = partial(self._give_up, frame, done)
@@ -321,37 +355,6 @@ class Node:
     def _give_up(self, frame: Frame, done: Callable[[], None], error: InputError) -> None:
         self._counters.refuse(error, f"image of camera {frame.camera!r}")
         done()
-
-    def _compute(self, frame: Frame, request_id: bytes, crop: Crop | None) -> Feature:
-        begin = time.monotonic()
-        identity, spec, engine, _ = self._served  # one bundle for the whole of it
-        file = unwrap_image(frame.payload)
-        image = load_image(
-            file,
-            spec,
-            max_pixels=self._config.max_pixels,
-            take_incomplete=frame.take_incomplete,
-            crop=crop,
-        )
-        decoded = time.monotonic()
-        values = engine.features(image)
-        end = time.monotonic()
-        timing = Timing(_us(begin - frame.received), _us(decoded - begin), _us(end - decoded))
-        self.durations["wait"].add(timing.wait_us / 1e3)
-        self.durations["decode"].add(timing.decode_us / 1e3)
-        self.durations["compute"].add(timing.compute_us / 1e3)
-        return Feature(
-            request_id=request_id,
-            fingerprint=bytes.fromhex(identity.fingerprint),
-            part=identity.part,
-            parts=identity.parts,
-            camera=frame.camera,
-            received_ms=frame.received_ms,
-            timing=timing,
-            values=values,
-            parts_fingerprint=bytes.fromhex(identity.parts_fingerprint),
-            crop=crop,
-        )
 
     def _on_hang(self) -> None:
         """Say so, give up the image that caused it, and end: nothing else stops an inference."""
@@ -393,8 +396,6 @@ class Node:
             temperature_c=reading.temperature_c,
             throttled=reading.throttled,
             problem=self.reporter.problem,
+            shares=self._sharing is not None and self._sharing.shares,
+            replicas=1 if self._sharing is None else self._sharing.replicas,
         )
-
-
-def _us(seconds: float) -> int:
-    return max(0, round(1e6 * seconds))

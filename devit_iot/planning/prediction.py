@@ -5,10 +5,10 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
+from devit_iot.bundle.memory import part_bytes
 from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.bundle.storage import Dtype
 from devit_iot.bundle.work import Work, work
-from devit_iot.node.memory import part_bytes
 from devit_iot.protocol.board import BoardProfile, Speed
 from devit_iot.protocol.feature import feature_bytes
 

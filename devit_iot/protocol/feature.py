@@ -48,6 +48,34 @@ _FINGERPRINT_BYTES = 8
 _MAX_U32 = 2**32 - 1
 
 
+class FeatureIdentity(NamedTuple):
+    """What a feature is of.
+
+    Attributes:
+        request_id: 16 bytes.
+        fingerprint: fingerprint of the bundle, 8 bytes.
+        part: index of the part.
+    """
+
+    request_id: bytes
+    fingerprint: bytes
+    part: int
+
+
+def read_identity(payload: bytes) -> FeatureIdentity:
+    """What a feature is of, without a look at its values.
+
+    Raises:
+        MessageError: it is none.
+    """
+    if len(payload) < _HEADER.size:
+        raise MessageError("length", f"a feature of {len(payload)} bytes is too short")
+    fields = _HEADER.unpack_from(payload)
+    if fields[0] != _MAGIC:
+        raise MessageError("magic", "not a feature")
+    return FeatureIdentity(fields[4], fields[5], fields[6])
+
+
 class Timing(msgspec.Struct, frozen=True):
     """Where a node's time went, in microseconds.
 

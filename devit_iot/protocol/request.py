@@ -1,4 +1,7 @@
-"""Which request an image is, and which of two images is kept. Normative: docs/protocol.md."""
+"""Which request an image is, which of two is kept, and who computes it.
+
+Normative: docs/protocol.md.
+"""
 
 import hashlib
 
@@ -23,3 +26,13 @@ def preference(request_id: bytes) -> int:
     else each would compute others, and no label would rest on all parts.
     """
     return int.from_bytes(hashlib.blake2b(request_id, digest_size=8).digest(), "little")
+
+
+def weight(request_id: bytes, node: str) -> int:
+    """How much a node is the one to compute a request: of the living ones the heaviest does.
+
+    When a node comes or goes, only requests that it computes change hands (rendezvous hashing).
+    """
+    return int.from_bytes(
+        hashlib.blake2b(request_id + node.encode(), digest_size=8).digest(), "little"
+    )

@@ -52,7 +52,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     Attributes:
         node: the node's name.
         part: index of the part that it runs.
-        replica: ``i/n``: it serves every n-th request.
+        replica: ``i/n``: it serves every n-th request; ``auto``: it shares them with living nodes.
         engine: name, instruction set and threads.
         machine: the CPU's architecture.
         received: images that came; retained ones that are ignored do not count.
@@ -75,6 +75,9 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         crops: features of crops among those published; each cost what an image does.
         spared: images of a cascade that were not computed, since they had their label.
         cpu_s: CPU time that the process has used, all threads together, seconds.
+        shares: whether others with its part may leave it its share of the requests.
+        replicas: nodes that share the requests of its part, itself included, as it knows them.
+        pinned: part that its operator chose for it; None: the hub chooses.
     """
 
     node: str
@@ -99,6 +102,9 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     crops: int = 0
     spared: int = 0
     cpu_s: float = 0.0
+    shares: bool = False
+    replicas: int = 1
+    pinned: PartCount | None = None
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
 devit/v1/<fleet>/crops                    CropPlan, JSON, retained: what nodes compute of images
 devit/v1/<fleet>/enough/<shard>           request id of an image that has its label, 16 bytes
 devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
+devit/v1/<fleet>/hub/status               HubStatus, JSON, retained; last will = offline
+devit/v1/<fleet>/hub/command              what people ask of the hub
 devit/v1/<fleet>/nodes/<node>/update      UpdateStatus, JSON, retained
 devit/v1/<fleet>/aggregators/<shard>/update  UpdateStatus, JSON, retained
 homeassistant/device/<id>/config          what Home Assistant is told of a device, retained
@@ -146,6 +148,16 @@ class Topics(msgspec.Struct, frozen=True):
     def release(self) -> str:
         """Where the hub says which bundle is served, and which one is next."""
         return f"{PREFIX}/{self.fleet}/release"
+
+    @property
+    def hub_status(self) -> str:
+        """Where the hub says which release the fleet has and could have."""
+        return f"{PREFIX}/{self.fleet}/hub/status"
+
+    @property
+    def hub_command(self) -> str:
+        """Where the hub is asked to install what is offered."""
+        return f"{PREFIX}/{self.fleet}/hub/command"
 
     def node_update(self, node: str) -> str:
         """Where one node says how far it is with a release."""

@@ -17,6 +17,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from devit_iot.config.listen import metrics_address
 from devit_iot.errors import ConfigError
+from devit_iot.protocol.release import UpdateStatus
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import metrics
 from devit_iot.service.durations import Durations
@@ -35,7 +36,7 @@ _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 
 class Monitored(Protocol):
-    """What is looked at."""
+    """What is looked at; a member of a fleet with a hub has an ``update`` too."""
 
     @property
     def reporter(self) -> StatusReporter:
@@ -129,7 +130,9 @@ class _Collector:
         if status is None:  # before the first refresh of the status
             return
         families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
-        for metric, children in metrics.of(status):
+        update: UpdateStatus | None = getattr(self._service, "update", None)
+        told = [*metrics.of(status), *(metrics.of(update) if update is not None else ())]
+        for metric, children in told:
             family = families[metric.kind](metric.name, metric.help, labels=metric.labels)
             for labels, number in children.items():
                 family.add_metric(labels, float(number))

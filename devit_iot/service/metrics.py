@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 
+from devit_iot.protocol.release import UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.service.counters import Reason
 
-S = TypeVar("S", NodeStatus, AggregatorStatus)
+S = TypeVar("S", NodeStatus, AggregatorStatus, UpdateStatus)
 
 Children = Mapping[tuple[str, ...], float]
 """Values of a metric's labels -> number."""
@@ -157,6 +158,36 @@ NODE: tuple[Metric[NodeStatus], ...] = (
         "Whether heat or a weak power supply slows the board down; absent if it cannot say.",
         lambda s: s.throttled,
     ),
+    _metric(
+        "devit_node_replicas",
+        "Living nodes that share the requests of the part, this one included.",
+        lambda s: s.replicas,
+    ),
+)
+
+UPDATE: tuple[Metric[UpdateStatus], ...] = (
+    _info(
+        "devit_update_info",
+        "Release that the hub wants here, how far it is, and on which part; always 1.",
+        *("release", "fingerprint", "state", "part"),
+    ),
+    _metric(
+        "devit_update_progress_ratio",
+        "Share of the release's bytes that are there, 0 to 1.",
+        lambda s: s.progress,
+    ),
+    _metric("devit_update_attempt", "Attempt at the release, from 1.", lambda s: s.attempt),
+    _metric(
+        "devit_update_failed",
+        "Whether the last attempt at the release failed.",
+        lambda s: bool(s.error),
+    ),
+    _metric("devit_update_serving", "Release that is served; 0: none.", lambda s: s.serving),
+    _metric(
+        "devit_update_trial",
+        "Whether the release that is served is on trial.",
+        lambda s: s.trial,
+    ),
 )
 
 AGGREGATOR: tuple[Metric[AggregatorStatus], ...] = (
@@ -236,10 +267,15 @@ AGGREGATOR_DURATIONS = Row(
 HEALTHY = Row("devit_healthy", "gauge", "Whether /healthz says 200.")
 
 
+AnyMetric = Metric[NodeStatus] | Metric[AggregatorStatus] | Metric[UpdateStatus]
+
+
 def of(
-    status: NodeStatus | AggregatorStatus,
-) -> list[tuple[Metric[NodeStatus] | Metric[AggregatorStatus], Children]]:
+    status: NodeStatus | AggregatorStatus | UpdateStatus,
+) -> list[tuple[AnyMetric, Children]]:
     """The metrics of a status, and their values."""
+    if isinstance(status, UpdateStatus):
+        return [(metric, metric.children(status)) for metric in UPDATE]
     if isinstance(status, NodeStatus):
         return [(metric, metric.children(status)) for metric in NODE]
     return [(metric, metric.children(status)) for metric in AGGREGATOR]
@@ -249,4 +285,5 @@ def rows() -> list[Row]:
     """Every metric, for documents."""
     node = [Row(m.name, m.kind, m.help, m.labels) for m in NODE]
     aggregator = [Row(m.name, m.kind, m.help, m.labels) for m in AGGREGATOR]
-    return [*node, NODE_DURATIONS, *aggregator, AGGREGATOR_DURATIONS, HEALTHY]
+    update = [Row(m.name, m.kind, m.help, m.labels) for m in UPDATE]
+    return [*node, NODE_DURATIONS, *aggregator, AGGREGATOR_DURATIONS, *update, HEALTHY]

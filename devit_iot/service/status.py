@@ -62,6 +62,8 @@ class StatusReporter:
         self,
         on_refused: Callable[[BrokerError], None],
         on_ready: Callable[[], None] = lambda: None,
+        *,
+        on_connected: Callable[[], None] = lambda: None,
     ) -> Iterator[None]:
         """Be connected and announced inside the block; say goodbye after it.
 
@@ -69,9 +71,11 @@ class StatusReporter:
             on_refused: called if the broker refuses us for good, see
                 :meth:`devit_iot.transport.base.Transport.start`.
             on_ready: called after each (re)connection, when ``online`` was said.
+            on_connected: called after each (re)connection, before ``online`` is said.
         """
 
         def announce() -> None:
+            on_connected()
             self._announce()
             on_ready()
 

@@ -106,6 +106,8 @@ class Transport(Protocol):
     ) -> None:
         """Call ``handler`` on the network thread for each message; call before :meth:`start`.
 
+        A handler may subscribe too; ``on_ready`` does not wait for that.
+
         A handler only checks and hands over: what it raises is logged and costs that message.
 
         Args:

@@ -21,6 +21,7 @@ class Link:
         limits: what the broker takes.
         ready_at: when every subscription was granted, in monotonic seconds; None: never.
         hung_up: the broker ended the connection, not we and not a silence.
+        stray: the broker delivered something that we did not ask for on this connection.
         farewell: the broker's reason for that, in parentheses; empty if it gave none.
     """
 
@@ -29,6 +30,7 @@ class Link:
     limits: Limits = field(default_factory=Limits)
     ready_at: float | None = None
     hung_up: bool = False
+    stray: bool = False
     farewell: str = ""
 
     @property

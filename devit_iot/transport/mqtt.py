@@ -112,6 +112,10 @@ class MqttTransport:
     ) -> None:
         """See :meth:`devit_iot.transport.base.Transport.subscribe`."""
         self._subscriptions.add(Subscription(topic_filter, handler, qos, manual_ack, required))
+        if self._link.acknowledged:  # all others were asked for already
+            adapted = self._adapted(handler, manual_ack=manual_ack)
+            self._client.message_callback_add(topic_filter, adapted)
+            self._client.subscribe(topic_filter, qos)
 
     def start(
         self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
@@ -313,7 +317,9 @@ class MqttTransport:
     def _on_stray(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         """Take what a session still holds for a filter of an earlier configuration."""
         del userdata
-        logger.warning("broker %s delivers what we no longer ask for", self._config.url)
+        if not self._link.stray:
+            logger.warning("broker %s delivers what we no longer ask for", self._config.url)
+        self._link.stray = True
         client.ack(message.mid, message.qos)
 
     def _adapted(

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from devit_iot.protocol.release import UpdateStatus
 from devit_iot.service.durations import Durations
 from devit_iot.service.status import StatusReporter
 from devit_iot.updates.updater import Updater
@@ -69,6 +70,11 @@ class Managed(Generic[T]):
     def durations(self) -> Mapping[str, Durations]:
         """Where the service's time went."""
         return self._service.durations
+
+    @property
+    def update(self) -> UpdateStatus:
+        """How far this member is with a release."""
+        return self._updater.status
 
     def run(self) -> None:
         """Serve until :meth:`stop`.

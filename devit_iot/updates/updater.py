@@ -129,6 +129,11 @@ class Updater(Generic[T]):
             self._changed.notify_all()
 
     @property
+    def status(self) -> UpdateStatus:
+        """What was said last; on any thread."""
+        return self._progress.status
+
+    @property
     def loading_s(self) -> float:
         """For how long a bundle has been loading, which nothing can interrupt; 0: none is."""
         since = self._loading_since
@@ -164,6 +169,9 @@ class Updater(Generic[T]):
                     self._install(rollout, coming, held)
         except Cancelled:
             logger.info("the hub wants something else now")
+        except OSError as error:
+            logger.error("the store cannot be used: %s", error)  # noqa: TRY400 - it says all
+            self._progress.say("TERMINATED", error=f"the store cannot be used: {error.strerror}")
         except Exception:  # a bug here must not end the service that goes on serving
             logger.exception("the update failed")
             self._progress.say("TERMINATED", error="an internal error; the log has it")
@@ -315,7 +323,12 @@ class Updater(Generic[T]):
     def _give_up(self, release: Release, error: Exception) -> None:
         text = _one_line(error)
         logger.error("release %d failed: %s", release.number, text)
-        self._store.fail(release.number, text)
+        try:
+            if isinstance(error, OSError):
+                self._store.keep(())  # makes room for the note that follows
+            self._store.fail(release.number, text)
+        except OSError as full:
+            logger.warning("that is not noted on the disk: %s", full.strerror)
         self._progress.say("TERMINATED", error=text)
 
     def _note(self, error: Exception) -> None:

@@ -67,6 +67,8 @@ def fused(
         fusions=Fusions((heads,)),
         early=EarlyChoice(images),
         transport=transport,
+        heads=None,
+        observer=None,
         **config,
     )
 

@@ -167,6 +167,8 @@ def test_the_facts_are_those_of_the_code(server: DashboardServer) -> None:
         "states": "devit/v1/home/states/+/+",
         "nodes": "devit/v1/home/nodes/+/status",
         "aggregators": "devit/v1/home/aggregators/+/status",
+        "hub": "devit/v1/home/hub/status",
+        "node_updates": "devit/v1/home/nodes/+/update",
     }
     assert facts["client_id"] == "devit-home-dashboard-"
     assert facts["images"][1] == {

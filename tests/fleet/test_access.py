@@ -43,6 +43,8 @@ topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read devit/v1/home/nodes/+/update
 topic read devit/v1/home/aggregators/+/update
+topic read devit/v1/home/release
+topic read devit/v1/home/hub/status
 topic read homeassistant/device/+/config
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
@@ -51,7 +53,9 @@ topic write devit/v1/home/nodes/+/status
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/nodes/+/update
 topic write devit/v1/home/aggregators/+/update
+topic write devit/v1/home/hub/status
 topic write homeassistant/device/+/config
+topic write devit/v1/home/hub/command
 """
 
 ACL = """
@@ -84,7 +88,9 @@ topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
 topic read devit/v1/home/nodes/+/update
 topic read devit/v1/home/aggregators/+/update
+topic read devit/v1/home/hub/command
 topic write devit/v1/home/release
+topic write devit/v1/home/hub/status
 
 user viewer
 topic read devit/v1/home/labels/+
@@ -92,6 +98,10 @@ topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
+topic read devit/v1/home/nodes/+/update
+topic read devit/v1/home/aggregators/+/update
+topic read devit/v1/home/release
+topic read devit/v1/home/hub/status
 
 user dashboard
 topic read devit/v1/home/labels/+
@@ -99,6 +109,10 @@ topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
+topic read devit/v1/home/nodes/+/update
+topic read devit/v1/home/aggregators/+/update
+topic read devit/v1/home/release
+topic read devit/v1/home/hub/status
 topic read cameras/+/image
 topic read in/+
 
@@ -108,14 +122,20 @@ topic read devit/v1/home/labels/+/+
 topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
+topic read devit/v1/home/nodes/+/update
+topic read devit/v1/home/aggregators/+/update
+topic read devit/v1/home/release
+topic read devit/v1/home/hub/status
 topic read homeassistant/#
 topic write homeassistant/device/+/config
 topic write homeassistant/status
+topic write devit/v1/home/hub/command
 
 user pi-1
 topic read cameras/+/image
 topic read in/+
-topic read devit/v1/home/nodes/pi-1/status
+topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/features/+/+
 topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic read devit/v1/home/enough/+
@@ -126,7 +146,8 @@ topic write devit/v1/home/nodes/pi-1/update
 user pi-2
 topic read cameras/+/image
 topic read in/+
-topic read devit/v1/home/nodes/pi-2/status
+topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/features/+/+
 topic read devit/v1/home/crops
 topic read devit/v1/home/release
 topic read devit/v1/home/enough/+
@@ -171,6 +192,29 @@ def test_aggregators_alone_say_that_an_image_needs_no_further_part(kind: str) ->
     assert writers == ["aggregator"]
     if kind in BROKERS:
         assert [u for u in ACCESS if BROKERS[kind](u, "publish", enough)] == ["aggregator"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_home_assistant_may_ask_the_hub_and_no_viewer(kind: str) -> None:
+    command, status = Topics("home").hub_command, Topics("home").hub_status
+    writers = [user for user, grants in ACCESS.items() if command in grants.write]
+    assert writers == ["homeassistant"]
+    assert [user for user, grants in ACCESS.items() if status in grants.write] == ["hub"]
+    if kind in BROKERS:
+        may = BROKERS[kind]
+        assert [u for u in ACCESS if may(u, "publish", command)] == ["homeassistant"]
+        assert [u for u in ACCESS if may(u, "publish", status)] == ["hub"]
+        assert may("hub", "subscribe", command)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_nodes_hear_of_each_other(kind: str) -> None:
+    topics = Topics("home")
+    for topic in (topics.node_statuses, topics.feature("+", "pi-2")):
+        covered = [rule for rule in ACCESS["pi-1"].read if topic_matches_sub(rule, topic)]
+        assert covered
+        if kind in BROKERS and "+" not in topic:
+            assert BROKERS[kind]("pi-1", "subscribe", topic)
 
 
 def test_the_access_list() -> None:

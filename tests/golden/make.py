@@ -28,6 +28,7 @@ from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.crop import CameraCrops, Crop, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
@@ -143,7 +144,25 @@ CROP_PLAN = CropPlan(
         "*": CameraCrops(whole=False, crops=(CropOrder(0, 0, 65535, 65535),)),
     }
 )
-NODE_STATUS_5 = msgspec.structs.replace(NODE_STATUS_4, crops=51, spared=9, cpu_s=5.25)
+NODE_STATUS_5 = msgspec.structs.replace(
+    NODE_STATUS_4,
+    replica="auto",
+    crops=51,
+    spared=9,
+    cpu_s=5.25,
+    shares=True,
+    replicas=2,
+    pinned=2,
+)
+HUB_STATUS = HubStatus(
+    state="online",
+    installed_version="7",
+    latest_version="8",
+    in_progress=True,
+    update_percentage=45,
+    release_summary="bundle 0123456789abcdef; release 8 is under way",
+    paused=True,
+)
 FEATURE_2 = msgspec.structs.replace(FEATURE, parts_fingerprint=bytes.fromhex("0f1e2d3c4b5a6978"))
 FEATURE_3 = msgspec.structs.replace(FEATURE_2, crop=Crop(32768, 16384, 16384, 8192))
 LABEL_2 = msgspec.structs.replace(LABEL, head="gate", head_version="9f8e7d6c5b4a3928")
@@ -216,6 +235,7 @@ MESSAGES: dict[str, Feature | JsonMessage] = {
     "update_status.json": UPDATE_STATUS,
     "node_status_5.json": NODE_STATUS_5,
     "aggregator_status_3.json": AGGREGATOR_STATUS_3,
+    "hub_status.json": HUB_STATUS,
 }
 
 

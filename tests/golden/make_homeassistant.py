@@ -17,12 +17,14 @@ FOLDER = Path(__file__).parent / "homeassistant"
 
 HOME = Devices("home", shards=1, version="0.1.0")
 BARN = Devices("barn.2", shards=2, version="0.1.0", label_expire_s=60)
+BARN_WITH_HUB = Devices("barn", shards=1, version="0.1.0", has_hub=True)
 HOSTILE = "{{ 1 % 0 }} <b>\"'\\~$&{% x"
 """A camera's name may hold all of this; nothing in it may be taken for a template."""
 
 CASES: dict[str, Announcement] = {
     "fleet": HOME.fleet(),
     "fleet_of_two_aggregators": BARN.fleet(),
+    "fleet_with_hub": BARN_WITH_HUB.fleet(),
     "camera": HOME.camera("entrée"),
     "camera_heads": HOME.camera(
         "yard",

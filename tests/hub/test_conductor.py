@@ -67,6 +67,10 @@ class Fleet:
 
     def tick(self, seconds: float = 0.0) -> None:
         self.now += seconds
+        for known in self.conductor.nodes.values():
+            known.see_state(self.now, online=known.online)  # they say it every few seconds
+        for known in self.conductor.aggregators.values():
+            known.see_state(self.now, online=known.online)
         self.conductor.tick(self.now)
 
     def push(self, release: Release, canary: str = "") -> int:
@@ -361,6 +365,14 @@ def test_a_hub_that_lost_its_files_uses_no_number_again() -> None:
     assert fleet.push(ONE) == 42
 
 
+def test_a_number_that_nobody_can_have_counted_is_not_believed() -> None:
+    """For instance of a stolen node: the next number would not fit into a message."""
+    fleet = whole_fleet()
+    fleet.join("c")
+    fleet.say("c", "ACTIVATED", 2**62, serving=2**62)
+    assert fleet.push(TWO) == 2
+
+
 def test_a_node_that_is_gone_gives_its_part_to_a_spare() -> None:
     fleet = whole_fleet()
     fleet.join("spare")
@@ -373,6 +385,108 @@ def test_a_node_that_is_gone_gives_its_part_to_a_spare() -> None:
     fleet.online("b")  # it comes back as a spare
     fleet.tick(2 * LIMITS.takeover_s)
     assert fleet.rollout.current.members == {"a": 0, "spare": 1}
+
+
+def test_a_flapping_board_makes_no_part_wander() -> None:
+    fleet = whole_fleet()
+    fleet.join("spare")
+    for _ in range(20):
+        fleet.online("b", online=False)
+        fleet.tick(LIMITS.takeover_s - 1)
+        fleet.online("b")
+        fleet.tick(1)
+    assert members(fleet) == {"a": 0, "b": 1}
+    fleet.online("b", online=False)
+    fleet.tick(LIMITS.takeover_s + 1)
+    assert members(fleet) == {"a": 0, "spare": 1}
+    fleet.online("spare", online=False)
+    fleet.tick(LIMITS.takeover_s - 1)
+    fleet.online("b")  # it is the only spare, and was away until now
+    fleet.tick(LIMITS.takeover_s - 1)
+    fleet.online("spare")
+    fleet.tick(1)
+    assert members(fleet) == {"a": 0, "spare": 1}
+
+
+def test_a_board_that_stays_takes_over_after_a_while() -> None:
+    fleet = whole_fleet()
+    fleet.join("spare")
+    fleet.online("spare", online=False)
+    fleet.online("b", online=False)
+    fleet.tick(LIMITS.takeover_s + 1)
+    fleet.online("spare")
+    fleet.tick(LIMITS.takeover_s - 1)
+    assert members(fleet) == {"a": 0, "b": 1}
+    fleet.tick(2)
+    assert members(fleet) == {"a": 0, "spare": 1}
+
+
+def test_a_board_that_vanished_with_the_broker_is_gone_too() -> None:
+    """Its will was lost, and what it said last is retained."""
+    fleet = whole_fleet()
+    fleet.join("spare")
+    for _ in range(30):
+        fleet.now += 10
+        for name in ("a", "spare"):
+            fleet.online(name)
+        fleet.conductor.tick(fleet.now)
+    assert members(fleet) == {"a": 0, "spare": 1}
+
+
+def test_a_hub_that_heard_nobody_for_long_moves_nothing() -> None:
+    """It hung, or its own connection was lost; then they say one by one that they are there."""
+    fleet = whole_fleet()
+    fleet.join("spare")
+    fleet.now += 1000
+    fleet.conductor.tick(fleet.now)
+    for name in ("spare", "a", "b"):
+        fleet.online(name)
+        fleet.conductor.tick(fleet.now)
+    assert members(fleet) == {"a": 0, "b": 1}
+
+
+def test_a_part_goes_to_a_board_that_has_room_for_it() -> None:
+    fleet = whole_fleet()
+    fleet.conductor._needs = lambda _release: (100, 200)
+    for name, memory_mib, cores in (("large", 300, 1), ("small", 150, 8)):
+        fleet.join(name)
+        board = BoardProfile(
+            name, cores=cores, fma_gflops=10.0, memory_mib=memory_mib, overhead_mib=50
+        )
+        fleet.conductor.nodes[name].see_state(fleet.now, online=True, board=board)
+    fleet.online("b", online=False)
+    fleet.tick(LIMITS.takeover_s + 1)
+    assert members(fleet) == {"a": 0, "large": 1}
+
+
+def test_a_pinned_board_stays_pinned() -> None:
+    fleet = Fleet()
+    fleet.join("a", "b", "c")
+    fleet.conductor.nodes["c"].pinned = 0
+    go_over_with(fleet, ("b", "c", "a"))
+    assert members(fleet) == {"c": 0, "a": 1}
+    fleet.online("c", online=False)
+    fleet.tick(LIMITS.takeover_s + 1)
+    assert members(fleet) == {"c": 0, "a": 1, "b": 0}
+    fleet.online("c")
+    fleet.tick(LIMITS.takeover_s + 1)
+    assert members(fleet) == {"c": 0, "a": 1, "b": 0}
+
+
+def go_over_with(fleet: Fleet, names: tuple[str, ...]) -> None:
+    number = fleet.push(ONE)
+    for state in ("INSTALLED", "ACTIVATED"):
+        for name in names:
+            fleet.say(name, state, number)
+        fleet.tick()
+    for _ in range(LIMITS.good_labels):
+        fleet.label(ONE.fingerprint)
+    fleet.tick()
+
+
+def members(fleet: Fleet) -> dict[str, int]:
+    assert fleet.rollout.current is not None
+    return fleet.rollout.current.members
 
 
 def test_a_spare_takes_no_part_that_it_failed() -> None:

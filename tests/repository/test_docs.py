@@ -30,6 +30,7 @@ from devit_iot.node import node as node_module
 from devit_iot.protocol import feature, json_message, topics
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Release, Rollout, UpdateState, UpdateStatus
 from devit_iot.protocol.status import (
@@ -176,6 +177,8 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.crops,
         home.enough("<shard>"),
         home.release,
+        home.hub_status,
+        home.hub_command,
         home.node_update("<node>"),
         home.aggregator_update("<shard>"),
         topics.DiscoveryTopics("PREFIX").device("<id>").replace("PREFIX", "<prefix>"),
@@ -235,7 +238,10 @@ int main(void) {
 
 @pytest.mark.parametrize(
     "kind",
-    [Label, NodeStatus, AggregatorStatus, Rollout, Release, UpdateStatus, SteadyState, *CROPS],
+    [
+        *(Label, NodeStatus, AggregatorStatus, Rollout, Release, HubStatus, UpdateStatus),
+        *(SteadyState, *CROPS),
+    ],
     ids=lambda k: k.__name__,
 )
 def test_messages_have_the_documented_fields(kind: type[msgspec.Struct]) -> None:

@@ -21,6 +21,7 @@ from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.protocol import topics
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label, Ranked
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
@@ -37,7 +38,7 @@ PROGRAMS: dict[str, click.Command] = {
 }
 MESSAGES = (
     *(Label, Ranked, NodeStatus, AggregatorStatus, Feature, Timing),
-    *(Rollout, Release, UpdateStatus, SteadyState, CropPlan, CameraCrops, CropOrder),
+    *(Rollout, Release, UpdateStatus, HubStatus, SteadyState, CropPlan, CameraCrops, CropOrder),
 )
 LOADED = {"img": "src", "link": "href", "script": "src", "source": "src", "iframe": "src"}
 

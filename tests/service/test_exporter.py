@@ -23,7 +23,7 @@ from devit_iot.service import metrics
 from devit_iot.service import status as status_module
 from devit_iot.service.exporter import exporting
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
-from tests.golden.make import AGGREGATOR_STATUS_2, NODE_STATUS_3
+from tests.golden.make import AGGREGATOR_STATUS_2, NODE_STATUS_3, UPDATE_STATUS
 from tests.support.fleets import image_file, wait_until
 from tests.support.running import labels, make_aggregator, make_node, running
 
@@ -156,7 +156,23 @@ def test_every_metric_that_is_exported_is_a_row(fleet: Fleet) -> None:
         with exporting(ANY, service, 60.0) as port:
             text = get(port, "/metrics")[1]
         exported |= set(re.findall(r"^# HELP (devit_\w+)", text, re.MULTILINE))
-    assert exported == rows
+    assert exported == rows - {row.name for row in metrics.UPDATE}
+
+
+def test_a_member_of_a_fleet_with_a_hub_tells_how_far_it_is(fleet: Fleet) -> None:
+    class Member:
+        """A node that follows a hub."""
+
+        reporter = fleet.nodes[0].reporter
+        durations = fleet.nodes[0].durations
+        update = UPDATE_STATUS
+
+    with exporting(ANY, Member(), 60.0) as port:
+        text = get(port, "/metrics")[1]
+    exported = set(re.findall(r"^# HELP (devit_\w+)", text, re.MULTILINE))
+    assert {row.name for row in metrics.UPDATE} <= exported
+    assert 'state="' + UPDATE_STATUS.state in text
+    assert f"devit_update_serving {float(UPDATE_STATUS.serving)}" in text
 
 
 def test_health(bundle: Bundle) -> None:
@@ -288,6 +304,8 @@ ELSEWHERE = {
     "decode_ms": "devit_node_stage_seconds",
     "compute_ms": "devit_node_stage_seconds",
     "board": "what does not change, for devit plan",
+    "shares": "devit_node_replicas, of the others",
+    "pinned": "what does not change, for the hub",
     "dropped of NodeStatus": "its drops by reason",
     "parts of NodeStatus": "devit_aggregator_part_online",
 }

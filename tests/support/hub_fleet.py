@@ -3,7 +3,7 @@
 import itertools
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,10 +62,13 @@ class HubFleet(FleetProcesses):
     Args:
         folder: for configuration, logs, stores and the hub.
         limits: lines of the table ``[hub]``.
+        wrappers: what to put before a process's command, by its name.
     """
 
-    def __init__(self, folder: Path, limits: str = "") -> None:
-        super().__init__(folder, bundle=folder, fleet="test")
+    def __init__(
+        self, folder: Path, limits: str = "", wrappers: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        super().__init__(folder, bundle=folder, fleet="test", wrappers=wrappers)
         self.folder = folder
         self._hub_port = free_port()
         self.config = folder / "fleet.toml"
@@ -77,8 +80,8 @@ class HubFleet(FleetProcesses):
         token = (self.folder / "hub/token").read_text().strip()
         return HubClient(f"http://127.0.0.1:{self._hub_port}", token, None)
 
-    def start(self, name: str) -> None:
-        """Start one process."""
+    def start(self, name: str, *options: str) -> None:
+        """Start one process; a node with more options."""
         store = ("--store", str(self.folder / "stores" / name), "--config", str(self.config))
         match name:
             case "broker":
@@ -91,7 +94,9 @@ class HubFleet(FleetProcesses):
                 self._start(name, [*own_program("devit_iot.cli.aggregate"), "start", *store])
             case _:
                 command = own_program("devit_iot.cli.node")
-                self._start(name, [*command, "start", "--name", name, "--threads", "1", *store])
+                self._start(
+                    name, [*command, "start", "--name", name, "--threads", "1", *store, *options]
+                )
 
     def start_all(self) -> None:
         """Everything, the broker first."""

@@ -18,7 +18,8 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.config.early import EarlyChoice
 from devit_iot.engine.base import Engine, load_engine
-from devit_iot.node.node import Node, Served
+from devit_iot.node.computing import Served
+from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.label import Label

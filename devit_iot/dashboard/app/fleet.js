@@ -18,6 +18,8 @@ export class Fleet {
   cameras = new Map(); // name -> Camera
   nodes = new Map(); // name -> {status, at, history}
   aggregators = new Map(); // shard -> {status, at, history}
+  hub = null; // what the hub said last; null: there is none
+  updates = new Map(); // node -> how far it is with a release
   labels = []; // {at, camera, label}, oldest first
   labelHistory = new History(); // "whole" or "degraded"
   minute = new LastMinute();
@@ -66,6 +68,21 @@ export class Fleet {
 
   aggregator(shard, status, at) {
     this.#service(this.aggregators, shard, `aggregator ${shard}`, status, at);
+  }
+
+  setHub(hub, at) {
+    const before = this.hub;
+    this.hub = hub;
+    if (before && hub && before.summary !== hub.summary) this.event("good", hub.summary, at);
+  }
+
+  update(name, update, at) {
+    const before = this.updates.get(name);
+    if (!before && this.updates.size >= MAX_SERVICES) return;
+    this.updates.set(name, update);
+    if (before && before.state !== update.state && update.state === "TERMINATED") {
+      this.event("bad", `${name}: release ${update.release} failed: ${update.error}`, at);
+    }
   }
 
   /** The retained status or label was removed: the service or camera is no member any more. */

@@ -17,12 +17,15 @@ export class Inbox {
     this.#reader = new Reader(facts.limits);
     this.#filters = facts.images.map((image) => new ImageFilter(image));
     const { labels, head_labels, states, nodes, aggregators } = facts.topics;
+    const { hub, node_updates: updates } = facts.topics;
     this.#kinds = [
       [labels, this.#label],
       [head_labels, this.#headLabel],
       [states, this.#state],
       [nodes, this.#node],
       [aggregators, this.#aggregator],
+      [hub, this.#hub],
+      [updates, this.#update],
     ].map(([filter, take]) => ({ filter: filter.split("/"), take }));
   }
 
@@ -77,6 +80,16 @@ export class Inbox {
     const shard = shardOf(topic);
     if (payload.length === 0) this.#fleet.forget(this.#fleet.aggregators, shard);
     else this.#fleet.aggregator(shard, this.#reader.aggregator(payload), at);
+  }
+
+  #hub(topic, payload, at) {
+    this.#fleet.setHub(payload.length === 0 ? null : this.#reader.hub(payload), at);
+  }
+
+  #update(topic, payload, at) {
+    const name = nodeOf(topic);
+    if (payload.length === 0) this.#fleet.updates.delete(name);
+    else this.#fleet.update(name, this.#reader.update(payload), at);
   }
 
   #image(topic, payload, at, retained) {

@@ -13,6 +13,8 @@ export class Refused extends Error {
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 const REQUEST = /^[0-9a-f]{32}$/;
+const UPDATE_STATE =
+  /^(?:CREATED|DOWNLOAD(?:ING|ED)|INSTALL(?:ING|ED)|ACTIVAT(?:ING|ED)|TERMINATED)$/;
 const MAX_PARTS = 65535;
 const MAX_KEYS = 1000;
 
@@ -79,6 +81,35 @@ export class Reader {
       temperature: read.maybe("temperature_c", (value) => number(value, "temperature_c")),
       throttled: read.maybe("throttled", (value) => flag(value, "throttled")),
       drops: Object.freeze(read.drops("drops")),
+      replicas: read.count("replicas"),
+    });
+  }
+
+  /** What the hub says of the fleet's releases. */
+  hub(payload) {
+    const read = this.#fields(payload);
+    return Object.freeze({
+      state: read.match("state", /^(?:online|offline)$/),
+      installed: read.text("installed_version", ""),
+      latest: read.text("latest_version", ""),
+      inProgress: read.maybe("in_progress", (value) => flag(value, "in_progress")) ?? false,
+      percentage: read.maybe("update_percentage", (value) => whole(value, 100, "update_percentage")),
+      summary: read.text("release_summary", ""),
+      paused: read.maybe("paused", (value) => flag(value, "paused")) ?? false,
+    });
+  }
+
+  /** How far a node is with a release. */
+  update(payload) {
+    const read = this.#fields(payload);
+    return Object.freeze({
+      release: read.count("release"),
+      state: read.match("state", UPDATE_STATE),
+      part: read.maybe("part", (value) => whole(value, MAX_PARTS, "part")),
+      progress: Math.min(1, Math.max(0, read.number("progress", 0))),
+      error: read.text("error", ""),
+      serving: read.count("serving"),
+      trial: read.maybe("trial", (value) => flag(value, "trial")) ?? false,
     });
   }
 

@@ -29,7 +29,9 @@ export class BoardsView {
       ([one, { status: a }], [two, { status: b }]) => a.part - b.part || one.localeCompare(two),
     );
     const aggregators = [...fleet.aggregators].sort(([one], [two]) => one - two);
-    this.#nodes.update(nodes.map(([name, service]) => [name, { service, now }]));
+    this.#nodes.update(
+      nodes.map(([name, service]) => [name, { service, now, update: fleet.updates.get(name) }]),
+    );
     this.#aggregators.update(aggregators.map(([shard, service]) => [shard, { service, now }]));
     this.#empty.hidden = nodes.length + aggregators.length > 0;
   }
@@ -57,6 +59,7 @@ class Board {
   #facts;
   #badge = el("p", { class: "state" });
   #role = el("p", { class: "role" });
+  #release = el("p", { class: "muted small release", hidden: "" });
   #values;
   #problem = el("p", { class: "problem", hidden: "" });
   #footer = el("p", { class: "muted small" });
@@ -75,19 +78,22 @@ class Board {
       { class: "card board" },
       el("div", { class: "line" }, el("h3", { title: name }, name), this.#badge),
       this.#role,
+      this.#release,
       list,
       this.#problem,
       this.#footer,
     );
   }
 
-  update({ service, now }) {
+  update({ service, now, update }) {
     const { status } = service;
     const online = isOnline(service);
     this.#state(online, stateText(service, now));
     setText(this.#role, role(status));
+    this.#release.hidden = !update;
+    if (update) setText(this.#release, releaseText(update));
     this.#facts.forEach(([, say], index) => setText(this.#values[index], say(status) || "–"));
-    this.#say(problemOf(status, online));
+    this.#say(problemOf(status, online, update));
     const since = online ? `up ${span(1000 * status.uptime + now - service.at)}` : "last words";
     const refused = status.refused ? `, ${count(status.refused)} inputs refused` : "";
     setText(this.#footer, `${[since, status.machine, status.version].filter(Boolean).join(" · ")}${refused}`);
@@ -111,8 +117,21 @@ class Board {
 
 function role(status) {
   if (status.shard !== undefined) return `Fuses the parts, shard ${status.shard}`;
-  const replica = status.replica === "0/1" ? "" : `, replica ${status.replica}`;
-  return `Part ${status.part} of ${status.parts}${replica}`;
+  if (!status.fingerprint) return "Spare: the hub has no part for it";
+  return `Part ${status.part} of ${status.parts}${replicaText(status)}`;
+}
+
+function replicaText({ replica, replicas }) {
+  if (replicas > 1) return `, one of ${replicas} that share it`;
+  return replica === "0/1" || replica === "auto" ? "" : `, replica ${replica}`;
+}
+
+/** Which release the node serves, and how far it is with the next one. */
+function releaseText({ release, state, progress, serving, trial }) {
+  const serves = serving ? `Serves release ${serving}${trial ? " on trial" : ""}` : "Serves no release";
+  if (!release || (release === serving && state === "ACTIVATED")) return serves;
+  const far = state === "DOWNLOADING" ? ` ${Math.round(100 * progress)} %` : "";
+  return `${serves} · release ${release} ${state}${far}`;
 }
 
 /** "native (avx2, float32, 1 threads)" in its two halves. */
@@ -132,8 +151,9 @@ function withReasons(total, reasons) {
   return `${count(total)} (${named.map(([name, number]) => `${name} ${count(number)}`).join(", ")})`;
 }
 
-function problemOf(status, online) {
+function problemOf(status, online, update) {
   const problems = [];
+  if (update?.error) problems.push(update.error);
   if (online && status.problem) problems.push(status.problem);
   if (online && status.throttled) problems.push("heat or a weak power supply slows this board down");
   else if (online && status.temperature >= HOT) problems.push("this board is hot");

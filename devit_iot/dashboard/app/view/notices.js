@@ -53,6 +53,7 @@ function* notices(fleet, denied) {
       text: `Another bundle than the aggregator's runs on ${other.join(", ")}: what they compute is not used.`,
     };
   }
+  yield* releaseNotices(fleet.hub);
   if (denied.length) {
     yield {
       key: "denied",
@@ -76,11 +77,26 @@ function* notices(fleet, denied) {
   }
 }
 
+function* releaseNotices(hub) {
+  if (!hub) return;
+  if (hub.state !== "online") {
+    yield { key: "hub", kind: "warn", text: "The hub is away: releases and parts stay as they are." };
+  } else if (hub.paused) {
+    yield { key: "hub", kind: "info", text: "The hub is paused: it gives nothing out and decides nothing." };
+  } else if (hub.inProgress) {
+    const far = hub.percentage === null ? "" : `: ${hub.percentage} %`;
+    yield { key: "hub", kind: "info", text: `Release ${hub.latest} is on its way${far}.` };
+  } else if (hub.latest !== hub.installed) {
+    yield { key: "hub", kind: "info", text: `Release ${hub.latest} is offered.` };
+  }
+}
+
 function otherBundles(fleet) {
   const ours = new Set([...fleet.aggregators.values()].map(({ status }) => status.fingerprint));
   if (!ours.size) return [];
   return [...fleet.nodes]
-    .filter(([, node]) => isOnline(node) && !ours.has(node.status.fingerprint))
+    .filter(([, { status }]) => status.fingerprint && !ours.has(status.fingerprint))
+    .filter(([, node]) => isOnline(node))
     .map(([name]) => name);
 }
 
