@@ -7,13 +7,13 @@ import click
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.hub_token import command_token
 from devit_iot.cli.options import CLIENT, HUB_CLIENT, TRUST, configuration, settings
 from devit_iot.config.config import Config
-from devit_iot.errors import ConfigError, DevitError
+from devit_iot.errors import DevitError
 from devit_iot.hub.client import HubClient
 from devit_iot.hub.commands import MemberView, Status
 from devit_iot.protocol.text import shown
-from devit_iot.text_file import read_text
 from devit_iot.transport.tls import client_context
 
 _INTERVAL_S = 0.5
@@ -84,13 +84,7 @@ def pause(config_file: Path | None, *, resume: bool, **values: object) -> None:
 
 
 def _client(config: Config) -> HubClient:
-    path = config.hub.token_file or (config.hub.folder and str(Path(config.hub.folder) / "token"))
-    if not path:
-        raise ConfigError("no token: give --token-file, a copy of `token` in the hub's folder")
-    try:
-        token = read_text(Path(path)).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the token {path}: {error}") from error
+    token = command_token(config.hub)
     is_secure = config.hub.url.startswith("https:")
     return HubClient(config.hub.url, token, client_context(config.broker) if is_secure else None)
 

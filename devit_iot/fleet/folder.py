@@ -144,7 +144,7 @@ class FleetFolder:
             url=_url(fleet.hosts[0], fleet.port),
             images=() if fleet.images == DEFAULT_IMAGE_FILTERS else fleet.images,
             trust=fleet.trust,
-            name=name,
+            node=name if role == "node" else "",
             part=part,
         )
         folder = self.path / "clients" / name

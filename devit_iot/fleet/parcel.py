@@ -33,7 +33,7 @@ def paste_line(folder: str, files: Mapping[str, bytes]) -> str:
 
 
 def client_config(
-    *, fleet: str, url: str, images: Sequence[str], trust: str, name: str, part: int | None
+    *, fleet: str, url: str, images: Sequence[str], trust: str, node: str, part: int | None
 ) -> str:
     """``devit.toml`` for one client, beside ca.crt, client.crt and client.key.
 
@@ -42,8 +42,8 @@ def client_config(
         url: the broker's URL.
         images: image filters.
         trust: public key of the bundle's signer, or empty.
-        name: the client's name.
-        part: the part that a node runs; None for other clients.
+        node: name of a node; empty for other clients.
+        part: the part that a node runs; None if a hub gives it one.
     """
     lines = [f"fleet = {_quoted(fleet)}"]
     lines += [f"trust = {_quoted(trust)}"] if trust else []
@@ -55,8 +55,9 @@ def client_config(
         'cert_file = "client.crt"',
         'key_file = "client.key"',
     ]
-    if part is not None:
-        lines += ["", "[node]", f"name = {_quoted(name)}", f"part = {part}"]
+    if node:
+        lines += ["", "[node]", f"name = {_quoted(node)}"]
+        lines += [] if part is None else [f"part = {part}"]
     for pattern in images:
         lines += ["", "[[images]]", f"topic = {_quoted(pattern)}"]
     return "\n".join(lines) + "\n"
