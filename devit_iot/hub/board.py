@@ -183,7 +183,7 @@ def join(hub: Hub, name: str, token: str, places: Places) -> None:
     if state["token"] != of_token:
         files = hub.post(f"/join/{name}/take", token, board)["files"]
         for file, content in files.items():
-            if Path(file).name != file:
+            if not file or Path(file).name != file:
                 raise Problem(f"the hub sends a file with the name '{file}'")
             write_private(places.fleet / file, base64.b64decode(content))
         write_private(kept, json.dumps({"board": board, "token": of_token}).encode())
