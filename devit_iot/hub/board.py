@@ -16,9 +16,13 @@ import shutil
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +81,6 @@ class Hub:
 
     def __init__(self, url: str, authority: str) -> None:
         self.url = url
-        self.authority = authority
         context = ssl.create_default_context(cadata=authority)
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
@@ -202,19 +205,47 @@ def install(hub: Hub, requirement: str, places: Places) -> None:
         venv.create(places.software, symlinks=True)
     pip = places.software / pips[-1]
     pip.write_bytes(hub.get(f"/wheels/{pips[-1]}"))
-    authority = places.software / "authority.pem"
-    authority.write_text(hub.authority)
-    command = [
-        *(str(python), str(pip / "pip"), "--isolated", "--disable-pip-version-check"),
-        *("install", "--quiet", "--no-input", "--no-cache-dir", "--only-binary", ":all:"),
-        *("--no-index", "--find-links", f"{hub.url}/wheels/", "--cert", str(authority)),
-        *("--upgrade", requirement),
-    ]
     environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "no_proxy": "*"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with relay(hub) as address:
+        command = [
+            *(str(python), str(pip / "pip"), "--isolated", "--disable-pip-version-check"),
+            *("install", "--quiet", "--no-input", "--no-cache-dir", "--only-binary", ":all:"),
+            *("--no-index", "--find-links", f"{address}/wheels/", "--upgrade", requirement),
+        ]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     pip.unlink()
     if done.returncode:
         raise Problem(_why(done.stderr))
+
+
+@contextmanager
+def relay(hub: Hub) -> Iterator[str]:
+    """Give out the hub's wheels on the loopback interface, inside the block; yield the address.
+
+    Which authorities pip believes depends on its version and on the board; here the hub alone
+    counts.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                content, status = hub.get(self.path), 200
+            except Problem as problem:
+                content, status = str(problem).encode(), 502
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "x/wheel")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def board_of(root: Path) -> str:
