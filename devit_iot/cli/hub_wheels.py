@@ -19,7 +19,9 @@ def wheels() -> None:
 
 
 @wheels.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @settings(CLIENT, JOIN_CLIENT)
 @one_line_errors
 def add(config_file: Path | None, *, files: tuple[Path, ...], **values: object) -> None:

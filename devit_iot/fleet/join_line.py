@@ -81,13 +81,16 @@ def join_line(ticket: Ticket, prefix: str = "") -> str:
 
 
 def user_data(ticket: Ticket) -> str:
-    """The file ``user-data`` for cloud-init: the board joins when it starts, until it has joined."""
+    """The file ``user-data`` for cloud-init: the board tries to join until it has joined."""
     words = [ticket.url, ticket.fingerprint, ticket.name, ticket.token]
     files = [
         ("/etc/devit/join", "0600", f"exec {_command(words)}\n"),
         ("/etc/systemd/system/devit-join.service", "0644", _UNIT),
     ]
-    lines = ["#cloud-config", f"# Made by `devit fleet add {ticket.name}`: good for one board, once."]
+    lines = [
+        "#cloud-config",
+        f"# Made by `devit fleet add {ticket.name}`: good for one board, once.",
+    ]
     lines += [f"hostname: {json.dumps(ticket.name)}"] * bool(_HOST.fullmatch(ticket.name))
     lines.append("write_files:")
     for path, mode, content in files:

@@ -20,11 +20,13 @@ import threading
 import urllib.error
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+
+NO_HEADERS: Mapping[str, str] = {}
 
 _TIMEOUT_S = 60.0
 _PYTHON = (3, 11)
@@ -41,7 +43,7 @@ _BOARDS = {
 """What the device tree says of a board -> the board's file in firmware_configs."""
 
 
-class Problem(Exception):
+class BoardError(Exception):
     """What a person reads, in one line."""
 
 
@@ -88,25 +90,29 @@ class Hub:
 
     def get(self, path: str) -> bytes:
         """A file of the hub."""
-        return self._ask(urllib.request.Request(self.url + path))
+        return self._ask(path)
 
     def post(self, path: str, token: str, board: str) -> dict[str, Any]:
         """Say who this is, and get an answer."""
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         said = json.dumps({"board": board}).encode()
-        answer = self._ask(urllib.request.Request(self.url + path, said, headers))
-        return dict(json.loads(answer))
+        return dict(json.loads(self._ask(path, said, headers)))
 
-    def _ask(self, request: urllib.request.Request) -> bytes:
+    def _ask(
+        self, path: str, said: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS
+    ) -> bytes:
+        request = urllib.request.Request(self.url + path, said, dict(headers))  # noqa: S310 - https
         try:
             with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace").strip()
-            raise Problem(said or f"the hub answers {error.code} to {request.selector}") from error
+            raise BoardError(
+                said or f"the hub answers {error.code} to {request.selector}"
+            ) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise Problem(f"the hub {self.url} cannot be reached: {reason}") from error
+            raise BoardError(f"the hub {self.url} cannot be reached: {reason}") from error
 
 
 def main(authority: bytes, arguments: list[str]) -> None:
@@ -125,7 +131,7 @@ def main(authority: bytes, arguments: list[str]) -> None:
             run_in_foreground(hub, name, token, Places.below(Path(prefix[0]).resolve()))
         else:
             run_as_service(hub, name, token, Places.of_service())
-    except (Problem, OSError) as error:
+    except (BoardError, OSError) as error:
         sys.exit(f"Error: {error}")
 
 
@@ -137,15 +143,15 @@ def run_in_foreground(hub: Hub, name: str, token: str, places: Places) -> None:
     board = board_of(places.root)
     command = [program, "start", "--config", str(places.fleet / "devit.toml")]
     command += ["--store", str(places.store), *(["--board", board] if board else [])]
-    os.execv(program, command)
+    os.execv(program, command)  # noqa: S606 - the node takes the place of this program
 
 
 def run_as_service(hub: Hub, name: str, token: str, places: Places) -> None:
     """Join, and let systemd run the node."""
     if os.geteuid() != 0:
-        raise Problem("a service is installed by root: paste the line with `sudo` in it")
+        raise BoardError("a service is installed by root: paste the line with `sudo` in it")
     if shutil.which("systemctl") is None:
-        raise Problem(
+        raise BoardError(
             "this board has no systemd: `devit fleet add NAME --prefix FOLDER` prints a line that "
             "needs none"
         )
@@ -172,7 +178,9 @@ def join(hub: Hub, name: str, token: str, places: Places) -> None:
     The token is used up last, when nothing else can fail.
     """
     if sys.version_info < _PYTHON:
-        raise Problem(f"devit-iot needs Python 3.11 or later, this is {platform.python_version()}")
+        raise BoardError(
+            f"devit-iot needs Python 3.11 or later, this is {platform.python_version()}"
+        )
     places.fleet.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = places.fleet / "joined.json"
     try:
@@ -187,7 +195,7 @@ def join(hub: Hub, name: str, token: str, places: Places) -> None:
         files = hub.post(f"/join/{name}/take", token, board)["files"]
         for file, content in files.items():
             if not file or Path(file).name != file:
-                raise Problem(f"the hub sends a file with the name '{file}'")
+                raise BoardError(f"the hub sends a file with the name '{file}'")
             write_private(places.fleet / file, base64.b64decode(content))
         write_private(kept, json.dumps({"board": board, "token": of_token}).encode())
     hub.post(f"/join/{name}/end", token, board)
@@ -198,7 +206,7 @@ def install(hub: Hub, requirement: str, places: Places) -> None:
     page = hub.get("/wheels/").decode()
     pips = re.findall(r'href="/wheels/(pip-[^"#]+\.whl)', page)
     if not pips:
-        raise Problem("the hub has no wheel of pip: `devit hub wheels add` gives it one")
+        raise BoardError("the hub has no wheel of pip: `devit hub wheels add` gives it one")
     say(f"installing {requirement} in {places.software}")
     python = places.software / "bin/python"
     if not python.exists():
@@ -212,10 +220,10 @@ def install(hub: Hub, requirement: str, places: Places) -> None:
             *("install", "--quiet", "--no-input", "--no-cache-dir", "--only-binary", ":all:"),
             *("--no-index", "--find-links", f"{address}/wheels/", "--upgrade", requirement),
         ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = _output(command, environment)
     pip.unlink()
     if done.returncode:
-        raise Problem(_why(done.stderr))
+        raise BoardError(_why(done.stderr))
 
 
 @contextmanager
@@ -230,7 +238,7 @@ def relay(hub: Hub) -> Iterator[str]:
         def do_GET(self) -> None:
             try:
                 content, status = hub.get(self.path), 200
-            except Problem as problem:
+            except BoardError as problem:
                 content, status = str(problem).encode(), 502
             self.send_response(status)
             self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "x/wheel")
@@ -286,6 +294,14 @@ def _why(said: str) -> str:
 
 
 def _run(command: list[str], problem: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = _output(command, os.environ)
     if done.returncode:
-        raise Problem(f"{problem}: {' '.join((done.stderr or done.stdout).split())}")
+        raise BoardError(f"{problem}: {' '.join((done.stderr or done.stdout).split())}")
+
+
+def _output(
+    command: list[str], environment: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 - commands of this program
+        command, env=dict(environment), capture_output=True, text=True, check=False
+    )

@@ -153,7 +153,9 @@ class JoinServer:
 
         async def endpoint(request: Request) -> Response:
             if not has_token(request, self._door.token):
-                return text_answer(401, "wrong token: it is in the hub's folder, in the file `token`")
+                return text_answer(
+                    401, "wrong token: it is in the hub's folder, in the file `token`"
+                )
             return await command(request)
 
         return endpoint

@@ -124,8 +124,9 @@ class Joins:
         join = self._allowed(name, token, board)
         if not join.request.files:
             raise JoinError(
-                _GONE, f"the hub keeps the files of '{name}' no longer: `devit fleet revoke {name}`"
-                f" and `devit fleet add {name}` make others"
+                _GONE,
+                f"the hub keeps the files of '{name}' no longer: `devit fleet revoke {name}`"
+                f" and `devit fleet add {name}` make others",
             )
         self._write(msgspec.structs.replace(join, board=_sum(board)))
         return join.request.files
@@ -181,7 +182,9 @@ def _decode(path: Path) -> _Join:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Join)
     except msgspec.DecodeError as error:
-        raise DevitError(f"{path} does not parse ({error}): delete it, and add the board again") from error
+        raise DevitError(
+            f"{path} does not parse ({error}): delete it, and add the board again"
+        ) from error
 
 
 def _sum(text: str) -> str:

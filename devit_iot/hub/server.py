@@ -171,7 +171,9 @@ class HubServer:
 
         async def endpoint(request: Request) -> Response:
             if not has_token(request, self._token):
-                return text_answer(401, "wrong token: it is in the hub's folder, in the file `token`")
+                return text_answer(
+                    401, "wrong token: it is in the hub's folder, in the file `token`"
+                )
             try:
                 response: Response = await command(request)
             except DevitError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devit_iot.hub import board
-from devit_iot.hub.board import Hub, Places, Problem
+from devit_iot.hub.board import BoardError, Hub, Places
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "t0ken"  # noqa: S105
@@ -34,7 +34,7 @@ class StandIn(Hub):
         self.boards.add(board)
         assert token == TOKEN
         if step in self.refuses:
-            raise Problem("not now")
+            raise BoardError("not now")
         files = {name: base64.b64encode(content).decode() for name, content in self.files.items()}
         return {"requirement": "devit-iot", "files": files}
 
@@ -104,7 +104,7 @@ def test_a_board_that_is_cut_off_goes_on_as_the_same_one(step: str, tmp_path: Pa
     hub = StandIn()
     places = Places.below(tmp_path / "board")
     hub.refuses = {step}
-    with pytest.raises(Problem):
+    with pytest.raises(BoardError):
         board.join(hub, "pi-3", TOKEN, places)
     hub.refuses = set()
     board.join(hub, "pi-3", TOKEN, places)
@@ -124,7 +124,7 @@ def test_another_line_brings_other_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../authorized_keys", "/etc/shadow", ""])
 def test_no_file_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="a file with the name"):
+    with pytest.raises(BoardError, match="a file with the name"):
         board.join(StandIn({name: b""}), "pi-3", TOKEN, Places.below(tmp_path / "board"))
 
 
@@ -139,13 +139,13 @@ def test_a_service_needs_root_and_systemd(
     monkeypatch.setattr(os, "geteuid", lambda: 0 if is_root else 1000)
     if not has_systemd:
         monkeypatch.setenv("PATH", str(told.parent))
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(BoardError, match=said):
         board.run_as_service(StandIn(), "pi-3", TOKEN, Places.of_service(tmp_path))
 
 
 def test_systemd_that_refuses(told: Path, tmp_path: Path) -> None:
     (tmp_path / "bin/systemctl").write_text("#!/bin/sh\necho no such unit >&2\nexit 1\n")
-    with pytest.raises(Problem, match="systemd refuses: no such unit"):
+    with pytest.raises(BoardError, match="systemd refuses: no such unit"):
         board.run_as_service(StandIn(), "pi-3", TOKEN, Places.of_service(tmp_path))
     assert not told.exists()
 
@@ -153,7 +153,7 @@ def test_systemd_that_refuses(told: Path, tmp_path: Path) -> None:
 def test_an_old_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     hub = StandIn()
-    with pytest.raises(Problem, match=r"needs Python 3\.11 or later"):
+    with pytest.raises(BoardError, match=r"needs Python 3\.11 or later"):
         board.join(hub, "pi-3", TOKEN, Places.below(tmp_path / "board"))
     assert hub.asked == []
 
@@ -178,5 +178,3 @@ def test_boards_that_are_known(model: str, name: str, tmp_path: Path) -> None:
 def test_every_board_has_its_file() -> None:
     for name in board._BOARDS.values():
         assert (ROOT / f"firmware_configs/{name}.toml").is_file()
-
-

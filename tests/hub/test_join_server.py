@@ -43,9 +43,7 @@ class World(NamedTuple):
     def ask(
         self, method: str, path: str, body: bytes | None = None, token: str = ""
     ) -> tuple[int, bytes]:
-        link = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=60, context=self.context
-        )
+        link = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.context)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         link.request(method, path, body, headers)
         answer = link.getresponse()
@@ -156,7 +154,8 @@ def test_wheels_are_listed_as_pip_reads_them(world: World, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["..%2Ffleet%2Ffleet.json", "../fleet/fleet.json", "nothing-1-py3-none-any.whl", "x.whl"]
+    "name",
+    ["..%2Ffleet%2Ffleet.json", "../fleet/fleet.json", "nothing-1-py3-none-any.whl", "x.whl"],
 )
 def test_there_are_no_other_files(world: World, name: str) -> None:
     assert world.ask("GET", f"/wheels/{name}")[0] == 404

@@ -93,7 +93,7 @@ class JoinFleet:
     def owner_tries(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """A ``devit`` command of the owner that may fail."""
         command = [*self._wrapper("hub"), *own_program("devit_iot.cli.devit"), *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
     def add(self, name: str, *options: str, prefix: bool = True) -> str:
         """What ``devit fleet add`` prints for a board."""
