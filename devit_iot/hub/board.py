@@ -7,6 +7,7 @@ again: the same line, pasted again, goes on.
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import platform
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 NO_HEADERS: Mapping[str, str] = {}
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 120.0
 _PYTHON = (3, 11)
 _UNITS = "/etc/systemd/system"
 _BOARDS = {
@@ -90,29 +91,38 @@ class Hub:
 
     def get(self, path: str) -> bytes:
         """A file of the hub."""
-        return self._ask(path)
+        return self._read(path)
 
     def post(self, path: str, token: str, board: str) -> dict[str, Any]:
         """Say who this is, and get an answer."""
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        said = json.dumps({"board": board}).encode()
-        return dict(json.loads(self._ask(path, said, headers)))
+        return dict(json.loads(self._read(path, json.dumps({"board": board}).encode(), headers)))
 
-    def _ask(
+    @contextmanager
+    def opened(
         self, path: str, said: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS
-    ) -> bytes:
+    ) -> Iterator[Any]:
+        """The hub's answer, to be read inside the block."""
         request = urllib.request.Request(self.url + path, said, dict(headers))  # noqa: S310 - https
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
-                return bytes(answer.read())
+            answer = self._opener.open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace").strip()
-            raise BoardError(
-                said or f"the hub answers {error.code} to {request.selector}"
-            ) from error
+            text = error.read().decode(errors="replace").strip()
+            raise BoardError(text or f"the hub answers {error.code} to {path}") from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise BoardError(f"the hub {self.url} cannot be reached: {reason}") from error
+        with answer:
+            yield answer
+
+    def _read(
+        self, path: str, said: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS
+    ) -> bytes:
+        try:
+            with self.opened(path, said, headers) as answer:
+                return bytes(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise BoardError(f"the hub was cut off while it sent {path}: {error}") from error
 
 
 def main(authority: bytes, arguments: list[str]) -> None:
@@ -218,6 +228,7 @@ def install(hub: Hub, requirement: str, places: Places) -> None:
         command = [
             *(str(python), str(pip / "pip"), "--isolated", "--disable-pip-version-check"),
             *("install", "--quiet", "--no-input", "--no-cache-dir", "--only-binary", ":all:"),
+            *("--timeout", str(_TIMEOUT_S)),
             *("--no-index", "--find-links", f"{address}/wheels/", "--upgrade", requirement),
         ]
         done = _output(command, environment)
@@ -237,14 +248,16 @@ def relay(hub: Hub) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             try:
-                content, status = hub.get(self.path), 200
-            except BoardError as problem:
-                content, status = str(problem).encode(), 502
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "x/wheel")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+                with hub.opened(self.path) as answer:
+                    self.send_response(200)
+                    for name in ("Content-Type", "Content-Length"):
+                        self.send_header(name, answer.headers.get(name, ""))
+                    self.end_headers()
+                    shutil.copyfileobj(answer, self.wfile)
+            except BoardError as error:
+                self.send_error(502, str(error))
+            except (OSError, http.client.HTTPException):  # pip sees that it was cut, and asks again
+                self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             pass
@@ -252,8 +265,10 @@ def relay(hub: Hub) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def board_of(root: Path) -> str:

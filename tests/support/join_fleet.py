@@ -166,8 +166,8 @@ class JoinFleet:
     def end(self, name: str, number: int = signal.SIGTERM) -> None:
         """End a process; SIGKILL is a power cut."""
         process = self._running.pop(name)
-        process.send_signal(number)
-        process.wait(30)
+        os.killpg(process.pid, number)  # the shell of a line, and what it became
+        process.wait(WAIT_S)
 
     def runs(self, name: str) -> bool:
         """Whether a process that was started runs."""
@@ -223,6 +223,7 @@ class JoinFleet:
                 stdout=log,
                 stderr=log,
                 env=environment,
+                process_group=0,
             )
         self._running[name] = process
         return process
