@@ -14,7 +14,7 @@ from devit_iot.cli.options import CLIENT, FLEET_NAME, HUB, TRUST, configuration,
 @settings(CLIENT, FLEET_NAME, TRUST, HUB)
 @click.pass_context
 @one_line_errors
-def hub(context: click.Context, config_file: Path | None, **values: object) -> None:
+def hub(context: click.Context, /, config_file: Path | None, **values: object) -> None:
     """Keep the fleet's releases and lead from one to the next, until SIGTERM or Ctrl-C.
 
     One process beside the broker. `devit fleet push` gives it bundles, `devit fleet add` boards.

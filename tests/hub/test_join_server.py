@@ -186,9 +186,9 @@ def test_a_file_that_is_cut_is_refused(world: World, tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
-    for call in (lambda: authority_der(""), lambda: authority_der(str(tmp_path / "ca.crt"))):
+    for ca_file in ("", str(tmp_path / "ca.crt")):
         with pytest.raises(ConfigError, match=r"broker\.ca_file"):
-            call()
+            authority_der(ca_file)
     (tmp_path / "two.crt").write_text("-----BEGIN")
     with pytest.raises(ConfigError, match=r"broker\.ca_file"):
         authority_der(str(tmp_path / "two.crt"))
