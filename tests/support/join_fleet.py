@@ -166,8 +166,9 @@ class JoinFleet:
     def end(self, name: str, number: int = signal.SIGTERM) -> None:
         """End a process; SIGKILL is a power cut."""
         process = self._running.pop(name)
-        os.killpg(process.pid, number)  # the shell of a line, and what it became
-        process.wait(WAIT_S)
+        if process.poll() is None:
+            os.killpg(process.pid, number)  # the shell of a line, and what it became
+            process.wait(WAIT_S)
 
     def runs(self, name: str) -> bool:
         """Whether a process that was started runs."""
