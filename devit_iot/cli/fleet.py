@@ -11,7 +11,7 @@ from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.fleet_keys import in_folder, rotate, sign
 from devit_iot.cli.fleet_release import pause, push, rollback, status
 from devit_iot.cli.old_options import Command
-from devit_iot.cli.options import image_options
+from devit_iot.cli.options import JOIN_CLIENT, configuration, image_options, settings
 from devit_iot.errors import ConfigError
 from devit_iot.fleet.access import Role
 
@@ -87,7 +87,9 @@ def init(
 
 @fleet.command(cls=Command, path="devit fleet add")
 @click.argument("name")
-@click.option("--part", type=click.IntRange(0), help="The part that a node runs; default: 0.")
+@click.option(
+    "--part", type=click.IntRange(0), help="The part that a node runs without a hub; default: 0."
+)
 @click.option(
     "--role",
     default="node",
@@ -96,24 +98,69 @@ def init(
     help="What the client may publish and read.",
 )
 @in_folder
+@settings(JOIN_CLIENT)
+@click.option(
+    "--cloud-init",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write user-data for Raspberry Pi Imager: the board joins by itself.",
+)
+@click.option("--prefix", default="", help="Print a line that needs neither root nor systemd.")
+@click.option(
+    "--valid-hours",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(0.0, min_open=True),
+    help="For how long the line lets a board join.",
+)
 @one_line_errors
-def add(*, name: str, part: int | None, role: Role, path: Path) -> None:
+def add(
+    config_file: Path | None,
+    *,
+    name: str,
+    part: int | None,
+    role: Role,
+    path: Path,
+    cloud_init: Path | None,
+    prefix: str,
+    valid_hours: float,
+    **values: object,
+) -> None:
     """Let NAME into the fleet and print one line to paste on its board.
 
-    The line makes the folder NAME, with a key: treat it as a password. The broker must get the
-    new access list.
+    With a hub the line installs the software, fetches the board's key and starts the node; it is
+    good for one board, once. Without one it makes the folder NAME, with a key: treat it as a
+    password. The broker must get the new access list.
 
     \b
-        devit fleet add pi-0 --part 0
+        devit fleet add pi-0 --hub-join-url https://hub.local:8485 --token-file token
         devit fleet add pi-1 --part 1 | ssh pi@pi-1.local sh
     """
     if role != "node" and part is not None:
         raise ConfigError(f"only a node has a part, '{name}' is to be a {role}")
+    hub = configuration(config_file, values).hub
+    joins = bool(hub.join_url) and role == "node" and part is None
+    if (cloud_init or prefix) and not joins:
+        raise ConfigError(
+            "--cloud-init and --prefix are for nodes that get their part from a hub: give "
+            "--hub-join-url, and no --part"
+        )
     from devit_iot.fleet.folder import FleetFolder
     from devit_iot.fleet.parcel import paste_line
 
     opened = FleetFolder(path)
-    new = opened.add(name, role, (part or 0) if role == "node" else None)
+    new = opened.add(name, role, None if joins or role != "node" else part or 0)
+    if joins:
+        from devit_iot.cli.fleet_join import invite, write_user_data
+        from devit_iot.fleet.join_line import join_line, user_data
+
+        ticket = invite(opened, name, hub, valid_hours * 3600)
+        if cloud_init is not None:
+            write_user_data(cloud_init, user_data(ticket))
+        click.echo(join_line(ticket, prefix))
+        lists = f" The broker needs {_lists(opened)}." if new else ""
+        click.echo(f"Paste this line on the board within {valid_hours:g} h.{lists}", err=True)
+        return
     click.echo(paste_line(name, opened.client_files(name)))
     click.echo(_next_steps(opened, name) if new else f"{name} was in the fleet already", err=True)
 

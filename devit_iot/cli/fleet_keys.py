@@ -9,12 +9,12 @@ import click
 from devit_iot.bundle.manifest import MANIFEST, file_entry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.hub_token import command_token
 from devit_iot.cli.options import CLIENT, HUB_CLIENT, TRUST, configuration, settings
 from devit_iot.config.config import Config
 from devit_iot.errors import ConfigError, TrustError
 from devit_iot.hub.client import HubClient
 from devit_iot.hub.commands import SignRequest
-from devit_iot.text_file import read_text
 from devit_iot.transport.tls import client_context
 
 if TYPE_CHECKING:
@@ -158,12 +158,6 @@ def hub_client(config: Config) -> HubClient:
     Raises:
         ConfigError: there is no token, or a file of TLS cannot be read.
     """
-    path = config.hub.token_file or (config.hub.folder and str(Path(config.hub.folder) / "token"))
-    if not path:
-        raise ConfigError("no token: give --token-file, a copy of `token` in the hub's folder")
-    try:
-        token = read_text(Path(path)).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the token {path}: {error}") from error
+    token = command_token(config.hub)
     is_secure = config.hub.url.startswith("https:")
     return HubClient(config.hub.url, token, client_context(config.broker) if is_secure else None)

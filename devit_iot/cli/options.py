@@ -82,14 +82,20 @@ NODE = (
         "Camera app by name, may be repeated (variable: by spaces).",
     ),
 )
+_TOKEN = Setting("--token-file", "hub.token_file", str, "File with the token of commands.")
 HUB_CLIENT = (
     Setting("--hub-url", "hub.url", str, "Where the hub serves files."),
     Setting("--hub-folder", "hub.folder", str, "Folder of the hub's releases and state."),
-    Setting("--token-file", "hub.token_file", str, "File with the token of commands."),
+    _TOKEN,
+)
+JOIN_CLIENT = (
+    Setting("--hub-join-url", "hub.join_url", str, "Where boards join that are new."),
+    _TOKEN,
 )
 HUB = (
     *HUB_CLIENT,
     Setting("--hub-listen", "hub.listen", str, "[host]:port to serve files on."),
+    Setting("--hub-join-listen", "hub.join_listen", str, "[host]:port to let boards join on."),
     Setting("--hub-cert-file", "hub.cert_file", str, "The hub's certificate as a server."),
     Setting("--hub-key-file", "hub.key_file", str, "Its private key."),
     Setting("--hub-crl-file", "hub.crl_file", str, "List of revoked certificates."),

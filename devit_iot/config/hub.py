@@ -12,6 +12,8 @@ class HubConfig(msgspec.Struct, frozen=True):
         folder: where releases and the hub's state are kept.
         listen: ``[host]:port`` on which files are served.
         url: by which members reach that, without a slash at the end.
+        join_listen: ``[host]:port`` for boards that have no certificate yet; empty: none may join.
+        join_url: by which boards reach that, without a slash at the end.
         token_file: file with the token that commands must show; the hub makes it. ``token`` in
             ``folder`` unless given.
         cert_file: our certificate as a server; members must show one of ``broker.ca_file`` then.
@@ -32,6 +34,8 @@ class HubConfig(msgspec.Struct, frozen=True):
     folder: str = ""
     listen: str = "127.0.0.1:8484"
     url: str = "http://127.0.0.1:8484"
+    join_listen: str = ""
+    join_url: str = ""
     token_file: str = ""
     cert_file: str = ""
     key_file: str = ""

@@ -238,7 +238,7 @@ class FleetFolder:
             url=_url(fleet.hosts[0], fleet.port),
             images=() if fleet.images == DEFAULT_IMAGE_FILTERS else fleet.images,
             trust=fleet.trust,
-            name=name,
+            node=name if client.role == "node" else "",
             part=client.part,
             updates=updates,
         )

@@ -39,7 +39,7 @@ def client_config(
     url: str,
     images: Sequence[str],
     trust: str,
-    name: str,
+    node: str,
     part: int | None,
     updates: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
@@ -50,8 +50,8 @@ def client_config(
         url: the broker's URL.
         images: image filters.
         trust: public key of the bundle's signer, or empty.
-        name: the client's name.
-        part: the part that a node runs; None for other clients.
+        node: name of a node; empty for other clients.
+        part: the part that a node runs; None if a hub gives it one.
         updates: keys of the table ``[updates]``; none leaves it out.
     """
     lines = [f"fleet = {_quoted(fleet)}"]
@@ -64,8 +64,9 @@ def client_config(
         'cert_file = "client.crt"',
         'key_file = "client.key"',
     ]
-    if part is not None:
-        lines += ["", "[node]", f"name = {_quoted(name)}", f"part = {part}"]
+    if node:
+        lines += ["", "[node]", f"name = {_quoted(node)}"]
+        lines += [] if part is None else [f"part = {part}"]
     if updates:
         lines += ["", "[updates]", *(f"{key} = {_quoted(text)}" for key, text in updates.items())]
     for pattern in images:

@@ -13,11 +13,7 @@ All but GET of files and metadata need ``Authorization: Bearer <token>``. The on
 and uvicorn.
 """
 
-import hmac
-import logging
-import socket
 import ssl
-import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -26,10 +22,10 @@ import msgspec
 from devit_iot.errors import ConfigError, DevitError
 from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
 from devit_iot.hub.files import Files
+from devit_iot.hub.http_thread import HttpThread, has_token, json_answer, text_answer
 
 try:
     import anyio
-    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import FileResponse, Response
@@ -40,12 +36,9 @@ except ImportError as missing:
         f"the hub needs starlette and uvicorn ({missing}): pip install 'devit-iot[hub]'"
     ) from missing
 
-logger = logging.getLogger(__name__)
-
 _TURN_S = 60.0
 """A download that takes longer is cut, and goes on when its turn comes again."""
 
-_BACKLOG = 512  # a whole fleet may come at once
 _MAX_COMMAND_BYTES = 64 * 2**10
 _MAX_SIGNED_BYTES = 2**20
 
@@ -135,45 +128,26 @@ class HubServer:
             Route("/resume", self._commanded(self._resume), methods=["POST"]),
             Route("/status", self._commanded(self._status), methods=["GET"]),
         ]
-        config = uvicorn.Config(
+        self._http = HttpThread(
             Starlette(routes=routes),
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            ssl_context_factory=None if tls is None else lambda _config, _make: _context(tls),
+            (host, port),
+            "hub.listen",
+            context=None if tls is None else _context(tls),
         )
-        if tls is not None:
-            _context(tls)  # what is wrong with a file is said here, not on the thread
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror}; choose another hub.listen"
-            ) from error
-        self.port: int = self._socket.getsockname()[1]
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="http", daemon=True
-        )
+        self.port = self._http.port
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._http.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
+        self._http.stop()
 
     async def _get(self, request: Request) -> Response:
         sha256 = request.path_params["sha256"]
         path = self._files.path(sha256)
         if path is None:
-            return _text(404, "no such file")
+            return text_answer(404, "no such file")
         headers = {"ETag": f'"{sha256}"', "Cache-Control": "public, max-age=31536000, immutable"}
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
@@ -187,9 +161,9 @@ class HubServer:
         try:
             content = self._commands.metadata(request.path_params["name"])
         except OSError as error:
-            return _text(507, f"the hub cannot use its metadata: {error.strerror}")
+            return text_answer(507, f"the hub cannot use its metadata: {error.strerror}")
         if content is None:
-            return _text(404, "no such metadata")
+            return text_answer(404, "no such metadata")
         return Response(content, headers={"Cache-Control": "no-cache"})
 
     async def _sign(self, request: Request) -> Response:
@@ -197,18 +171,18 @@ class HubServer:
         try:
             wanted = msgspec.json.decode(body, type=SignRequest)
         except msgspec.DecodeError as error:
-            return _text(400, f"what was signed does not parse: {error}")
-        return _json(self._commands.sign(wanted))
+            return text_answer(400, f"what was signed does not parse: {error}")
+        return json_answer(self._commands.sign(wanted))
 
     async def _signed(self, _request: Request) -> Response:
         signed = self._commands.signed()
-        return _text(404, "nobody signs here") if signed is None else _json(signed)
+        return text_answer(404, "nobody signs here") if signed is None else json_answer(signed)
 
     async def _put(self, request: Request) -> Response:
         try:
             await self._files.take(request.path_params["sha256"], request.stream())
         except OSError as error:
-            return _text(507, f"the hub cannot keep the file: {error.strerror}")
+            return text_answer(507, f"the hub cannot keep the file: {error.strerror}")
         return Response(status_code=201)
 
     async def _push(self, request: Request) -> Response:
@@ -217,32 +191,33 @@ class HubServer:
                 await _body(request.stream(), _MAX_COMMAND_BYTES), type=PushRequest
             )
         except msgspec.DecodeError as error:
-            return _text(400, f"the push does not parse: {error}")
-        return _json(self._commands.push(wanted))
+            return text_answer(400, f"the push does not parse: {error}")
+        return json_answer(self._commands.push(wanted))
 
     async def _roll_back(self, _request: Request) -> Response:
-        return _json(self._commands.roll_back())
+        return json_answer(self._commands.roll_back())
 
     async def _pause(self, _request: Request) -> Response:
-        return _json(self._commands.pause(paused=True))
+        return json_answer(self._commands.pause(paused=True))
 
     async def _resume(self, _request: Request) -> Response:
-        return _json(self._commands.pause(paused=False))
+        return json_answer(self._commands.pause(paused=False))
 
     async def _status(self, _request: Request) -> Response:
-        return _json(self._commands.status())
+        return json_answer(self._commands.status())
 
     def _commanded(self, command: Callable[[Request], Any]) -> Callable[[Request], Any]:
         """Let in who has the token, and answer with what is wrong."""
 
         async def endpoint(request: Request) -> Response:
-            said = request.headers.get("Authorization", "").encode()
-            if not hmac.compare_digest(said, f"Bearer {self._token}".encode()):
-                return _text(401, "wrong token: it is in the hub's folder, in the file `token`")
+            if not has_token(request, self._token):
+                return text_answer(
+                    401, "wrong token: it is in the hub's folder, in the file `token`"
+                )
             try:
                 response: Response = await command(request)
             except DevitError as error:
-                return _text(409, str(error))
+                return text_answer(409, str(error))
             return response
 
         return endpoint
@@ -291,11 +266,3 @@ def _context(tls: Tls) -> ssl.SSLContext:
             f"cannot use hub.cert_file, key_file, crl_file or broker.ca_file: {error}"
         ) from error
     return context
-
-
-def _text(status: int, text: str) -> Response:
-    return Response(f"{text}\n", status, media_type="text/plain; charset=utf-8")
-
-
-def _json(message: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(message), media_type="application/json")

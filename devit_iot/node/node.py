@@ -104,8 +104,7 @@ class Node:
         Raises:
             BrokerError: the broker refused us for good.
         """
-        of = self._served.identity
-        text = "node %s runs part %d of %d on %s, bundle %s"
+        of, text = self._served.identity, "node %s runs part %d of %d on %s, bundle %s"
         logger.info(text, of.node, of.part, of.parts, of.engine, of.fingerprint)
         online = self.reporter.connected(self._refusal, on_connected=self._on_connected)
         with self._watchdog.watching(), online:

@@ -37,11 +37,12 @@ def test_a_line_holds_its_files_and_nothing_for_the_shell(files: dict[str, bytes
 @settings(max_examples=60, deadline=None)
 @given(TEXT, TEXT, st.lists(TEXT, max_size=3), TEXT, TEXT, st.none() | st.integers(0, 255))
 def test_a_configuration_says_what_it_was_told(
-    fleet: str, url: str, images: list[str], trust: str, name: str, part: int | None
+    fleet: str, url: str, images: list[str], trust: str, node: str, part: int | None
 ) -> None:
-    text = client_config(fleet=fleet, url=url, images=images, trust=trust, name=name, part=part)
+    text = client_config(fleet=fleet, url=url, images=images, trust=trust, node=node, part=part)
     config = tomllib.loads(text)
     assert (config["fleet"], config["broker"]["url"]) == (fleet, url)
     assert config.get("trust", "") == trust
     assert [entry["topic"] for entry in config.get("images", [])] == images
-    assert config.get("node") == (None if part is None else {"name": name, "part": part})
+    of_node = {"name": node} if part is None else {"name": node, "part": part}
+    assert config.get("node") == (of_node if node else None)

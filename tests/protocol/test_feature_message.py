@@ -92,7 +92,7 @@ def test_every_camera_that_a_topic_gives_can_be_sent(camera: str) -> None:
         b"\x07\x03abc" + camera_tag(b"door"),
         b"\xff\x00" + camera_tag(b"door"),
         b"\x00\x00" + camera_tag(b"door") + b"\x00",
-        b"\x03\xff" + bytes(range(255)) + camera_tag(b"door"),
+        b"\x0a\xff" + bytes(range(255)) + camera_tag(b"door"),
         camera_tag(b"door") + b"\x09\x01z",
     ],
 )

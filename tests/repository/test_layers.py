@@ -55,8 +55,8 @@ CONFINED = {
     ),
     "rich": ("decompose/", "cli/"),
     "prometheus_client": ("service/exporter.py",),
-    "starlette": ("hub/server.py",),
-    "uvicorn": ("hub/server.py",),
+    "starlette": ("hub/server.py", "hub/http_thread.py"),
+    "uvicorn": ("hub/http_thread.py",),
     "safetensors": ("decompose/", "export/"),
     "devit_iot._core": (
         "engine/native.py",
