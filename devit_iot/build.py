@@ -12,7 +12,9 @@ from devit_iot import __version__
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
+from devit_iot.aggregator.head_taker import HeadTaker
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.aggregator.observer import Everybody
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.board_profile import read_profile
@@ -26,6 +28,7 @@ from devit_iot.node.memory import overhead_bytes, part_bytes
 from devit_iot.node.node import Node, Served
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.board import BoardProfile
+from devit_iot.protocol.head_message import MAX_HEAD_MESSAGE
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
@@ -146,7 +149,11 @@ def aggregator_transport(
     shard = config.aggregator.shard
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
     client_id = topics.aggregator_client_id(shard)
-    session = Session(config.broker.session_s, aggregator.RECEIVE_MAXIMUM)
+    session = Session(
+        config.broker.session_s,
+        aggregator.RECEIVE_MAXIMUM,
+        NO_SESSION.max_packet + MAX_HEAD_MESSAGE,
+    )
     return _transport(config, environment, client_id, will, session)
 
 
@@ -154,14 +161,17 @@ def aggregator_of(
     config: Config, identity: AggregatorStatus, fusions: Fusions, transport: Transport
 ) -> Aggregator:
     """An aggregator over ``transport``, which is not started yet."""
+    topics = Topics(config.fleet)
+    taker = HeadTaker(fusions, transport, topics=topics, shard=config.aggregator.shard)
+    announced = (_announcer(config, transport),) if config.homeassistant.enabled else ()
     return Aggregator(
         identity,
         fusions,
         transport,
-        topics=Topics(config.fleet),
+        topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
-        observer=_announcer(config, transport) if config.homeassistant.enabled else None,
+        observer=Everybody((*announced, taker)),
     )
 
 

@@ -48,6 +48,11 @@ class Fusions:
         same = [h for h in fusions.values() if h.parts_fingerprint == parts_fingerprint]
         return same[-1] if same else None
 
+    @property
+    def all(self) -> tuple[CameraHeads, ...]:
+        """What is here, the latest bundle at the end."""
+        return tuple(self._fusions.values())
+
     def refresh(self, now: float) -> None:
         """Take the versions of heads that became live; ``now`` is in monotonic seconds."""
         for heads in self._fusions.values():

@@ -3,6 +3,7 @@
 import logging
 
 from devit_iot.bundle.head import live_version
+from devit_iot.bundle.head_cameras import given_heads
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.heads import HeadChoice
 from devit_iot.engine.fusion import Fusion
@@ -17,11 +18,15 @@ LOOK_S = 1.0
 class CameraHeads:
     """What answers for each camera.
 
+    A head that a camera was given while the fleet runs goes before those that the configuration
+    gives it.
+
     Args:
         bundle: bundle whose parts make the features; its heads lie beside it.
         choice: which cameras have which heads.
 
     Attributes:
+        bundle: the bundle.
         fingerprint: fingerprint of the bundle, hex.
         parts: number of its parts.
         parts_fingerprint: fingerprint of the parts, hex.
@@ -32,19 +37,43 @@ class CameraHeads:
     """
 
     def __init__(self, bundle: Bundle, choice: HeadChoice) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         self._choice = choice
         self._fusions = {name: Fusion(bundle, name) for name in choice.names}
+        self._given: dict[str, tuple[str, ...]] = {}
         self._problems: dict[str, str] = {}
         self._look_at = 0.0
         self.fingerprint = bundle.manifest.fingerprint
         self.parts = len(bundle.manifest.parts)
         self.parts_fingerprint = bundle.parts_fingerprint.hex()
         self.feature_dims = bundle.manifest.fusion_spec.feature_dims
+        self.look_again()
 
     def of(self, camera: str) -> tuple[Fusion, ...]:
         """The heads of ``camera``, the main one first."""
-        return tuple(self._fusions[name] for name in self._choice.of(camera))
+        names = dict.fromkeys((*self._given.get(camera, ()), *self._choice.of(camera)))
+        return tuple(self._fusions[name] for name in names if name in self._fusions)
+
+    def answers(self, name: str) -> bool:
+        """Whether some camera may have this head, by the configuration or as it was given."""
+        return name in self._fusions
+
+    def look_again(self) -> None:
+        """Take what was changed beside the bundle at once: versions, and who has which head.
+
+        A head that was given and cannot be loaded is left out, with one line in the log.
+        """
+        self._given = given_heads(self.bundle)
+        given = {name for names in self._given.values() for name in names}
+        for name in self._fusions.keys() - given - set(self._choice.names):
+            del self._fusions[name]
+        for name in given - self._fusions.keys():
+            try:
+                self._fusions[name] = Fusion(self.bundle, name)
+            except BundleError as error:
+                logger.warning("head %s is left out: %s", name, error)
+        self._look_at = 0.0
+        self.refresh(0.0)
 
     def refresh(self, now: float) -> None:
         """Take the versions that became live; a head whose new version is bad stays as it was.
@@ -57,8 +86,8 @@ class CameraHeads:
         self._look_at = now + LOOK_S
         for name, fusion in self._fusions.items():
             try:
-                if live_version(self._bundle, name) != fusion.version:
-                    self._fusions[name] = Fusion(self._bundle, name)
+                if live_version(self.bundle, name) != fusion.version:
+                    self._fusions[name] = Fusion(self.bundle, name)
                     version = self._fusions[name].version
                     logger.info("head %s is now version %s", name, version)
                 self._problems.pop(name, None)

@@ -1,5 +1,6 @@
 """Who is told what an aggregator learns about its fleet, beside those who read its messages."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from devit_iot.protocol.status import NodeStatus
@@ -41,3 +42,35 @@ class Nobody:
 
     def refresh(self) -> None:
         """Do nothing."""
+
+
+class Everybody:
+    """Several observers as one, told in turn."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def connected(self) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.connected()
+
+    def see_node(self, name: str, status: NodeStatus) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.see_node(name, status)
+
+    def forget_node(self, name: str) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.forget_node(name)
+
+    def see_camera(self, camera: str) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.see_camera(camera)
+
+    def refresh(self) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.refresh()

@@ -15,6 +15,7 @@ from devit_iot.cli.doctor import doctor
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.cli.fleet import fleet
 from devit_iot.cli.forget import forget
+from devit_iot.cli.head import head
 from devit_iot.cli.homeassistant import homeassistant
 from devit_iot.cli.hub import hub
 from devit_iot.cli.labels import labels
@@ -43,6 +44,7 @@ COMMANDS = (
     evaluate,
     fleet,
     forget,
+    head,
     homeassistant,
     hub,
     labels,
