@@ -8,6 +8,7 @@ from devit_iot.cli.broker import acl, broker
 from devit_iot.cli.bundle import bundle
 from devit_iot.cli.camera import camera
 from devit_iot.cli.classify import classify
+from devit_iot.cli.collect import collect
 from devit_iot.cli.dashboard import dashboard
 from devit_iot.cli.decompose import decompose
 from devit_iot.cli.demo import demo
@@ -37,6 +38,7 @@ COMMANDS = (
     bundle,
     camera,
     classify,
+    collect,
     dashboard,
     decompose,
     demo,

@@ -16,6 +16,7 @@ from devit_iot.bundle.signature import check_trust
 from devit_iot.config.aggregator import AggregatorConfig
 from devit_iot.config.broker import TLS_FILES, BrokerConfig, read_password
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.collect import CollectConfig
 from devit_iot.config.heads import FilterHeads, HeadChoice
 from devit_iot.config.homeassistant import HomeAssistantConfig
 from devit_iot.config.hub import HubConfig
@@ -64,6 +65,7 @@ class Config(msgspec.Struct, frozen=True):
         aggregator: fusion.
         homeassistant: what the aggregators announce to it.
         hub: the process that keeps the releases and drives updates.
+        collect: the process that keeps pictures to teach from.
         log: how every service logs.
     """
 
@@ -81,6 +83,7 @@ class Config(msgspec.Struct, frozen=True):
     aggregator: AggregatorConfig = AggregatorConfig()
     homeassistant: HomeAssistantConfig = HomeAssistantConfig()
     hub: HubConfig = HubConfig()
+    collect: CollectConfig = CollectConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -106,6 +109,7 @@ class Config(msgspec.Struct, frozen=True):
             *self.aggregator.rules(),
             *self.homeassistant.rules(),
             *self.hub.rules(),
+            *self.collect.rules(),
             (not (self.bundle and self.store), "bundle and store exclude each other"),
         )
 
@@ -161,6 +165,7 @@ def _read(file: Path) -> dict[str, Any]:
         table.get("hub"), ("folder", "token_file", "cert_file", "key_file", "crl_file"), file.parent
     )
     _anchor(table.get("node"), ("profile",), file.parent)
+    _anchor(table.get("collect"), ("folder", "key"), file.parent)
     _anchor(table.get("broker"), ("password_file", *TLS_FILES), file.parent)
     return table
 

@@ -191,6 +191,11 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "labels": topics.labels,
                 "nodes": topics.node_statuses,
                 "aggregators": topics.aggregator_status("+"),
+                "teach": {
+                    "state": topics.teach_state,
+                    "ask": topics.teach_ask(""),
+                    "answer": topics.teach_answer(""),
+                },
             },
             "images": [
                 {"pattern": pattern, "filter": ImageFilter(pattern).mqtt}

@@ -165,6 +165,11 @@ def test_the_facts_are_those_of_the_code(server: DashboardServer) -> None:
         "labels": "devit/v1/home/labels/+",
         "nodes": "devit/v1/home/nodes/+/status",
         "aggregators": "devit/v1/home/aggregators/+/status",
+        "teach": {
+            "state": "devit/v1/home/teach/state",
+            "ask": "devit/v1/home/teach/ask/",
+            "answer": "devit/v1/home/teach/answer/",
+        },
     }
     assert facts["client_id"] == "devit-home-dashboard-"
     assert facts["images"][1] == {
