@@ -197,12 +197,8 @@ class Album:
 
     def show(self, camera: str, head: str, order: str, offset: int, count: int) -> list[Kept]:
         """Some pictures of a camera; ``order`` is ``recent``, ``unsure`` or ``marked``."""
-        rows = self._ask(
-            "SELECT id, at, label, confidence, coalesce(name, '') AS name, small FROM pictures"
-            " LEFT JOIN marks ON picture = id AND head = ? WHERE camera = ?"
-            f" {_ORDERS[order]} LIMIT ? OFFSET ?",
-            *(head, camera, count, offset),
-        )
+        query = f"{_SHOWN} WHERE camera = ? {_ORDERS[order]} LIMIT ? OFFSET ?"
+        rows = self._ask(query, head, camera, count, offset)
         return [Kept(*row) for row in rows]
 
     def one(self, picture: int, head: str) -> Kept | None:
