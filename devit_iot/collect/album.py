@@ -4,6 +4,7 @@ Pictures with a class stay until a person deletes them; all others make room.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -140,9 +141,13 @@ class Album:
             pages = int(_ROOM * limits.max_bytes / _PAGE) + 64
             self._file.execute(f"PRAGMA max_page_count = {pages}")
             self._file.executescript(_SCHEMA)
-            (self._bytes,) = self._file.execute("SELECT total(size) FROM pictures").fetchone()
+            rows = self._file.execute(
+                "SELECT camera, count(*), sum(size) FROM pictures GROUP BY camera"
+            ).fetchall()
         except (OSError, sqlite3.Error) as error:
             raise self._failed(error) from error
+        self._counts = Counter({camera: count for camera, count, _ in rows})
+        self._bytes: int = sum(size for _, _, size in rows)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -151,12 +156,11 @@ class Album:
     @property
     def size(self) -> int:
         """Bytes of what is kept."""
-        return int(self._bytes)
+        return self._bytes
 
     def counts(self) -> dict[str, int]:
         """Number of kept pictures by camera."""
-        rows = self._ask("SELECT camera, count(*) FROM pictures GROUP BY camera ORDER BY camera")
-        return dict(rows)
+        return dict(sorted(self._counts.items()))
 
     def add(self, picture: NewPicture) -> bool:
         """Keep a picture, and make room for it; False if it is kept already.
@@ -171,10 +175,10 @@ class Album:
         )
         if known:
             return False
-        cameras = self.counts()
-        if picture.camera not in cameras and len(cameras) >= self._limits.max_cameras:
+        cameras = len(self._counts)
+        if picture.camera not in self._counts and cameras >= self._limits.max_cameras:
             raise DataError(
-                f"pictures of {len(cameras)} cameras are kept, so none of a further one: raise "
+                f"pictures of {cameras} cameras are kept, so none of a further one: raise "
                 "collect.max_cameras"
             )
         self._make_room(size, picture.at)
@@ -186,6 +190,7 @@ class Album:
             *(picture.parts, dims, size, value, picture.small, picture.file),
         )
         self._bytes += size
+        self._counts[picture.camera] += 1
         self._delete(
             "camera = ? AND id NOT IN (SELECT id FROM pictures WHERE camera = ? ORDER BY id DESC"
             " LIMIT ?) AND id NOT IN (SELECT id FROM pictures WHERE camera = ? AND confidence IS"
@@ -265,7 +270,7 @@ class Album:
         self._delete(f"at < ? AND {unmarked}", now - self._limits.max_days * _DAY_S)
         while self._bytes + size > self._limits.max_bytes:
             before = self._bytes
-            oldest = f"SELECT id FROM pictures WHERE {unmarked} ORDER BY id LIMIT 16"  # noqa: S608
+            oldest = f"SELECT id FROM pictures WHERE {unmarked} ORDER BY id LIMIT 1"  # noqa: S608
             self._delete(f"id IN ({oldest})")
             if self._bytes == before:
                 raise DataError(
@@ -274,11 +279,14 @@ class Album:
                 )
 
     def _delete(self, condition: str, *values: object) -> None:
-        rows = self._ask(f"SELECT id, size FROM pictures WHERE {condition}", *values)  # noqa: S608
-        for picture, size in rows:
+        query = f"SELECT id, camera, size FROM pictures WHERE {condition}"  # noqa: S608 - our own
+        for picture, camera, size in self._ask(query, *values):
             self._ask("DELETE FROM marks WHERE picture = ?", picture)
             self._ask("DELETE FROM pictures WHERE id = ?", picture)
             self._bytes -= size
+            self._counts[camera] -= 1
+            if not self._counts[camera]:
+                del self._counts[camera]
 
     def _ask(self, query: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         try:
