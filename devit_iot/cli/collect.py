@@ -1,6 +1,9 @@
 """``devit collect``: keeps pictures to teach from, on this machine."""
 
+import importlib.util
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -17,6 +20,7 @@ from devit_iot.teach.fit import require_solver
 from devit_iot.transport.base import NO_SESSION, Will
 from devit_iot.transport.mqtt import MqttTransport
 
+_EXTRA = "install the extra, pip install 'devit-iot[teach]'"
 _MAX_PACKET = 2**25
 """Bytes of the longest message that comes: an image, twice as long as nodes take."""
 
@@ -71,10 +75,14 @@ def collect(config_file: Path | None, **values: object) -> None:
 
 
 def _can_fit() -> bool:
-    """Whether scikit-learn is there; it is loaded now, so that the first fit is a fast one."""
-    try:
-        require_solver()
-    except ConfigError as error:
-        click.echo(f"{error}; pictures are kept all the same", err=True)
+    """Whether scikit-learn is there; it is loaded beside all else, for the first fit to be fast."""
+    if importlib.util.find_spec("sklearn") is None:
+        click.echo("heads cannot be fitted here, pictures are kept all the same: " + _EXTRA)
         return False
+    threading.Thread(target=_load_solver, name="solver", daemon=True).start()
     return True
+
+
+def _load_solver() -> None:
+    with suppress(ConfigError):  # the first fit says what is wrong
+        require_solver()

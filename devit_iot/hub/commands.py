@@ -1,8 +1,11 @@
 """What a person asks of the hub, and what it answers: JSON over HTTP."""
 
+from typing import Annotated
+
 import msgspec
 
-from devit_iot.protocol.release import Hex, Rollout, Sha256, UpdateStatus
+from devit_iot.protocol.head_message import MAX_HEADS
+from devit_iot.protocol.release import Hex, ReleaseHead, Rollout, Sha256, UpdateStatus
 
 
 class PushRequest(msgspec.Struct, frozen=True):
@@ -12,11 +15,13 @@ class PushRequest(msgspec.Struct, frozen=True):
         manifest: SHA-256 of the bundle's manifest.
         signature: signature of the manifest, in hex; empty: none.
         canary: node that proves the bundle first; empty: none.
+        heads: heads that lie beside the bundle.
     """
 
     manifest: Sha256
     signature: Hex = ""
     canary: str = ""
+    heads: Annotated[tuple[ReleaseHead, ...], msgspec.Meta(max_length=MAX_HEADS)] = ()
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -96,11 +96,18 @@ class Hub:
             DevitError: it cannot be, see :meth:`devit_iot.hub.conductor.Conductor.push`; or its
                 files are not there, or it is not signed by who is trusted.
         """
-        release, manifest = self._files.release(request.manifest, request.signature)
+        release, manifest = self._files.release(request.manifest, request.signature, request.heads)
         if self._trust and not verify(self._trust, manifest, bytes.fromhex(request.signature)):
             raise BundleError(
                 f"the bundle is not signed by {self._trust}: sign it with `devit bundle sign`"
             )
+        for head in request.heads if self._trust else ():
+            text = self._files.head_manifest(head)
+            if not verify(self._trust, text, bytes.fromhex(head.signature)):
+                raise BundleError(
+                    f"head '{head.name}' is not signed by {self._trust}: sign it with "
+                    "`devit bundle sign`"
+                )
         with self._lock:
             number = self._conductor.push(release, request.canary, time.monotonic())
             self._keep()
