@@ -31,6 +31,7 @@ from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.head_message import MAX_HEAD_MESSAGE
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
+from devit_iot.service.counters import Counters
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport
 
@@ -162,7 +163,9 @@ def aggregator_of(
 ) -> Aggregator:
     """An aggregator over ``transport``, which is not started yet."""
     topics = Topics(config.fleet)
-    taker = HeadTaker(fusions, transport, topics=topics, shard=config.aggregator.shard)
+    counters = Counters(aggregator.logger)
+    shard = config.aggregator.shard
+    taker = HeadTaker(fusions, transport, topics=topics, shard=shard, counters=counters)
     announced = (_announcer(config, transport),) if config.homeassistant.enabled else ()
     return Aggregator(
         identity,
@@ -172,6 +175,7 @@ def aggregator_of(
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
         observer=Everybody((*announced, taker)),
+        counters=counters,
     )
 
 

@@ -65,6 +65,7 @@ class Aggregator:
         transport: a connection that is not started; its will says that this aggregator is offline.
         every_lifetime_s: how long the broker may deliver a feature of ``every`` again.
         observer: is told of cameras and nodes; None: nobody is.
+        counters: counters that an observer has a share in; None: they are its own.
 
     Attributes:
         reporter: publishes its status.
@@ -81,6 +82,7 @@ class Aggregator:
         config: AggregatorConfig,
         every_lifetime_s: float,
         observer: Observer | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._identity = identity
         self._fusions = fusions
@@ -103,7 +105,7 @@ class Aggregator:
         self._pending_acks = PendingAcks(transport)
         self._presence = Presence(identity.parts, time.monotonic())
         self._inbox: Inbox[_Received] = Inbox()
-        self._counters = Counters(logger)
+        self._counters = counters or Counters(logger)
         self._stopping = threading.Event()
         self._refusal = Refusal(self.stop)
         self.durations = {name: Durations() for name in LATENCIES}

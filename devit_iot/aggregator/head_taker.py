@@ -49,11 +49,18 @@ class HeadTaker:
         fusions: bundles that the aggregator has, with the heads that answer.
         transport: the aggregator's connection, not started.
         topics: the fleet's topics.
-        shard: the aggregator's shard.
+        shard: index of the aggregator's shard.
+        counters: counters of the aggregator.
     """
 
     def __init__(
-        self, fusions: Fusions, transport: Transport, *, topics: Topics, shard: int
+        self,
+        fusions: Fusions,
+        transport: Transport,
+        *,
+        topics: Topics,
+        shard: int,
+        counters: Counters,
     ) -> None:
         self._fusions = fusions
         self._transport = transport
@@ -66,7 +73,7 @@ class HeadTaker:
         self._last: dict[str, HeadReport] = {}
         self._connected = False
         self._said: HeadsReport | None = None
-        self.counters = Counters(logger)
+        self._counters = counters
         # An access list of an older release does not let an aggregator read this.
         transport.subscribe(topics.heads, self._on_message, qos=1, required=False)
 
@@ -110,9 +117,9 @@ class HeadTaker:
             check_head_name(name)
             self._keep(name, message.payload)
         except ConfigError as error:
-            self.counters.refuse(MessageError("head", str(error)), "head")
+            self._counters.refuse(MessageError("head", str(error)), "head")
         except MessageError as error:
-            self.counters.refuse(error, f"head {name}")
+            self._counters.refuse(error, f"head {name}")
 
     def _keep(self, name: str, payload: bytes) -> None:
         if len(payload) > MAX_HEAD_MESSAGE:
@@ -133,7 +140,7 @@ class HeadTaker:
         except DevitError as error:
             problem = " ".join(str(error).split())[:500]
             refused = error if isinstance(error, MessageError) else MessageError("head", problem)
-            self.counters.refuse(refused, f"head {name}")
+            self._counters.refuse(refused, f"head {name}")
             self._note(HeadReport(name, push=push, problem=problem))
         else:
             self._note(HeadReport(name, push=push))

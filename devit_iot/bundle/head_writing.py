@@ -84,7 +84,7 @@ def write_head(
 def put_head(bundle: Bundle, name: str, files: HeadFiles) -> str:
     """Check a head that came from elsewhere, write it and make it live; returns its version.
 
-    Of the versions before, :data:`MOST_VERSIONS` stay.
+    At most :data:`MOST_VERSIONS` versions stay on disk.
 
     Raises:
         BundleError: it is refused, see :func:`devit_iot.bundle.head_files.check_files`, or its

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import itertools
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from devit_iot.config.config import Config
 from devit_iot.protocol import head_message
 from devit_iot.protocol.head_message import HeadMessage, HeadReport, HeadsReport
 from devit_iot.protocol.label import Label
+from devit_iot.service.counters import Counters
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, make_feature
 from tests.support.fleets import make_bundle, wait_until
@@ -76,12 +78,13 @@ class World:
         self.bundle = bundle
         self.fusions = Fusions((CameraHeads(bundle, Config().head_choice),))
         transport = MemoryTransport(self.broker)
-        self.taker = HeadTaker(self.fusions, transport, topics=TOPICS, shard=0)
+        self.counters = Counters(logging.getLogger("test"))
+        taker = HeadTaker(self.fusions, transport, topics=TOPICS, shard=0, counters=self.counters)
         self.aggregator: Aggregator = make_aggregator(
             self.broker,
             bundle,
             transport=transport,
-            observer=self.taker,
+            observer=taker,
             fusions=self.fusions,
         )
         self._requests = itertools.count()
@@ -139,7 +142,7 @@ def test_a_head_goes_live_and_back_without_a_restart(bundle: Bundle) -> None:
         report = world.say("gate", HeadMessage(next(PUSHES), ""))
         assert (report.version, report.cameras) == ("", ())
         assert world.ask().head == "default"
-    assert world.taker.counters.refused == {}
+    assert world.counters.refused == {}
 
 
 def test_an_aggregator_that_starts_again_has_the_head_and_its_cameras(bundle: Bundle) -> None:
@@ -147,7 +150,7 @@ def test_an_aggregator_that_starts_again_has_the_head_and_its_cameras(bundle: Bu
     files = gate(bundle, 0)
     with running(world.aggregator):
         world.say("gate", message_of(files, "door"))
-    again = World(bundle)  # of a broker that lost everything
+    again = World(bundle)  # its broker has lost everything
     with running(again.aggregator):
         assert again.ask().head_version == version_of(files)
         assert again.report("gate").cameras == ("door",)
@@ -230,7 +233,7 @@ def test_a_bad_head_is_refused_in_one_line_and_the_old_one_goes_on(
         assert world.ask().head_version == version_of(good)
     assert words in caplog.text
     assert "Traceback" not in caplog.text
-    assert sum(world.taker.counters.refused.values()) == 1
+    assert sum(world.counters.refused.values()) == 1
     folders = [path.name for path in (bundle.path / "heads/gate").iterdir() if path.is_dir()]
     assert folders == [version_of(good)]
 
@@ -255,7 +258,7 @@ def test_a_hostile_message_is_counted_and_changes_nothing(bundle: Bundle, payloa
         world.say("gate", message_of(files, "door"))
         world.broker.publish(TOPICS.head("gate"), payload, qos=1)
         world.broker.publish("devit/v1/test/heads/..", payload, qos=1)
-        wait_until(lambda: sum(world.taker.counters.refused.values()) == 2)
+        wait_until(lambda: sum(world.counters.refused.values()) == 2)
         assert world.ask().head_version == version_of(files)
         wait_until(lambda: world.report("gate").problem != "")
 
@@ -267,7 +270,7 @@ def test_a_message_that_is_too_long_is_refused_unread(
     world = World(bundle)
     with running(world.aggregator):
         world.broker.publish(TOPICS.head("gate"), b"x" * 1001, qos=1)
-        wait_until(lambda: world.taker.counters.refused == {"too_large": 1})
+        wait_until(lambda: world.counters.refused == {"too_large": 1})
 
 
 def test_only_so_many_heads_are_taken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

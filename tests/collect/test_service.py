@@ -1,6 +1,7 @@
 """The collecting process over a broker in memory: what it keeps, answers and refuses."""
 
 import itertools
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.head_message import HeadsReport
 from devit_iot.protocol.teaching import TeachAnswer, TeachState
 from devit_iot.protocol.topics import ImageFilter
+from devit_iot.service.counters import Counters
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, make_feature
 from tests.support.fleets import wait_until
@@ -61,7 +63,13 @@ class World:
             bundle,
             transport=transport,
             fusions=fusions,
-            observer=HeadTaker(fusions, transport, topics=TOPICS, shard=0),
+            observer=HeadTaker(
+                fusions,
+                transport,
+                topics=TOPICS,
+                shard=0,
+                counters=Counters(logging.getLogger("test")),
+            ),
         )
 
     def show(self, kind: str = "open", *, parts: int = PARTS, camera: str = "door") -> None:

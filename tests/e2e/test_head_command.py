@@ -45,7 +45,7 @@ class World:
         """Version of a random head, and what its push says."""
         version = write_random(self.copy, "gate", seed)
         code, said = self.devit("push", self.copy.path / "heads/gate", *options)
-        assert code == 0, said
+        assert code == 0 or "did not answer within" in said, said
         return version, said
 
 

@@ -3,7 +3,8 @@
 import { Refused } from "../messages.js";
 import { readAnswer, readState } from "./messages.js";
 
-const PATIENCE_MS = 15000;
+const PATIENCE_MS = 20000;
+const FIT_MS = 180000; // many pictures on a busy hub
 
 /** What is asked for was not done; the message is for people. */
 export class NotDone extends Error {}
@@ -47,7 +48,7 @@ export class TeachClient {
     const id = Array.from(crypto.getRandomValues(new Uint8Array(4)), hex).join("");
     const answer = await new Promise((resolve) => {
       this.#waiting.set(id, resolve);
-      setTimeout(resolve, PATIENCE_MS, null);
+      setTimeout(resolve, what.do === "fit" ? FIT_MS : PATIENCE_MS, null);
       if (!this.#send(JSON.stringify({ ...what, id }))) resolve(undefined);
     });
     this.#waiting.delete(id);

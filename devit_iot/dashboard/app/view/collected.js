@@ -1,4 +1,4 @@
-// Which pictures are kept, and where to teach from them; nothing while none are.
+// The pictures that are kept, by camera, and where to teach from them; hidden while none are.
 
 import { Children, el, setText } from "../dom.js";
 import { count } from "../text.js";
