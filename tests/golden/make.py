@@ -26,10 +26,12 @@ from devit_iot.bundle.storage import Array, Storage, as_stored
 from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.head_message import HeadMessage, HeadReport, HeadsReport
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
-from devit_iot.protocol.release import Release, Rollout, UpdateStatus
+from devit_iot.protocol.release import Release, ReleaseHead, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
+from devit_iot.protocol.teaching import TeachState
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
@@ -157,6 +159,38 @@ ROLLOUT = Rollout(
     canary="pi-1",
     paused=True,
 )
+RELEASE_2 = msgspec.structs.replace(
+    RELEASE,
+    heads=(ReleaseHead("gate", "ab" * 32, 1234, "cd" * 64), ReleaseHead("post", "0" * 64, 9)),
+)
+ROLLOUT_2 = Rollout(url="https://hub.local:8484", current=RELEASE_2)
+HEAD_MESSAGE = HeadMessage(
+    "0123abcd",
+    "ee7ddd47af5e81ca",
+    ("door", "tür"),
+    b'{"format": "devit-head"}',
+    b"\x00\xff",
+    b"\x01",
+)
+HEADS_REPORT = HeadsReport(
+    (
+        HeadReport("gate", "ee7ddd47af5e81ca", "f" * 16, ("door",), 2, 20, 0.75, "0123abcd", ""),
+        HeadReport("post", push="00000001", problem="head 'post' belongs to other parts"),
+    )
+)
+TEACH_STATE = TeachState(
+    collecting=True,
+    cameras={"door": 120, "tür": 3},
+    size=1_000_000,
+    last=200,
+    least_certain=100,
+    max_mib=512,
+    max_days=30,
+    can_fit=True,
+    problem="the disk is full",
+    dropped=4,
+    refused={"damaged": 1},
+)
 UPDATE_STATUS = UpdateStatus(
     release=8,
     fingerprint="0123456789abcdef",
@@ -168,7 +202,8 @@ UPDATE_STATUS = UpdateStatus(
     serving=7,
     trial=False,
 )
-EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
+EARLIER: dict[str, Label | NodeStatus | AggregatorStatus | Rollout] = {
+    "rollout.json": ROLLOUT,
     "label.json": LABEL,
     "label_2.json": LABEL_2,
     "node_status.json": NODE_STATUS,
@@ -176,11 +211,14 @@ EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "node_status_3.json": NODE_STATUS_3,
     "aggregator_status.json": AGGREGATOR_STATUS,
 }
-MESSAGES: dict[str, Feature | JsonMessage] = {
+MESSAGES: dict[str, Feature | JsonMessage | HeadMessage] = {
     "feature.bin": FEATURE,
     "feature_2.bin": FEATURE_2,
     "label_3.json": LABEL_3,
-    "rollout.json": ROLLOUT,
+    "rollout_2.json": ROLLOUT_2,
+    "head_message.json": HEAD_MESSAGE,
+    "heads_report.json": HEADS_REPORT,
+    "teach_state.json": TEACH_STATE,
     "update_status.json": UPDATE_STATUS,
     "node_status_4.json": NODE_STATUS_4,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
