@@ -72,6 +72,7 @@ class HeadTaker:
         self._changes = fusions.changes
         self._last: dict[str, HeadReport] = {}
         self._connected = False
+        self._reports = False
         self._said: HeadsReport | None = None
         self._counters = counters
         # An access list of an older release does not let an aggregator read this.
@@ -184,7 +185,13 @@ class HeadTaker:
             known = found.get(name, HeadReport(name))
             found[name] = msgspec.structs.replace(known, push=last.push, problem=last.problem)
         self._said = HeadsReport(tuple(found[name] for name in sorted(found)))
-        self._transport.publish(self._own, self._said.encode_short(), qos=1, retain=True)
+        # Who has no head beside the bundle's own is asked for no new right at the broker.
+        self._reports = self._reports or bool(found)
+        if self._reports:
+            self._publish(self._said)
+
+    def _publish(self, report: HeadsReport) -> None:
+        self._transport.publish(self._own, report.encode_short(), qos=1, retain=True)
 
 
 def _change(heads: CameraHeads, name: str, message: HeadMessage, files: HeadFiles) -> None:

@@ -145,6 +145,14 @@ def test_a_head_goes_live_and_back_without_a_restart(bundle: Bundle) -> None:
     assert world.counters.refused == {}
 
 
+def test_who_has_no_head_says_nothing_of_heads(bundle: Bundle) -> None:
+    """An access list of an older release does not grant the topic."""
+    world = World(bundle)
+    with running(world.aggregator):
+        assert world.ask().head == "default"
+    assert TOPICS.aggregator_heads(0) not in dict(world.broker.log)
+
+
 def test_an_aggregator_that_starts_again_has_the_head_and_its_cameras(bundle: Bundle) -> None:
     world = World(bundle)
     files = gate(bundle, 0)
