@@ -56,6 +56,7 @@ test-homeassistant: build/.dev
 screenshots: build/.dev
 	@scripts/need mosquitto:mosquitto chromium:chromium
 	$(BIN)/python scripts/screenshots.py
+	$(BIN)/python scripts/teach_screenshot.py
 
 chaos: build/.dev
 	@scripts/need mosquitto:mosquitto ip:iproute2

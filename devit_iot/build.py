@@ -13,6 +13,7 @@ from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.crop_plan import CropPlanner
 from devit_iot.aggregator.fusions import Fusions
+from devit_iot.aggregator.head_taker import HeadTaker
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.aggregator.labelling import Labelling
 from devit_iot.aggregator.observer import Nobody, Observers
@@ -33,8 +34,10 @@ from devit_iot.node.memory import overhead_bytes
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.board import BoardProfile
+from devit_iot.protocol.head_message import MAX_HEAD_MESSAGE
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
+from devit_iot.service.counters import Counters
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport
 
@@ -162,7 +165,11 @@ def aggregator_transport(
     shard = config.aggregator.shard
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
     client_id = topics.aggregator_client_id(shard)
-    session = Session(config.broker.session_s, aggregator.RECEIVE_MAXIMUM)
+    session = Session(
+        config.broker.session_s,
+        aggregator.RECEIVE_MAXIMUM,
+        NO_SESSION.max_packet + MAX_HEAD_MESSAGE,
+    )
     return _transport(config, environment, client_id, will, session)
 
 
@@ -174,6 +181,8 @@ def aggregator_of(
     shard, shards = config.aggregator.shard, config.shards
     planner = CropPlanner(fusions.plan, transport, topics)
     announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
+    counters = Counters(aggregator.logger)
+    taker = HeadTaker(fusions, transport, topics=topics, shard=shard, counters=counters)
     return Aggregator(
         identity,
         fusions,
@@ -184,8 +193,9 @@ def aggregator_of(
         labelling=Labelling(
             config.early_choice,
             States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
+            counters,
         ),
-        observer=Observers(planner, announcer),
+        observer=Observers(planner, announcer, taker),
     )
 
 

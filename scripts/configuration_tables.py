@@ -15,7 +15,16 @@ from generated import update
 from site_reference import shown, table
 
 from devit_iot.cli.old_options import OLD_OPTIONS, OLD_VARIABLES
-from devit_iot.cli.options import AGGREGATOR, CLIENT, FLEET, HOME_ASSISTANT, HUB, JOIN_CLIENT, NODE
+from devit_iot.cli.options import (
+    AGGREGATOR,
+    CLIENT,
+    COLLECT,
+    FLEET,
+    HOME_ASSISTANT,
+    HUB,
+    JOIN_CLIENT,
+    NODE,
+)
 from devit_iot.config.camera_apps import PRESETS
 from devit_iot.config.config import Config
 from devit_iot.config.crops import CropConfig
@@ -24,7 +33,7 @@ from devit_iot.config.old_keys import OLD_KEYS
 from devit_iot.config.states import StateConfig
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
-GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT, HUB, JOIN_CLIENT)
+GROUPS = (CLIENT, FLEET, NODE, AGGREGATOR, HOME_ASSISTANT, HUB, JOIN_CLIENT, COLLECT)
 SETTINGS = {setting.key: setting for group in GROUPS for setting in group}
 SETTINGS["images.topic"] = SETTINGS["images"]
 

@@ -28,7 +28,6 @@ from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus, State
 from devit_iot.protocol.topics import Topics
 from devit_iot.service.after_all import AfterAll
-from devit_iot.service.counters import Counters
 from devit_iot.service.durations import Durations
 from devit_iot.service.pending_acks import PendingAcks
 from devit_iot.service.status import INTERVAL_S, StatusReporter
@@ -111,7 +110,7 @@ class Aggregator:
         self._presence = Presence(identity.parts, time.monotonic())
         self._inbox: Inbox[_Received] = Inbox()
         self._enough = Enough(transport, topics.enough(config.shard), self._inbox.nudge)
-        self._counters = Counters(logger)
+        self._counters = labelling.counters
         self._stopping = threading.Event()
         self._refusal = Refusal(self.stop)
         self.durations = {name: Durations() for name in LATENCIES}

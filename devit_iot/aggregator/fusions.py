@@ -54,6 +54,11 @@ class Fusions:
         latest = next(reversed(self._fusions.values()), None)
         return None if latest is None else latest.plan
 
+    @property
+    def all(self) -> tuple[CameraHeads, ...]:
+        """What is here, the latest bundle at the end."""
+        return tuple(self._fusions.values())
+
     def refresh(self, now: float) -> None:
         """Take the versions of heads that became live; ``now`` is in monotonic seconds."""
         for heads in self._fusions.values():

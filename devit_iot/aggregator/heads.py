@@ -4,6 +4,7 @@ import logging
 
 from devit_iot.bundle.calibration import read_calibration
 from devit_iot.bundle.head import live_version, read_head
+from devit_iot.bundle.head_cameras import given_heads
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.heads import HeadChoice
 from devit_iot.engine.fusion import Fusion
@@ -20,11 +21,15 @@ LOOK_S = 1.0
 class CameraHeads:
     """What answers for each camera.
 
+    A head that a camera was given while the fleet runs goes before those that the configuration
+    gives it.
+
     Args:
         bundle: bundle whose parts make the features; its heads lie beside it.
         choice: which cameras have which heads.
 
     Attributes:
+        bundle: the bundle.
         fingerprint: fingerprint of the bundle, hex.
         parts: number of its parts.
         parts_fingerprint: fingerprint of the parts, hex.
@@ -35,9 +40,10 @@ class CameraHeads:
     """
 
     def __init__(self, bundle: Bundle, choice: HeadChoice) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         self._choice = choice
         self._fusions = {name: Fusion(bundle, name) for name in choice.names}
+        self._given: dict[str, tuple[str, ...]] = {}
         self._problems: dict[str, str] = {}
         self._sureness: dict[str, Sureness] | None = None  # not asked for
         self._look_at = 0.0
@@ -45,10 +51,38 @@ class CameraHeads:
         self.parts = len(bundle.manifest.parts)
         self.parts_fingerprint = bundle.parts_fingerprint.hex()
         self.feature_dims = bundle.manifest.fusion_spec.feature_dims
+        self.look_again()
 
     def of(self, camera: str) -> tuple[Fusion, ...]:
         """The heads of ``camera``, the main one first."""
-        return tuple(self._fusions[name] for name in self._choice.of(camera))
+        names = dict.fromkeys((*self._given.get(camera, ()), *self._choice.of(camera)))
+        return tuple(self._fusions[name] for name in names if name in self._fusions)
+
+    def answers(self, name: str) -> bool:
+        """Whether some camera may have this head, by the configuration or as it was given."""
+        return name in self._fusions
+
+    def look_again(self) -> None:
+        """Take what was changed beside the bundle at once: versions, and who has which head.
+
+        A head that was given and cannot be loaded is left out, with one line in the log.
+        """
+        self._given = given_heads(self.bundle)
+        given = {name for names in self._given.values() for name in names}
+        for name in self._fusions.keys() - given - set(self._choice.names):
+            del self._fusions[name]
+        for name in given - self._fusions.keys():
+            try:
+                self._fusions[name] = Fusion(self.bundle, name)
+            except BundleError as error:
+                logger.warning("head %s is left out: %s", name, error)
+                continue
+            try:
+                self._calibrate(name)
+            except BundleError as error:
+                logger.warning("head %s waits for all parts: %s", name, error)
+        self._look_at = 0.0
+        self.refresh(0.0)
 
     def looking_at(self, camera: str, crop: Crop | None) -> tuple[Fusion, ...]:
         """The heads of ``camera`` that look at this rectangle of its images, the main one first."""
@@ -63,7 +97,7 @@ class CameraHeads:
 
     def main(self, camera: str) -> str:
         """Name of the main head of ``camera``."""
-        return self._choice.of(camera)[0]
+        return self.of(camera)[0].head
 
     def calibrate(self) -> None:
         """Read the calibration of every head, so that :meth:`sureness` knows them.
@@ -78,7 +112,7 @@ class CameraHeads:
     def _calibrate(self, name: str) -> None:
         if self._sureness is not None:
             self._sureness.pop(name, None)
-            found = read_calibration(self._bundle, read_head(self._bundle, name))
+            found = read_calibration(self.bundle, read_head(self.bundle, name))
             self._sureness[name] = Sureness(found, self._fusions[name].logits({}))
 
     def sureness(self, fusion: Fusion) -> Sureness | None:
@@ -97,8 +131,8 @@ class CameraHeads:
         self._look_at = now + LOOK_S
         for name, fusion in self._fusions.items():
             try:
-                if live_version(self._bundle, name) != fusion.version:
-                    self._fusions[name] = Fusion(self._bundle, name)
+                if live_version(self.bundle, name) != fusion.version:
+                    self._fusions[name] = Fusion(self.bundle, name)
                     version = self._fusions[name].version
                     logger.info("head %s is now version %s", name, version)
                     self._calibrate(name)

@@ -11,6 +11,7 @@ from devit_iot.aggregator.states import States
 from devit_iot.config.early import EarlyChoice
 from devit_iot.engine.fusion import Fusion
 from devit_iot.protocol.label import Label
+from devit_iot.service.counters import Counters
 
 
 class Labelling(NamedTuple):
@@ -19,10 +20,12 @@ class Labelling(NamedTuple):
     Attributes:
         early: which cameras get their label before all parts have answered.
         states: the steady states that labels move.
+        counters: counters of everything, in which an observer may have a share.
     """
 
     early: EarlyChoice
     states: States
+    counters: Counters
 
 
 def make_label(

@@ -2,7 +2,8 @@
 
 Normative: docs/bundle.md. A bundle's own fusion is its head ``default``. Further ones lie in
 ``heads/<name>/<version>/`` beside it; ``heads/<name>/current`` holds the version that is live, so
-that a version is changed, or changed back, by replacing one small file.
+that a version is changed, or changed back, by replacing one small file. ``heads/<name>/before``
+holds the version that was live before.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ FORMAT = "devit-head"
 VERSION = 1
 FOLDER = "heads"
 CURRENT = "current"
+BEFORE = "before"
 HEAD = "head.json"
 SIGNATURE = "head.sig"
 TENSORS = "head.safetensors"
@@ -129,21 +131,40 @@ def read_head(bundle: Bundle, name: str) -> Head:
             bundle.fusion_tensors(),
             0.0,
         )
-    folder = current_folder(bundle, name)
+    return read_version(bundle, name, current_folder(bundle, name).name)
+
+
+def read_version(bundle: Bundle, name: str, version: str) -> Head:
+    """One version of a head other than ``default``, verified; live or not.
+
+    Raises:
+        BundleError: as :func:`read_head` says.
+    """
+    folder = bundle.path / FOLDER / name / version
     text = read_manifest(folder / HEAD, "head")
     if bundle.trust:
         check_signature(folder / SIGNATURE, folder / HEAD, text, bundle.trust, "head")
     head = decode_head(folder / HEAD, text)
-    if head.parts != bundle.parts_fingerprint.hex():
+    if head.fingerprint != folder.name:
         raise BundleError(
-            f"head '{name}' belongs to parts {head.parts}, bundle '{bundle.manifest.name}' has "
-            f"parts {bundle.parts_fingerprint.hex()}: teach it again on this bundle"
+            f"{folder / HEAD}: its fingerprint does not match its folder; copy or teach the head "
+            "again"
         )
+    check_parts(bundle, name, head)
     dims = bundle.manifest.fusion_spec.feature_dims
     expected = FusionSpec(len(head.classes), dims).tensors()
     tensors = Tensors(verified(folder, head.tensors, "head"), expected)
     crop = None if head.crop is msgspec.UNSET else head.crop
     return Head(name, head.fingerprint, head.classes, dims, tensors, head.unknown, crop)
+
+
+def check_parts(bundle: Bundle, name: str, head: HeadManifest) -> None:
+    """Raise BundleError unless a head belongs to the parts of ``bundle``."""
+    if head.parts != bundle.parts_fingerprint.hex():
+        raise BundleError(
+            f"head '{name}' belongs to parts {head.parts}, bundle '{bundle.manifest.name}' has "
+            f"parts {bundle.parts_fingerprint.hex()}: teach it again on this bundle"
+        )
 
 
 def live_version(bundle: Bundle, name: str) -> str:
@@ -155,6 +176,16 @@ def live_version(bundle: Bundle, name: str) -> str:
     if name == DEFAULT_HEAD:
         return bundle.manifest.fingerprint
     return current_folder(bundle, name).name
+
+
+def version_before(bundle: Bundle, name: str) -> str:
+    """The version of ``name`` that was live before, 16 hex digits; empty if none is known."""
+    try:
+        text = (bundle.path / FOLDER / name / BEFORE).read_bytes()[:64]
+    except OSError:
+        return ""
+    version = text.decode("ascii", "replace").strip()
+    return version if _VERSION.fullmatch(version) else ""
 
 
 def current_folder(bundle: Bundle, name: str) -> Path:
@@ -180,12 +211,12 @@ def current_folder(bundle: Bundle, name: str) -> Path:
     return path.parent / version
 
 
-def decode_head(path: Path, text: bytes) -> HeadManifest:
+def decode_head(path: Path | str, text: bytes) -> HeadManifest:
     """Decode and check a head's manifest.
 
     Args:
-        path: path of the file, for messages.
-        text: its content.
+        path: where the text comes from, for messages.
+        text: content of head.json.
 
     Raises:
         BundleError: it does not parse, or it is of another version, or inconsistent.
@@ -206,7 +237,7 @@ def decode_head(path: Path, text: bytes) -> HeadManifest:
     return head
 
 
-def _validate(path: Path, head: HeadManifest) -> None:
+def _validate(path: Path | str, head: HeadManifest) -> None:
     names = (head.name, *head.classes)
     rules = (
         (
@@ -218,8 +249,8 @@ def _validate(path: Path, head: HeadManifest) -> None:
         (head.tensors.file == TENSORS, f"its tensors are not in {TENSORS}"),
         (0 <= head.unknown < 1, "unknown is no probability below 1"),
         (
-            head.fingerprint == head_fingerprint(head) == path.parent.name,
-            "its fingerprint does not match its content or folder; it was edited or damaged",
+            head.fingerprint == head_fingerprint(head),
+            "its fingerprint does not match its content; it was edited or damaged",
         ),
     )
     for holds, problem in rules:

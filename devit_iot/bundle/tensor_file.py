@@ -5,10 +5,12 @@ https://github.com/huggingface/safetensors#format. The reader copies nothing and
 resident but the tensor in use, so that loading a part takes the memory of its engine and no more.
 """
 
+import io
 import math
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -70,6 +72,22 @@ def write_tensors(path: Path, arrays: Mapping[str, Array]) -> None:
     Raises:
         KeyError: an array has a dtype that no bundle has.
     """
+    with path.open("wb") as file:
+        _write(file, arrays)
+
+
+def pack_tensors(arrays: Mapping[str, Array]) -> bytes:
+    """The bytes of the file that :func:`write_tensors` writes.
+
+    Raises:
+        KeyError: an array has a dtype that no bundle has.
+    """
+    file = io.BytesIO()
+    _write(file, arrays)
+    return file.getvalue()
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
     order = list(_NAMES)
     items = sorted(arrays.items(), key=lambda item: (order.index(item[1].dtype.name), item[0]))
     entries = {}
@@ -80,11 +98,10 @@ def write_tensors(path: Path, arrays: Mapping[str, Array]) -> None:
         begin = end
     header = msgspec.json.encode(entries)
     header += b" " * (-len(header) % _ALIGNMENT)
-    with path.open("wb") as file:
-        file.write(len(header).to_bytes(_PREFIX_BYTES, "little"))
-        file.write(header)
-        for _, array in items:
-            file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    file.write(len(header).to_bytes(_PREFIX_BYTES, "little"))
+    file.write(header)
+    for _, array in items:
+        file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 def _read_header(data: mmap.mmap) -> tuple[dict[str, _Entry], int]:

@@ -8,6 +8,7 @@ from devit_iot.cli.broker import acl, broker
 from devit_iot.cli.bundle import bundle
 from devit_iot.cli.camera import camera
 from devit_iot.cli.classify import classify
+from devit_iot.cli.collect import collect
 from devit_iot.cli.dashboard import dashboard
 from devit_iot.cli.decompose import decompose
 from devit_iot.cli.demo import demo
@@ -15,6 +16,7 @@ from devit_iot.cli.doctor import doctor
 from devit_iot.cli.evaluate import evaluate
 from devit_iot.cli.fleet import fleet
 from devit_iot.cli.forget import forget
+from devit_iot.cli.head import head
 from devit_iot.cli.homeassistant import homeassistant
 from devit_iot.cli.hub import hub
 from devit_iot.cli.labels import labels
@@ -36,6 +38,7 @@ COMMANDS = (
     bundle,
     camera,
     classify,
+    collect,
     dashboard,
     decompose,
     demo,
@@ -43,6 +46,7 @@ COMMANDS = (
     evaluate,
     fleet,
     forget,
+    head,
     homeassistant,
     hub,
     labels,

@@ -104,6 +104,10 @@ AGGREGATOR = (
     Setting("--shard", "aggregator.shard", int, "Which of the shards to serve."),
     Setting("--deadline", "aggregator.deadline_s", float, "Seconds to wait for missing parts."),
 )
+COLLECT = (
+    Setting("--collect-folder", "collect.folder", str, "Where pictures are kept."),
+    Setting("--collect-key", "collect.key", str, "Private key that signs taught heads."),
+)
 DISCOVERY = (
     Setting("--discovery-prefix", "homeassistant.prefix", str, "Where Home Assistant looks."),
 )

@@ -17,6 +17,7 @@ from devit_iot.bundle.signature import check_trust
 from devit_iot.config.aggregator import AggregatorConfig
 from devit_iot.config.broker import TLS_FILES, BrokerConfig, read_password
 from devit_iot.config.camera_apps import preset_filters
+from devit_iot.config.collect import CollectConfig
 from devit_iot.config.crops import CropConfig
 from devit_iot.config.early import EarlyChoice
 from devit_iot.config.heads import FilterHeads, HeadChoice
@@ -73,6 +74,7 @@ class Config(msgspec.Struct, frozen=True):
         homeassistant: what the aggregators announce to it.
         hub: the process that keeps the releases and drives updates.
         updates: who decides which releases are installed.
+        collect: the process that keeps pictures to teach from.
         log: how every service logs.
     """
 
@@ -93,6 +95,7 @@ class Config(msgspec.Struct, frozen=True):
     homeassistant: HomeAssistantConfig = HomeAssistantConfig()
     hub: HubConfig = HubConfig()
     updates: UpdatesConfig = UpdatesConfig()
+    collect: CollectConfig = CollectConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -139,6 +142,7 @@ class Config(msgspec.Struct, frozen=True):
             *self.homeassistant.rules(),
             *self.hub.rules(),
             *self.updates.rules(),
+            *self.collect.rules(),
             (not (self.bundle and self.store), "bundle and store exclude each other"),
         )
 
@@ -195,6 +199,7 @@ def _read(file: Path) -> dict[str, Any]:
     )
     _anchor(table.get("node"), ("profile",), file.parent)
     _anchor(table.get("updates"), ("root_file", "key_file"), file.parent)
+    _anchor(table.get("collect"), ("folder", "key"), file.parent)
     _anchor(table.get("broker"), ("password_file", *TLS_FILES), file.parent)
     return table
 

@@ -195,6 +195,11 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "aggregators": topics.aggregator_status("+"),
                 "hub": topics.hub_status,
                 "node_updates": topics.node_update("+"),
+                "teach": {
+                    "state": topics.teach_state,
+                    "ask": topics.teach_ask(""),
+                    "answer": topics.teach_answer(""),
+                },
             },
             "images": [
                 {"pattern": pattern, "filter": ImageFilter(pattern).mqtt}

@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from devit_iot.bundle.manifest import MANIFEST, sha256_of
+from devit_iot.bundle.head import HEAD, current_folder, head_names, read_head
+from devit_iot.bundle.head_files import read_files
+from devit_iot.bundle.manifest import MANIFEST, file_entry, sha256_of
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import SIGNATURE
 from devit_iot.errors import DevitError
 from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
+from devit_iot.protocol.release import ReleaseHead
 
 T = TypeVar("T")
 
@@ -65,7 +68,8 @@ class HubClient:
             self._upload(bundle.path / name, sha256)
         signed = bundle.path / SIGNATURE
         signature = signed.read_bytes().hex() if signed.is_file() else ""
-        request = PushRequest(sums[MANIFEST], signature, canary, offer)
+        heads = tuple(self._upload_head(bundle, name) for name in head_names(bundle)[1:])
+        request = PushRequest(sums[MANIFEST], signature, canary, offer, heads)
         return self._command("POST", "/push", Done, msgspec.json.encode(request))
 
     def tell(self, command: str) -> Done:
@@ -83,6 +87,16 @@ class HubClient:
             DevitError: the hub cannot be reached.
         """
         return self._command("GET", "/status", Status)
+
+    def _upload_head(self, bundle: Bundle, name: str) -> ReleaseHead:
+        """Upload the live version of a head, verified."""
+        read_head(bundle, name)
+        folder = current_folder(bundle, name)
+        manifest, files = read_files(folder)
+        self._upload(folder / manifest.tensors.file, manifest.tensors.sha256)
+        entry = file_entry(folder / HEAD)
+        self._upload(folder / HEAD, entry.sha256)
+        return ReleaseHead(name, entry.sha256, entry.size, files.signature.hex())
 
     def _upload(self, path: Path, sha256: str) -> None:
         status, _ = self._ask("HEAD", f"/files/{sha256}")

@@ -1,8 +1,11 @@
 """What a person asks of the hub, and what it answers: JSON over HTTP."""
 
+from typing import Annotated
+
 import msgspec
 
-from devit_iot.protocol.release import Hex, Rollout, Sha256, UpdateStatus
+from devit_iot.protocol.head_message import MAX_HEADS
+from devit_iot.protocol.release import Hex, ReleaseHead, Rollout, Sha256, UpdateStatus
 
 
 class PushRequest(msgspec.Struct, frozen=True):
@@ -13,12 +16,14 @@ class PushRequest(msgspec.Struct, frozen=True):
         signature: signature of the manifest, in hex; empty: none.
         canary: node that proves the bundle first; empty: none.
         offer: whether it waits until somebody says that it is to be installed.
+        heads: heads that lie beside the bundle.
     """
 
     manifest: Sha256
     signature: Hex = ""
     canary: str = ""
     offer: bool = False
+    heads: Annotated[tuple[ReleaseHead, ...], msgspec.Meta(max_length=MAX_HEADS)] = ()
 
 
 class SignRequest(msgspec.Struct, frozen=True):

@@ -7,10 +7,11 @@ import secrets
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
+from devit_iot.bundle.head import decode_head
 from devit_iot.bundle.manifest import Manifest, decode_manifest
 from devit_iot.bundle.memory import part_bytes
 from devit_iot.errors import BundleError
-from devit_iot.protocol.release import Release
+from devit_iot.protocol.release import Release, ReleaseHead
 from devit_iot.updates.durable import settle
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -60,7 +61,9 @@ class Files:
         finally:
             partial.unlink(missing_ok=True)
 
-    def release(self, manifest_sha256: str, signature: str) -> tuple[Release, bytes]:
+    def release(
+        self, manifest_sha256: str, signature: str, heads: tuple[ReleaseHead, ...] = ()
+    ) -> tuple[Release, bytes]:
         """A release without number and members, and its manifest's bytes.
 
         Raises:
@@ -71,11 +74,20 @@ class Files:
             raise BundleError("the manifest was not uploaded; push again")
         content = path.read_bytes()
         manifest = decode_manifest(path, content)
-        missing = [sha256 for sha256 in _contents(manifest) if self.path(sha256) is None]
+        wanted = (*_contents(manifest), *(sha256 for head in heads for sha256 in self._of(head)))
+        missing = [sha256 for sha256 in wanted if self.path(sha256) is None]
         if missing:
             raise BundleError(f"{len(missing)} files of the bundle were not uploaded; push again")
         parts = len(manifest.parts)
-        release = Release(0, manifest.fingerprint, manifest_sha256, len(content), parts, signature)
+        release = Release(
+            0,
+            manifest.fingerprint,
+            manifest_sha256,
+            len(content),
+            parts,
+            signature,
+            heads=heads,
+        )
         return release, content
 
     def needs(self, release: Release) -> tuple[int, ...]:
@@ -93,6 +105,22 @@ class Files:
             }
         return self._needs[release.manifest]
 
+    def head_manifest(self, head: ReleaseHead) -> bytes:
+        """The head.json of a head that comes with a release.
+
+        Raises:
+            BundleError: it was not uploaded, or has another size.
+        """
+        path = self.path(head.manifest)
+        if path is None or path.stat().st_size != head.manifest_size > 0:
+            raise BundleError(f"head '{head.name}' was not uploaded; push again")
+        return path.read_bytes()
+
+    def _of(self, head: ReleaseHead) -> tuple[str, str]:
+        """The contents of a head's two files."""
+        found = decode_head(f"head '{head.name}'", self.head_manifest(head))
+        return head.manifest, found.tensors.sha256
+
     def keep(self, releases: Iterable[Release]) -> None:
         """Remove what no release of these needs."""
         wanted = set()
@@ -100,6 +128,9 @@ class Files:
             path = self.path(release.manifest)
             if path is not None:
                 wanted |= {release.manifest, *_contents(decode_manifest(path, path.read_bytes()))}
+            for head in release.heads:
+                if self.path(head.manifest) is not None:
+                    wanted.update(self._of(head))
         for path in self._folder.iterdir():
             if _SHA256.fullmatch(path.name) and path.name not in wanted:
                 path.unlink()

@@ -127,12 +127,19 @@ class Hub:
             DevitError: it cannot be, see :meth:`devit_iot.hub.conductor.Conductor.push`; or its
                 files are not there, or it is not signed by who is trusted.
         """
-        release, manifest = self._files.release(request.manifest, request.signature)
+        release, manifest = self._files.release(request.manifest, request.signature, request.heads)
         if self._trust and not verify(self._trust, manifest, bytes.fromhex(request.signature)):
             raise BundleError(
                 f"the bundle is not signed by {self._trust}: sign it with `devit bundle sign`"
             )
         self._check_allowed(release, "push it with --folder FLEET, the fleet's folder")
+        for head in request.heads if self._trust else ():
+            text = self._files.head_manifest(head)
+            if not verify(self._trust, text, bytes.fromhex(head.signature)):
+                raise BundleError(
+                    f"head '{head.name}' is not signed by {self._trust}: sign it with "
+                    "`devit bundle sign`"
+                )
         with self._lock:
             if request.offer:
                 number = self._conductor.offer(release)

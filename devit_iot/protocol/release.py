@@ -27,6 +27,22 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
+class ReleaseHead(msgspec.Struct, frozen=True):
+    """A head that comes with a release, for aggregators.
+
+    Attributes:
+        name: name of the head.
+        manifest: SHA-256 of its head.json, which names the other file.
+        manifest_size: bytes of head.json.
+        signature: content of head.sig in hex; empty if it is not signed.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    manifest: Sha256
+    manifest_size: Count
+    signature: Hex = ""
+
+
 class Release(msgspec.Struct, frozen=True):
     """One bundle under the number that the hub gave it.
 
@@ -38,6 +54,7 @@ class Release(msgspec.Struct, frozen=True):
         parts: how many parts the bundle has.
         signature: signature of the manifest, 128 hex digits; empty if it is not signed.
         members: name of a node -> the part that it is to run.
+        heads: heads that come with the bundle.
     """
 
     number: Count
@@ -47,6 +64,7 @@ class Release(msgspec.Struct, frozen=True):
     parts: PartCount
     signature: Hex = ""
     members: dict[str, PartCount] = {}
+    heads: tuple[ReleaseHead, ...] = ()
 
 
 class Rollout(JsonMessage, frozen=True):

@@ -14,6 +14,11 @@ devit/v1/<fleet>/hub/status               HubStatus, JSON, retained; last will =
 devit/v1/<fleet>/hub/command              what people ask of the hub
 devit/v1/<fleet>/nodes/<node>/update      UpdateStatus, JSON, retained
 devit/v1/<fleet>/aggregators/<shard>/update  UpdateStatus, JSON, retained
+devit/v1/<fleet>/heads/<head>             HeadMessage, JSON, retained: what shall answer
+devit/v1/<fleet>/aggregators/<shard>/heads  HeadsReport, JSON, retained: what does
+devit/v1/<fleet>/teach/state              TeachState, JSON, retained: what is collected
+devit/v1/<fleet>/teach/ask/<tab>          TeachAsk, JSON: what a person wants done
+devit/v1/<fleet>/teach/answer/<tab>       TeachAnswer, JSON
 homeassistant/device/<id>/config          what Home Assistant is told of a device, retained
 homeassistant/status                      what Home Assistant says when it starts or ends
 """
@@ -167,6 +172,37 @@ class Topics(msgspec.Struct, frozen=True):
         """Where one aggregator says how far it is with a release."""
         return f"{PREFIX}/{self.fleet}/aggregators/{shard}/update"
 
+    def head(self, name: str) -> str:
+        """Where somebody says which version of one head shall answer."""
+        return f"{PREFIX}/{self.fleet}/heads/{name}"
+
+    @property
+    def heads(self) -> str:
+        """Filter of every head that shall answer."""
+        return self.head("+")
+
+    def aggregator_heads(self, shard: int | str) -> str:
+        """Where one aggregator says which heads answer."""
+        return f"{PREFIX}/{self.fleet}/aggregators/{shard}/heads"
+
+    @property
+    def teach_state(self) -> str:
+        """Where the process that collects pictures says what it keeps."""
+        return f"{PREFIX}/{self.fleet}/teach/state"
+
+    def teach_ask(self, tab: str) -> str:
+        """Where one tab of a person who teaches says what is to be done."""
+        return f"{PREFIX}/{self.fleet}/teach/ask/{tab}"
+
+    def teach_answer(self, tab: str) -> str:
+        """Where that tab is answered."""
+        return f"{PREFIX}/{self.fleet}/teach/answer/{tab}"
+
+    @property
+    def collector_client_id(self) -> str:
+        """The client id of the process that collects pictures."""
+        return f"devit-{self.fleet}-collector"
+
     @property
     def hub_client_id(self) -> str:
         """The client id of the hub."""
@@ -191,6 +227,16 @@ class Topics(msgspec.Struct, frozen=True):
     def doctor_client_id(self, node: str, run: str) -> str:
         """The client id of one run of ``devit doctor``, which comes in as the user of ``node``."""
         return self.command_client_id(f"doctor-{node}", run)
+
+    @staticmethod
+    def last_level(topic: str) -> str:
+        """The last level of a topic, for instance the name of a head or of a tab."""
+        return topic.rpartition("/")[2]
+
+    @staticmethod
+    def shard_of(topic: str) -> str:
+        """The shard in an aggregator's topic."""
+        return topic.split("/")[4]
 
     @staticmethod
     def node_of(topic: str) -> str:

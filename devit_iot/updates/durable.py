@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from devit_iot.bundle.durable import sync_folder
+
 
 def write_file(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` at once and for good.
@@ -22,12 +24,3 @@ def settle(partial: Path, path: Path) -> None:
     """Give a file that was written and synced its name, for good."""
     partial.replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder last."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

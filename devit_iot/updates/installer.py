@@ -17,6 +17,7 @@ from devit_iot.errors import BundleError
 from devit_iot.protocol.release import Release
 from devit_iot.updates.durable import write_file
 from devit_iot.updates.fetch import Fetcher
+from devit_iot.updates.head_fetch import fetch_heads
 from devit_iot.updates.store import Store
 
 
@@ -48,7 +49,7 @@ class Installer:
         Args:
             url: address of the hub.
             release: what to fetch.
-            part: the node's part; None: the fusion, for an aggregator.
+            part: the node's part; None: the fusion and the heads, for an aggregator.
             on_progress: called with the share of the bytes that are there; may raise Cancelled.
 
         Returns:
@@ -58,7 +59,8 @@ class Installer:
             FetchError: the hub cannot be reached, or the connection was cut.
             ContentError: the hub does not have a file, or another one under its name, or the
                 fleet's owner does not allow the release.
-            BundleError: the manifest is not one, or not of this release, or has no such part.
+            BundleError: the manifest is not one, or not of this release, or has no such part; or a
+                head of the release is damaged or belongs to other parts.
             OSError: the disk is full, or the folder cannot be written.
         """
         self._check(url, release)
@@ -76,6 +78,8 @@ class Installer:
             )
         entry = _entry(manifest, part)
         self._have(url, folder, entry, lambda done: on_progress(min(1.0, done / (entry.size or 1))))
+        if part is None:
+            fetch_heads(self._fetcher, url, folder, release.heads)
         on_progress(1.0)
         return folder
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from devit_iot.bundle.durable import sync_folder
 from devit_iot.bundle.manifest import MANIFEST, FileEntry, decode_manifest
 from devit_iot.errors import BundleError, ConfigError
-from devit_iot.updates.durable import sync_folder, write_file
+from devit_iot.updates.durable import write_file
 
 MAX_STARTS = 3
 """A process that ended so often with a release on trial returns to the one before."""

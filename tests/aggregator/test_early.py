@@ -69,6 +69,7 @@ def fused(
         transport=transport,
         heads=None,
         observer=None,
+        counters=None,
         **config,
     )
 

@@ -236,7 +236,7 @@ def test_the_same_head_again_repairs_the_files(tiny: Bundle) -> None:
     assert sorted(path.name for path in home(tiny).iterdir()) == ["current", HEAD_FINGERPRINT]
 
 
-@pytest.mark.parametrize("step", ["write_tensors", "_store", "_make_live"])
+@pytest.mark.parametrize("step", ["_write_file", "_store", "_make_live"])
 def test_a_full_disk_leaves_the_old_head_live(
     tiny: Bundle, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from devit_iot.cli.aggregate import start as aggregate
+from devit_iot.cli.collect import collect
 from devit_iot.cli.hub import hub
 from devit_iot.cli.node import start
 from devit_iot.cli.old_options import OLD_VARIABLES
@@ -22,7 +23,13 @@ from devit_iot.fleet.folder import FleetFolder, FleetState
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "firmware_configs"
 BOARDS = sorted(FOLDER.glob("*.toml"))
-COMMANDS: dict[str, click.Command] = {"node": start, "aggregate": aggregate, "hub": hub}
+COMMANDS: dict[str, click.Command] = {
+    "node": start,
+    "aggregate": aggregate,
+    "hub": hub,
+    "collect": collect,
+}
+FOLDERS = {"hub": "DEVIT_HUB_FOLDER", "collect": "DEVIT_COLLECT_FOLDER"}
 SYSTEMD = shutil.which("systemd-analyze")
 MIB = 2**20
 
@@ -88,7 +95,7 @@ def test_services_use_options_that_exist(kind: str) -> None:
     for option in COMMANDS[kind].params:
         known |= {option.envvar} if isinstance(option.envvar, str) else {*(option.envvar or ())}
     known -= OLD_VARIABLES.keys()
-    assert variables(unit) == {"DEVIT_HUB_FOLDER" if kind == "hub" else "DEVIT_BUNDLE"}
+    assert variables(unit) == {FOLDERS.get(kind, "DEVIT_BUNDLE")}
     assert variables(unit) | variables(example) <= known
     assert {"DEVIT_BROKER", "DEVIT_FLEET"} <= variables(example)
     assert f"EnvironmentFile=/etc/devit/{kind}.env\n" in unit
@@ -101,7 +108,7 @@ def test_services_start_an_installed_command(kind: str) -> None:
     program, *arguments = shlex.split(line)
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert Path(program).name in scripts
-    assert arguments == ["hub" if kind == "hub" else "start"]
+    assert arguments == [kind if kind in FOLDERS else "start"]
 
 
 def test_the_drop_in_loads_what_a_client_of_a_fleet_has(tmp_path: Path) -> None:

@@ -169,6 +169,11 @@ def test_the_facts_are_those_of_the_code(server: DashboardServer) -> None:
         "aggregators": "devit/v1/home/aggregators/+/status",
         "hub": "devit/v1/home/hub/status",
         "node_updates": "devit/v1/home/nodes/+/update",
+        "teach": {
+            "state": "devit/v1/home/teach/state",
+            "ask": "devit/v1/home/teach/ask/",
+            "answer": "devit/v1/home/teach/answer/",
+        },
     }
     assert facts["client_id"] == "devit-home-dashboard-"
     assert facts["images"][1] == {

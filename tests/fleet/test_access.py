@@ -46,6 +46,9 @@ topic read devit/v1/home/aggregators/+/update
 topic read devit/v1/home/release
 topic read devit/v1/home/hub/status
 topic read homeassistant/device/+/config
+topic read devit/v1/home/heads/+
+topic read devit/v1/home/aggregators/+/heads
+topic read devit/v1/home/teach/state
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/states/+/+
@@ -56,6 +59,9 @@ topic write devit/v1/home/aggregators/+/update
 topic write devit/v1/home/hub/status
 topic write homeassistant/device/+/config
 topic write devit/v1/home/hub/command
+topic write devit/v1/home/heads/+
+topic write devit/v1/home/aggregators/+/heads
+topic write devit/v1/home/teach/state
 """
 
 ACL = """
@@ -73,6 +79,7 @@ topic read devit/v1/home/aggregators/+/status
 topic read homeassistant/status
 topic read devit/v1/home/crops
 topic read devit/v1/home/release
+topic read devit/v1/home/heads/+
 topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/states/+/+
@@ -80,6 +87,7 @@ topic write devit/v1/home/crops
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/aggregators/+/update
 topic write devit/v1/home/enough/+
+topic write devit/v1/home/aggregators/+/heads
 topic write homeassistant/device/+/config
 
 user hub
@@ -115,6 +123,7 @@ topic read devit/v1/home/release
 topic read devit/v1/home/hub/status
 topic read cameras/+/image
 topic read in/+
+topic read devit/v1/home/teach/state
 
 user homeassistant
 topic read devit/v1/home/labels/+
@@ -130,6 +139,31 @@ topic read homeassistant/#
 topic write homeassistant/device/+/config
 topic write homeassistant/status
 topic write devit/v1/home/hub/command
+
+user collector
+topic read cameras/+/image
+topic read in/+
+topic read devit/v1/home/features/+/+
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/aggregators/+/status
+topic read devit/v1/home/aggregators/+/heads
+topic read devit/v1/home/teach/ask/+
+topic write devit/v1/home/teach/state
+topic write devit/v1/home/teach/answer/+
+topic write devit/v1/home/heads/+
+
+user teacher
+topic read devit/v1/home/labels/+
+topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/nodes/+/status
+topic read devit/v1/home/aggregators/+/status
+topic read cameras/+/image
+topic read in/+
+topic read devit/v1/home/teach/state
+topic read devit/v1/home/teach/answer/+
+topic read devit/v1/home/aggregators/+/heads
+topic write devit/v1/home/teach/ask/+
+topic write devit/v1/home/heads/+
 
 user pi-1
 topic read cameras/+/image
@@ -166,6 +200,26 @@ def test_only_the_hub_says_which_release_is_served(kind: str) -> None:
     if kind in BROKERS:
         users = [user for user in ACCESS if BROKERS[kind](user, "publish", topics.release)]
         assert users == ["hub"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("topic", "writers"),
+    [
+        (Topics("home").head("gate"), ["collector", "teacher"]),
+        (Topics("home").teach_ask("0123abcd"), ["teacher"]),
+        (Topics("home").teach_answer("0123abcd"), ["collector"]),
+    ],
+)
+def test_only_who_teaches_says_what_shall_answer(kind: str, topic: str, writers: list[str]) -> None:
+    granted = [
+        user
+        for user, grants in ACCESS.items()
+        if any(topic_matches_sub(rule, topic) for rule in grants.write)
+    ]
+    assert granted == writers
+    if kind in BROKERS:
+        assert [user for user in ACCESS if BROKERS[kind](user, "publish", topic)] == writers
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -232,7 +286,8 @@ def test_the_access_list_refuses_a_node_that_would_widen_it(node: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "role", ["camera", "aggregator", "hub", "viewer", "dashboard", "homeassistant"]
+    "role",
+    ["camera", "aggregator", "hub", "viewer", "dashboard", "homeassistant", "collector", "teacher"],
 )
 def test_the_access_list_refuses_a_node_that_is_called_like_a_role(role: str) -> None:
     """Otherwise the role loses its rights, or the node gets more than a node may."""

@@ -36,12 +36,14 @@ from devit_iot.homeassistant.devices import is_ours
 from devit_iot.monitor.overview import Overview
 from devit_iot.protocol.crop import CropPlan
 from devit_iot.protocol.feature import Feature
+from devit_iot.protocol.head_message import HeadMessage, HeadsReport
 from devit_iot.protocol.image_message import unwrap_image
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.steady_state import SteadyState
+from devit_iot.protocol.teaching import decode_ask
 from devit_iot.protocol.text import is_camera, shown
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.transport.address import check_websocket_url, parse_url, websocket_of
@@ -103,6 +105,23 @@ def json_message(kind: type[JsonMessage], data: bytes) -> None:
         _check_shown(error)
         return
     assert kind.decode(found.encode()) == found
+
+
+def head_message(data: bytes) -> None:
+    try:
+        found = HeadMessage.decode(data)
+    except MessageError as error:
+        _check_shown(error)
+        return
+    assert all(map(is_camera, found.cameras or ()))
+    assert HeadMessage.decode(found.encode()) == found
+
+
+def teach_ask(data: bytes) -> None:
+    try:
+        decode_ask(data)
+    except MessageError as error:
+        _check_shown(error)
 
 
 def overview(data: bytes) -> None:
@@ -353,7 +372,19 @@ TARGETS: Mapping[str, Target] = {
             "/9j/AAA".encode("utf-16"),
         ),
     ),
-    "image": Target(image, 15, tuple(_images())),
+    "image": Target(image, 12, tuple(_images())),
+    "head_message": Target(head_message, 1, _golden("head_message.json")),
+    "heads_report": Target(
+        lambda data: json_message(HeadsReport, data), 1, _golden("heads_report.json")
+    ),
+    "teach_ask": Target(
+        teach_ask,
+        1,
+        (
+            b'{"do": "mark", "id": "0123abcd", "head": "gate", "pictures": [1], "name": "open"}',
+            b'{"do": "live", "id": "0123abcd", "head": "gate", "cameras": ["door"]}',
+        ),
+    ),
     "topic": Target(topic, 8, (b"cameras/door/image/" + b"0f" * 16, b"a/b/c/d", b"pi-0")),
     "manifest": Target(manifest, 3, _golden("bundle/manifest.json")),
     "head": Target(head, 1, _golden("head/ee7ddd47af5e81ca/head.json")),

@@ -28,12 +28,14 @@ from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.crop import CameraCrops, Crop, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.head_message import HeadMessage, HeadReport, HeadsReport
 from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.json_message import JsonMessage
 from devit_iot.protocol.label import Label, Ranked
-from devit_iot.protocol.release import Release, Rollout, UpdateStatus
+from devit_iot.protocol.release import Release, ReleaseHead, Rollout, UpdateStatus
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.steady_state import SteadyState
+from devit_iot.protocol.teaching import TeachState
 
 GOLDEN = Path(__file__).parent
 FILES = [*(f"part-{index}.safetensors" for index in range(3)), "fusion.safetensors"]
@@ -189,6 +191,38 @@ ROLLOUT = Rollout(
     canary="pi-1",
     paused=True,
 )
+RELEASE_2 = msgspec.structs.replace(
+    RELEASE,
+    heads=(ReleaseHead("gate", "ab" * 32, 1234, "cd" * 64), ReleaseHead("post", "0" * 64, 9)),
+)
+ROLLOUT_2 = Rollout(url="https://hub.local:8484", current=RELEASE_2)
+HEAD_MESSAGE = HeadMessage(
+    "0123abcd",
+    "ee7ddd47af5e81ca",
+    ("door", "tür"),
+    b'{"format": "devit-head"}',
+    b"\x00\xff",
+    b"\x01",
+)
+HEADS_REPORT = HeadsReport(
+    (
+        HeadReport("gate", "ee7ddd47af5e81ca", "f" * 16, ("door",), 2, 20, 0.75, "0123abcd", ""),
+        HeadReport("post", push="00000001", problem="head 'post' belongs to other parts"),
+    )
+)
+TEACH_STATE = TeachState(
+    collecting=True,
+    cameras={"door": 120, "tür": 3},
+    size=1_000_000,
+    last=200,
+    least_certain=100,
+    max_mib=512,
+    max_days=30,
+    can_fit=True,
+    problem="the disk is full",
+    dropped=4,
+    refused={"damaged": 1},
+)
 UPDATE_STATUS = UpdateStatus(
     release=8,
     fingerprint="0123456789abcdef",
@@ -213,7 +247,8 @@ STEADY_STATE = SteadyState(
     fingerprint="a1b2c3d4e5f60718",
     received_ms={0: 1_700_000_000_123, 2: 1_700_000_000_456},
 )
-EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
+EARLIER: dict[str, Label | NodeStatus | AggregatorStatus | Rollout] = {
+    "rollout.json": ROLLOUT,
     "label.json": LABEL,
     "label_2.json": LABEL_2,
     "node_status.json": NODE_STATUS,
@@ -223,7 +258,7 @@ EARLIER: dict[str, Label | NodeStatus | AggregatorStatus] = {
     "aggregator_status.json": AGGREGATOR_STATUS,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
-MESSAGES: dict[str, Feature | JsonMessage] = {
+MESSAGES: dict[str, Feature | JsonMessage | HeadMessage] = {
     "feature.bin": FEATURE,
     "feature_2.bin": FEATURE_2,
     "feature_3.bin": FEATURE_3,
@@ -231,7 +266,10 @@ MESSAGES: dict[str, Feature | JsonMessage] = {
     "label_3.json": LABEL_3,
     "steady_state.json": STEADY_STATE,
     "label_4.json": LABEL_4,
-    "rollout.json": ROLLOUT,
+    "rollout_2.json": ROLLOUT_2,
+    "head_message.json": HEAD_MESSAGE,
+    "heads_report.json": HEADS_REPORT,
+    "teach_state.json": TEACH_STATE,
     "update_status.json": UPDATE_STATUS,
     "node_status_5.json": NODE_STATUS_5,
     "aggregator_status_3.json": AGGREGATOR_STATUS_3,

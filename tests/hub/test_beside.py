@@ -22,10 +22,10 @@ WAIT_S = 300.0
 class OneProcess(HubFleet):
     """A fleet whose aggregator is the hub too."""
 
-    def start(self, name: str) -> None:
-        """Start one process."""
+    def start(self, name: str, *options: str) -> None:
+        """Start one process; a node with more options."""
         if name != "both":
-            super().start(name)
+            super().start(name, *options)
             return
         line = [*own_program("devit_iot.cli.aggregate"), "start", "--hub"]
         store = ("--store", str(self.folder / "stores/both"), "--config", str(self.config))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from devit_iot.aggregator import aggregator, deadline, inbox, presence
-from devit_iot.bundle import head, manifest, signature, spec
+from devit_iot.bundle import head, head_writing, manifest, signature, spec
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.aggregate import main as aggregate
 from devit_iot.cli.devit import main as devit
@@ -30,9 +30,16 @@ from devit_iot.node import node as node_module
 from devit_iot.protocol import feature, json_message, topics
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
+from devit_iot.protocol.head_message import (
+    MAX_HEAD_MESSAGE,
+    MAX_HEADS,
+    HeadMessage,
+    HeadReport,
+    HeadsReport,
+)
 from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label
-from devit_iot.protocol.release import Release, Rollout, UpdateState, UpdateStatus
+from devit_iot.protocol.release import Release, ReleaseHead, Rollout, UpdateState, UpdateStatus
 from devit_iot.protocol.status import (
     HEARTBEAT_S,
     STATUS_LIFETIME_S,
@@ -40,6 +47,7 @@ from devit_iot.protocol.status import (
     NodeStatus,
 )
 from devit_iot.protocol.steady_state import SteadyState
+from devit_iot.protocol.teaching import MAX_SHOWN, ShownPicture, TeachAnswer, TeachState
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT
 from devit_iot.service import status
 from devit_iot.transport import backoff, limits, suspects, unpersisted
@@ -181,6 +189,11 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.hub_command,
         home.node_update("<node>"),
         home.aggregator_update("<shard>"),
+        home.head("<head>"),
+        home.aggregator_heads("<shard>"),
+        home.teach_state,
+        home.teach_ask("<tab>"),
+        home.teach_answer("<tab>"),
         topics.DiscoveryTopics("PREFIX").device("<id>").replace("PREFIX", "<prefix>"),
         topics.HOME_ASSISTANT_STATUS,
     ]
@@ -241,6 +254,8 @@ int main(void) {
     [
         *(Label, NodeStatus, AggregatorStatus, Rollout, Release, HubStatus, UpdateStatus),
         *(SteadyState, *CROPS),
+        *(Label, NodeStatus, AggregatorStatus, Rollout, Release, ReleaseHead, UpdateStatus),
+        *(HeadMessage, HeadsReport, HeadReport, TeachState, TeachAnswer, ShownPicture),
     ],
     ids=lambda k: k.__name__,
 )
@@ -411,6 +426,9 @@ def test_numbers_of_the_protocol_are_those_of_the_code() -> None:
     stated = (
         f"may say {jpeg_cost.HEADER_PIXELS} times `max_pixels`",
         f"scans may be {image_file.MAX_SCANS} times `max_pixels`",
+        f"A HeadMessage is at most {MAX_HEAD_MESSAGE} bytes",
+        f"takes {MAX_HEADS} heads, and keeps {head_writing.MOST_VERSIONS} versions",
+        f"{MAX_SHOWN} pictures, whether there are more",
         f"`deadline_s` ({defaults.deadline_s:g} s)",
         f"`max_open` ({defaults.max_open})",
         f"`lifetime_s` ({defaults.lifetime_s:g} s)",

@@ -25,7 +25,7 @@ LAYERS = (
     Row(("build", "dashboard", "monitor"), "composition root; live page; the fleet's state"),
     Row(("planning",), "which board carries what"),
     Row(("decompose.recipe", "decompose.report"), "what decides a run; what it reached"),
-    Row(("node", "aggregator", "hub"), "one board; fusion; releases"),
+    Row(("node", "aggregator", "hub", "collect"), "one board; fusion; releases; pictures"),
     Row(("updates",), "a member's way to another release"),
     Row(("teach",), "classes of one's own, fitted to features"),
     Row(("decompose.run_folder", "decompose.shrinking"), "what a run keeps; what a part keeps"),

@@ -1,5 +1,6 @@
 """Services on threads over the in-process broker."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics
+from devit_iot.service.counters import Counters
 from devit_iot.transport.base import Message, Will
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 
@@ -100,6 +102,7 @@ def make_aggregator(
     fusions: Fusions | None = None,
     heads: Config | None = None,
     early: EarlyChoice | None = None,
+    counters: Counters | None = None,
     **config: float,
 ) -> Aggregator:
     identity = AggregatorStatus(
@@ -122,6 +125,7 @@ def make_aggregator(
         labelling=Labelling(
             early or EarlyChoice(),
             States(chosen.state_rule, transport, topics=TOPICS, shard=0, shards=1),
+            counters or Counters(logging.getLogger("test")),
         ),
         observer=Observers(planner, observer or Nobody()),
     )

@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_the_old_head(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(head_writing, "write_tensors", full)
+    monkeypatch.setattr(head_writing, "_write_file", full)
     photos(data, {"open": 2}, first=20)
     assert "No space left on device" in failure(teach(fleet, data))
     assert read_head(fleet, "gate").version == before

@@ -48,7 +48,10 @@ export class Connection {
       reached = true;
       client.options.reconnectPeriod = FIRST_RETRY_MS;
       this.#listener.phase("live");
-      this.#subscribe(Object.values(this.#facts.topics), 1);
+      const { teach, ...shown } = this.#facts.topics;
+      this.#subscribe(Object.values(shown), 1);
+      // Only who teaches may read these, so a broker that denies them is not worth a word.
+      client.subscribe([teach.state, teach.answer + this.#tab], { qos: 1 });
       if (this.#images) this.#subscribe(this.#imageFilters, 0);
     });
     client.on("message", (topic, payload, packet) => {
@@ -73,6 +76,13 @@ export class Connection {
     const client = this.#client;
     this.#client = null;
     client?.end(true);
+  }
+
+  /** Publish what a person who teaches asks for; false without a connection. */
+  ask(text) {
+    if (!this.#client?.connected) return false;
+    this.#client.publish(this.#facts.topics.teach.ask + this.#tab, text, { qos: 1 });
+    return true;
   }
 
   /** Whether to receive images: a page that nobody sees does without them. */

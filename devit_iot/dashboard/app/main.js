@@ -5,8 +5,11 @@ import { Connection } from "./connection.js";
 import { setText } from "./dom.js";
 import { Fleet } from "./fleet.js";
 import { Inbox } from "./inbox.js";
+import { TeachClient } from "./teach/client.js";
+import { TeachView } from "./teach/view.js";
 import { BoardsView } from "./view/boards.js";
 import { CamerasView } from "./view/cameras.js";
+import { CollectedView } from "./view/collected.js";
 import { HelpView } from "./view/help.js";
 import { LatencyView } from "./view/latency.js";
 import { NoticesView, refusedText } from "./view/notices.js";
@@ -30,6 +33,12 @@ async function main() {
   const fleet = new Fleet(facts.limits);
   const inbox = new Inbox(facts, fleet);
   const announcer = new Announcer(root("announcer"));
+  const teach = new TeachClient(
+    facts,
+    (text) => connection.ask(text),
+    (reason) => fleet.refuse(reason),
+  );
+  const lesson = new TeachView(teach);
   const views = [
     new SummaryView(root("summary")),
     new CamerasView(root("cameras"), root("no-cameras"), facts.limits.pixels, (reason) =>
@@ -38,6 +47,7 @@ async function main() {
     new LatencyView(root("latency")),
     new TimelineView(root("timeline")),
     new BoardsView(root("boards"), root("no-boards")),
+    new CollectedView(root("collected"), teach, (camera) => lesson.open(camera)),
   ];
   const notices = new NoticesView(root("notices"));
   const denied = new Set();
@@ -61,7 +71,7 @@ async function main() {
       }
     },
     message(topic, payload, retained) {
-      inbox.take(topic, payload, retained, Date.now());
+      if (!teach.take(topic, payload)) inbox.take(topic, payload, retained, Date.now());
     },
     denied(filters) {
       for (const filter of filters) denied.add(filter);

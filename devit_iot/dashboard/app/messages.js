@@ -158,7 +158,7 @@ function status(read) {
 }
 
 /** Typed access to one JSON object. A method with a default takes it for a missing field. */
-class Fields {
+export class Fields {
   #object;
   #limit;
 
@@ -167,9 +167,9 @@ class Fields {
     this.#limit = limit;
   }
 
-  text(name, missing) {
+  text(name, missing, limit = this.#limit) {
     const value = this.#take(name, missing);
-    if (typeof value !== "string" || !isPlain(value, this.#limit)) {
+    if (typeof value !== "string" || !isPlain(value, limit)) {
       throw new Refused("text", `${name} is no plain text`);
     }
     return value;
@@ -255,7 +255,7 @@ class Fields {
   }
 }
 
-function object(value, name) {
+export function object(value, name) {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new Refused("json", `${name} is no object`);
   }
