@@ -225,8 +225,9 @@ def check_memory(config: Config, entry: PartEntry) -> None:
     limits = config.node
     needed = _memory_mib(config, entry)
     if needed > limits.memory_mib:
+        part = "its part" if limits.part is None else f"part {limits.part}"
         raise ConfigError(
-            f"part {limits.part} may need {needed} MiB and node.memory_mib is {limits.memory_mib}: "
+            f"{part} may need {needed} MiB and node.memory_mib is {limits.memory_mib}: "
             "choose a smaller part, lower max_pixels, max_payload_bytes, max_cameras or "
             "max_waiting_mib, or raise it"
         )

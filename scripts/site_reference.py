@@ -97,6 +97,8 @@ def shown(default: Any) -> str:  # noqa: ANN401 - of any field
     """A default in a table's cell."""
     if default is msgspec.NODEFAULT:
         return "must be there"
+    if default is msgspec.UNSET:
+        return "left out"
     return f"`{msgspec.json.encode(default).decode()}`"
 
 

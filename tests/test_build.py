@@ -68,6 +68,8 @@ def test_a_part_that_needs_too_much_memory_is_refused_at_its_last_byte(bundle: B
     assert room(config(bundle), bundle) == left
     check_memory(config(bundle, max_payload_bytes=left), entry)
     with pytest.raises(ConfigError, match=r"part 0 may need 201 MiB and node.memory_mib is 200: "):
+        check_memory(config(bundle, max_payload_bytes=left + 1, part=0), entry)
+    with pytest.raises(ConfigError, match=r"its part may need 201 MiB"):
         check_memory(config(bundle, max_payload_bytes=left + 1), entry)
 
 
@@ -164,7 +166,7 @@ def test_an_aggregator_has_a_session_that_lasts(
     """Whatever its own filters say: features of `every` come at QoS 1, and by that it knows."""
     build_aggregator(config(bundle, *images), {})
     (found,) = asked
-    assert found.session == Session(expiry_s=1234, window=4096, max_packet=MIB)
+    assert found.session == Session(expiry_s=1234, window=4096, max_packet=9 * MIB)
     assert found.client_id == "devit-home-aggregator-0"
     assert found.subscriptions["devit/v1/home/features/0/+"] == (1, True)
     assert found.subscriptions["devit/v1/home/nodes/+/status"] == (0, False)

@@ -30,7 +30,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parts: which ones, ascending; empty: any, where no other stage names them.
         temperature: divisor of the class scores.
         gain: what the evidence of the parts that answered counts, where 1 is as in a label.
-        slope: of the log odds that the answer stays, by those of the most probable class.
+        slope: factor of the log odds that the answer stays, by those of the most probable class.
         offset: added to them.
     """
 

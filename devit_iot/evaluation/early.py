@@ -22,8 +22,8 @@ class OrderResult(msgspec.Struct, frozen=True):
         share: part-inferences that the labels took, of those of the whole fleet.
         macs: multiply-accumulates that they took, of those of the whole fleet.
         early: labels that were given before all parts had answered.
-        agreement: of these, labels that equal the whole fleet's; 1 where there are none.
-        agreement_of_all: of all, labels that equal the whole fleet's.
+        agreement: share of these labels that equal the whole fleet's; 1 where there are none.
+        agreement_of_all: share of all labels that equal the whole fleet's.
         top1: accuracy.
     """
 

@@ -97,7 +97,7 @@ class Files:
             if path is None:
                 return (0,) * release.parts
             manifest = decode_manifest(path, path.read_bytes())
-            self._needs = {  # of this one alone: there are seldom two
+            self._needs = {  # this release alone: there are seldom two
                 release.manifest: tuple(
                     -(-part_bytes(part.spec, part.weights.size, part.dtype) // 2**20)
                     for part in manifest.parts

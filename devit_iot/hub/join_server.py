@@ -39,6 +39,7 @@ from devit_iot.hub.http_thread import (
 from devit_iot.hub.joins import JoinError, JoinRequest, Joins
 from devit_iot.hub.wheels import Wheels
 from devit_iot.protocol.text import shown
+from devit_iot.text_file import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ def authority_der(ca_file: str) -> bytes:
         ConfigError: the file cannot be read, or does not hold one certificate.
     """
     try:
-        return ssl.PEM_cert_to_DER_cert(Path(ca_file).read_text().strip())
+        return ssl.PEM_cert_to_DER_cert(read_text(Path(ca_file)).strip())
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"boards join by the fleet's authority, and broker.ca_file '{ca_file}' cannot be used: "

@@ -49,7 +49,7 @@ class Companions:
 
     def __init__(self, name: str, seat: Seat) -> None:
         self._name = name
-        self._known: dict[str, tuple[Seat, float]] = {}  # of each: until when it lives
+        self._known: dict[str, tuple[Seat, float]] = {}  # the time is when it counts as gone
         self.seat = seat
 
     def hear(self, node: str, payload: bytes, now: float) -> None:

@@ -81,7 +81,7 @@ class Node:
         self._pending_acks = PendingAcks(transport)
         self._holding: Holding[Frame] = Holding(config.node.max_waiting_mib * 2**20)
         self._redelivery_due = False  # an image was left with the broker
-        self._redelivering = False  # and is asked for on a new connection
+        self._redelivering = False  # a new connection asks for what was left
         self._counters = Counters(logger)
         self._drops = Drops()
         self._crops = Crops(transport, topics, self._counters)

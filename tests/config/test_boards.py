@@ -115,7 +115,9 @@ def test_the_drop_in_loads_what_a_client_of_a_fleet_has(tmp_path: Path) -> None:
     made = FleetFolder.create(tmp_path / "fleet", FleetState("home", ("hub",)))
     drop_in = (FOLDER / "fleet.conf").read_text()
     loaded = re.findall(r"^LoadCredential=(\S+):/etc/devit/fleet/\1$", drop_in, re.MULTILINE)
-    assert sorted(loaded) == sorted(made.client_files("camera"))
+    made.add("pi-0", "node")
+    assert sorted(loaded) == sorted(made.client_files("pi-0"))
+    assert "SetCredential=root.json:" in drop_in  # for a fleet that was made without one
     assert drop_in.count("LoadCredential=") == len(loaded)
     assert "Environment=DEVIT_CONFIG=%d/devit.toml\n" in drop_in
 

@@ -21,26 +21,12 @@ from devit_iot.homeassistant.templates import shown_class
 from devit_iot.protocol.text import is_plain
 from devit_iot.protocol.topics import Topics
 from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS_3, STEADY_STATE
+from tests.support.templates import rendered
 
-jinja2 = pytest.importorskip("jinja2", reason="jinja2 comes with mkdocs and with torch")
-sandbox = pytest.importorskip("jinja2.sandbox")
-
-ENVIRONMENT = sandbox.ImmutableSandboxedEnvironment()
 MAX_STATE = 255
 DEVICES = Devices("home", shards=1, version="1")
 CAMERA = DEVICES.camera("door")
 NODE = DEVICES.node("pi-1", NODE_STATUS_3, has_thermometer=True)
-
-
-def rendered(template: str, payload: bytes) -> str | None:
-    """The text that a template makes of a message; None if it fails."""
-    values: dict[str, object] = {"value": payload.decode()}
-    if payload:
-        values["value_json"] = json.loads(payload)
-    try:
-        return str(ENVIRONMENT.from_string(template).render(values)).strip()
-    except jinja2.TemplateError:
-        return None
 
 
 def templates(announcement: Announcement) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from devit_iot.homeassistant.devices import Devices
 from devit_iot.protocol.hub_status import INSTALL, HubStatus
 from devit_iot.protocol.topics import Topics
-from tests.homeassistant.test_homeassistant_states import rendered
+from tests.support.templates import rendered
 
 TOPICS = Topics("home")
 ENTITY: dict[str, Any] = json.loads(

@@ -8,7 +8,7 @@ from devit_iot.hub.known import Known
 from devit_iot.hub.state import HubState
 from devit_iot.hub.summary import summary
 from devit_iot.protocol.release import Rollout, UpdateState, UpdateStatus
-from tests.hub.test_conductor import EMPTY, ONE, TWO, whole_fleet
+from tests.support.conducted import EMPTY, ONE, TWO, whole_fleet
 
 
 def known(release: int, state: UpdateState, progress: float = 0.0) -> Known:

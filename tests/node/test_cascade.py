@@ -94,7 +94,7 @@ def test_a_node_that_hears_nothing_computes_when_its_turn_comes(
 def test_the_first_node_waits_for_nobody(broker: MemoryBroker, bundle: Bundle) -> None:
     with running(make_node(broker, bundle, 0, images=cascade(LONG_S))):
         wait_until(lambda: broker.retained)
-        enough(broker, image_file(1))  # of an image that looked the same
+        enough(broker, image_file(1))  # this was said about an image that looked the same
         broker.publish(TOPIC, image_file(1))
         wait_until(lambda: features(broker))
 

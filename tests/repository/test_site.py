@@ -156,20 +156,22 @@ def test_every_message_and_field_is_explained(site: dict[str, Page]) -> None:
 def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> None:
     home = topics.Topics("home")
     rows = {
-        home.feature("<shard>", "<node>"): "nodeaggregator",
+        home.feature("<shard>", "<node>"): "nodeaggregator, collector, node",
         home.label("<camera>"): "aggregator, owner"
-        "aggregator, dashboard, homeassistant, hub, owner, viewer",
+        "aggregator, collector, dashboard, homeassistant, hub, owner, teacher, viewer",
         home.state("<camera>", "<head>"): "aggregator, owner"
-        "aggregator, dashboard, homeassistant, owner, viewer",
+        "aggregator, dashboard, homeassistant, owner, teacher, viewer",
         home.node_status("<node>"): "node, owner"
-        "aggregator, dashboard, homeassistant, hub, node, owner, viewer",
+        "aggregator, dashboard, homeassistant, hub, node, owner, teacher, viewer",
         home.aggregator_status("<shard>"): "aggregator, owner"
-        "aggregator, dashboard, homeassistant, hub, owner, viewer",
+        "aggregator, collector, dashboard, homeassistant, hub, owner, teacher, viewer",
         home.crops: "aggregatoraggregator, node",
-        home.release: "hubaggregator, node",
-        home.node_update("<node>"): "node, ownerhub, owner",
-        home.aggregator_update("<shard>"): "aggregator, ownerhub, owner",
-        topics.DEFAULT_IMAGE_FILTERS[0]: "cameradashboard, node",
+        home.release: "hubaggregator, dashboard, homeassistant, node, owner, teacher, viewer",
+        home.node_update("<node>"): "node, owner"
+        "dashboard, homeassistant, hub, owner, teacher, viewer",
+        home.aggregator_update("<shard>"): "aggregator, owner"
+        "dashboard, homeassistant, hub, owner, teacher, viewer",
+        topics.DEFAULT_IMAGE_FILTERS[0]: "cameracollector, dashboard, node, teacher",
         topics.DiscoveryTopics().devices.replace("+", "<id>"): "aggregator, homeassistant, owner"
         "homeassistant, owner",
         topics.HOME_ASSISTANT_STATUS: "homeassistantaggregator, homeassistant",

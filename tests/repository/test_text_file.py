@@ -27,7 +27,7 @@ EDITORS = pytest.mark.parametrize("editor", SAVED)
 OTHERS = {
     "bench/process.py", "bench/measure_board.py", "decompose/run_folder/clock.py",
     "engine/image.py", "doctor/board.py", "node/sensors.py", "demo/processes.py",
-    "cli/decompose.py", "fleet/mosquitto.py",
+    "cli/decompose.py", "fleet/mosquitto.py", "hub/board.py",
 }  # fmt: skip
 
 

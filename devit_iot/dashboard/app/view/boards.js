@@ -126,7 +126,7 @@ function replicaText({ replica, replicas }) {
   return replica === "0/1" || replica === "auto" ? "" : `, replica ${replica}`;
 }
 
-/** Which release the node serves, and how far it is with the next one. */
+/** The release that the node serves, and how far it is with the next one. */
 function releaseText({ release, state, progress, serving, trial }) {
   const serves = serving ? `Serves release ${serving}${trial ? " on trial" : ""}` : "Serves no release";
   if (!release || (release === serving && state === "ACTIVATED")) return serves;
