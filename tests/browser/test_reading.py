@@ -161,11 +161,12 @@ def test_the_page_shows_nothing_that_python_refuses(page: Page) -> None:
 
 
 UNREAD = {
-    "label": {"class_index", "head", "head_version"},
+    "label": {"class_index", "head", "head_version", "fingerprint", "early"},
     "node": {
         "unsent", "unfinished", "redelivered", "deferred", "parts", "parts_fingerprint", "board",
+        "crops", "spared", "cpu_s", "shares", "pinned",
     },
-    "aggregator": {"unsent", "features", "duplicate", "unfinished", "parts"},
+    "aggregator": {"unsent", "features", "duplicate", "unfinished", "parts", "early", "cpu_s"},
 }  # fmt: skip
 
 
