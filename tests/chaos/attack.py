@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import MessageError
+from devit_iot.node.companions import Companions, Seat
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.transport.base import Message
@@ -60,11 +61,21 @@ class Watcher(Outside):
             self.refused[error.reason] += 1
 
 
+def reason_at_nodes(status: bytes) -> str:
+    """Why a node does not believe the status of another one, of which it reads a few fields."""
+    try:
+        Companions("here", Seat(0, "")).hear("there", status, 0.0)
+    except MessageError as error:
+        return error.reason
+    return ""
+
+
 class Expected:
     """What every reader must have counted in the end.
 
     Attributes:
-        nodes: reasons at each node.
+        nodes: reasons at each node, what is said on statuses' topics left out.
+        statuses: node of a status' topic, and the reason why other nodes do not believe it.
         fine: images that are images, the honest ones too.
         aggregator: reasons at the aggregator.
         watcher: reasons at whoever reads labels and statuses.
@@ -72,10 +83,19 @@ class Expected:
 
     def __init__(self) -> None:
         self.nodes: Counter[str] = Counter()
+        self.statuses: Counter[tuple[str, str]] = Counter()
         self.fine = 0
         self.replayed = 0
         self.aggregator: Counter[str] = Counter()
         self.watcher: Counter[str] = Counter()
+
+    def at(self, node: str) -> Counter[str]:
+        """Reasons at one node, which hears of all nodes but itself."""
+        heard = Counter(self.nodes)
+        for (said_of, reason), count in self.statuses.items():
+            if said_of != node:
+                heard[reason] += count
+        return heard
 
 
 TOPICS_OF_IMAGES: Mapping[int, Callable[[str], str]] = {
@@ -154,10 +174,13 @@ class Attack:
                 node = "ghost"  # noqa: PLW2901 - of a node that lives it would be believed
             self._send(TOPICS.node_status(node), rubbish.payload)
             self._expected.aggregator[rubbish.reason] += 1
+            if reason := reason_at_nodes(rubbish.payload):
+                self._expected.statuses[node, reason] += 1
             self._watched(rubbish)
         for node in BAD_NODES:
             self._send(TOPICS.node_status(node), STATUSES[-1].payload)
             self._expected.aggregator["node"] += 1
+            self._expected.statuses[node, "node"] += 1
             self._expected.watcher[STATUSES[-1].reason] += 1
 
     def screens(self) -> None:
@@ -181,9 +204,10 @@ class Attack:
             self._send(TOPICS.feature(0, node), FEATURES[-1].payload, retain=True)
             self._expected.aggregator["retained"] += 1
         for topic in (TOPICS.node_status("node-0"), TOPICS.node_status("ghost")):
-            self._send(topic, b"rubbish", retain=True)
+            self._send(topic, b"rubbish", retain=True)  # node-0 says better before another starts
             self._expected.aggregator["json"] += 1
             self._expected.watcher["json"] += 1
+        self._expected.statuses["ghost", "json"] += 1
         for topic in (TOPICS.label("old"), TOPICS.aggregator_status(0)):
             self._send(topic, b"rubbish", retain=True)
             self._expected.watcher["json"] += 1

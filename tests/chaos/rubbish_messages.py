@@ -158,7 +158,7 @@ def statuses(bundle: Bundle) -> Iterator[Rubbish]:
         NODE_STATUS, node="ghost", part=0, fingerprint=bundle.manifest.fingerprint
     )
     yield from json_rubbish(good)
-    for fingerprint in ("00" * 8, "", "x" * 900):
+    for fingerprint in ("00" * 8, "x" * 900):  # an empty one says that the node waits for a part
         other = msgspec.structs.replace(good, fingerprint=fingerprint)
         yield Rubbish(f"bundle {fingerprint[:9]}", other.encode(), "other_bundle")
     yield Rubbish("state", good.encode().replace(b'"online"', b'"asleep"'), "json")

@@ -165,7 +165,7 @@ class Battle:
         aggregator = watcher.aggregator
         nodes = [watcher.nodes[name] for name in NODES]
         return (
-            all(n.refused == expected.nodes and n.published == expected.fine for n in nodes)
+            all(n.refused == expected.at(n.node) and n.published == expected.fine for n in nodes)
             and aggregator is not None
             and aggregator.refused == expected.aggregator
             and aggregator.labels == expected.fine
@@ -186,7 +186,7 @@ def test_rubbish_is_counted_and_nothing_else_happens(
     expected, watcher = battle.expected, battle.watcher
     sent = sum(expected.nodes.values()) + expected.fine
     for node in (watcher.nodes[name] for name in NODES):
-        assert node.refused == expected.nodes
+        assert node.refused == expected.at(node.node)
         assert (node.received, node.published) == (sent, expected.fine)
         assert (node.dropped, node.lost, node.problem) == (0, 0, "")
     aggregator = watcher.aggregator

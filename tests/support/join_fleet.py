@@ -178,7 +178,7 @@ class JoinFleet:
         """``devit fleet push``, without waiting for its end."""
         config = self.fleet / "clients" / "viewer" / "devit.toml"
         return self.owner(
-            *("fleet", "push", bundle, "--no-wait", "--config", config),
+            *("fleet", "push", bundle, "--no-wait", "--config", config, "--folder", self.fleet),
             *("--hub-url", self.hub_url, "--token-file", self.token_file),
         )
 

@@ -12,8 +12,12 @@ from pathlib import Path
 from devit_iot import _core
 
 ROOT = Path(__file__).parents[2]
-NEEDS = ("click", "msgspec", "numpy", "paho-mqtt", "pillow", "safetensors", "pip")
-"""What a node needs at run time, and what installs it."""
+NEEDS = (
+    *("click", "msgspec", "numpy", "paho-mqtt", "pillow", "safetensors"),
+    *("tuf", "securesystemslib", "urllib3"),
+    "pip",
+)
+"""What a node needs at run time, what it checks releases with, and what installs it."""
 
 OWN = "devit-iot"
 _OWN_TAG = (
