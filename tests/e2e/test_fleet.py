@@ -86,7 +86,8 @@ def test_rubbish_on_the_wire_harms_nobody(processes: FleetProcesses, kind: Broke
         label = viewer.ask("good", KNOWN[0].payload)
         assert label.label == KNOWN[0].class_name
         assert not label.degraded
-        wait_until(lambda: sum(viewer.nodes["node-0"].refused.values()) == said)
+        heard = 2 * said  # images, and statuses of another node
+        wait_until(lambda: sum(viewer.nodes["node-0"].refused.values()) == heard)
         refused = said + len(rubbish)  # statuses and features
         wait_until(lambda: viewer.aggregator and sum(viewer.aggregator.refused.values()) == refused)
     assert len(processes.log("node-0").splitlines()) < 20

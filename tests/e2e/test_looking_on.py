@@ -119,7 +119,7 @@ def test_labels_are_lines(processes: FleetProcesses, tmp_path: Path) -> None:
     assert process.returncode == 0
     lines = [line.split("  ", 1)[1] for line in out.splitlines()]
     assert lines == [f"door  {HOSTILE}  75.0%  #.#.  degraded"] * 2
-    assert "refused label" in log.read_text()
+    assert f"refused message on '{TOPICS.label('door')}'" in log.read_text()
 
 
 def test_a_deleted_label_is_no_line_and_no_refusal(

@@ -58,10 +58,10 @@ topic write devit/v1/home/nodes/+/update
 topic write devit/v1/home/aggregators/+/update
 topic write devit/v1/home/hub/status
 topic write homeassistant/device/+/config
-topic write devit/v1/home/hub/command
 topic write devit/v1/home/heads/+
 topic write devit/v1/home/aggregators/+/heads
 topic write devit/v1/home/teach/state
+topic write devit/v1/home/hub/command
 """
 
 ACL = """
@@ -155,8 +155,13 @@ topic write devit/v1/home/heads/+
 user teacher
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
+topic read devit/v1/home/states/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/aggregators/+/status
+topic read devit/v1/home/nodes/+/update
+topic read devit/v1/home/aggregators/+/update
+topic read devit/v1/home/release
+topic read devit/v1/home/hub/status
 topic read cameras/+/image
 topic read in/+
 topic read devit/v1/home/teach/state

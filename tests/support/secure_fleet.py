@@ -40,7 +40,7 @@ class SecureFleet:
         owner = FleetFolder.create(self.path, state)
         clients: list[tuple[str, Role]] = [("hub", "hub"), *((name, "node") for name in NODES)]
         for name, role in clients:
-            owner.add(name, role, 0 if role == "node" else None)
+            owner.add(name, role)
 
     def config(self, name: str) -> Path:
         """What one client was given."""
