@@ -10,15 +10,15 @@ from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.data_options import count_option, data_option, head_option, split_option
 from devit_iot.cli.options import dtype_option, engine_option, threads_option
 from devit_iot.datasets.source import hold_out
-from devit_iot.datasets.sources import SPLITS, open_source
+from devit_iot.datasets.sources import open_source
 from devit_iot.evaluation.asking import evidence
 from devit_iot.evaluation.calibrate import calibrate as fit
 from devit_iot.evaluation.labels import bundle_labels, evenly, shown
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.evaluation.measure import run_fleet
-from devit_iot.protocol.label import DEFAULT_HEAD
 
 _SEED = 42
 """Of the shipped recipes."""
@@ -26,19 +26,8 @@ _SEED = 42
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    required=True,
-    metavar="PATH",
-    help="Class folders (a folder, zip or tar), a CIFAR archive, or 'digits'.",
-)
-@click.option(
-    "--split",
-    type=click.Choice(list(SPLITS)),
-    default="train",
-    show_default=True,
-    help="Of data that has splits.",
-)
+@data_option
+@split_option("train")
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -46,12 +35,8 @@ _SEED = 42
     help="Use only the share that a training with this seed held out, as `held_out` of its recipe.",
 )
 @click.option("--seed", type=int, default=_SEED, show_default=True, help="Of that training.")
-@click.option(
-    "--head", default=DEFAULT_HEAD, show_default=True, help="Which head of the bundle answers."
-)
-@click.option(
-    "--count", type=click.IntRange(min=1), metavar="N", help="Only some images, evenly spread."
-)
+@head_option
+@count_option
 @click.option(
     "--key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -9,18 +9,16 @@ import msgspec
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.data_options import head_option
 from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.errors import ImageError
 from devit_iot.evaluation.local import LocalFleet
-from devit_iot.protocol.label import DEFAULT_HEAD
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--head", default=DEFAULT_HEAD, show_default=True, help="Which head of the bundle answers."
-)
+@head_option
 @engine_option
 @dtype_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image.")

@@ -10,45 +10,30 @@ from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.data_options import count_option, data_option, head_option, split_option
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import dtype_option, engine_option, threads_option
-from devit_iot.datasets.sources import SPLITS, open_source
+from devit_iot.datasets.sources import open_source
 from devit_iot.errors import DataError
 from devit_iot.evaluation.early import EarlyReport
 from devit_iot.evaluation.labels import bundle_labels, evenly, shown
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.evaluation.lost_parts import check_choices
 from devit_iot.evaluation.measure import EvaluationReport, measure, run_fleet
-from devit_iot.protocol.label import DEFAULT_HEAD
 
 
 @click.command(cls=Command, path="devit evaluate")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    required=True,
-    metavar="PATH",
-    help="Class folders (a folder, zip or tar), a CIFAR archive, or 'digits'.",
-)
-@click.option(
-    "--split",
-    type=click.Choice(list(SPLITS)),
-    default="test",
-    show_default=True,
-    help="Of data that has splits.",
-)
-@click.option(
-    "--head", default=DEFAULT_HEAD, show_default=True, help="Which head of the bundle answers."
-)
+@data_option
+@split_option("test")
+@head_option
 @engine_option
 @dtype_option
 @threads_option
 @click.option(
     "--lose", type=click.IntRange(min=0), metavar="K", help="Lose exactly K parts, not 0 to N - 1."
 )
-@click.option(
-    "--count", type=click.IntRange(min=1), metavar="N", help="Only some images, evenly spread."
-)
+@count_option
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),

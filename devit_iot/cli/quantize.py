@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Storage
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.data_options import count_option, split_option
 from devit_iot.cli.old_options import Command
 from devit_iot.datasets.source import ImageSource
-from devit_iot.datasets.sources import SPLITS, open_source
+from devit_iot.datasets.sources import open_source
 from devit_iot.errors import DataError
 from devit_iot.evaluation.labels import bundle_labels, evenly, shown
 from devit_iot.evaluation.local import LocalFleet
@@ -49,16 +50,8 @@ class Answers(NamedTuple):
     "--output", required=True, type=click.Path(path_type=Path), help="Bundle folder to create."
 )
 @click.option("--data", metavar="PATH", help="Images to compare both on, as in devit evaluate.")
-@click.option(
-    "--split",
-    type=click.Choice(list(SPLITS)),
-    default="test",
-    show_default=True,
-    help="Of data that has splits.",
-)
-@click.option(
-    "--count", type=click.IntRange(min=1), metavar="N", help="Only some images, evenly spread."
-)
+@split_option("test")
+@count_option
 @one_line_errors
 def quantize(
     source: Path, storage: Storage, output: Path, data: str | None, split: str, count: int | None
