@@ -105,7 +105,9 @@ def computed_i8(spec: SubVitSpec, weights: Mapping[str, F32]) -> dict[str, F32]:
     if name in rounded:
         largest = np.abs(rounded[name]).max(axis=1, keepdims=True)
         scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
-        rounded[name] = np.rint(rounded[name] / scale) * scale
+        levels = rounded[name] / scale
+        # A half goes away from zero, as with lround(); rint() would be a whole level off.
+        rounded[name] = np.trunc(levels + np.copysign(np.float32(0.5), levels)) * scale
     return rounded
 
 
