@@ -15,7 +15,9 @@ COMPILERS = re.compile(
     r"\binstall\b.*(\bg\+\+|\bgcc\b|\bclang\b|build-essential|python3?[\d.]*-dev\b|\bcmake\b)"
     r"|\b(C\+\+ compiler|compilers? (is|are) needed|needs? an? (C\+\+ )?compiler)\b"
 )
-CHECKOUT = re.compile(r"pip (install|wheel) (-\S+ )*['\"]?\.{0,2}/?(\.|\./?[\w-]+)?(\[[\w,]+\])?['\"]?(\s|`|$)")
+CHECKOUT = re.compile(
+    r"pip (install|wheel) (-\S+ )*['\"]?\.{0,2}/?(\.|\./?[\w-]+)?(\[[\w,]+\])?['\"]?(\s|`|$)"
+)
 """A path given to pip: ``.``, ``'.[top]'`` or ``./devit-iot``."""
 
 READ = [path for path in DOCUMENTS if str(path.relative_to(ROOT)) not in FOR_DEVELOPERS]

@@ -9,7 +9,9 @@ from pathlib import Path
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
-def said(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+def said(
+    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> str:
     """What a command printed; the test fails with that if it fails."""
     done = subprocess.run(
         [str(part) for part in command],

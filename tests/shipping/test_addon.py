@@ -22,7 +22,13 @@ from tests.support.fleets import wait_until
 
 ADDON = ROOT / "addon"
 (CONFIG,) = load(ADDON / "config.yaml")
-BROKER = {"host": "core-mosquitto", "port": 1883, "username": "addons", "password": "s", "ssl": False}
+BROKER = {
+    "host": "core-mosquitto",
+    "port": 1883,
+    "username": "addons",
+    "password": "s",
+    "ssl": False,
+}
 
 TYPES: dict[str, Any] = {
     "name": str, "version": str, "slug": str, "description": str, "arch": list, "init": bool,
@@ -41,9 +47,13 @@ VALUES = {
 ITEMS = {
     "arch": re.compile(r"aarch64|amd64"),
     "services": re.compile(r"(mqtt|mysql):(provide|want|need)"),
-    "map": re.compile(r"(share|ssl|media|backup|addons|addon_config|homeassistant_config)(:(rw|ro))?"),
+    "map": re.compile(
+        r"(share|ssl|media|backup|addons|addon_config|homeassistant_config)(:(rw|ro))?"
+    ),
 }
-OPTION = re.compile(r"(str|bool|int|float|email|url|password|port)(\(.*\))?\??|match\(.+\)\??|list\(.+\)\??")
+OPTION = re.compile(
+    r"(str|bool|int|float|email|url|password|port)(\(.*\))?\??|match\(.+\)\??|list\(.+\)\??"
+)
 
 
 def wrong(config: Object) -> list[str]:

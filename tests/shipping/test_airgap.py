@@ -67,7 +67,5 @@ def test_a_fleet_works_without_any_route(tmp_path: Path) -> None:
 
 def test_a_way_out_would_be_found(tmp_path: Path) -> None:
     way = SCRIPT.replace("ip link set lo up", "ip link set lo up; ip route add 192.0.2.0/24 dev lo")
-    done = subprocess.run(
-        [*ALONE, way.format(python=sys.executable)], cwd=tmp_path, check=False
-    )
+    done = subprocess.run([*ALONE, way.format(python=sys.executable)], cwd=tmp_path, check=False)
     assert done.returncode != 0
