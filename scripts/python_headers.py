@@ -1,7 +1,7 @@
 """The C headers of the Pythons that wheels are built for.
 
-The processors that wheels exist for are 64-bit and little-endian, as this machine is, and pyconfig.h
-is the same for all of them; one set of headers per Python is enough.
+The processors that wheels exist for are 64-bit and little-endian, as this machine is, and
+pyconfig.h is the same for all of them; one set of headers per Python is enough.
 """
 
 import shutil
@@ -46,12 +46,13 @@ def _of_interpreter(version: str, folder: Path) -> bool:
 
 def _of_debian(version: str, folder: Path) -> bool:
     """Copy the headers out of Debian's package, which mmdebstrap unpacks."""
-    if version not in SUITES or not shutil.which("mmdebstrap"):
+    mmdebstrap = shutil.which("mmdebstrap")
+    if version not in SUITES or mmdebstrap is None:
         return False
     root = folder.with_suffix(".debian")
     shutil.rmtree(root, ignore_errors=True)
     subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=extract", f"--include=libpython{version}-dev",
+        [mmdebstrap, "--quiet", "--variant=extract", f"--include=libpython{version}-dev",
          SUITES[version], root],
         check=True,
     )  # fmt: skip

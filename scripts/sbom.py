@@ -1,4 +1,4 @@
-"""The bill of materials of a release: what `pip install devit-iot` brings, in CycloneDX's format."""
+"""A release's bill of materials: what `pip install devit-iot` brings, in CycloneDX's format."""
 
 import json
 import subprocess

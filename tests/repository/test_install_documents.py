@@ -1,4 +1,4 @@
-"""Nothing in the documents sends a board's owner for a compiler, or to a checkout to install from."""
+"""No document sends a board's owner for a compiler, or to a checkout to install from."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Home Assistant's add-on: its documented keys, and its program beside a stand-in of the Supervisor."""
+"""Home Assistant's add-on: its documented keys, and its program beside a stand-in Supervisor."""
 
 import json
 import os
@@ -60,11 +60,12 @@ def wrong(config: Object) -> list[str]:
     """Keys of an add-on's configuration that the documentation does not allow."""
     found = [key for key in REQUIRED if key not in config]
     for key, value in config.items():
-        if type(value) is not TYPES.get(key):
-            found.append(key)
-        elif (rule := VALUES.get(key)) and not rule.fullmatch(value):
-            found.append(key)
-        elif (rule := ITEMS.get(key)) and not all(rule.fullmatch(item) for item in value):
+        rule, items = VALUES.get(key), ITEMS.get(key)
+        if (
+            type(value) is not TYPES.get(key)
+            or (rule and not rule.fullmatch(value))
+            or (items and not all(items.fullmatch(item) for item in value))
+        ):
             found.append(key)
     found += [key for key, kind in config["schema"].items() if not OPTION.fullmatch(kind)]
     return found

@@ -27,7 +27,8 @@ mosquitto -p 1883 >broker.log 2>&1 &
 {devit} dashboard --broker mqtt://127.0.0.1 --listen 127.0.0.1:8080 >page.log 2>&1 &
 trap 'kill $(jobs -p); wait' EXIT
 for _ in $(seq 240); do
-  {devit} camera demo/images --broker mqtt://127.0.0.1 --topic cameras/desk/image --count 1 >camera.log 2>&1 || true
+  {devit} camera demo/images --broker mqtt://127.0.0.1 --topic cameras/desk/image --count 1 \
+    >camera.log 2>&1 || true
   grep -q desk aggregate.log && break
   sleep 0.5
 done

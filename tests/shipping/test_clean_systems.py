@@ -1,7 +1,7 @@
 """A release's wheels on systems where nothing was installed before: `make test-wheels`.
 
-The wheels are those in dist/. Debian's root file systems are made by mmdebstrap; that for 64-bit Arm
-runs under emulation. What is not in dist/ is skipped and said.
+The wheels are those in dist/; what is not there is skipped and said. mmdebstrap makes Debian's root
+file systems; what is for 64-bit Arm runs under emulation.
 """
 
 import json
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         "DEVIT_WHEELS" not in os.environ,
-        reason="`make test-wheels` runs this: it needs a release's wheels and makes root file systems",
+        reason="`make test-wheels` runs this: it needs a release's wheels, and several minutes",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""What `make wheels` makes for one Python: its tags, its contents, and a label in a clean environment."""
+"""What `make wheels` makes for one Python: tags, contents, a label in a clean environment."""
 
 import ast
 import json
