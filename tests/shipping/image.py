@@ -1,8 +1,8 @@
 """Images built without a daemon, and their programs run with the root read-only.
 
 No registry is asked: mmdebstrap makes the base, with the same Python as runs the tests, and pip
-takes wheels from the build's folder. buildah's own isolation needs nothing but root. It has no read-only
-root, so programs run in the mounted image by chroot, in a mount namespace of their own.
+takes wheels from the build's folder. buildah's own isolation needs nothing but root. It has no
+read-only root, so programs run in the mounted image by chroot, in a mount namespace of their own.
 """
 
 import functools

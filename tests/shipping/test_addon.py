@@ -36,7 +36,7 @@ TYPES: dict[str, Any] = {
     "panel_icon": str, "panel_title": str, "watchdog": str, "ports": dict,
     "ports_description": dict, "options": dict, "schema": dict,
 }  # fmt: skip
-"""Keys that we use, with their types, of developers.home-assistant.io/docs/add-ons/configuration."""
+"""Keys that we use, with the types of developers.home-assistant.io/docs/add-ons/configuration."""
 
 REQUIRED = {"name", "version", "slug", "description", "arch"}
 VALUES = {
