@@ -1,5 +1,6 @@
 """Environments in which nothing is installed but what a newcomer would install."""
 
+import json
 import os
 import subprocess
 import sys
@@ -42,6 +43,20 @@ def environment(folder: Path, requirement: str, wheels: Path) -> Path:
         f"--find-links={wheels}", requirement,
     )  # fmt: skip
     return folder / "bin"
+
+
+def kernels_found(*devit: str | Path, env: Mapping[str, str] | None = None) -> str:
+    """What `devit doctor` says of the kernels, whether or not a broker answers."""
+    done = subprocess.run(
+        [*map(str, devit), "doctor", "--json"],
+        env=None if env is None else dict(env),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    findings = {each["check"]: each for each in json.loads(done.stdout)["findings"]}
+    assert findings["kernels"]["level"] == "ok", findings
+    return str(findings["kernels"]["text"])
 
 
 def bare(programs: Path, extra: Sequence[str] = ("/usr/sbin",)) -> dict[str, str]:

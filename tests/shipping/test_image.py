@@ -82,15 +82,15 @@ def test_nodes_and_aggregator_of_the_images_make_a_label(
     known = known_images()[0]
     port = free_port()
     variables = [f"DEVIT_METRICS=127.0.0.1:{port}"]
-    names = {f"node-{part}": images["node"].wrapper("DEVIT_METRICS=") for part in range(1, 4)}
-    names["node-0"] = images["node"].wrapper(*variables)
-    names["aggregator"] = images["hub"].wrapper("DEVIT_METRICS=")
+    names = {f"node-{part}": images["node"].wrapper() for part in range(4)}
+    names["aggregator"] = images["hub"].wrapper()
     bundle = Path("/opt/devit/bundle")
     python = "/opt/devit/bin/python"
     with FleetProcesses(tmp_path, bundle=bundle, fleet="test", wrappers=names) as processes:
         processes.start_broker("mosquitto")
         with watching(processes.url) as viewer:
-            for part in range(4):
+            processes.start_node(0, "--metrics", f"127.0.0.1:{port}", python=python)
+            for part in range(1, 4):
                 processes.start_node(part, python=python)
             processes.start_aggregator("--deadline", "10", python=python)
 

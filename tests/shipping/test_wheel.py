@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shipping.clean import bare, download, environment, said
+from tests.shipping.clean import bare, download, environment, kernels_found, said
 from tests.shipping.conftest import PYTHON
 from tests.shipping.manifests import ROOT
 
@@ -65,8 +65,7 @@ def test_a_clean_environment_makes_labels(dist: Path, tmp_path: Path) -> None:
     env = bare(programs)
     version = said(programs / "devit", "--version", env=env, cwd=tmp_path)
     assert version.split()[-1] == only(dist, "*.whl").name.split("-")[1]
-    report = json.loads(said(programs / "devit", "doctor", "--json", env=env, cwd=tmp_path))
-    assert report
+    assert "float32" in kernels_found(programs / "devit", env=env)
     demo = said(
         programs / "devit", "demo", "--count", "6", "--rate", "2", "--json", env=env, cwd=tmp_path
     )
