@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from devit_iot.demo.processes import FleetProcesses
-from tests.arm.emulated import cached, check, emulated_python, needs_tools
+from tests.arm.emulated import emulated_python, needs_tools
 from tests.e2e.watching import known_images, watching
 from tests.shipping.clean import PIP, download, kernels_found, said
 from tests.shipping.manifests import ROOT
@@ -71,17 +71,10 @@ def test_debian_makes_labels(suite: str, python: str) -> None:
     assert (result["labels"], result["degraded"]) == (6, 0)
 
 
-def make_arm_root(path: Path) -> None:
-    """Debian 12 for 64-bit Arm with Python and nothing of ours; nothing in it is run to make it."""
-    packages = "--include=python3.11,libstdc++6,libgcc-s1,libc-bin"
-    check("mmdebstrap", "--architectures=arm64", "--variant=extract", packages, "bookworm", path)
-
-
 @needs_tools
 @needs_mosquitto
 def test_an_emulated_board_makes_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """pip chooses the wheel by its tags, as it would on the board."""
-    cached(BUILD / "arm64", make_arm_root)
     offline("3.11", "aarch64", tmp_path / "wheels")
     site = tmp_path / "site"
     wheels = sorted((tmp_path / "wheels").glob("*.whl"))
