@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz mutants sanitize wheels docs \
+.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz mutants sanitize wheels test-wheels docs \
   lint format types build clean
 
 help:
@@ -26,7 +26,8 @@ help:
 	@echo "make fuzz [RUNS=1000000]                      every reader of what others wrote, guided by coverage"
 	@echo "make mutants [SAMPLE=120 SEED=1]              plant errors in four rooms, count those that tests notice"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
-	@echo "make wheels                                   a wheel for x86-64 and one for 64-bit Arm, in dist/"
+	@echo "make wheels [ARGS='--python 3.13']            wheels for CPython 3.11 to 3.14, x86-64 and 64-bit Arm, sdist, SBOM, in dist/"
+	@echo "make test-wheels                              those in dist/, installed on clean Debian 12 and 13, x86-64 and Arm"
 	@echo "make docs                                     these documents as a site, in build/site"
 	@echo "make tidy                                     clang-tidy on the C++ code"
 	@echo "make coverage [ARGS='tests/protocol']         which lines the tests reach; build/coverage/index.html"
@@ -42,7 +43,8 @@ demo: build/.demo
 test: build/.dev
 	@scripts/need --optional mosquitto:mosquitto openssl:openssl qemu-aarch64-static:qemu-user-static \
 	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test \
-	  promtool:prometheus ip:iproute2 chromium:chromium
+	  promtool:prometheus ip:iproute2 chromium:chromium \
+	  buildah:buildah
 	$(BIN)/python -m pytest $(ARGS)
 
 test-browser: build/.dev
@@ -80,9 +82,13 @@ sanitize: build/.dev
 	$(BIN)/python scripts/sanitize.py thread
 
 wheels: build/.dev
-	@scripts/need g++:g++ aarch64-linux-gnu-g++:g++-aarch64-linux-gnu
+	@scripts/need g++:g++ aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap
 	$(PIP) install -q -e '.[wheels]'
-	$(BIN)/python scripts/wheels.py
+	$(BIN)/python scripts/wheels.py $(ARGS)
+
+test-wheels: build/.dev
+	@scripts/need mmdebstrap:mmdebstrap qemu-aarch64-static:qemu-user-static arch-test:arch-test
+	DEVIT_WHEELS=1 $(BIN)/python -m pytest tests/shipping/test_clean_systems.py $(ARGS)
 
 docs: build/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -136,5 +142,5 @@ build/.demo: .venv/bin/python $(SOURCES)
 build/.dev: .venv/bin/python $(SOURCES)
 	@scripts/need c++:g++
 	$(PIP) install -q '$(TORCH)'
-	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,hub,tflite,docs,metrics,dev]'
+	$(PIP) install -q -C cmake.define.DEVIT_WERROR=ON -e '.[bench,demo,train,camera,fleet,hub,tflite,docs,metrics,wheels,dev]'
 	@mkdir -p build && touch $@

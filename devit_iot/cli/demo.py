@@ -1,7 +1,9 @@
 """``devit demo``: see a fleet work, on this machine, with one command."""
 
+import shutil
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import click
@@ -71,6 +73,12 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
     default=_DEMO / "images.zip",
     help="Class folders (a folder or zip); default: the demo's own.",
 )
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write bundle and images into a new folder instead, to start a fleet by hand.",
+)
 @one_line_errors
 def demo(  # noqa: PLR0913 - one for each option
     *,
@@ -83,6 +91,7 @@ def demo(  # noqa: PLR0913 - one for each option
     broker_kind: str | None,
     bundle: Path,
     data: Path,
+    save: Path | None,
 ) -> None:
     """Start a broker, one node per part and an aggregator; show them labelled images.
 
@@ -92,6 +101,9 @@ def demo(  # noqa: PLR0913 - one for each option
 
     Exit code 0 only if every image got its label.
     """
+    if save is not None:
+        _save(save, bundle, data)
+        return
     require_core()
     parts = len(Bundle(bundle).manifest.parts)
     if kill_part is not None and kill_part >= parts:
@@ -120,6 +132,23 @@ def demo(  # noqa: PLR0913 - one for each option
         _print_summary(answers, bundle)
     if any(answer.label is None for answer in answers):
         sys.exit(1)
+
+
+def _save(folder: Path, bundle: Path, data: Path) -> None:
+    """Write ``folder/bundle`` and ``folder/images``; neither may be there yet."""
+    try:
+        folder.mkdir(parents=True)
+        shutil.copytree(bundle, folder / "bundle")
+        if data.is_dir():
+            shutil.copytree(data, folder / "images")
+        else:
+            with zipfile.ZipFile(data) as images:
+                images.extractall(folder / "images")
+    except FileExistsError as error:
+        raise ConfigError(f"--save {folder} is there already: name a new folder") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"--save {folder}: {error}") from error
+    click.echo(f"{folder}/bundle and {folder}/images: a node's --bundle, what a camera sends")
 
 
 def _print_json(answers: list[Answer]) -> None:

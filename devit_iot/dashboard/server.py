@@ -43,11 +43,12 @@ _IDLE_S = 10.0  # a browser that says nothing for so long gives its thread back
 
 # The page shows text and images that anybody at the broker wrote. It never makes HTML of them;
 # should it ever, the browser would still run no script that is not a file of ours, load nothing
-# from elsewhere and talk to no one but us and the broker.
+# from elsewhere and talk to no one but us and the broker. Only a page of the same origin may frame
+# it, which is what Home Assistant's sidebar is.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
     "img-src 'self' blob:; connect-src 'self' {broker}; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "frame-ancestors 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = {
     "Cache-Control": "no-cache",

@@ -139,7 +139,9 @@ class FleetProcesses:
                 raise DevitError(f"{name} ended with code {process.returncode}: {last[0]}")
 
     def _common(self) -> list[str]:
-        return ["--broker", self.url, "--fleet", self._fleet, "--bundle", str(self._bundle)]
+        # The port of a DEVIT_METRICS, which our images have, is for one service alone.
+        own = ["--broker", self.url, "--fleet", self._fleet, "--metrics", ""]
+        return [*own, "--bundle", str(self._bundle)]
 
     def _start(self, name: str, command: Sequence[str]) -> None:
         wrapped = [*self._wrappers.get(name, ()), *command]

@@ -38,16 +38,14 @@ def put(path: Path, *lines: str) -> None:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A checkout, with devit-iot installed, in which somebody pasted the block."""
+    """A folder of a machine with devit-iot installed, in which somebody pasted the block."""
     port = free_port()
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, module in PROGRAMS.items():
         put(programs / name, f'exec {shlex.join(own_program(f"devit_iot.cli.{module}"))} "$@"')
-    put(programs / "python", f'exec {shlex.quote(sys.executable)} "$@"')
     as_root = ['echo "user root" >> "$2"'] if os.geteuid() == 0 else []  # the files are root's
     put(programs / "mosquitto", *as_root, f'exec {shlex.quote(str(MOSQUITTO))} "$@"')
-    (tmp_path / "devit_iot").symlink_to(ROOT / "devit_iot")
     text = block()
     for pasted, here in (
         ("--host localhost", f"--host localhost --port {port}"),
