@@ -30,6 +30,8 @@ from devit_iot.homeassistant.announcer import Announcer
 from devit_iot.homeassistant.devices import Devices
 from devit_iot.node import node
 from devit_iot.node.computing import Served
+from devit_iot.node.energy import EnergyMeter
+from devit_iot.node.instruments import Instruments
 from devit_iot.node.memory import overhead_bytes
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
@@ -121,12 +123,13 @@ def member_transport(
 
 def node_of(config: Config, served: Served, transport: Transport) -> Node:
     """A node that serves ``served`` over ``transport``, which is not started yet."""
+    board = served.identity.board
     return Node(
         served,
         transport,
         topics=Topics(config.fleet),
         config=config,
-        sensors=Sensors(),
+        instruments=Instruments(Sensors(), EnergyMeter(0.0 if board is None else board.watts)),
         exit_process=partial(os._exit, EXIT_HUNG),
     )
 

@@ -70,12 +70,16 @@ def _nodes(fleet: FleetView) -> Table:
     with_crops = any(node.crops for node in fleet.nodes[:_ROWS])
     if with_crops:
         table.add_column("crops", no_wrap=True, overflow="ellipsis")
+    with_energy = any(node.energy_from for node in fleet.nodes[:_ROWS])
+    if with_energy:
+        table.add_column("a feature", no_wrap=True, overflow="ellipsis")
     for node in fleet.nodes[:_ROWS]:
         state = Text(node.state, style=_STATE_STYLES.get(node.state, ""))
         if node.state != "online":
             state.append(f" {age(node.age_s)}")
-        share = percent(node.crops / max(1, node.published))
-        _add(table, [text(node.name), state, *_facts(node), *([share] if with_crops else [])])
+        extra = [percent(node.crops / max(1, node.published))] if with_crops else []
+        extra += [_energy(node)] if with_energy else []
+        _add(table, [text(node.name), state, *_facts(node), *extra])
     return table
 
 
@@ -97,6 +101,13 @@ def _facts(node: NodeView) -> list[str | Text]:
         warm,
         reasons or "0",
     ]
+
+
+def _energy(node: NodeView) -> str:
+    if not node.energy_from or not node.published:
+        return ""
+    stated = " stated" if node.energy_from == "stated" else ""
+    return number(node.energy_j / node.published, ".2g", f" J{stated}")
 
 
 def _problems(fleet: FleetView) -> list[Text]:

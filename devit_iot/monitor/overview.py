@@ -45,6 +45,7 @@ class NodeView(msgspec.Struct, frozen=True):
         replicas: nodes that share its part by who lives, itself included.
         refused: number of refused inputs.
         drops: images of ``latest`` that were not computed, by reason.
+        energy_j: energy that the board took, joules, by ``energy_from``; see the node's status.
         crops: features of crops among the published ones.
     """
 
@@ -65,6 +66,8 @@ class NodeView(msgspec.Struct, frozen=True):
     lost: int
     drops: dict[str, int]
     problem: str
+    energy_j: float
+    energy_from: str
 
 
 class AggregatorView(msgspec.Struct, frozen=True):
@@ -363,6 +366,8 @@ def _node_view(name: str, status: NodeStatus) -> NodeView:
         lost=status.lost,
         drops=dict(drops),
         problem=status.problem,
+        energy_j=status.energy_j,
+        energy_from=status.energy_from,
     )
 
 

@@ -14,9 +14,9 @@ from devit_iot.node.computing import Served, compute
 from devit_iot.node.crops import Crops
 from devit_iot.node.frame import Frame
 from devit_iot.node.holding import Holding
+from devit_iot.node.instruments import Instruments
 from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.rate import RateLimit
-from devit_iot.node.sensors import Sensors
 from devit_iot.node.sharing import Sharing, fixed_share
 from devit_iot.node.turns import turn_s
 from devit_iot.node.watchdog import Watchdog
@@ -50,7 +50,7 @@ class Node:
     Args:
         served: its part, whose engine was proven on the golden image.
         transport: a connection that is not started; its will says that this node is offline.
-        sensors: the board's sensors.
+        instruments: the board's sensors and its meter.
         exit_process: ends the process when an inference hangs; may be called on any thread.
 
     Attributes:
@@ -65,7 +65,7 @@ class Node:
         *,
         topics: Topics,
         config: Config,
-        sensors: Sensors,
+        instruments: Instruments,
         exit_process: Callable[[], None],
     ) -> None:
         self._served = served
@@ -87,7 +87,7 @@ class Node:
         self._crops = Crops(transport, topics, self._counters)
         self._refusal = Refusal(self.stop)
         self._serving: Frame | None = None
-        self._sensors = sensors
+        self._instruments = instruments
         self._exit_process = exit_process
         self._watchdog = Watchdog(config.node.hang_s, self._on_hang)
         self.durations = {name: Durations() for name in ("wait", "decode", "compute")}
@@ -373,7 +373,7 @@ class Node:
         self._exit_process()
 
     def _status(self, state: State, age_s: float) -> NodeStatus:
-        reading = self._sensors.read()
+        busy = (self.durations[stage].histogram.total_s for stage in ("decode", "compute"))
         return msgspec.structs.replace(
             self._served.identity,
             state=state,
@@ -392,8 +392,7 @@ class Node:
             redelivered=self._counters["redelivered"],
             deferred=self._counters["deferred"],
             spared=self._counters["spared"],
-            temperature_c=reading.temperature_c,
-            throttled=reading.throttled,
+            **self._instruments.read(sum(busy)),
             problem=self.reporter.problem,
             shares=self._sharing is not None and self._sharing.shares,
             replicas=1 if self._sharing is None else self._sharing.replicas,

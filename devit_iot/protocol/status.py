@@ -8,6 +8,7 @@ from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.json_message import JsonMessage, PartCount
 
 State = Literal["online", "offline"]
+EnergySource = Literal["", "rapl", "pmic", "stated"]
 
 HEARTBEAT_S = 15.0
 """A service says its status again after so long, also if nothing changed."""
@@ -78,6 +79,9 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         shares: whether others with its part may leave it its share of the requests.
         replicas: nodes that share the requests of its part, itself included, as it knows them.
         pinned: part that its operator chose for it; None: the hub chooses.
+        energy_j: energy that the board took since the service started, joules; 0 without a source.
+        energy_from: ``rapl``: the kernel's energy counters; ``pmic``: the power chip of a Raspberry
+            Pi 5; ``stated``: stated watts times the time of decoding and computing; empty: none.
     """
 
     node: str
@@ -105,6 +109,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     shares: bool = False
     replicas: int = 1
     pinned: PartCount | None = None
+    energy_j: float = 0.0
+    energy_from: EnergySource = ""
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

@@ -148,6 +148,12 @@ NODE: tuple[Metric[NodeStatus], ...] = (
         lambda s: s.spared,
     ),
     _metric("devit_node_cpu_seconds_total", "CPU time of the process.", lambda s: s.cpu_s),
+    _by(
+        "source",
+        "devit_node_energy_joules_total",
+        "Energy of the board; measured if source is rapl or pmic, and absent without a source.",
+        lambda s: {s.energy_from: s.energy_j} if s.energy_from else {},
+    ),
     _metric(
         "devit_node_temperature_celsius",
         "Temperature of the board's chip; absent without a sensor.",

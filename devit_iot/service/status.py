@@ -17,6 +17,8 @@ INTERVAL_S = 1.0
 ECHO_S = 5.0
 
 EARLIEST = 1_735_689_600  # 2025-01-01, Unix seconds: before this software
+_ALWAYS_NEW = ("uptime_s", "cpu_s", "energy_j")  # no reason to say a status again
+
 _DEAF = "the broker grants our subscriptions and delivers nothing"
 _CLOCK = "the clock is wrong: it says a day before 2025"
 
@@ -127,9 +129,9 @@ class StatusReporter:
         age = self._age() - self._shown.uptime_s
         if age < INTERVAL_S:
             return
-        latest = msgspec.structs.replace(
-            self._latest, uptime_s=self._shown.uptime_s, cpu_s=self._shown.cpu_s
-        )
+        shown = msgspec.structs.asdict(self._shown)
+        same = {name: shown[name] for name in _ALWAYS_NEW if name in shown}
+        latest = msgspec.structs.replace(self._latest, **same)
         if age >= HEARTBEAT_S or latest != self._shown:
             self._publish("online")
 

@@ -54,6 +54,20 @@ def test_every_fact_is_there() -> None:
         assert fact in text
 
 
+@pytest.mark.parametrize(
+    ("source", "shown"), [("", ""), ("rapl", "1.5 J"), ("stated", "1.5 J stated")]
+)
+def test_energy_is_a_column_where_it_is_known(source: str, shown: str) -> None:
+    joules = 1.5 * NODE_STATUS_3.published
+    overview = Overview(TOPICS, 0.0)
+    said = msgspec.structs.replace(NODE_STATUS_3, energy_j=joules, energy_from=source)
+    overview.take(Message(TOPICS.node_status("pi-1"), said.encode(), retained=False), 5.0)
+    text = drawn(overview.view(8.0))
+    assert ("a feature" in text) == bool(source)
+    assert shown in text
+    assert ("stated" in text) == (source == "stated")
+
+
 def test_heads_and_states_are_columns_where_there_are_some() -> None:
     plain = drawn(fleet())
     assert "head" not in plain

@@ -131,7 +131,7 @@ def test_imports_go_down(path: Path) -> None:
         assert not [module for module in imports(path) if is_below(module, "devit_iot")]
         return
     ours = [module for module in imports(path) if is_below(module, "devit_iot")]
-    packages = {"devit_iot.decompose"}
+    packages = {"devit_iot.decompose", "devit_iot._version"}  # the build writes the version
     up = [m for m in ours if m not in packages and unit(m) != own and row(unit(m)) <= row(own)]
     assert up == []
 

@@ -23,7 +23,7 @@ from devit_iot.service import metrics
 from devit_iot.service import status as status_module
 from devit_iot.service.exporter import exporting
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
-from tests.golden.make import AGGREGATOR_STATUS_2, NODE_STATUS_3, UPDATE_STATUS
+from tests.golden.make import AGGREGATOR_STATUS_2, NODE_STATUS_6, UPDATE_STATUS
 from tests.support.fleets import image_file, wait_until
 from tests.support.running import labels, make_aggregator, make_node, running
 
@@ -312,7 +312,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize(
-    "status", [NODE_STATUS_3, AGGREGATOR_STATUS_2], ids=lambda s: type(s).__name__
+    "status", [NODE_STATUS_6, AGGREGATOR_STATUS_2], ids=lambda s: type(s).__name__
 )
 def test_every_fact_of_a_status_is_in_a_metric(status: NodeStatus | AggregatorStatus) -> None:
     for field in msgspec.structs.fields(type(status)):

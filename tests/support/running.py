@@ -20,6 +20,8 @@ from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, Node
 from devit_iot.config.early import EarlyChoice
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.node.computing import Served
+from devit_iot.node.energy import EnergyMeter
+from devit_iot.node.instruments import Instruments
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.feature import Feature
@@ -68,6 +70,7 @@ def make_node(
     exit_process: Callable[[], None] = lambda: None,
     transport: MemoryTransport | None = None,
     sensors: Sensors | None = None,
+    energy: EnergyMeter | None = None,
     shards: int = 1,
 ) -> Node:
     name = name or f"node-{part}"
@@ -88,7 +91,7 @@ def make_node(
         transport or MemoryTransport(broker, will=will),
         topics=TOPICS,
         config=Config(images=tuple(images), node=config or NodeConfig(), shards=shards),
-        sensors=sensors or Sensors(),
+        instruments=Instruments(sensors or Sensors(), energy or EnergyMeter(firmware=lambda: "")),
         exit_process=exit_process,
     )
 

@@ -82,6 +82,8 @@ export class Reader {
       throttled: read.maybe("throttled", (value) => flag(value, "throttled")),
       drops: Object.freeze(read.drops("drops")),
       replicas: read.count("replicas"),
+      energy: read.number("energy_j", 0),
+      energyFrom: read.match("energy_from", /^(?:rapl|pmic|stated)?$/, ""),
     });
   }
 
@@ -175,8 +177,8 @@ export class Fields {
     return value;
   }
 
-  match(name, pattern) {
-    const value = this.text(name);
+  match(name, pattern, missing) {
+    const value = this.text(name, missing);
     if (!pattern.test(value)) throw new Refused("json", `${name} is not as documented`);
     return value;
   }

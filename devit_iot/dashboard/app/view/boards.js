@@ -43,6 +43,7 @@ const NODE_FACTS = [
   ["Runs with", (status) => engine(status).detail],
   ["Latency", (status) => (status.published ? duration(status.decodeMs + status.computeMs) : "")],
   ["Temperature", temperature],
+  ["Energy", energy],
   ["Dropped", (status) => withReasons(status.dropped + status.lost, status.drops)],
   ["Features", (status) => count(status.published)],
 ];
@@ -143,6 +144,12 @@ function engine({ engine: text }) {
 function temperature(status) {
   if (status.temperature === null) return "";
   return `${status.temperature.toFixed(1)} °C`;
+}
+
+/** Joules that the board took for each feature, and whether they were measured. */
+function energy({ energy: joules, energyFrom: source, published }) {
+  if (!source || !published) return "";
+  return `${(joules / published).toPrecision(2)} J a feature, ${source === "stated" ? "stated" : "measured"}`;
 }
 
 function withReasons(total, reasons) {

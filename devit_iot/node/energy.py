@@ -1,0 +1,164 @@
+"""How many joules a board took: measured where it has a meter, else from its stated power."""
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from devit_iot.protocol.status import EnergySource
+
+_EVERY_S = 15.0
+"""The firmware of a Raspberry Pi is asked so often: an answer takes a process of its own."""
+
+_ASK_S = 2.0  # a firmware that does not answer must not keep images waiting
+_RAIL = re.compile(r"^\s*(\w+)_([AV]) (?:current|volt)\(\d+\)=([0-9.]+)[AV]\s*$", re.MULTILINE)
+
+
+class Energy(NamedTuple):
+    """What a board took since the meter began.
+
+    Attributes:
+        joules: energy; 0 without a source.
+        source: what it was read from.
+    """
+
+    joules: float
+    source: EnergySource
+
+
+def ask_firmware() -> str:
+    """Voltages and currents of a Raspberry Pi 5's power chip; empty on another machine."""
+    program = shutil.which("vcgencmd")
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - a program of the system
+            [program, "pmic_read_adc"], capture_output=True, text=True, timeout=_ASK_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
+    return done.stdout
+
+
+class EnergyMeter:
+    """Adds up what a board takes, from the best source that it has.
+
+    The sources, the best one first: the kernel's energy counters of the whole platform or of all
+    processor packages (RAPL, readable by root unless the administrator allows more); the rails of
+    a Raspberry Pi 5's power chip, sampled; stated watts times the time in which images were
+    decoded and computed. The first two count all that the machine does, also while it is idle.
+
+    Args:
+        watts: stated power of the board while it computes; 0: unknown.
+        root: sysfs.
+        firmware: what the power chip says, see :func:`ask_firmware`.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        watts: float = 0.0,
+        root: Path = Path("/sys"),
+        *,
+        firmware: Callable[[], str] = ask_firmware,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._watts = watts
+        self._firmware = firmware
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._joules = 0.0
+        self._zones = [_Zone.at(folder) for folder in _power_zones(root)]
+        if not self._zones or any(zone.last_uj is None for zone in self._zones):
+            self._zones = []
+        self._sampled_at = clock()
+        self._sampled_w = None if self._zones else _rails_w(firmware())
+
+    def read(self, busy_s: float) -> Energy:
+        """Energy since the start; on any thread.
+
+        Args:
+            busy_s: seconds in which images were decoded and computed since then.
+        """
+        with self._lock:
+            return self._read(busy_s)
+
+    def _read(self, busy_s: float) -> Energy:
+        if self._zones:
+            self._joules += sum(zone.step_uj() for zone in self._zones) / 1e6
+            return Energy(self._joules, "rapl")
+        if self._sampled_w is not None:
+            self._sample(self._sampled_w)
+            return Energy(self._joules, "pmic")
+        if self._watts > 0:
+            return Energy(self._watts * busy_s, "stated")
+        return Energy(0.0, "")
+
+    def _sample(self, before_w: float) -> None:
+        now = self._clock()
+        passed_s = now - self._sampled_at
+        if passed_s < _EVERY_S:
+            return
+        now_w = _rails_w(self._firmware())
+        self._joules += passed_s * (before_w if now_w is None else (before_w + now_w) / 2)
+        self._sampled_at = now
+        self._sampled_w = before_w if now_w is None else now_w
+
+
+class _Zone:
+    """One counter of microjoules, which starts again at 0 after its range."""
+
+    def __init__(self, counter: Path, range_uj: int, last_uj: int | None) -> None:
+        self._counter = counter
+        self._range_uj = range_uj
+        self.last_uj = last_uj
+
+    @classmethod
+    def at(cls, folder: Path) -> "_Zone":
+        counter = folder / "energy_uj"
+        return cls(counter, _number(folder / "max_energy_range_uj") or 0, _number(counter))
+
+    def step_uj(self) -> int:
+        """Microjoules since the last call; 0 if the counter cannot be read now."""
+        now_uj = _number(self._counter)
+        if now_uj is None or self.last_uj is None:
+            return 0
+        step = now_uj - self.last_uj
+        self.last_uj = now_uj
+        return step if step >= 0 else max(0, step + self._range_uj)
+
+
+def _power_zones(root: Path) -> list[Path]:
+    """The zone of the whole platform, else those of the processor packages."""
+    folders = sorted((root / "class/powercap").glob("intel-rapl:*"))
+    top = [folder for folder in folders if folder.name.count(":") == 1]  # the rest is in them
+    platform = [folder for folder in top if _text(folder / "name") == "psys"]
+    return platform or [f for f in top if (_text(f / "name") or "").startswith("package")]
+
+
+def _rails_w(text: str) -> float | None:
+    """Sum over the rails whose voltage and current are both said, watts; None if none is."""
+    said: dict[str, dict[str, float]] = {}
+    for rail, unit, number in _RAIL.findall(text):
+        try:
+            said.setdefault(rail, {})[unit] = float(number)
+        except ValueError:
+            continue
+    powers = [of["A"] * of["V"] for of in said.values() if of.keys() == {"A", "V"}]
+    return sum(powers) if powers else None
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _number(file: Path) -> int | None:
+    text = _text(file)
+    return int(text) if text is not None and text.isdecimal() else None
