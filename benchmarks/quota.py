@@ -33,19 +33,27 @@ def dealt_cpus(shares: Mapping[str, float]) -> dict[str, int]:
 
 
 @contextmanager
-def board(name: str, cores: float, cpu: int) -> Iterator[Sequence[str]]:
+def board(
+    name: str, cores: float, cpu: int, period_us: int = _PERIOD_US
+) -> Iterator[Sequence[str]]:
     """A control group that may use ``cores`` of a CPU; yields what to put before a command.
+
+    Args:
+        name: name of the group.
+        cores: share of one core.
+        cpu: the CPU.
+        period_us: the share holds for each so many microseconds; it is 1000 of them at least.
 
     Raises:
         DevitError: control groups cannot be made here.
     """
     with _group(name) as group:
-        amount = round(cores * _PERIOD_US)
+        amount = round(cores * period_us)
         if cgroup_version() == 1:
-            (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+            (group / "cpu.cfs_period_us").write_text(str(period_us))
             (group / "cpu.cfs_quota_us").write_text(str(amount))
         else:
-            (group / "cpu.max").write_text(f"{amount} {_PERIOD_US}")
+            (group / "cpu.max").write_text(f"{amount} {period_us}")
         yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec taskset -c {cpu} "$@"', "sh"]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devit_iot.demo.processes import FleetProcesses
+from devit_iot.programs import own_program
 from tests.arm.emulated import emulated_python, needs_tools
 from tests.e2e.watching import known_images, watching
 from tests.shipping.clean import PIP, download, kernels_found, said
@@ -88,7 +89,7 @@ def test_an_emulated_board_makes_labels(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.chdir(tmp_path)
     python = str(emulated_python("cortex-a72"))
-    assert "neon" in kernels_found(python, "-P", "-m", "devit_iot.cli.devit")
+    assert "neon" in kernels_found(*own_program("devit_iot.cli.devit", python))
     known = known_images()[0]
     bundle = site / "devit_iot" / "demo" / "bundle"
     with FleetProcesses(tmp_path, bundle=bundle, fleet="test") as processes:
