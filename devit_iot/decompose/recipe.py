@@ -159,14 +159,17 @@ class ShrinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             A part whose template costs no more stays whole.
         search: how the policy is found.
         candidates: policies evaluated.
-        images: number of images of the part's classes that rank heads and neurons, and of held-out
-            images that evaluate; at least two.
+        images: number of training images that rank heads and neurons, and of held-out images that
+            evaluate; at least two.
+        classes: ``own``: they show classes of the part's group, as in the paper. ``all``: they show
+            any class, others for each part; then a part keeps what it needs for all classes.
     """
 
     macs: tuple[Fraction, ...]
     search: Literal["random", "evolution"] = "evolution"
     candidates: Positive = 100
     images: Annotated[int, msgspec.Meta(ge=2)] = 256
+    classes: Literal["own", "all"] = "own"
 
 
 class ImitationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from devit_iot.bundle.spec import WHOLE, View, macs
 from devit_iot.decompose.network.models import Classifier
+from devit_iot.decompose.recipe import Recipe
 from devit_iot.decompose.shrinking.compensate import BlockMoments, compensate, measure
 from devit_iot.decompose.shrinking.heldout import HeldOut
 from devit_iot.decompose.shrinking.importance import BlockImportance, rank
@@ -19,7 +20,7 @@ from devit_iot.decompose.stages import seeds
 from devit_iot.decompose.stages.names import policy_of, shrunk
 from devit_iot.decompose.stages.subtask import SubTask
 from devit_iot.decompose.stages.teach import store_result
-from devit_iot.decompose.training.context import Context
+from devit_iot.decompose.training.context import Context, TrainingData
 from devit_iot.decompose.training.loop import Trained
 
 OVERLAP_DISCOUNT = 0.7
@@ -30,9 +31,9 @@ that keep other things of the teacher see other things, and are worth more toget
 def shrink_part(run: Context, task: SubTask, template: Classifier) -> Classifier:
     """Cut one part out of ``template``, or take the one that is stored.
 
-    Heads and neurons are ranked on training images of the part's classes, as its view shows them;
-    candidates are compared on held-out ones, each with what stays made up for what went. In joint
-    decomposition a part prefers what no part before it has kept.
+    Heads and neurons are ranked on training images, see :func:`chosen_rows`, as the part's view
+    shows them; candidates are compared on held-out ones, each with what stays made up for what
+    went. In joint decomposition a part prefers what no part before it has kept.
 
     Raises:
         SpecError: nothing within the budget.
@@ -113,8 +114,26 @@ def discounted(
 
 
 def _images(run: Context, rows: NDArray[np.int64], task: SubTask) -> Tensor:
-    """A fixed choice of normalised images of the group's classes."""
-    mine = task.own(run.data, rows)
-    chosen = np.random.default_rng(run.recipe.seed).permutation(mine)[: run.recipe.shrink.images]
-    batches = run.batches(np.sort(chosen), run.data.labels).in_order()
+    """The normalised images that a part is cut by."""
+    chosen = chosen_rows(run.data, rows, task, run.recipe)
+    batches = run.batches(chosen, run.data.labels).in_order()
     return torch.cat([images for images, _ in batches])
+
+
+def chosen_rows(
+    data: TrainingData, rows: NDArray[np.int64], task: SubTask, recipe: Recipe
+) -> NDArray[np.int64]:
+    """A fixed choice of ``rows`` for one part, ascending; of all classes it is another for each.
+
+    Args:
+        data: all images.
+        rows: those to choose from.
+        task: what the part is made for.
+        recipe: its ``shrink`` says how many images, and of which classes.
+    """
+    if recipe.shrink.classes == "all":
+        mine, seed = rows, seeds.policies(recipe.seed, task.part)
+    else:
+        mine, seed = task.own(data, rows), recipe.seed
+    chosen = np.random.default_rng(seed).permutation(mine)[: recipe.shrink.images]
+    return np.sort(chosen)
