@@ -23,6 +23,9 @@ CpuFeatures detect_cpu_features() {
   cpu.f16c = cpu.avx2 && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
   cpu.avx_vnni =
       cpu.avx2 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+#if defined(DEVIT_MODEL_AVX_VNNI)
+  cpu.avx_vnni = cpu.avx2;
+#endif
 #elif defined(__aarch64__)
   cpu.neon = true;  // part of the base architecture
 #if defined(__linux__)
