@@ -6,12 +6,13 @@ SEED ?= 1
 MINUTES ?= 30
 RUNS ?= 1000000
 SAMPLE ?= 120
+REV ?= HEAD~1
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz mutants sanitize wheels test-wheels docs \
+.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz mutants sanitize bench-check wheels test-wheels docs \
   lint format types build clean
 
 help:
@@ -26,6 +27,7 @@ help:
 	@echo "make fuzz [RUNS=1000000]                      every reader of what others wrote, guided by coverage"
 	@echo "make mutants [SAMPLE=120 SEED=1]              plant errors in four rooms, count those that tests notice"
 	@echo "make sanitize                                 the kernel tests under ASan, UBSan and TSan"
+	@echo "make bench-check [REV=HEAD~1]                 fails if the engine got 5 % slower since another commit"
 	@echo "make wheels [ARGS='--python 3.13']            wheels for CPython 3.11 to 3.14, x86-64 and 64-bit Arm, sdist, SBOM, in dist/"
 	@echo "make test-wheels                              those in dist/, installed on clean Debian 12 and 13, x86-64 and Arm"
 	@echo "make docs                                     these documents as a site, in build/site"
@@ -80,6 +82,10 @@ sanitize: build/.dev
 	@scripts/need g++:g++
 	$(BIN)/python scripts/sanitize.py address
 	$(BIN)/python scripts/sanitize.py thread
+
+bench-check: build/.dev
+	@scripts/need git:git c++:g++
+	$(BIN)/python scripts/bench_check.py --rev '$(REV)'
 
 wheels: build/.dev
 	@scripts/need g++:g++ aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap

@@ -4,7 +4,8 @@
 
 ``address`` is AddressSanitizer with UndefinedBehaviorSanitizer, ``thread`` is ThreadSanitizer; the
 first thing that they find ends the run. Needs g++. Python itself is not instrumented: the runtime
-is preloaded. Everything made stays under ``build/sanitize-<kind>/``.
+is preloaded. The row avx_vnni computes with a model of its instruction, so that it runs on any
+x86-64. Everything made stays under ``build/sanitize-<kind>/``.
 """
 
 import os
@@ -58,7 +59,8 @@ def build(kind: str, folder: Path) -> Path:
         find("cmake"), "-S", ROOT, "-B", folder, "-G", "Ninja",
         f"-DCMAKE_MAKE_PROGRAM={find('ninja')}", f"-DCMAKE_CXX_COMPILER={find('g++')}",
         "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1", "-DDEVIT_WERROR=ON",
-        f"-DDEVIT_SANITIZE={kind}", f"-DPython_EXECUTABLE={sys.executable}",
+        "-DDEVIT_MODEL_AVX_VNNI=ON", f"-DDEVIT_SANITIZE={kind}",
+        f"-DPython_EXECUTABLE={sys.executable}",
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
     )  # fmt: skip
     output(find("cmake"), "--build", folder, "--parallel", str(os.cpu_count()))

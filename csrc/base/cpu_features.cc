@@ -14,9 +14,18 @@ CpuFeatures detect_cpu_features() {
   __builtin_cpu_init();
   cpu.avx2 = __builtin_cpu_supports("avx2") != 0;
   cpu.fma = __builtin_cpu_supports("fma") != 0;
-  // Not every compiler's __builtin_cpu_supports() knows it. Its vectors are those of AVX.
+  // It asks the operating system (XGETBV) whether it keeps registers of 512 bits.
+  cpu.avx512 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+               __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+  cpu.avx512_vnni = cpu.avx512 && __builtin_cpu_supports("avx512vnni") != 0;
+  // Not every compiler's __builtin_cpu_supports() knows these. Their vectors are those of AVX.
   unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
   cpu.f16c = cpu.avx2 && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+  cpu.avx_vnni =
+      cpu.avx2 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+#if defined(DEVIT_MODEL_AVX_VNNI)
+  cpu.avx_vnni = cpu.avx2;
+#endif
 #elif defined(__aarch64__)
   cpu.neon = true;  // part of the base architecture
 #if defined(__linux__)

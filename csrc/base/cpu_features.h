@@ -7,6 +7,9 @@ struct CpuFeatures {
   bool avx2 = false;
   bool fma = false;
   bool f16c = false;
+  bool avx_vnni = false;  // 256 bits, without AVX-512
+  bool avx512 = false;    // its parts f, bw, dq and vl
+  bool avx512_vnni = false;
   bool neon = false;
   bool dotprod = false;
   bool fp16 = false;

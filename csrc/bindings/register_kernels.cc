@@ -212,6 +212,12 @@ py::tuple quantize_i8(const ArrayF32& x, const std::string& isa) {
     const py::gil_scoped_release nogil;
     gemm.quantize(args);
   }
+  if (gemm.activation_offset != 0) {
+    std::uint8_t* byte = static_cast<std::uint8_t*>(q.mutable_data());
+    for (std::size_t i = 0; i < rows * row_bytes; ++i) {
+      byte[i] = static_cast<std::uint8_t>(byte[i] - gemm.activation_offset);
+    }
+  }
   const py::ssize_t end = static_cast<py::ssize_t>(depth);
   return py::make_tuple(q[py::make_tuple(py::ellipsis(), py::slice(0, end, 1))], scale);
 }

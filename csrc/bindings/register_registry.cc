@@ -26,8 +26,10 @@ std::vector<std::string> isas() {
 
 std::map<std::string, bool> cpu_features() {
   const CpuFeatures cpu = detect_cpu_features();
-  return {{"avx2", cpu.avx2}, {"fma", cpu.fma},   {"f16c", cpu.f16c},      {"neon", cpu.neon},
-          {"fp16", cpu.fp16}, {"i8mm", cpu.i8mm}, {"dotprod", cpu.dotprod}};
+  return {{"avx2", cpu.avx2},         {"fma", cpu.fma},       {"f16c", cpu.f16c},
+          {"avx_vnni", cpu.avx_vnni}, {"avx512", cpu.avx512}, {"avx512_vnni", cpu.avx512_vnni},
+          {"neon", cpu.neon},         {"fp16", cpu.fp16},     {"i8mm", cpu.i8mm},
+          {"dotprod", cpu.dotprod}};
 }
 
 std::string select_isa(const std::string& name) { return std::string(kernels(name).isa); }

@@ -131,7 +131,8 @@ void features(SubVit& model, const ArrayU8& image, ArrayF32& out) {
 }  // namespace
 
 void register_runtime(py::module_& m) {
-  py::class_<SubVit>(m, "SubVit", R"doc(
+  // Local: two builds of this module fit into one process (scripts/bench_check.py).
+  py::class_<SubVit>(m, "SubVit", py::module_local(), R"doc(
 One sub-ViT, from raw pixels to the layer-normed prefix tokens or a CCT's pooled token.
 
 Allocates when made, never per image. Safe to use from several threads: calls take turns.

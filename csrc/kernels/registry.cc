@@ -11,19 +11,82 @@ constexpr GemmI8 kGemmI8Scalar{.tile_rows = 4,
                                .tile_cols = 8,
                                .depth_step = 1,
                                .activation_bytes = 2,
+                               .activation_offset = 0,
                                .weight_bytes = 1,
                                .quantize = quantize_i8_scalar,
                                .run = gemm_i8_4x8_scalar};
 
-#if defined(DEVIT_HAS_AVX2)
+#if defined(DEVIT_HAS_AVX)
 constexpr GemmI8 kGemmI8Avx2{
     .tile_rows = 8,  // two tiles: what a panel costs by itself comes less often
     .tile_cols = 16,
     .depth_step = 2,
     .activation_bytes = 2,
+    .activation_offset = 0,
     .weight_bytes = 2,
     .quantize = quantize_i8_avx2,
     .run = gemm_i8_4x16_avx2};
+
+constexpr KernelTable kAvx2{
+    .isa = "avx2",
+    .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma && cpu.f16c; },
+    .gemm_f32 = {.tile_rows = 6, .tile_cols = 16, .run = gemm_f32_6x16_avx2},
+    .gemm_f16 = {.tile_rows = 6, .tile_cols = 16, .round = nullptr, .run = gemm_f16_6x16_avx2},
+    .gemm_i8 = kGemmI8Avx2,
+    .attention_f32 = {.tile_rows = 16, .run = attention_f32_avx2},
+    .attention_f16 = {.pack = nullptr, .run = nullptr},
+    .layer_norm_f32 = layer_norm_f32_avx2,
+    .fma_peak_f32 = fma_peak_f32_avx2,
+    .resize_u8 = {resize_columns_u8_avx2, resize_rows_u8_avx2}};
+
+constexpr KernelTable kAvxVnni = [] {
+  KernelTable table = kAvx2;
+  table.isa = "avx_vnni";
+  table.runs_on = [](const CpuFeatures& cpu) {
+    return cpu.avx2 && cpu.fma && cpu.f16c && cpu.avx_vnni;
+  };
+  table.gemm_i8 = {.tile_rows = 6,
+                   .tile_cols = 16,
+                   .depth_step = 4,
+                   .activation_bytes = 1,
+                   .activation_offset = 128,
+                   .weight_bytes = 1,
+                   .quantize = quantize_i8_avx_vnni,
+                   .run = gemm_i8_6x16_avx_vnni};
+  return table;
+}();
+
+constexpr KernelTable kAvx512 = [] {
+  KernelTable table = kAvx2;
+  table.isa = "avx512";
+  table.runs_on = [](const CpuFeatures& cpu) {
+    return cpu.avx2 && cpu.fma && cpu.f16c && cpu.avx512;
+  };
+  table.gemm_f32 = {.tile_rows = 12, .tile_cols = 32, .run = gemm_f32_12x32_avx512};
+  table.gemm_f16 = {
+      .tile_rows = 12, .tile_cols = 32, .round = nullptr, .run = gemm_f16_12x32_avx512};
+  table.attention_f32 = {.tile_rows = 16, .run = attention_f32_avx512};
+  table.layer_norm_f32 = layer_norm_f32_avx512;
+  table.fma_peak_f32 = fma_peak_f32_avx512;
+  return table;
+}();
+
+constexpr KernelTable kAvx512Vnni = [] {
+  KernelTable table = kAvx512;
+  table.isa = "avx512_vnni";
+  table.runs_on = [](const CpuFeatures& cpu) {
+    return cpu.avx2 && cpu.fma && cpu.f16c && cpu.avx512 && cpu.avx512_vnni;
+  };
+  table.gemm_i8 = {.tile_rows = 12,
+                   .tile_cols = 32,
+                   .depth_step = 4,
+                   .activation_bytes = 1,
+                   .activation_offset = 128,
+                   .weight_bytes = 1,
+                   .quantize = quantize_i8_avx512_vnni,
+                   .run = gemm_i8_12x32_avx512_vnni};
+  return table;
+}();
 #endif
 
 #if defined(DEVIT_HAS_NEON)
@@ -34,6 +97,7 @@ constexpr GemmI8 gemm_i8_neon(std::size_t tile_rows, std::size_t depth_step,
           .tile_cols = 16,
           .depth_step = depth_step,
           .activation_bytes = 1,
+          .activation_offset = 0,
           .weight_bytes = 1,
           .quantize = quantize_i8_neon,
           .run = run};
@@ -82,17 +146,11 @@ constexpr KernelTable kNeonI8mm = [] {
 #endif
 
 constexpr KernelTable kTables[] = {
-#if defined(DEVIT_HAS_AVX2)
-    {.isa = "avx2",
-     .runs_on = [](const CpuFeatures& cpu) { return cpu.avx2 && cpu.fma && cpu.f16c; },
-     .gemm_f32 = {.tile_rows = 6, .tile_cols = 16, .run = gemm_f32_6x16_avx2},
-     .gemm_f16 = {.tile_rows = 6, .tile_cols = 16, .round = nullptr, .run = gemm_f16_6x16_avx2},
-     .gemm_i8 = kGemmI8Avx2,
-     .attention_f32 = {.tile_rows = 16, .run = attention_f32_avx2},
-     .attention_f16 = {.pack = nullptr, .run = nullptr},
-     .layer_norm_f32 = layer_norm_f32_avx2,
-     .fma_peak_f32 = fma_peak_f32_avx2,
-     .resize_u8 = {resize_columns_u8_avx2, resize_rows_u8_avx2}},
+#if defined(DEVIT_HAS_AVX)
+    kAvx512Vnni,
+    kAvx512,
+    kAvxVnni,
+    kAvx2,
 #endif
 #if defined(DEVIT_HAS_NEON)
     kNeonI8mm,

@@ -30,9 +30,9 @@ void unfold_patches(const SubVitShape& shape, const std::uint8_t* image, std::si
 }
 
 void unfold_patches_i8(const SubVitShape& shape, const std::uint8_t* image, std::size_t begin,
-                       std::size_t end, std::size_t stride, std::int8_t* out) {
+                       std::size_t end, int offset, std::size_t stride, std::uint8_t* out) {
   std::memset(out, 0, (end - begin) * stride);
-  unfold(shape, image, begin, end, kPixelOffset, stride, out);
+  unfold(shape, image, begin, end, offset, stride, out);
 }
 
 }  // namespace devit

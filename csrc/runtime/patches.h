@@ -30,14 +30,14 @@ inline constexpr int kPixelOffset = 128;
 void unfold_patches(const SubVitShape& shape, const std::uint8_t* image, std::size_t begin,
                     std::size_t end, int offset, float* out);
 
-// The same patches, less kPixelOffset, as activations of one byte with a scale of 1 (gemm_i8.h).
-// Nothing is rounded: a pixel has no more than 8 bits.
+// The same patches as activations of one byte with a scale of 1 (gemm_i8.h). With kPixelOffset less
+// the kernel's activation_offset as `offset`, nothing is rounded: a pixel has no more than 8 bits.
 //
 // Shapes    image: (image_size, image_size, 3)
 //           out:   (end - begin, patch_dim), rows `stride` bytes apart, filled up with zeros
 // Needs     what unfold_patches() needs.
 // State     none: no allocation, no lock, no global.
 void unfold_patches_i8(const SubVitShape& shape, const std::uint8_t* image, std::size_t begin,
-                       std::size_t end, std::size_t stride, std::int8_t* out);
+                       std::size_t end, int offset, std::size_t stride, std::uint8_t* out);
 
 }  // namespace devit

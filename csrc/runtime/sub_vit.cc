@@ -69,8 +69,9 @@ void SubVit::embed(const Executor& executor, const std::uint8_t* image) {
     float* out = patch_rows + begin * dim;
     const ConvertedRows converted = workspace_.converted(thread);
     if (in_bytes && kernels_.gemm_i8.activation_bytes == 1) {
-      unfold_patches_i8(shape_, image, begin, end, converted_row_bytes(kernels_, layer),
-                        reinterpret_cast<std::int8_t*>(converted.rows));
+      unfold_patches_i8(
+          shape_, image, begin, end, kPixelOffset - kernels_.gemm_i8.activation_offset,
+          converted_row_bytes(kernels_, layer), reinterpret_cast<std::uint8_t*>(converted.rows));
       std::fill_n(converted.scales, end - begin, 1.0f);
       executor.linear_converted(layer, converted, out, end - begin, Epilogue::kResidual);
     } else {

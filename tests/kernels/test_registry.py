@@ -1,7 +1,10 @@
 """Which instruction set runs: the best one, or the forced one, or an error; never another one."""
 
+import platform
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,11 +34,35 @@ def test_the_first_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_instruction_set_needs_its_cpu_features() -> None:
     cpu = _core.cpu_features()
-    assert ("avx2" in _core.isas()) == (cpu["avx2"] and cpu["fma"] and cpu["f16c"])
+    avx2 = cpu["avx2"] and cpu["fma"] and cpu["f16c"]
+    assert ("avx2" in _core.isas()) == avx2
+    assert ("avx_vnni" in _core.isas()) == (avx2 and cpu["avx_vnni"])
+    assert ("avx512" in _core.isas()) == (avx2 and cpu["avx512"])
+    assert ("avx512_vnni" in _core.isas()) == (avx2 and cpu["avx512"] and cpu["avx512_vnni"])
     assert ("neon" in _core.isas()) == cpu["neon"]
     assert ("neon_fp16" in _core.isas()) == (cpu["neon"] and cpu["fp16"])
     assert ("neon_dotprod" in _core.isas()) == (cpu["neon"] and cpu["fp16"] and cpu["dotprod"])
     assert ("neon_i8mm" in _core.isas()) == (cpu["neon"] and cpu["fp16"] and cpu["i8mm"])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="an emulator shows its host's CPU")
+def test_features_of_the_cpu_are_those_that_linux_lists() -> None:
+    """Linux lists none whose registers it does not keep."""
+    listed = re.search(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert listed
+    flags = set(listed[1].split())
+    names = {
+        "avx2": {"avx2"},
+        "fma": {"fma"},
+        "f16c": {"f16c"},
+        "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+        "avx512_vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
+    }
+    cpu = _core.cpu_features()
+    assert cpu["avx_vnni"] or "avx_vnni" not in flags  # a build with a model always says so
+    assert {name: cpu[name] for name in names} == {
+        name: needs <= flags for name, needs in names.items()
+    }
 
 
 def test_a_name_selects(isa: str) -> None:

@@ -10,12 +10,15 @@ CSRC = ROOT / "csrc"
 LAYERS = ["bindings", "runtime", "kernels", "base"]  # top first: includes only go down
 SOURCES = sorted(path for path in CSRC.rglob("*.*") if path.suffix in {".h", ".cc"})
 KERNEL_NAME = re.compile(
-    r"[a-z]+(_[a-z]+)*_(f32|f16|i8|u8)(_\d+x\d+)?_(scalar|avx2|neon)(_(dotprod|fp16|i8mm))?"
+    r"[a-z]+(_[a-z]+)*_(f32|f16|i8|u8)(_\d+x\d+)?_(scalar|avx|avx2|avx512|neon)"
+    r"(_(dotprod|fp16|i8mm|vnni))?"
 )
 # No function among them.
 PLAIN_TYPES = {"size_t", "int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t"}
 # Compiled once per instruction set, with its flags.
-PER_ISA = [path for path in SOURCES if re.search(r"_inl\.h$|simd_|_(avx2|neon\w*)\.cc$", path.name)]
+PER_ISA = [
+    path for path in SOURCES if re.search(r"_inl\.h$|simd_|_(avx\w*|neon\w*)\.cc$", path.name)
+]
 
 
 def test_cmake_builds_every_source() -> None:

@@ -47,6 +47,7 @@ struct AttentionF32 {
 
 void attention_f32_scalar(const AttentionF32Args& args);
 void attention_f32_avx2(const AttentionF32Args& args);  // x86-64 builds only
+void attention_f32_avx512(const AttentionF32Args& args);
 void attention_f32_neon(const AttentionF32Args& args);  // AArch64 builds only
 
 }  // namespace devit

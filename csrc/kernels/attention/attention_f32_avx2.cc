@@ -9,7 +9,7 @@
 namespace devit {
 
 void attention_f32_avx2(const AttentionF32Args& args) {
-  attend_rows<BroadcastProducts<2, 2>>(args);
+  attend_rows<BroadcastProducts<2, 2, 6>>(args);
 }
 
 }  // namespace devit

@@ -8,11 +8,12 @@ namespace devit {
 namespace {
 
 // One factor is broadcast from memory: for instruction sets with cheap broadcast loads. So many
-// vectors of queries, and of one row of values, are in registers at once.
-template <std::size_t query_vecs, std::size_t value_vecs>
+// vectors of queries, and of one row of values, are in registers at once, with the sums of so many
+// keys, then of so many queries.
+template <std::size_t query_vecs, std::size_t value_vecs, std::size_t sum_rows>
 struct BroadcastProducts {
   static constexpr std::size_t kQueryVecs = query_vecs;
-  static constexpr std::size_t kSumRows = 6;  // keys, then queries, whose sums are in registers
+  static constexpr std::size_t kSumRows = sum_rows;
 
   template <std::size_t vecs>
   static inline void transpose(const float* const (&q)[vecs * Vec::kLanes], std::size_t head_dim,

@@ -5,7 +5,7 @@
 namespace devit {
 
 void attention_f32_scalar(const AttentionF32Args& args) {
-  attend_rows<BroadcastProducts<4, 4>>(args);
+  attend_rows<BroadcastProducts<4, 4, 6>>(args);
 }
 
 }  // namespace devit

@@ -118,6 +118,7 @@ float half_limit(const Half* weight, std::size_t size);
 
 void gemm_f16_4x8_scalar(const GemmF16Args& args);
 void gemm_f16_6x16_avx2(const GemmF16Args& args);  // x86-64 builds only
+void gemm_f16_12x32_avx512(const GemmF16Args& args);
 void gemm_f16_5x16_neon(const GemmF16Args& args);  // AArch64 builds only
 
 void round_f16_neon_fp16(const RoundF16Args& args);

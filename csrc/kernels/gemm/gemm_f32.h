@@ -57,6 +57,7 @@ void pack_gemm_f32_bias(const float* bias, std::size_t depth, std::size_t cols,
 
 void gemm_f32_4x8_scalar(const GemmF32Args& args);
 void gemm_f32_6x16_avx2(const GemmF32Args& args);  // x86-64 builds only
+void gemm_f32_12x32_avx512(const GemmF32Args& args);
 void gemm_f32_5x16_neon(const GemmF32Args& args);  // AArch64 builds only
 
 }  // namespace devit

@@ -22,8 +22,9 @@ namespace devit {
 // added as well.
 //
 // Shapes    x: (rows, depth), rows `x_stride` floats apart
-//           q: (rows, depth), signed integers of activation_bytes; rows `q_stride` bytes apart,
-//              filled up with zeros; their last four bytes are the variant's own
+//           q: (rows, depth), integers of activation_bytes plus activation_offset, signed unless
+//              there is one; rows `q_stride` bytes apart, filled up with zeros; their last four
+//              bytes are the variant's own
 //           scale: (rows)
 // Needs     row_begin < row_end <= rows; 0 < depth <= kMaxGemmI8Depth; q_stride of
 //           quantized_row_i8(); x, q, scale do not overlap. Nothing outside the shapes is read or
@@ -50,7 +51,8 @@ struct QuantizeI8Args {
 // with f as in gemm_f32.h; the sum is exact.
 //
 // Shapes    a, a_scale: q and scale of quantize(), rows `a_stride` bytes apart; activations of one
-//           byte may also be any bytes, with zeros to fill up the rows, if no weight is -128
+//           byte may also be any bytes, with zeros to fill up the rows, if no weight is -128;
+//           in the formula, activation_offset is taken off
 //           out: (rows, cols), rows `out_stride` floats apart
 //           panels: see panel_i8(), `panel_stride` bytes apart; `weight` is (cols, depth), `scale`
 //           (cols)
@@ -85,6 +87,7 @@ struct GemmI8 {
   std::size_t tile_cols;         // columns in one panel
   std::size_t depth_step;        // neighbours along the depth that lie together in a panel
   std::size_t activation_bytes;  // size of a quantised activation: 1 or 2
+  int activation_offset;         // added to it: 0, or 128 for unsigned bytes
   std::size_t weight_bytes;      // size of a packed weight: 1 or 2
   void (*quantize)(const QuantizeI8Args&);
   void (*run)(const GemmI8Args&);
@@ -100,8 +103,10 @@ inline constexpr std::size_t kGemmI8Align = 64;  // rows and panels start on cac
 std::size_t quantized_row_i8(std::size_t depth, const GemmI8& gemm);
 
 // Bytes from one panel to the next, a multiple of kGemmI8Align. A panel is a row of tile_cols
-// biases and one of scales, both float, then the weights, signed integers of weight_bytes, as
-// [group of depth_step][column][place in the group]; the depth is filled up with zeros.
+// biases and one of scales, both float; with an activation_offset, a row of int32 that take it off,
+// -activation_offset times the sum of the column's weights, modulo 2^32; then the weights, signed
+// integers of weight_bytes, as [group of depth_step][column][place in the group]; the depth is
+// filled up with zeros.
 std::size_t panel_i8(std::size_t depth, const GemmI8& gemm);
 
 // Bytes of ceil(cols / tile_cols) panels. They start on a multiple of kGemmI8Align.
@@ -121,6 +126,11 @@ void gemm_i8_4x8_scalar(const GemmI8Args& args);
 
 void quantize_i8_avx2(const QuantizeI8Args& args);  // to int16; x86-64 builds only
 void gemm_i8_4x16_avx2(const GemmI8Args& args);
+
+void quantize_i8_avx_vnni(const QuantizeI8Args& args);  // to bytes with an offset, as all of VNNI
+void gemm_i8_6x16_avx_vnni(const GemmI8Args& args);
+void quantize_i8_avx512_vnni(const QuantizeI8Args& args);
+void gemm_i8_12x32_avx512_vnni(const GemmI8Args& args);
 
 void quantize_i8_neon(const QuantizeI8Args& args);  // to int8; AArch64 builds only
 void gemm_i8_4x16_neon(const GemmI8Args& args);

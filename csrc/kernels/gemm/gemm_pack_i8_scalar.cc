@@ -29,6 +29,22 @@ void pack_row(const float* values, std::size_t cols, const GemmI8& gemm, std::by
   std::memset(row + cols * sizeof(float), 0, (gemm.tile_cols - cols) * sizeof(float));
 }
 
+// Rows of four bytes for each column before the weights.
+std::size_t header_rows(const GemmI8& gemm) { return gemm.activation_offset == 0 ? 2 : 3; }
+
+// What takes the offset of activations off, for each column of a panel; zeros past the last.
+void pack_corrections(const std::int8_t* weight, std::size_t depth, std::size_t cols,
+                      const GemmI8& gemm, std::byte* row) {
+  std::memset(row, 0, gemm.tile_cols * sizeof(std::uint32_t));
+  for (std::size_t j = 0; j < cols; ++j) {
+    std::uint32_t sum = 0;
+    for (std::size_t k = 0; k < depth; ++k)
+      sum += static_cast<std::uint32_t>(weight[j * depth + k]);
+    const std::uint32_t correction = 0U - static_cast<std::uint32_t>(gemm.activation_offset) * sum;
+    std::memcpy(row + j * sizeof(correction), &correction, sizeof(correction));
+  }
+}
+
 }  // namespace
 
 std::size_t quantized_row_i8(std::size_t depth, const GemmI8& gemm) {
@@ -37,7 +53,7 @@ std::size_t quantized_row_i8(std::size_t depth, const GemmI8& gemm) {
 
 std::size_t panel_i8(std::size_t depth, const GemmI8& gemm) {
   const std::size_t weights = round_up(depth, gemm.depth_step) * gemm.weight_bytes;
-  return round_up(gemm.tile_cols * (2 * sizeof(float) + weights), kGemmI8Align);
+  return round_up(gemm.tile_cols * (header_rows(gemm) * sizeof(float) + weights), kGemmI8Align);
 }
 
 std::size_t packed_gemm_i8_size(std::size_t depth, std::size_t cols, const GemmI8& gemm) {
@@ -51,10 +67,12 @@ void pack_gemm_i8_weight(const std::int8_t* weight, const float* scale, std::siz
     const std::size_t here = std::min(gemm.tile_cols, cols - begin);
     const std::int8_t* from = weight + begin * depth;
     pack_row(scale + begin, here, gemm, panels + row);
+    if (gemm.activation_offset != 0) pack_corrections(from, depth, here, gemm, panels + 2 * row);
+    std::byte* to = panels + header_rows(gemm) * row;
     if (gemm.weight_bytes == 1) {
-      pack_panel(from, depth, here, gemm, reinterpret_cast<std::int8_t*>(panels + 2 * row));
+      pack_panel(from, depth, here, gemm, reinterpret_cast<std::int8_t*>(to));
     } else {
-      pack_panel(from, depth, here, gemm, reinterpret_cast<std::int16_t*>(panels + 2 * row));
+      pack_panel(from, depth, here, gemm, reinterpret_cast<std::int16_t*>(to));
     }
     panels += panel_i8(depth, gemm);
   }

@@ -31,6 +31,7 @@ using LayerNormF32 = void (*)(const LayerNormF32Args&);
 
 void layer_norm_f32_scalar(const LayerNormF32Args& args);
 void layer_norm_f32_avx2(const LayerNormF32Args& args);  // x86-64 builds only
+void layer_norm_f32_avx512(const LayerNormF32Args& args);
 void layer_norm_f32_neon(const LayerNormF32Args& args);  // AArch64 builds only
 
 }  // namespace devit

@@ -11,6 +11,7 @@ using FmaPeakF32 = double (*)(std::size_t rounds, float* sink);
 
 double fma_peak_f32_scalar(std::size_t rounds, float* sink);
 double fma_peak_f32_avx2(std::size_t rounds, float* sink);  // x86-64 builds only
+double fma_peak_f32_avx512(std::size_t rounds, float* sink);
 double fma_peak_f32_neon(std::size_t rounds, float* sink);  // AArch64 builds only
 
 }  // namespace devit
