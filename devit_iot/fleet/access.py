@@ -23,13 +23,16 @@ from devit_iot.protocol.topics import (
 Role = Literal[
     "aggregator",
     "camera",
+    "cell",
     "collector",
     "dashboard",
     "homeassistant",
     "hub",
+    "labels",
     "node",
     "owner",
     "teacher",
+    "upper",
     "viewer",
 ]
 
@@ -94,7 +97,7 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
     a dashboard reads. Both say which heads shall answer, which aggregators read; nobody else can.
 
     Raises:
-        ConfigError: a name or a pattern is unusable.
+        ConfigError: a name or a pattern is unusable, or a role belongs to an upper broker.
     """
     topics = Topics(fleet)
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
@@ -175,6 +178,8 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
                 write, heard = teaching.collector(topics)
                 read = (*images, *heard)
                 client_id = re.escape(topics.collector_client_id)
+            case "cell" | "labels" | "upper":
+                raise ConfigError(f"'{user}': only an upper broker has the role '{role}'")
         return Grants(write, read, client_id)
 
     return {user: grants(user, role) for user, role in users.items()}
