@@ -106,6 +106,9 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
     updates = (topics.node_update("+"), topics.aggregator_update("+"))
     results = (*labels, *statuses, *updates, topics.release, topics.hub_status)
     devices = DiscoveryTopics().devices
+    for user, role in users.items():
+        if role in {"cell", "labels", "upper"}:
+            raise ConfigError(f"'{user}': only an upper broker has the role '{role}'")
 
     def client_ids(own: str, *commands: str) -> str:
         runs = (re.escape(command) + _RUN for command in commands)
@@ -178,8 +181,6 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
                 write, heard = teaching.collector(topics)
                 read = (*images, *heard)
                 client_id = re.escape(topics.collector_client_id)
-            case "cell" | "labels" | "upper":
-                raise ConfigError(f"'{user}': only an upper broker has the role '{role}'")
         return Grants(write, read, client_id)
 
     return {user: grants(user, role) for user, role in users.items()}

@@ -1,4 +1,4 @@
-"""Cells of an upper broker: each is a fleet's folder of its own, in ``cells`` of the upper's folder.
+"""Cells of an upper broker: each has a fleet's folder of its own, below ``cells`` in that of all.
 
 A cell has a certificate authority of its own, so that no member of one gets into another. What its
 broker shows the upper one are certificates of the upper broker's authority, one for each bridge.
@@ -69,6 +69,7 @@ def add_cell(owner: FleetFolder, cell: CellPlace) -> FleetFolder:
         _beside(upper.broker_folder, cell.name),
         bridge=Bridge(cell.name, upper.hosts[0], upper.port),
     )
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     made = FleetFolder.create(path, state)
     broker = path / "broker"
     for user in users:

@@ -10,7 +10,12 @@ from collections.abc import Mapping, Sequence
 from devit_iot.errors import ConfigError
 from devit_iot.fleet.access import Grants, Role
 from devit_iot.protocol.cells import CellTopics, answers, present
-from devit_iot.protocol.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics, check_name
+from devit_iot.protocol.topics import (
+    DISCOVERY_PREFIX,
+    HOME_ASSISTANT_STATUS,
+    DiscoveryTopics,
+    check_name,
+)
 
 UPPER_ROLES: tuple[Role, ...] = ("viewer", "upper")
 """Each has a first client from the start, called like it."""
@@ -58,34 +63,31 @@ def upper_access_list(fleet: str, users: Mapping[str, Role]) -> dict[str, Grants
 
 def _grants(fleet: str, user: str, role: Role) -> Grants:
     check_name("user", user)
+    if role in {"cell", "labels"}:
+        own = CellTopics(fleet, _cell_of(user, f"{role}-"))
+        write = (*present(own), own.connected) if role == "cell" else answers(own)
+        return Grants(write, (), re.escape(user))
     every = CellTopics(fleet)
     said = (*answers(every), *present(every), every.connected)
     devices = DiscoveryTopics().devices
-    client_id = re.escape(user)
-    match role:
-        case "cell":
-            own = CellTopics(fleet, _cell_of(user, cell_user("")))
-            return Grants((*present(own), own.connected), (), client_id)
-        case "labels":
-            own = CellTopics(fleet, _cell_of(user, labels_user("")))
-            return Grants(answers(own), (), client_id)
-        case "viewer":
-            return Grants((), said, _client_ids(user, every, "top", "labels"))
-        case "dashboard":
-            return Grants((), said, re.escape(every.dashboard_client_id("")) + _RUN)
-        case "homeassistant":
-            read = (*said, f"{DiscoveryTopics().prefix}/#")
-            return Grants((devices, HOME_ASSISTANT_STATUS), read, client_id)
-        case "upper":
-            read = (*said, HOME_ASSISTANT_STATUS)
-            return Grants((devices,), read, _client_ids(user, every, "upper"))
-        case "owner":
-            names = ("top", "labels", "forget")
-            kept = (*said, devices)
-            return Grants(kept, kept, _client_ids(user, every, *names))
-    raise ConfigError(
-        f"'{user}': an upper broker has no role '{role}'; give the folder of a cell to --folder"
-    )
+    lookers = {
+        "viewer": Grants((), said, _client_ids(user, every, "top", "labels")),
+        "dashboard": Grants((), said, re.escape(every.dashboard_client_id("")) + _RUN),
+        "homeassistant": Grants(
+            (devices, HOME_ASSISTANT_STATUS), (*said, f"{DISCOVERY_PREFIX}/#"), re.escape(user)
+        ),
+        "upper": Grants(
+            (devices,), (*said, HOME_ASSISTANT_STATUS), _client_ids(user, every, "upper")
+        ),
+        "owner": Grants(
+            (*said, devices), (*said, devices), _client_ids(user, every, "top", "labels", "forget")
+        ),
+    }
+    if role not in lookers:
+        raise ConfigError(
+            f"'{user}': an upper broker has no role '{role}'; give the folder of a cell to --folder"
+        )
+    return lookers[role]
 
 
 def _client_ids(user: str, topics: CellTopics, *commands: str) -> str:

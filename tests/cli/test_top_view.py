@@ -6,7 +6,8 @@ from rich.console import Console
 
 from devit_iot.cli import cells
 from devit_iot.cli.top_view import render
-from devit_iot.monitor.overview import FleetView, Overview
+from devit_iot.monitor.overview import Overview
+from devit_iot.monitor.views import FleetView
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3, STEADY_STATE
