@@ -38,7 +38,7 @@ bridge_certfile {folder}/{user}.crt
 bridge_keyfile {folder}/{user}.key
 bridge_attempt_unsubscribe false
 keepalive_interval 5
-restart_timeout 1"""
+restart_timeout 1 2"""
 
 
 class Bridge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
