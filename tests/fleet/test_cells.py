@@ -187,6 +187,20 @@ def test_what_init_refuses_of_cells(tmp_path: Path, cells: str, problem: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_list_of_an_upper_broker_is_printed() -> None:
+    printed = CliRunner().invoke(main, ["acl", "--cell", "hall", "--cell", "yard"])
+    assert printed.output == mosquitto_acl(ACCESS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--node", "pi-0", "--cell", "hall"], ["--cell", "a", "--cell", "a"], ["--cell", "+"]],
+)
+def test_what_the_access_list_refuses_of_cells(options: list[str]) -> None:
+    result = CliRunner().invoke(main, ["acl", *options])
+    assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+
+
 def test_where_a_cells_broker_is() -> None:
     assert read_places("a, b=hub.local,c=[::1]:9000") == [
         ("a", "a.local", None),
