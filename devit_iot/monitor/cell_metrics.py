@@ -11,7 +11,9 @@ _NODE, _SHARD = "node", "shard"
 
 def samples(facts: CellFacts) -> Iterator[Sample]:
     """Each metric once, with a value for each member of each cell."""
-    bridges = {(cell,): float(there) for cell, there in list(facts.connected.items())}
+    bridges: dict[tuple[str, ...], float] = {
+        (cell,): float(there) for cell, there in list(facts.connected.items())
+    }
     yield Sample(CELL_CONNECTED.name, "gauge", CELL_CONNECTED.help, CELL_CONNECTED.labels, bridges)
     nodes, aggregators = dict(facts.nodes), dict(facts.aggregators)
     online = {**_online(_NODE, nodes), **_online(_SHARD, aggregators)}
