@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 MAX_UNACKNOWLEDGED = 20
 """Images of ``every`` that are published before the camera waits for acknowledgements."""
 
+MOVE_S = 10.0
+"""Seconds within which another broker must answer before a camera moves to it."""
+
 _CHECK_S = 0.1
 _ADVICE = "--size makes images smaller"
 
@@ -51,6 +54,9 @@ class Camera:
     ) -> None:
         self._images = images
         self._transport = transport
+        self._left: list[Transport] = []  # brokers that have not everything on their disk yet
+        self._unsent = 0
+        self._moving = threading.Lock()
         self._topic = topic
         self._interval_s = 0.0 if math.isinf(rate) else 1.0 / rate
         self._every = delivery == "every"
@@ -81,7 +87,9 @@ class Camera:
             self._publish_all()
             self._wait_persisted()
         finally:
-            self._transport.stop()
+            with self._moving:
+                for transport in (*self._left, self._transport):
+                    transport.stop()
         self._refusal.check()
         return self._account()
 
@@ -91,9 +99,46 @@ class Camera:
         self._ready.set()
         self._on_stop()
 
+    def move(self, transport: Transport, *, wait_s: float = MOVE_S) -> None:
+        """Publish to another broker, from the next image on; call it while :meth:`run` runs.
+
+        Each image goes to one broker. The one before keeps its connection until it has all images
+        of ``every`` on its disk.
+
+        Args:
+            transport: a connection that is not started.
+            wait_s: seconds within which it must be there.
+
+        Raises:
+            BrokerError: the other broker refuses us, or is not there; then nothing changes.
+        """
+        answered = threading.Event()
+        refusal = Refusal(answered.set)
+        transport.start(on_ready=answered.set, on_refused=refusal)
+        in_time = answered.wait(wait_s)
+        if not in_time or refusal.came:
+            transport.stop()
+            refusal.check()
+            raise BrokerError(f"no answer from the other broker within {wait_s:g} s")
+        with self._moving:
+            if self._stopping.is_set():
+                transport.stop()
+                return
+            self._left.append(self._transport)
+            self._transport = transport
+
+    def _leave(self) -> None:
+        """Let those brokers go that have everything."""
+        with self._moving:
+            for transport in [old for old in self._left if old.persisted]:
+                self._left.remove(transport)
+                self._unsent += transport.unsent
+                transport.stop()
+
     def _publish_all(self) -> None:
         due = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            self._leave()
             image = next(self._images, None)
             if image is None or not self._wait_room():
                 break
@@ -105,9 +150,11 @@ class Camera:
         self._tried += 1
         topic = self._topic.replace(REQUEST_LEVEL, uuid.uuid4().hex)
         self._on_published(image, topic)
+        with self._moving:
+            transport = self._transport
         try:
             if self._every:
-                self._transport.publish(
+                transport.publish(
                     topic,
                     image.payload,
                     qos=1,
@@ -115,7 +162,7 @@ class Camera:
                     on_given_up=partial(self._leave_out, image),
                 )
             else:
-                self._transport.publish(topic, image.payload)
+                transport.publish(topic, image.payload)
         except MessageError as error:
             self._leave_out(image, error)
 
@@ -129,15 +176,20 @@ class Camera:
         return False
 
     def _wait_persisted(self) -> None:
-        if not self._every or self._transport.persisted:
+        if not self._every or self._persisted():
             return
         logger.info("published all; waiting until the broker has them on its disk")
-        while self._worthwhile() and not self._transport.persisted:
+        while self._worthwhile() and not self._persisted():
             self._stopping.wait(_CHECK_S)
+
+    def _persisted(self) -> bool:
+        self._leave()
+        return not self._left and self._transport.persisted
 
     def _worthwhile(self) -> bool:
         """Whether acknowledgements may still come: the broker refuses the next image too."""
-        return not self._stopping.is_set() and not self._transport.refused
+        refused = any(transport.refused for transport in (*self._left, self._transport))
+        return not self._stopping.is_set() and not refused
 
     def _on_puback(self) -> None:
         self._acknowledged += 1
@@ -167,10 +219,10 @@ class Camera:
                 problem = self._transport.problem
                 raise BrokerError(f"{count}: {problem}" if problem else count)
             logger.info("%s", count)
-        elif self._transport.unsent:
+        elif unsent := self._unsent + self._transport.unsent:
             logger.warning(
                 "%d of %d images were dropped: the broker was away or the link too slow",
-                self._transport.unsent,
+                unsent,
                 published,
             )
         return published

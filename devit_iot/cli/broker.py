@@ -5,7 +5,9 @@ import click
 from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import image_options
+from devit_iot.errors import ConfigError
 from devit_iot.fleet.access import FORMATS, access_list, members
+from devit_iot.fleet.upper_access import upper_access_list, upper_members
 from devit_iot.transport.embedded_broker import run_embedded_broker
 
 
@@ -25,7 +27,8 @@ def broker(host: str, port: int, websocket_port: int | None) -> None:
 
 @click.command(cls=Command, path="devit acl")
 @click.option("--fleet", default="home", show_default=True, help="The fleet's name.")
-@click.option("--node", "nodes", multiple=True, required=True, help="A node's name; repeat.")
+@click.option("--node", "nodes", multiple=True, help="A node's name; repeat.")
+@click.option("--cell", "cells", multiple=True, help="A cell of an upper broker; repeat.")
 @image_options
 @click.option(
     "--broker-kind",
@@ -36,10 +39,21 @@ def broker(host: str, port: int, websocket_port: int | None) -> None:
     help="Whose format.",
 )
 @one_line_errors
-def acl(fleet: str, nodes: tuple[str, ...], images: tuple[str, ...], kind: str) -> None:
+def acl(
+    fleet: str, nodes: tuple[str, ...], cells: tuple[str, ...], images: tuple[str, ...], kind: str
+) -> None:
     """Print the access list of a fleet: what the users of its broker may publish and read.
+
+    With --cell it is that of an upper broker, which has no nodes.
 
     \b
         devit acl --fleet home --node pi-0 --node pi-1 > /etc/mosquitto/acl
+        devit acl --fleet home --cell hall --cell yard > /etc/mosquitto/acl
     """
-    click.echo(FORMATS[kind](access_list(fleet, members(nodes), images)), nl=False)
+    if bool(nodes) == bool(cells):
+        raise ConfigError("give --node for a fleet's broker, or --cell for an upper one")
+    if cells:
+        access = upper_access_list(fleet, upper_members(cells))
+    else:
+        access = access_list(fleet, members(nodes), images)
+    click.echo(FORMATS[kind](access), nl=False)

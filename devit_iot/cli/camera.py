@@ -1,6 +1,10 @@
 """``devit camera``: publish images as a camera would."""
 
+import logging
 import os
+import signal
+import threading
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -13,9 +17,12 @@ from devit_iot.camera.open_source import open_source
 from devit_iot.camera.source import Form
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import CLIENT, configuration, settings
-from devit_iot.config.config import Delivery, read_password
+from devit_iot.config.config import BrokerConfig, Delivery, read_password
+from devit_iot.errors import DevitError
 from devit_iot.protocol.topics import check_topic
 from devit_iot.transport.mqtt import MqttTransport
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -80,6 +87,9 @@ def camera(  # noqa: PLR0913 - one for each option
     A webcam is a number or /dev/videoN; a URL is a stream (rtsp, http) or a still image that is
     read anew each time. Both are opened again when they are lost. Passwords in a URL are not shown.
 
+    On SIGHUP --config is read again: the camera moves to the broker that it names, and lets the one
+    before go when that has all images. Each image goes to one of the two.
+
     \b
         devit camera photos/ --topic cameras/door/image --rate 1
         devit camera /dev/video0 --topic cameras/desk/image --rate 5 --size 640
@@ -90,20 +100,47 @@ def camera(  # noqa: PLR0913 - one for each option
     check_topic(topic)
     config = configuration(config_file, values)
     set_up_logging(config.log.format, config.log.level)
-    transport = MqttTransport(
-        config.broker,
-        client_id=f"devit-camera-{os.getpid()}",
-        password=read_password(config.broker, os.environ),
-    )
     images = open_source(source, repeat=repeat, form=Form(size, quality), insecure=insecure)
     with closing(images):
-        serve(
-            Camera(
-                islice(images, count),
-                transport,
-                topic=topic,
-                rate=rate,
-                delivery=delivery,
-                on_stop=images.close,
-            )
+        made = Camera(
+            islice(images, count),
+            _transport(config.broker),
+            topic=topic,
+            rate=rate,
+            delivery=delivery,
+            on_stop=images.close,
         )
+        _move_on_signal(made, config.broker, lambda: configuration(config_file, values).broker)
+        serve(made)
+
+
+def _transport(broker: BrokerConfig) -> MqttTransport:
+    return MqttTransport(
+        broker,
+        client_id=f"devit-camera-{os.getpid()}",
+        password=read_password(broker, os.environ),
+    )
+
+
+def _move_on_signal(made: Camera, broker: BrokerConfig, read: Callable[[], BrokerConfig]) -> None:
+    """Move the camera on SIGHUP to the broker that ``read`` returns then."""
+    present = [broker]
+    turn = threading.Lock()
+
+    def move() -> None:
+        with turn:
+            try:
+                wanted = read()
+                if wanted == present[0]:
+                    logger.info("the configuration names the same broker, %s", wanted.url)
+                    return
+                made.move(_transport(wanted))
+                present[0] = wanted
+                logger.info("moved to %s", wanted.url)
+            except DevitError as error:
+                logger.warning("not moved, it stays with %s: %s", present[0].url, error)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        threading.Thread(target=move, name="move", daemon=True).start()
+
+    signal.signal(signal.SIGHUP, on_signal)

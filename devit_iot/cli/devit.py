@@ -23,6 +23,7 @@ from devit_iot.cli.labels import labels
 from devit_iot.cli.plan import plan
 from devit_iot.cli.teach import teach_
 from devit_iot.cli.top import top
+from devit_iot.cli.upper import upper
 
 
 @click.group()
@@ -53,6 +54,7 @@ COMMANDS = (
     plan,
     teach_,
     top,
+    upper,
 )
 
 for command in COMMANDS:

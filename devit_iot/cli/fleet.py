@@ -1,13 +1,12 @@
 """``devit fleet``: make a fleet that nobody else gets into."""
 
-import ipaddress
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import click
 
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.fleet_cells import cell, check_host, read_places
 from devit_iot.cli.fleet_keys import in_folder, rotate, sign
 from devit_iot.cli.fleet_release import pause, push, rollback, status
 from devit_iot.cli.old_options import Command
@@ -18,8 +17,6 @@ from devit_iot.fleet.access import Role
 if TYPE_CHECKING:
     from devit_iot.fleet.folder import FleetFolder
 
-_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
-
 
 @click.group()
 def fleet() -> None:
@@ -29,7 +26,7 @@ def fleet() -> None:
     """
 
 
-for command in (push, status, rollback, pause, sign, rotate):
+for command in (push, status, rollback, pause, sign, rotate, cell):
     fleet.add_command(command)
 
 
@@ -55,7 +52,15 @@ for command in (push, status, rollback, pause, sign, rotate):
 @click.option(
     "--broker-folder",
     default="",
-    help="Where the broker will find its files; default: Debian's /etc/mosquitto.",
+    help="Where the broker will find its files; default: Debian's /etc/mosquitto. With --cells it "
+    "is the upper broker's, and those of a cell are where FOLDER would put them beside it.",
+)
+@click.option(
+    "--cells",
+    "places",
+    default="",
+    help="Make an upper broker and these cells, by commas: NAME, NAME=HOST or NAME=HOST:PORT. HOST "
+    "is the machine of the cell's broker, NAME.local unless given.",
 )
 @one_line_errors
 def init(
@@ -67,17 +72,33 @@ def init(
     images: tuple[str, ...],
     trust: str,
     broker_folder: str,
+    places: str,
 ) -> None:
     """Make FOLDER: an authority, the broker's files, and a client of each role.
 
+    With --cells the broker is an upper one, and cells/NAME in FOLDER is such a folder for each
+    cell, with bridges that send labels, states and statuses up.
+
     \b
         devit fleet init fleet --host hub.local
+        devit fleet init fleet --host upper.local --cells hall=hall-hub.local,yard=yard-hub.local
     """
+    from devit_iot.fleet.cells import CellPlace, create_with_cells
     from devit_iot.fleet.folder import FleetFolder, FleetState
 
     for host in hosts:
-        _check_host(host)
-    made = FleetFolder.create(path, FleetState(name, hosts, port, images, trust, broker_folder))
+        check_host(host)
+    state = FleetState(name, hosts, port, images, trust, broker_folder)
+    cells = tuple(CellPlace(cell, host, own or port) for cell, host, own in read_places(places))
+    if cells:
+        create_with_cells(path, state, cells)
+        click.echo(
+            f"{path}: an upper broker of fleet '{name}', and {len(cells)} cells. Add nodes with "
+            f"`devit fleet add NODE --part 0 --folder {path / 'cells' / cells[0].name}`; copy "
+            f"{path / 'broker'} to the upper broker and cells/NAME/broker to each cell's."
+        )
+        return
+    made = FleetFolder.create(path, state)
     click.echo(
         f"{path}: fleet '{name}' with clients {', '.join(made.fleet.clients)}. Add nodes with "
         f"`devit fleet add NODE --part 0 --folder {path}`, then copy {path / 'broker'} to the "
@@ -187,11 +208,3 @@ def _next_steps(opened: "FleetFolder", name: str) -> str:
 
 def _lists(opened: "FleetFolder") -> str:
     return f"the new {opened.path / 'broker' / 'acl'} and crl.pem"
-
-
-def _check_host(host: str) -> None:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError as error:
-        if not _HOST.fullmatch(host):
-            raise ConfigError(f"'{host}' is neither a host's name nor its address") from error

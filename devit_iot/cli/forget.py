@@ -8,7 +8,8 @@ from devit_iot.cli.common import one_line_errors, set_up_logging
 from devit_iot.cli.options import CLIENT, DISCOVERY, FLEET_NAME, configuration, settings
 from devit_iot.cli.watching import command_transport
 from devit_iot.errors import ConfigError
-from devit_iot.homeassistant.remove import Removal, members
+from devit_iot.homeassistant.remove import Removal, members, whole_cell
+from devit_iot.protocol.cells import ALL_CELLS, CellTopics
 from devit_iot.protocol.text import shown
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 
@@ -20,6 +21,9 @@ from devit_iot.protocol.topics import DiscoveryTopics, Topics
 @click.option(
     "--shard", "shards", type=click.IntRange(0), multiple=True, help="An aggregator; repeat."
 )
+@click.option(
+    "--cell", help="At an upper broker: the cell that they belonged to; alone, the whole cell."
+)
 @one_line_errors
 def forget(
     config_file: Path | None,
@@ -27,6 +31,7 @@ def forget(
     cameras: tuple[str, ...],
     nodes: tuple[str, ...],
     shards: tuple[int, ...],
+    cell: str | None,
     **values: object,
 ) -> None:
     """Delete what the broker keeps of members that are gone.
@@ -36,14 +41,20 @@ def forget(
 
     \b
         devit forget --broker mqtt://hub.local --camera attic --node pi-3
+        devit forget --broker mqtt://upper.local --cell yard
     """
-    if not (cameras or nodes or shards):
-        raise ConfigError("say who is gone: --camera, --node or --shard")
+    if not (cameras or nodes or shards or cell):
+        raise ConfigError("say who is gone: --camera, --node, --shard or --cell")
+    if cell == ALL_CELLS:
+        raise ConfigError("--cell takes the name of one cell")
     config = configuration(config_file, values)
     set_up_logging(config.log.format, "error")
-    topics = Topics(config.fleet)
+    topics = Topics(config.fleet) if cell is None else CellTopics(config.fleet, cell)
     discovery = DiscoveryTopics(config.homeassistant.prefix)
-    wanted = members(topics, discovery, cameras=cameras, nodes=nodes, shards=shards)
+    if isinstance(topics, CellTopics) and not (cameras or nodes or shards):
+        wanted = whole_cell(topics, discovery)
+    else:
+        wanted = members(topics, discovery, cameras=cameras, nodes=nodes, shards=shards)
     removed = Removal(command_transport(config, "forget"), wanted).run()
     for topic in removed:
         click.echo(f"removed {shown(topic)}")

@@ -51,6 +51,7 @@ CLIENT = (
     ),
 )
 FLEET_NAME = (Setting("--fleet", "fleet", str, "The fleet's name."),)
+CELLS = (Setting("--cells", "cells", bool, "Is the broker an upper one, of many cells?"),)
 TRUST = (Setting("--trust", "trust", str, "Public key that must have signed the bundle."),)
 FLEET = (
     *FLEET_NAME,

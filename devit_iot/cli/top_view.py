@@ -9,18 +9,25 @@ from rich.text import Text
 from devit_iot.cli.cells import age, number, parts_bar, percent, text
 from devit_iot.cli.top_releases import render_releases
 from devit_iot.config.node import AUTO
-from devit_iot.monitor.overview import CameraView, FleetView, NodeView
+from devit_iot.monitor.views import CameraView, FleetView, NodeView
 from devit_iot.protocol.label import DEFAULT_HEAD
 
 _ROWS = 200
 _NODE_HEADINGS = ("node", "state", "part", "engine", "compute", "chip", "dropped")
-_STATE_STYLES = {"online": "green", "silent": "yellow", "offline": "red"}
+_STATE_STYLES = {
+    "online": "green",
+    "connected": "green",
+    "silent": "yellow",
+    "offline": "red",
+    "cut off": "red",
+}
 
 
 def render(fleet: FleetView, *, connected: bool) -> RenderableType:
     """Everything, as rich draws it."""
     return Group(
         _head(fleet, connected=connected),
+        *_cells(fleet),
         _latency(fleet),
         _nodes(fleet),
         *_problems(fleet),
@@ -44,7 +51,8 @@ def _head(fleet: FleetView, *, connected: bool) -> Text:
     )
     for aggregator in fleet.aggregators[:_ROWS]:
         if aggregator.state != "online" or aggregator.problem:
-            words = f"\naggregator {text(aggregator.shard)} {aggregator.state} {aggregator.problem}"
+            name = f"{_of(aggregator.cell)}{text(aggregator.shard)}"
+            words = f"\naggregator {name} {aggregator.state} {aggregator.problem}"
             head.append(words, style="red")
     if not fleet.aggregators:
         head.append("\nno aggregator has said anything", style="yellow")
@@ -53,6 +61,26 @@ def _head(fleet: FleetView, *, connected: bool) -> Text:
     if not connected:
         head.append("\nthe broker is away", style="red")
     return head
+
+
+def _cells(fleet: FleetView) -> list[Table]:
+    """The cells of an upper broker; none for a fleet without cells."""
+    if not fleet.cells:
+        return []
+    table = _table("cells", ("cell", "state", "parts", "nodes online", "labels/s"))
+    for cell in fleet.cells[:_ROWS]:
+        state = Text(cell.state, style=_STATE_STYLES.get(cell.state, ""))
+        if cell.state != "connected":
+            state.append(f" {age(cell.age_s)}")
+        parts = f"{len(cell.parts_online)} of {number(cell.parts)}"
+        rate = number(cell.labels_per_s, ".1f")
+        _add(table, [text(cell.name), state, parts, number(cell.nodes_online), rate])
+    return [table]
+
+
+def _of(cell: str) -> str:
+    """What stands before the name of a member of ``cell``; nothing in a fleet without cells."""
+    return f"{text(cell)}/" if cell else ""
 
 
 def _latency(fleet: FleetView) -> RenderableType:
@@ -79,7 +107,7 @@ def _nodes(fleet: FleetView) -> Table:
             state.append(f" {age(node.age_s)}")
         extra = [percent(node.crops / max(1, node.published))] if with_crops else []
         extra += [_energy(node)] if with_energy else []
-        _add(table, [text(node.name), state, *_facts(node), *extra])
+        _add(table, [_of(node.cell) + text(node.name), state, *_facts(node), *extra])
     return table
 
 
@@ -113,7 +141,7 @@ def _energy(node: NodeView) -> str:
 def _problems(fleet: FleetView) -> list[Text]:
     """A line for each node that says what is wrong: a column would be too narrow."""
     return [
-        Text(f"{text(node.name)}: {node.problem}", style="red")
+        Text(f"{_of(node.cell)}{text(node.name)}: {node.problem}", style="red")
         for node in fleet.nodes[:_ROWS]
         if node.problem
     ]
@@ -126,7 +154,8 @@ def _cameras(fleet: FleetView) -> Table:
     table = _table("cameras", ("camera", *extra, "label", "confidence", "parts", "age"))
     for camera in shown:
         cells = [text(camera.head), text(camera.state)] if extra else []
-        _add(table, [text(camera.camera), *cells, text(camera.label), *_answer(camera)])
+        name = _of(camera.cell) + text(camera.camera)
+        _add(table, [name, *cells, text(camera.label), *_answer(camera)])
     return table
 
 

@@ -62,6 +62,7 @@ class Config(msgspec.Struct, frozen=True):
             instead of ``bundle``.
         trust: public key, 64 hex digits, that must have signed the bundle; empty: any bundle.
         shards: number of aggregators that share the requests.
+        cells: whether the broker is an upper one, which shows many cells.
         metrics: ``[host]:port`` on which to serve Prometheus and health checks; empty: do not.
         broker: how to reach the MQTT broker.
         camera_apps: camera apps by name, whose image topics are listened to.
@@ -83,6 +84,7 @@ class Config(msgspec.Struct, frozen=True):
     store: str = ""
     trust: str = ""
     shards: int = 1
+    cells: bool = False
     metrics: str = ""
     camera_apps: tuple[str, ...] = ()
     heads: dict[str, tuple[str, ...]] = {}

@@ -20,6 +20,7 @@ import msgspec
 from devit_iot import __version__
 from devit_iot.config.config import NodeConfig
 from devit_iot.errors import DevitError
+from devit_iot.protocol.cells import CellTopics
 from devit_iot.protocol.json_message import MAX_JSON_BYTES
 from devit_iot.protocol.status import STATUS_LIFETIME_S
 from devit_iot.protocol.text import MAX_CAMERA_BYTES, MAX_CAMERA_LENGTH, MAX_TEXT, shown
@@ -64,7 +65,7 @@ class PageFacts(NamedTuple):
     """What a page shows.
 
     Attributes:
-        topics: the fleet's topics.
+        topics: the fleet's topics; :class:`CellTopics` of all cells at an upper broker.
         images: image filters, as the nodes have them.
         websocket: ``ws://host:port/path`` of the broker; a loopback host stands for the host by
             which the page itself was reached.
@@ -182,11 +183,13 @@ class _Handler(BaseHTTPRequestHandler):
 def _facts(facts: PageFacts, broker: str) -> bytes:
     """``fleet.json``: names and limits, each from the one place that states it."""
     topics = facts.topics
+    cells = isinstance(topics, CellTopics)
     return msgspec.json.encode(
         {
             "version": __version__,
             "fleet": topics.fleet,
             "broker": broker,
+            "cells": cells,
             "client_id": topics.dashboard_client_id(""),
             "topics": {
                 "labels": topics.labels,
@@ -194,8 +197,7 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "states": topics.states,
                 "nodes": topics.node_statuses,
                 "aggregators": topics.aggregator_status("+"),
-                "hub": topics.hub_status,
-                "node_updates": topics.node_update("+"),
+                **({"connected": topics.connected} if cells else _releases(topics)),
                 "teach": {
                     "state": topics.teach_state,
                     "ask": topics.teach_ask(""),
@@ -216,6 +218,11 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
             },
         }
     )
+
+
+def _releases(topics: Topics) -> dict[str, str]:
+    """Topics of a fleet's releases, which no cell tells an upper broker."""
+    return {"hub": topics.hub_status, "node_updates": topics.node_update("+")}
 
 
 def _seen_from(websocket: str, host_header: str) -> str:

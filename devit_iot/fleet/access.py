@@ -23,13 +23,16 @@ from devit_iot.protocol.topics import (
 Role = Literal[
     "aggregator",
     "camera",
+    "cell",
     "collector",
     "dashboard",
     "homeassistant",
     "hub",
+    "labels",
     "node",
     "owner",
     "teacher",
+    "upper",
     "viewer",
 ]
 
@@ -94,7 +97,7 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
     a dashboard reads. Both say which heads shall answer, which aggregators read; nobody else can.
 
     Raises:
-        ConfigError: a name or a pattern is unusable.
+        ConfigError: a name or a pattern is unusable, or a role belongs to an upper broker.
     """
     topics = Topics(fleet)
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
@@ -103,6 +106,9 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
     updates = (topics.node_update("+"), topics.aggregator_update("+"))
     results = (*labels, *statuses, *updates, topics.release, topics.hub_status)
     devices = DiscoveryTopics().devices
+    for user, role in users.items():
+        if role in {"cell", "labels", "upper"}:
+            raise ConfigError(f"'{user}': only an upper broker has the role '{role}'")
 
     def client_ids(own: str, *commands: str) -> str:
         runs = (re.escape(command) + _RUN for command in commands)

@@ -5,6 +5,7 @@ authority/        ca.crt, ca.key: whoever has the key can make members
 broker/           what the broker needs: copy it there
 updates/          keys of releases: :mod:`devit_iot.fleet.update_keys`
 clients/<name>/   what each client needs: :mod:`devit_iot.fleet.parcel`
+cells/<name>/     such a folder for each cell of an upper broker: :mod:`devit_iot.fleet.cells`
 
 Folders are open to their owner only (0700), files too (0600).
 """
@@ -20,11 +21,13 @@ import msgspec
 from devit_iot.bundle.signature import check_trust
 from devit_iot.errors import ConfigError
 from devit_iot.fleet import authority
-from devit_iot.fleet.access import Role, access_list, mosquitto_acl
+from devit_iot.fleet.access import Grants, Role, access_list, mosquitto_acl
 from devit_iot.fleet.authority import Pair
+from devit_iot.fleet.bridge import Bridge, bridge_conf
 from devit_iot.fleet.mosquitto import CONFIG_FOLDER, DATA_FOLDER, mosquitto_conf
 from devit_iot.fleet.parcel import client_config
 from devit_iot.fleet.update_keys import KeyRole, UpdateKeys
+from devit_iot.fleet.upper_access import UPPER_ROLES, upper_access_list
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, check_name
 from devit_iot.text_file import read_text
 
@@ -63,6 +66,8 @@ class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         broker_folder: where the broker finds its files; empty: where Debian keeps them.
         clients: the fleet's clients by name.
         revoked: serial numbers of revoked certificates, in hex.
+        upper: whether the broker is an upper one, which shows cells.
+        bridge: where a cell's broker sends what an upper one shows; None: the fleet is no cell.
     """
 
     name: str
@@ -73,6 +78,14 @@ class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broker_folder: str = ""
     clients: dict[str, Client] = {}
     revoked: tuple[str, ...] = ()
+    upper: bool = False
+    bridge: Bridge | None = None
+
+    def access(self, users: Mapping[str, Role]) -> dict[str, Grants]:
+        """What each user may do at the broker; ConfigError if a name or a role is unusable."""
+        if self.upper:
+            return upper_access_list(self.name, users)
+        return access_list(self.name, users, self.images)
 
 
 class FleetFolder:
@@ -127,7 +140,7 @@ class FleetFolder:
         _write(staging / STATE, msgspec.json.encode(fleet))
         UpdateKeys.create(staging / "updates", _write)
         made = cls(staging)
-        for role in ROLES:
+        for role in UPPER_ROLES if fleet.upper else ROLES:
             made.add(role, role)
         staging.rename(path)
         return cls(path)
@@ -150,8 +163,9 @@ class FleetFolder:
                     f"name, or revoke it first"
                 )
             return False
-        pair = authority.new_client(self._authority, name)
         fleet = self.fleet
+        fleet.access({name: role})  # refuses the role before anything is made
+        pair = authority.new_client(self._authority, name)
         folder = self.path / "clients" / name
         shutil.rmtree(folder, ignore_errors=True)  # left by an attempt that did not get to the end
         folder.mkdir(mode=0o700)
@@ -241,6 +255,7 @@ class FleetFolder:
             node=name if client.role == "node" else "",
             part=client.part,
             updates=updates,
+            cells=fleet.upper,
         )
         folder = self.path / "clients" / name
         _write(folder / "devit.toml", config.encode())
@@ -253,15 +268,18 @@ class FleetFolder:
         """Write what follows from ``fleet``, fleet.json last: until then nothing has changed."""
         users = {name: client.role for name, client in fleet.clients.items()}
         broker = self.path / "broker"
+        folder = fleet.broker_folder or CONFIG_FOLDER
         conf = mosquitto_conf(
             fleet.name,
             port=fleet.port,
-            folder=fleet.broker_folder or CONFIG_FOLDER,
+            folder=folder,
             data_folder=f"{fleet.broker_folder}/data" if fleet.broker_folder else DATA_FOLDER,
         )
+        if fleet.bridge is not None:
+            conf += bridge_conf(fleet.name, fleet.bridge, folder=folder)
         revoked = authority.revocation_list(self._authority, (int(s, 16) for s in fleet.revoked))
         _write(broker / "mosquitto.conf", conf.encode())
-        _write(broker / "acl", mosquitto_acl(access_list(fleet.name, users, fleet.images)).encode())
+        _write(broker / "acl", mosquitto_acl(fleet.access(users)).encode())
         _write(broker / "crl.pem", revoked)
         _write(self.path / STATE, msgspec.json.format(msgspec.json.encode(fleet)))
         self.fleet = fleet

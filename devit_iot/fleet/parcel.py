@@ -42,6 +42,7 @@ def client_config(
     node: str,
     part: int | None,
     updates: Mapping[str, str] = MappingProxyType({}),
+    cells: bool = False,
 ) -> str:
     """``devit.toml`` for one client, beside ca.crt, client.crt and client.key.
 
@@ -53,9 +54,11 @@ def client_config(
         node: name of a node; empty for other clients.
         part: the part that a node runs; None if a hub gives it one.
         updates: keys of the table ``[updates]``; none leaves it out.
+        cells: whether the broker is an upper one, which shows cells.
     """
     lines = [f"fleet = {_quoted(fleet)}"]
     lines += [f"trust = {_quoted(trust)}"] if trust else []
+    lines += ["cells = true"] if cells else []
     lines += [
         "",
         "[broker]",

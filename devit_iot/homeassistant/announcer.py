@@ -4,12 +4,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sized
-from typing import NamedTuple
+from collections.abc import Callable, Sequence, Sized
+from typing import NamedTuple, Protocol
 
 from devit_iot.errors import InputError
-from devit_iot.homeassistant.devices import Announcement, Devices, device_id
-from devit_iot.homeassistant.heads import Heads, StateRule, sensors
+from devit_iot.homeassistant.devices import Announcement, device_id
+from devit_iot.homeassistant.heads import Heads, HeadSensor, StateRule, sensors
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import HOME_ASSISTANT_STATUS, DiscoveryTopics
 from devit_iot.transport.base import Message, Transport
@@ -43,6 +43,23 @@ class _Seen(NamedTuple):
     heads: Heads
 
 
+class Described(Protocol):
+    """Describes devices by the names of their cameras and nodes."""
+
+    @property
+    def fleet_name(self) -> str:
+        """The fleet's name."""
+
+    def lasting(self) -> Sequence[Announcement]:
+        """What is there whatever is seen."""
+
+    def camera(self, camera: str, heads: Sequence[HeadSensor] = ()) -> Announcement:
+        """One camera with its heads."""
+
+    def node(self, name: str, status: NodeStatus, *, has_thermometer: bool) -> Announcement:
+        """One node."""
+
+
 class Announcer:
     """Publishes, retained, what Home Assistant needs to know of each device.
 
@@ -54,7 +71,7 @@ class Announcer:
     instead is told nothing more on that connection after three attempts.
 
     Args:
-        devices: describes the fleet's devices.
+        devices: describes the fleet's devices, or those of many cells.
         transport: a connection that is not started.
         topics: topics where Home Assistant looks for devices.
         state_rule: when the labels of a head change its state; None: it has none.
@@ -64,7 +81,7 @@ class Announcer:
 
     def __init__(
         self,
-        devices: Devices,
+        devices: Described,
         transport: Transport,
         *,
         topics: DiscoveryTopics,
@@ -81,8 +98,7 @@ class Announcer:
         self._cameras: dict[str, _Seen] = {}
         self._nodes: dict[str, _Facts] = {}
         self._full: set[str] = set()  # kinds of devices of which there are too many
-        fleet = devices.fleet()
-        self._known: dict[str, Announcement] = {fleet.device_id: fleet}
+        self._known: dict[str, Announcement] = {a.device_id: a for a in devices.lasting()}
         self._due: dict[str, Announcement] = {}
         self._lock = threading.Lock()  # guards what follows; the rest belongs to the main thread
         self._all_due_at: float | None = None
@@ -121,7 +137,7 @@ class Announcer:
         shown = sensors(heads, self._state_rule)
         for problem in filter(None, (sensor.problem for sensor in shown)):
             logger.warning("%s", problem)
-        self._announce(self._devices.camera(camera, shown))
+        self.announce(self._devices.camera(camera, shown))
 
     def see_node(self, name: str, status: NodeStatus) -> None:
         """A node of the fleet said that it is online."""
@@ -136,12 +152,12 @@ class Announcer:
         if facts != before and (before or self._has_room("nodes", self._nodes, MAX_NODES)):
             self._nodes[name] = facts
             node = self._devices.node(name, status, has_thermometer=facts.has_thermometer)
-            self._announce(node)
+            self.announce(node)
 
     def forget_node(self, name: str) -> None:
         """A node is no member of the fleet any more: do not announce it again."""
         if self._nodes.pop(name, None) is not None:
-            self._leave_out(device_id(self._devices.fleet_name, "node", name))
+            self.leave_out(device_id(self._devices.fleet_name, "node", name))
 
     def refresh(self) -> None:
         """Publish some of what is due; call it about once a second at least."""
@@ -161,13 +177,15 @@ class Announcer:
         for camera, seen in list(self._cameras.items()):
             if now - seen.at > _SILENT_S:
                 del self._cameras[camera]
-                self._leave_out(device_id(self._devices.fleet_name, "camera", camera))
+                self.leave_out(device_id(self._devices.fleet_name, "camera", camera))
 
-    def _leave_out(self, device: str) -> None:
+    def leave_out(self, device: str) -> None:
+        """Do not announce a device again."""
         self._known.pop(device, None)
         self._due.pop(device, None)
 
-    def _announce(self, announcement: Announcement) -> None:
+    def announce(self, announcement: Announcement) -> None:
+        """Announce a device, now and whenever all are."""
         self._known[announcement.device_id] = announcement
         self._due[announcement.device_id] = announcement
 

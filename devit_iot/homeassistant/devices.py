@@ -13,6 +13,7 @@ import msgspec
 from devit_iot.homeassistant.heads import HeadSensor, Json
 from devit_iot.homeassistant.templates import class_state, fields_template, value_template
 from devit_iot.homeassistant.update import update_entity
+from devit_iot.protocol.cells import CONNECTED, CellTopics
 from devit_iot.protocol.status import STATUS_LIFETIME_S, NodeStatus
 from devit_iot.protocol.topics import Topics
 
@@ -41,7 +42,7 @@ def device_id(fleet: str, kind: str, name: str = "") -> str:
 def belongs_to(device: str, fleet: str) -> bool:
     """Whether an id is one of ``fleet``'s."""
     return device == device_id(fleet, "fleet") or device.startswith(
-        (f"{device_id(fleet, 'camera')}-", f"{device_id(fleet, 'node')}-")
+        tuple(f"{device_id(fleet, kind)}-" for kind in ("camera", "node", "cell"))
     )
 
 
@@ -67,6 +68,7 @@ class Devices:
         label_expire_s: seconds without a label after which a camera's entities become unavailable;
             0: never.
         has_hub: whether the fleet gets its bundles from a hub.
+        cell: cell that the devices belong to, at an upper broker; empty at any other.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class Devices:
         version: str,
         label_expire_s: int = 0,
         has_hub: bool = False,
+        cell: str = "",
     ) -> None:
         self._fleet = fleet
-        self._topics = Topics(fleet)
+        self._cell = cell
+        self._topics = CellTopics(fleet, cell) if cell else Topics(fleet)
         self._shards = shards
         self._version = version
         self._label_expire_s = label_expire_s
@@ -90,9 +94,14 @@ class Devices:
         """The fleet's name."""
         return self._fleet
 
+    def lasting(self) -> Sequence[Announcement]:
+        """What is there whatever is seen: the fleet."""
+        return (self.fleet(),)
+
     def fleet(self) -> Announcement:
-        """The fleet: which parts are online, and whether its aggregators are."""
-        device = device_id(self._fleet, "fleet")
+        """The fleet, or the cell: which parts are online, and whether its aggregators are."""
+        cell = self._cell
+        device = device_id(self._fleet, "cell", cell) if cell else device_id(self._fleet, "fleet")
         parts_online: Json = {
             "platform": "sensor",
             "name": "Parts online",
@@ -101,22 +110,31 @@ class Devices:
             "state_topic": self._topics.aggregator_status(0),
             "value_template": value_template("value_json.parts_online | count"),
             **_attributes(self._topics.aggregator_status(0), "parts_online", "parts"),
-            **_available_with(self._topics.aggregator_status(0)),
+            **self._available_with(self._topics.aggregator_status(0)),
             "expire_after": STATUS_LIFETIME_S,
         }
         components = {"parts_online": parts_online}
+        if isinstance(self._topics, CellTopics):
+            components["connected"] = {
+                **_connectivity("Connected", self._topics.connected),
+                "value_template": "{{ value }}",
+                "payload_on": CONNECTED.decode(),
+                "payload_off": "0",
+            }
+            del components["connected"]["expire_after"]  # it is said once
         for shard in range(self._shards):
             topic = self._topics.aggregator_status(shard)
             which = "Aggregator" if self._shards == 1 else f"Aggregator {shard}"
             components[f"aggregator_{shard}"] = _connectivity(which, topic)
             components[f"problem_{shard}"] = {
                 **_problem(f"{which} problem", topic),
-                **_available_with(topic),
+                **self._available_with(topic),
             }
         if self._has_hub:
             hub = self._topics.hub_status
-            components["update"] = {**update_entity(self._topics), **_available_with(hub)}
-        about = {"name": f"Fleet {self._fleet}", "model": "Fleet", "sw_version": self._version}
+            components["update"] = {**update_entity(self._topics), **self._available_with(hub)}
+        name, model = (f"Cell {cell}", "Cell") if cell else (f"Fleet {self._fleet}", "Fleet")
+        about = {"name": name, "model": model, "sw_version": self._version}
         return self._announce(device, about, {}, components)
 
     def camera(self, camera: str, heads: Sequence[HeadSensor] = ()) -> Announcement:
@@ -156,9 +174,14 @@ class Devices:
                 component["expire_after"] = self._label_expire_s
         for head in heads:
             components |= head.components(self._topics, camera)
-        shared = {"state_topic": topic, **_available_with(*aggregators, mode="any")}
-        about = {"name": camera, "model": f"Camera of fleet {self._fleet}"}
-        return self._announce(device_id(self._fleet, "camera", camera), about, shared, components)
+        if not self._cell:
+            available = _available_with(*aggregators, mode="any")
+        else:  # "any" would let an aggregator speak for a cell that is cut off
+            available = self._available_with(*aggregators[: self._shards == 1])
+        shared = {"state_topic": topic, **available}
+        about = {"name": self._named(camera), "model": f"Camera of fleet {self._fleet}"}
+        device = device_id(self._fleet, "camera", self._named(camera))
+        return self._announce(device, about, shared, components)
 
     def node(self, name: str, status: NodeStatus, *, has_thermometer: bool) -> Announcement:
         """One node: whether it is online, how fast it is, and what it dropped.
@@ -173,7 +196,7 @@ class Devices:
         topic = self._topics.node_status(name)
         aggregator = self._topics.aggregator_status(0)
         components = {
-            "online": {**_connectivity("Online", topic), **_available_with(aggregator)},
+            "online": {**_connectivity("Online", topic), **self._available_with(aggregator)},
             "latency": {
                 "platform": "sensor",
                 "name": "Latency",
@@ -211,13 +234,25 @@ class Devices:
                 "expire_after": STATUS_LIFETIME_S,
             }
         about = {
-            "name": name,
+            "name": self._named(name),
             "model": f"Part {status.part} of {status.parts} of fleet {self._fleet}",
             **({"hw_version": status.machine} if status.machine else {}),
             **({"sw_version": status.version} if status.version else {}),
         }
-        shared = {"state_topic": topic, **_available_with(aggregator, topic)}
-        return self._announce(device_id(self._fleet, "node", name), about, shared, components)
+        shared = {"state_topic": topic, **self._available_with(aggregator, topic)}
+        device = device_id(self._fleet, "node", self._named(name))
+        return self._announce(device, about, shared, components)
+
+    def _named(self, name: str) -> str:
+        return f"{self._cell}/{name}" if self._cell else name
+
+    def _available_with(self, *status_topics: str) -> Json:
+        """Available while all these statuses say ``online``, and the cell is not cut off."""
+        available = _available_with(*status_topics)
+        if isinstance(self._topics, CellTopics):
+            bridge = {"topic": self._topics.connected, "payload_available": CONNECTED.decode()}
+            available["availability"].append({**bridge, "payload_not_available": "0"})
+        return available
 
     def _announce(
         self, device: str, about: Json, shared: Json, components: Mapping[str, Json]

@@ -7,6 +7,7 @@ from functools import partial
 
 from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.homeassistant.devices import belongs_to, device_id, is_ours
+from devit_iot.protocol.cells import CellTopics, answers, present
 from devit_iot.protocol.text import is_camera_level
 from devit_iot.protocol.topics import DiscoveryTopics, Topics, check_name
 from devit_iot.transport.base import Message, Transport
@@ -49,7 +50,7 @@ def members(
     """Labels, states and statuses of members that are gone, and their devices in Home Assistant.
 
     Args:
-        topics: the fleet's topics.
+        topics: the fleet's topics; those of a cell at an upper broker.
         discovery: where Home Assistant looks for devices.
         cameras: names of cameras, as in the labels.
         nodes: names of nodes.
@@ -63,6 +64,7 @@ def members(
             raise ConfigError(f"no camera can be called '{camera}': see its name in `devit top`")
     for node in nodes:
         check_name("node", node)
+    cell = f"{topics.cell}/" if isinstance(topics, CellTopics) else ""
     said = [
         *map(topics.label, cameras),
         *(topics.head_label(camera, "+") for camera in cameras),
@@ -73,7 +75,7 @@ def members(
         *map(topics.aggregator_update, shards),
     ]
     announced = [
-        discovery.device(device_id(topics.fleet, kind, name))
+        discovery.device(device_id(topics.fleet, kind, f"{cell}{name}"))
         for kind, names in (("camera", cameras), ("node", nodes))
         for name in names
     ]
@@ -81,6 +83,26 @@ def members(
         **dict.fromkeys(said, lambda _: True),
         **dict.fromkeys(announced, lambda message: is_ours(message.payload)),
     }
+
+
+def whole_cell(topics: CellTopics, discovery: DiscoveryTopics) -> Wanted:
+    """Everything of a cell that an upper broker keeps, and its devices in Home Assistant.
+
+    Args:
+        topics: the cell's topics.
+        discovery: where Home Assistant looks for devices.
+    """
+    starts = tuple(
+        f"{device_id(topics.fleet, kind, f'{topics.cell}/')}" for kind in ("camera", "node")
+    )
+    own = device_id(topics.fleet, "cell", topics.cell)
+
+    def is_the_cells(message: Message) -> bool:
+        device = discovery.device_of(message.topic)
+        return (device == own or device.startswith(starts)) and is_ours(message.payload)
+
+    said = (topics.connected, *answers(topics), *present(topics))
+    return {**dict.fromkeys(said, lambda _: True), discovery.devices: is_the_cells}
 
 
 class Removal:

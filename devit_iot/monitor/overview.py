@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -10,7 +10,8 @@ import numpy as np
 
 from devit_iot.aggregator.presence import MAX_NODES
 from devit_iot.errors import MessageError
-from devit_iot.monitor.releases import Releases, ReleasesView
+from devit_iot.monitor.releases import Releases
+from devit_iot.monitor.views import AggregatorView, CameraView, FleetView, NodeView, Quantiles
 from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import STATUS_LIFETIME_S, AggregatorStatus, NodeStatus
 from devit_iot.protocol.steady_state import SteadyState
@@ -26,112 +27,6 @@ _LABELS = 10_000  # remembered for the rate
 _LATENCIES = 1000  # the last labels
 _PARTS = 1024  # remembered of a message
 _REASONS = 8  # why a node drops images, told apart
-
-
-class Quantiles(msgspec.Struct, frozen=True):
-    """Median and 99th percentile of the last thousand labels, milliseconds."""
-
-    p50: float
-    p99: float
-
-
-class NodeView(msgspec.Struct, frozen=True):
-    """One node as it said last.
-
-    Attributes:
-        state: ``online``, ``offline``, or ``silent``: it said ``online`` and nothing for
-            ``STATUS_LIFETIME_S``.
-        age_s: seconds since it said so.
-        replicas: nodes that share its part by who lives, itself included.
-        refused: number of refused inputs.
-        drops: images of ``latest`` that were not computed, by reason.
-        energy_j: energy that the board took, joules, by ``energy_from``; see the node's status.
-        crops: features of crops among the published ones.
-    """
-
-    name: str
-    state: str
-    age_s: float
-    part: int
-    parts: int
-    replica: str
-    replicas: int
-    engine: str
-    compute_ms: float
-    temperature_c: float | None
-    throttled: bool | None
-    published: int
-    crops: int
-    refused: int
-    lost: int
-    drops: dict[str, int]
-    problem: str
-    energy_j: float
-    energy_from: str
-
-
-class AggregatorView(msgspec.Struct, frozen=True):
-    """One aggregator as it said last; ``state`` and ``age_s`` as for a node."""
-
-    shard: str
-    state: str
-    age_s: float
-    parts: int
-    parts_online: tuple[int, ...]
-    labels: int
-    unanswered: int
-    problem: str
-
-
-class CameraView(msgspec.Struct, frozen=True):
-    """The last label of one head on a camera, and the head's steady state.
-
-    Attributes:
-        head: name of the head; ``main``: whether it is the camera's main one.
-        age_s: seconds since it came; a ``retained`` one, from before we looked, is at least so old.
-        state: what its labels have said for some time; empty if it has no state.
-        since: since when, RFC 3339; empty without a state.
-    """
-
-    camera: str
-    head: str
-    main: bool
-    request_id: str
-    label: str
-    confidence: float
-    parts_used: tuple[int, ...]
-    parts: int
-    degraded: bool
-    retained: bool
-    age_s: float
-    state: str = ""
-    since: str = ""
-
-
-class FleetView(msgspec.Struct, frozen=True):
-    """A fleet at one moment.
-
-    Attributes:
-        parts: number of parts of its bundle; 0 if nobody said.
-        parts_online: parts with a live node, as the aggregators say, else as the nodes do.
-        labels_per_s: labels a second over the last ten seconds.
-        degraded_share: share of degraded labels among those of the last ten seconds, 0 to 1.
-        latency_ms: stage -> quantiles; empty before the first label.
-        refused: messages that do not parse or do not belong here.
-        releases: how far it is with its releases.
-    """
-
-    fleet: str
-    parts: int
-    parts_online: tuple[int, ...]
-    labels_per_s: float
-    degraded_share: float
-    latency_ms: dict[str, Quantiles]
-    aggregators: tuple[AggregatorView, ...]
-    nodes: tuple[NodeView, ...]
-    cameras: tuple[CameraView, ...]
-    refused: int
-    releases: ReleasesView
 
 
 V = TypeVar("V", NodeView, AggregatorView, CameraView, SteadyState)
@@ -244,8 +139,8 @@ class Overview:
     def _take_label(self, label: Label, now: float, *, main: bool, retained: bool) -> None:
         row = _row(label.camera, "" if main else label.head)
         known = self._cameras.get(row)
-        if retained and known is not None and known.request_id == label.request_id:
-            return  # the same one, after we connected again
+        if known is not None and known.request_id == label.request_id:
+            return  # the same one, after somebody connected again
         self._cameras.put(row, _camera_view(label, main=main, retained=retained), now)
         if main and not retained:
             self._labels.append((now, label.degraded))
@@ -266,7 +161,7 @@ class Overview:
             parts_online=tuple(sorted(part for part in online if 0 <= part < parts)),
             labels_per_s=round(len(recent) / min(RATE_S, max(now - self._started, 1.0)), 2),
             degraded_share=round(sum(recent) / len(recent), 4) if recent else 0.0,
-            latency_ms=self._quantiles(),
+            latency_ms=quantiles(self._latencies),
             aggregators=tuple(sorted(aggregators, key=lambda a: a.shard)),
             nodes=tuple(sorted(nodes, key=lambda n: (n.part, n.name))),
             cameras=tuple(
@@ -282,14 +177,21 @@ class Overview:
             return view
         return msgspec.structs.replace(view, state=known.state, since=known.since.isoformat())
 
-    def _quantiles(self) -> dict[str, Quantiles]:
-        if not self._latencies:
-            return {}
-        p50, p99 = np.quantile(np.array(self._latencies), (0.5, 0.99), axis=0)
-        return {
-            name: Quantiles(round(float(p50[i]), 3), round(float(p99[i]), 3))
-            for i, name in enumerate(LATENCIES)
-        }
+    @property
+    def latencies(self) -> Sequence[tuple[float, ...]]:
+        """Milliseconds of each stage in ``LATENCIES``, of the last labels."""
+        return self._latencies
+
+
+def quantiles(latencies: Sequence[tuple[float, ...]]) -> dict[str, Quantiles]:
+    """Stage -> quantiles of labels' times in ms; empty without a label."""
+    if not latencies:
+        return {}
+    p50, p99 = np.quantile(np.array(latencies), (0.5, 0.99), axis=0)
+    return {
+        name: Quantiles(round(float(p50[i]), 3), round(float(p99[i]), 3))
+        for i, name in enumerate(LATENCIES)
+    }
 
 
 def read_label(camera: str, payload: bytes, head: str = "") -> Label:

@@ -21,6 +21,7 @@ devit/v1/<fleet>/teach/ask/<tab>          TeachAsk, JSON: what a person wants do
 devit/v1/<fleet>/teach/answer/<tab>       TeachAnswer, JSON
 homeassistant/device/<id>/config          what Home Assistant is told of a device, retained
 homeassistant/status                      what Home Assistant says when it starts or ends
+cells/<cell>/<any>                        what a cell says to an upper broker: cells.py
 """
 
 import re
@@ -87,9 +88,14 @@ class Topics(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         check_name("fleet", self.fleet)
 
+    @property
+    def base(self) -> str:
+        """What every topic of the fleet begins with."""
+        return f"{PREFIX}/{self.fleet}"
+
     def feature(self, shard: int | str, node: str) -> str:
         """Where ``node`` publishes the features of one aggregator's requests."""
-        return f"{PREFIX}/{self.fleet}/features/{shard}/{node}"
+        return f"{self.base}/features/{shard}/{node}"
 
     def features(self, shard: int | str) -> str:
         """Filter of every feature for one aggregator."""
@@ -97,7 +103,7 @@ class Topics(msgspec.Struct, frozen=True):
 
     def label(self, camera: str) -> str:
         """Where the labels of one camera appear."""
-        return f"{PREFIX}/{self.fleet}/labels/{camera}"
+        return f"{self.base}/labels/{camera}"
 
     @property
     def labels(self) -> str:
@@ -115,7 +121,7 @@ class Topics(msgspec.Struct, frozen=True):
 
     def state(self, camera: str, head: str) -> str:
         """Where the steady state of one head on one camera appears."""
-        return f"{PREFIX}/{self.fleet}/states/{camera}/{head}"
+        return f"{self.base}/states/{camera}/{head}"
 
     @property
     def states(self) -> str:
@@ -124,7 +130,7 @@ class Topics(msgspec.Struct, frozen=True):
 
     def enough(self, shard: int | str) -> str:
         """Where one aggregator says which images need no further part."""
-        return f"{PREFIX}/{self.fleet}/enough/{shard}"
+        return f"{self.base}/enough/{shard}"
 
     @property
     def all_enough(self) -> str:
@@ -133,7 +139,7 @@ class Topics(msgspec.Struct, frozen=True):
 
     def node_status(self, node: str) -> str:
         """Where one node says how it fares."""
-        return f"{PREFIX}/{self.fleet}/nodes/{node}/status"
+        return f"{self.base}/nodes/{node}/status"
 
     @property
     def node_statuses(self) -> str:
@@ -142,39 +148,39 @@ class Topics(msgspec.Struct, frozen=True):
 
     def aggregator_status(self, shard: int | str) -> str:
         """Where one aggregator says how it fares."""
-        return f"{PREFIX}/{self.fleet}/aggregators/{shard}/status"
+        return f"{self.base}/aggregators/{shard}/status"
 
     @property
     def crops(self) -> str:
         """Where the aggregators say what nodes compute of which camera's images."""
-        return f"{PREFIX}/{self.fleet}/crops"
+        return f"{self.base}/crops"
 
     @property
     def release(self) -> str:
         """Where the hub says which bundle is served, and which one is next."""
-        return f"{PREFIX}/{self.fleet}/release"
+        return f"{self.base}/release"
 
     @property
     def hub_status(self) -> str:
         """Where the hub says which release the fleet has and could have."""
-        return f"{PREFIX}/{self.fleet}/hub/status"
+        return f"{self.base}/hub/status"
 
     @property
     def hub_command(self) -> str:
         """Where the hub is asked to install what is offered."""
-        return f"{PREFIX}/{self.fleet}/hub/command"
+        return f"{self.base}/hub/command"
 
     def node_update(self, node: str) -> str:
         """Where one node says how far it is with a release."""
-        return f"{PREFIX}/{self.fleet}/nodes/{node}/update"
+        return f"{self.base}/nodes/{node}/update"
 
     def aggregator_update(self, shard: int | str) -> str:
         """Where one aggregator says how far it is with a release."""
-        return f"{PREFIX}/{self.fleet}/aggregators/{shard}/update"
+        return f"{self.base}/aggregators/{shard}/update"
 
     def head(self, name: str) -> str:
         """Where somebody says which version of one head shall answer."""
-        return f"{PREFIX}/{self.fleet}/heads/{name}"
+        return f"{self.base}/heads/{name}"
 
     @property
     def heads(self) -> str:
@@ -183,20 +189,20 @@ class Topics(msgspec.Struct, frozen=True):
 
     def aggregator_heads(self, shard: int | str) -> str:
         """Where one aggregator says which heads answer."""
-        return f"{PREFIX}/{self.fleet}/aggregators/{shard}/heads"
+        return f"{self.base}/aggregators/{shard}/heads"
 
     @property
     def teach_state(self) -> str:
         """Where the process that collects pictures says what it keeps."""
-        return f"{PREFIX}/{self.fleet}/teach/state"
+        return f"{self.base}/teach/state"
 
     def teach_ask(self, tab: str) -> str:
         """Where one tab of a person who teaches says what is to be done."""
-        return f"{PREFIX}/{self.fleet}/teach/ask/{tab}"
+        return f"{self.base}/teach/ask/{tab}"
 
     def teach_answer(self, tab: str) -> str:
         """Where that tab is answered."""
-        return f"{PREFIX}/{self.fleet}/teach/answer/{tab}"
+        return f"{self.base}/teach/answer/{tab}"
 
     @property
     def collector_client_id(self) -> str:
@@ -261,12 +267,12 @@ class Topics(msgspec.Struct, frozen=True):
 
         Both are empty for another topic.
         """
-        camera, head = _levels_below(topic, f"{PREFIX}/{self.fleet}/labels")
+        camera, head = _levels_below(topic, f"{self.base}/labels")
         return camera, head
 
     def state_of(self, topic: str) -> tuple[str, str]:
         """The camera and the head of a steady state's topic; both empty for another topic."""
-        camera, head = _levels_below(topic, f"{PREFIX}/{self.fleet}/states")
+        camera, head = _levels_below(topic, f"{self.base}/states")
         return (camera, head) if head else ("", "")
 
 

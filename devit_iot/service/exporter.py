@@ -21,10 +21,12 @@ from devit_iot.protocol.release import UpdateStatus
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import metrics
 from devit_iot.service.durations import Durations
+from devit_iot.service.metrics import Sample
 from devit_iot.service.status import StatusReporter
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
 
 Request = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it
 
@@ -62,11 +64,37 @@ def exporting(
     Raises:
         ConfigError: the address cannot be used, or prometheus_client is not installed.
     """
+    collector = _Collector(service, limit_s)
+    pages = partial(_pages, collector, lambda: service.reporter.health_problem(limit_s))
+    with _serving(listen, pages, client_s) as port:
+        yield port
+
+
+@contextmanager
+def exporting_samples(
+    listen: str, samples: Callable[[], Iterable[Sample]], problem: Callable[[], str]
+) -> Iterator[int]:
+    """Serve metrics of others, and the health of who listens to them, inside the block.
+
+    Args:
+        listen: as in :func:`exporting`.
+        samples: makes the metrics, each name once; called on the server's threads.
+        problem: why the listener is not healthy, in words; empty if it is.
+
+    Raises:
+        ConfigError: as in :func:`exporting`.
+    """
+    with _serving(listen, partial(_pages, _Samples(samples), problem), CLIENT_S) as port:
+        yield port
+
+
+@contextmanager
+def _serving(listen: str, pages: Callable[[], WSGIApplication], client_s: float) -> Iterator[int]:
     if not listen:
         yield 0
         return
     host, port = metrics_address(listen)
-    application = _application(service, limit_s)
+    application = pages()
     try:
         server = _Server((host, port), partial(_Handler, client_s))
     except OSError as error:
@@ -84,7 +112,7 @@ def exporting(
         thread.join()
 
 
-def _application(service: Monitored, limit_s: float) -> WSGIApplication:
+def _pages(collector: "Collector", problem: Callable[[], str]) -> WSGIApplication:
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
     except ImportError as error:
@@ -92,7 +120,7 @@ def _application(service: Monitored, limit_s: float) -> WSGIApplication:
             "--metrics needs prometheus_client: pip install 'devit-iot[metrics]'"
         ) from error
     registry = CollectorRegistry()
-    registry.register(_Collector(service, limit_s))
+    registry.register(collector)
     ProcessCollector(registry=registry)
     exposition: WSGIApplication = make_wsgi_app(registry)
 
@@ -103,11 +131,22 @@ def _application(service: Monitored, limit_s: float) -> WSGIApplication:
         if path != "/healthz":
             start_response("404 Not Found", [_TEXT])
             return [b"/metrics or /healthz\n"]
-        health_problem = service.reporter.health_problem(limit_s)
-        start_response("503 Service Unavailable" if health_problem else "200 OK", [_TEXT])
-        return [f"{health_problem or 'healthy'}\n".encode()]
+        said = problem()
+        start_response("503 Service Unavailable" if said else "200 OK", [_TEXT])
+        return [f"{said or 'healthy'}\n".encode()]
 
     return application
+
+
+class _Samples:
+    """Makes Prometheus's families of samples."""
+
+    def __init__(self, samples: Callable[[], Iterable[Sample]]) -> None:
+        self._samples = samples
+
+    def collect(self) -> "Iterator[Metric]":
+        for sample in self._samples():
+            yield _family(sample)
 
 
 class _Collector:
@@ -118,25 +157,17 @@ class _Collector:
         self._limit_s = limit_s
 
     def collect(self) -> "Iterator[Metric]":
-        from prometheus_client.metrics_core import (
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
+        from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily
 
         healthy = not self._service.reporter.health_problem(self._limit_s)
         yield GaugeMetricFamily(metrics.HEALTHY.name, metrics.HEALTHY.help, float(healthy))
         status = self._service.reporter.latest
         if status is None:  # before the first refresh of the status
             return
-        families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
         update: UpdateStatus | None = getattr(self._service, "update", None)
         told = [*metrics.of(status), *(metrics.of(update) if update is not None else ())]
         for metric, children in told:
-            family = families[metric.kind](metric.name, metric.help, labels=metric.labels)
-            for labels, number in children.items():
-                family.add_metric(labels, float(number))
-            yield family
+            yield _family(Sample(metric.name, metric.kind, metric.help, metric.labels, children))
         is_node = isinstance(status, NodeStatus)
         row = metrics.NODE_DURATIONS if is_node else metrics.AGGREGATOR_DURATIONS
         histogram = HistogramMetricFamily(row.name, row.help, labels=row.labels)
@@ -144,6 +175,16 @@ class _Collector:
             buckets, total_s = durations.histogram
             histogram.add_metric([stage], [(_bound(le), n) for le, n in buckets], total_s)
         yield histogram
+
+
+def _family(sample: Sample) -> "Metric":
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    kind = CounterMetricFamily if sample.kind == "counter" else GaugeMetricFamily
+    family = kind(sample.name, sample.help, labels=sample.labels)
+    for labels, number in sample.children.items():
+        family.add_metric(labels, float(number))
+    return family
 
 
 def _bound(seconds: float) -> str:

@@ -42,6 +42,16 @@ class Row(NamedTuple):
     labels: tuple[str, ...] = ()
 
 
+class Sample(NamedTuple):
+    """A metric and its values now; fields as in :class:`Metric`."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...]
+    children: Children
+
+
 def _metric(name: str, help_text: str, value: Callable[[S], float | None]) -> Metric[S]:
     """One without labels; None is no value."""
 
@@ -270,6 +280,20 @@ AGGREGATOR_DURATIONS = Row(
     "fuse.",
     ("stage",),
 )
+CELL_CONNECTED = Row(
+    "devit_cell_connected",
+    "gauge",
+    "Whether the cell's bridge to the upper broker is there; only from `devit upper`.",
+    ("cell",),
+)
+MEMBER_ONLINE = Row(
+    "devit_cell_member_online",
+    "gauge",
+    "Whether a node (kind node) or aggregator (kind shard) of a cell said last that it is online; "
+    "only from `devit upper`.",
+    ("cell", "kind", "name"),
+)
+CELLS = (CELL_CONNECTED, MEMBER_ONLINE)
 HEALTHY = Row("devit_healthy", "gauge", "Whether /healthz says 200.")
 
 
@@ -292,4 +316,4 @@ def rows() -> list[Row]:
     node = [Row(m.name, m.kind, m.help, m.labels) for m in NODE]
     aggregator = [Row(m.name, m.kind, m.help, m.labels) for m in AGGREGATOR]
     update = [Row(m.name, m.kind, m.help, m.labels) for m in UPDATE]
-    return [*node, NODE_DURATIONS, *aggregator, AGGREGATOR_DURATIONS, *update, HEALTHY]
+    return [*node, NODE_DURATIONS, *aggregator, AGGREGATOR_DURATIONS, *update, *CELLS, HEALTHY]

@@ -30,11 +30,11 @@ expect.set_options(timeout=WAIT_MS)
 
 
 class Opener(Protocol):
-    """Opens the page of a broker in a browser window of its own."""
+    """Opens a page in a browser window of its own: that of a broker, or the one with the facts."""
 
     def __call__(
         self,
-        websocket: str,
+        shown: str | PageFacts,
         *,
         width: int = 1280,
         height: int = 900,
@@ -84,7 +84,7 @@ def opened(browser: Browser) -> Iterator[Opener]:
     with ExitStack() as stack:
 
         def open_page(
-            websocket: str,
+            shown: str | PageFacts,
             *,
             width: int = 1280,
             height: int = 900,
@@ -92,7 +92,9 @@ def opened(browser: Browser) -> Iterator[Opener]:
             calm: bool = False,
             any_certificate: bool = False,
         ) -> Page:
-            url = stack.enter_context(served(PageFacts(TOPICS, DEFAULT_IMAGE_FILTERS, websocket)))
+            if isinstance(shown, str):
+                shown = PageFacts(TOPICS, DEFAULT_IMAGE_FILTERS, shown)
+            url = stack.enter_context(served(shown))
             context = browser.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme="dark" if dark else "light",

@@ -10,6 +10,7 @@ from devit_iot.cli import labels as labels_module
 from devit_iot.config.config import Config
 from devit_iot.errors import BrokerError
 from devit_iot.monitor.watch import Watch
+from devit_iot.protocol.cells import CellTopics
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.steady_state import SteadyState
 from devit_iot.protocol.topics import Topics
@@ -80,3 +81,47 @@ def test_a_state_as_json_is_what_was_published() -> None:
     done = CliRunner().invoke(labels_module.labels, ["--states", "--json", "--count", "1"])
     wanted = msgspec.structs.replace(STEADY_STATE, camera="door")
     assert SteadyState.decode(done.output.strip().encode()) == wanted
+
+
+class Upper(MemoryTransport):
+    """An upper broker: two cells say the same of a camera, one of them twice."""
+
+    def start(
+        self, *, on_ready: Callable[[], None], on_refused: Callable[[BrokerError], None]
+    ) -> None:
+        super().start(on_ready=on_ready, on_refused=on_refused)
+        label = msgspec.structs.replace(LABEL, camera="door").encode()
+        for cell in ("hall", "hall", "yard"):
+            self._broker.publish(CellTopics("home", cell).label("door"), label)
+        self._broker.publish("cells/a b/devit/v1/home/labels/door", label)
+        state = msgspec.structs.replace(STEADY_STATE, camera="door").encode()
+        self._broker.publish(CellTopics("home", "yard").state("door", "gate"), state)
+
+
+@pytest.fixture
+def upper(monkeypatch: pytest.MonkeyPatch) -> None:
+    def watch(
+        _config: Config,
+        _name: str,
+        filters: Iterable[str],
+        on_message: Callable[[Message], None],
+        on_ready: Callable[[], None],
+    ) -> Watch:
+        return Watch(Upper(MemoryBroker()), filters, on_message, on_ready)
+
+    monkeypatch.setattr(labels_module, "watch", watch)
+
+
+@pytest.mark.usefixtures("upper")
+def test_at_an_upper_broker_the_cell_stands_before_the_camera() -> None:
+    """What a bridge sends again is printed once."""
+    options = ["--cells", "true"]
+    done = CliRunner().invoke(labels_module.labels, [*options, "--count", "2"])
+    assert done.exit_code == 0, done.output
+    lines = [line for line in done.output.splitlines() if "refused" not in line]
+    assert ["hall/door" in lines[0], "yard/door" in lines[1]] == [True, True]
+    done = CliRunner().invoke(labels_module.labels, [*options, "--states", "--count", "1"])
+    assert "yard/door  gate  open  was closed" in done.output
+    done = CliRunner().invoke(labels_module.labels, [*options, "--json", "--count", "1"])
+    said = msgspec.json.decode(done.output.splitlines()[-1])
+    assert (said["cell"], said["camera"]) == ("hall", "door")

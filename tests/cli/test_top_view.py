@@ -6,7 +6,10 @@ from rich.console import Console
 
 from devit_iot.cli import cells
 from devit_iot.cli.top_view import render
-from devit_iot.monitor.overview import FleetView, Overview
+from devit_iot.monitor.cells import CellsOverview
+from devit_iot.monitor.overview import Overview
+from devit_iot.monitor.views import FleetView
+from devit_iot.protocol.cells import CellTopics
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from tests.golden.make import AGGREGATOR_STATUS, LABEL, NODE_STATUS_3, STEADY_STATE
@@ -87,6 +90,24 @@ def test_what_crops_cost_is_a_column_where_there_are_some() -> None:
     overview.take(Message(TOPICS.node_status("pi-1"), status.encode(), retained=False), 5.0)
     (line,) = (line for line in drawn(overview.view(8.0)).splitlines() if "pi-1 " in line)
     assert line.split()[-1] == "75.0%"
+
+
+def test_cells_are_a_table_and_stand_before_the_names_of_their_members() -> None:
+    overview = CellsOverview("home", 0.0)
+    aggregator = msgspec.structs.replace(AGGREGATOR_STATUS, state="offline")
+    hall, yard = CellTopics("home", "hall"), CellTopics("home", "yard")
+    for topic, payload in (
+        (hall.connected, b"1"),
+        (yard.connected, b"0"),
+        (hall.label("entrée"), LABEL.encode()),
+        (hall.node_status("pi-1"), NODE_STATUS_3.encode()),
+        (yard.aggregator_status(0), aggregator.encode()),
+    ):
+        overview.take(Message(topic, payload, retained=False), 5.0)
+    text = drawn(overview.view(8.0))
+    for fact in ("yard  cut off 3 s", "hall  connected", "hall/entrée", "hall/pi-1", "yard/0"):
+        assert fact in text
+    assert "cells" not in drawn(fleet())
 
 
 def test_text_from_the_wire_is_no_markup() -> None:

@@ -16,6 +16,7 @@ import pytest
 from devit_iot.dashboard.server import DashboardServer, PageFacts
 from devit_iot.errors import DevitError
 from devit_iot.programs import own_program
+from devit_iot.protocol.cells import CellTopics
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 
 FOLDER = Path(__file__).parents[2] / "devit_iot" / "dashboard"
@@ -52,6 +53,24 @@ def ask(
         return answer, answer.read()
     finally:
         connection.close()
+
+
+def test_the_page_of_an_upper_broker_asks_for_cells_and_no_pictures() -> None:
+    facts = PageFacts(CellTopics("home"), (), "ws://127.0.0.1:9001/mqtt")
+    server = DashboardServer("127.0.0.1", 0, facts)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        said = json.loads(ask(server, "/fleet.json")[1])
+    finally:
+        server.stop()
+        thread.join()
+    topics = {name: topic for name, topic in said["topics"].items() if name != "teach"}
+    assert said["cells"]
+    assert said["images"] == []
+    assert all(topic.startswith("cells/+/") for topic in topics.values())
+    assert topics["connected"] == "cells/+/connected"
+    assert "hub" not in topics
 
 
 def raw(server: DashboardServer, request: bytes) -> bytes:

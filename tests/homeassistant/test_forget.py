@@ -3,8 +3,10 @@
 import pytest
 
 from devit_iot.errors import BrokerError, ConfigError
+from devit_iot.homeassistant.cells import CellDevices
 from devit_iot.homeassistant.devices import Devices, device_id
-from devit_iot.homeassistant.remove import Removal, Wanted, announcements, members
+from devit_iot.homeassistant.remove import Removal, Wanted, announcements, members, whole_cell
+from devit_iot.protocol.cells import CellTopics
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.transport.base import Message, Transport
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
@@ -141,3 +143,40 @@ def test_what_no_camera_can_be_called_is_refused(name: str) -> None:
 def test_what_no_node_can_be_called_is_refused() -> None:
     with pytest.raises(ConfigError, match="node '\\+'"):
         members(HOME, TOPICS, nodes=["+"])
+
+
+@pytest.fixture
+def upper() -> MemoryBroker:
+    """Retains what two cells said, and their devices."""
+    made = MemoryBroker()
+    devices = CellDevices("home", version="1")
+    for cell in ("hall", "hall2"):
+        topics = CellTopics("home", cell)
+        for topic in (topics.label("door"), topics.label("gate"), topics.node_status("pi-0")):
+            made.publish(topic, LABEL.encode(), retain=True)
+        made.publish(topics.state("door", "gate"), STEADY_STATE.encode(), retain=True)
+        made.publish(topics.connected, b"0", retain=True)
+        for device, payload in (devices.cell(cell, 1), devices.camera(f"{cell}/door")):
+            made.publish(TOPICS.device(device), payload, retain=True)
+    return made
+
+
+def test_a_camera_that_left_a_cell_goes_there_and_nowhere_else(upper: MemoryBroker) -> None:
+    topics = CellTopics("home", "hall")
+    removed = remove(MemoryTransport(upper), members(topics, TOPICS, cameras=["door"]))
+    assert removed == sorted(
+        [
+            topics.label("door"),
+            topics.state("door", "gate"),
+            TOPICS.device(device_id("home", "camera", "hall/door")),
+        ]
+    )
+
+
+def test_a_cell_that_is_gone_goes_whole_and_no_other(upper: MemoryBroker) -> None:
+    before = set(upper.retained)
+    topics = CellTopics("home", "hall")
+    removed = remove(MemoryTransport(upper), whole_cell(topics, TOPICS))
+    assert len(removed) == len(before) // 2
+    assert before - set(removed) == set(upper.retained)
+    assert all("hall2" in topic for topic in upper.retained)

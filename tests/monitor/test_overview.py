@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devit_iot.aggregator.presence import MAX_NODES
-from devit_iot.monitor.overview import MAX_CAMERAS, FleetView, Overview
+from devit_iot.monitor.overview import MAX_CAMERAS, Overview
+from devit_iot.monitor.views import FleetView
 from devit_iot.protocol.label import LATENCIES, Label
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import Topics

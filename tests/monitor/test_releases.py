@@ -5,8 +5,9 @@ import pytest
 from rich.console import Console
 
 from devit_iot.cli.top_view import render
-from devit_iot.monitor.overview import FleetView, Overview
+from devit_iot.monitor.overview import Overview
 from devit_iot.monitor.releases import MAX_MEMBERS
+from devit_iot.monitor.views import FleetView
 from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.release import Release, Rollout, UpdateStatus
 from devit_iot.protocol.topics import Topics

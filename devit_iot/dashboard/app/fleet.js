@@ -8,13 +8,19 @@ import { ago, partNames, span } from "./text.js";
 export const MAX_CAMERAS = 32;
 export const MAX_SERVICES = 128;
 export const MAX_HEADS = 16;
+export const MAX_CELLS = 64;
+const CUT = "cut"; // the state of a service whose cell is cut off
 const MAX_EVENTS = 100;
 const MAX_LABELS = 120;
 const SETTLED_MS = 1000; // time without a degraded label until labels count as whole again
 const PATIENCE_MS = 2000; // longest time that a picture waits for its label before it is shown without
 
-/** Cameras, boards, aggregators, the last labels and events. */
+/**
+ * Cameras, boards, aggregators, the last labels and events. At an upper broker the names of all
+ * three begin with their cell, `<cell>/`.
+ */
 export class Fleet {
+  cells = new Map(); // cell -> whether its bridge is there; empty unless the broker is an upper one
   cameras = new Map(); // name -> Camera
   nodes = new Map(); // name -> {status, at, history}
   aggregators = new Map(); // shard -> {status, at, history}
@@ -41,9 +47,11 @@ export class Fleet {
   }
 
   /** A label; a retained one was made before the page looked, so it counts in no figure. */
-  label(label, at, retained) {
-    const camera = this.#camera(label.camera);
+  label(name, label, at, retained) {
+    const camera = this.#camera(name);
     if (!camera) return;
+    const isAgain = this.cells.size && camera.label?.requestId === label.requestId;
+    if (isAgain) return; // a cell's bridge connected again
     camera.take(label, at, retained);
     if (retained) return;
     this.minute.add(label.degraded, at);
@@ -68,6 +76,29 @@ export class Fleet {
 
   aggregator(shard, status, at) {
     this.#service(this.aggregators, shard, `aggregator ${shard}`, status, at);
+  }
+
+  /** Whether a cell's bridge is there; while it is not, nobody knows what of the cell is online. */
+  cell(name, connected, at) {
+    const before = this.cells.get(name);
+    if (before === undefined && this.cells.size >= MAX_CELLS) return;
+    this.cells.set(name, connected);
+    for (const services of [this.nodes, this.aggregators]) {
+      for (const [key, { history, status }] of services) {
+        if (cellIn(key) !== name) continue;
+        if (!connected && history.last.state !== "offline") history.note(CUT, at);
+        else if (connected && history.last.state === CUT) history.note(status.state, at);
+      }
+    }
+    if (connected === (before ?? true)) return;
+    this.event(connected ? "good" : "bad", `cell ${name} is ${connected ? "back" : "cut off"}`, at);
+  }
+
+  forgetCell(name) {
+    this.cells.delete(name);
+    for (const members of [this.nodes, this.aggregators, this.cameras]) {
+      for (const key of members.keys()) if (cellIn(key) === name) members.delete(key);
+    }
   }
 
   setHub(hub, at) {
@@ -117,12 +148,20 @@ export class Fleet {
     return known?.status.parts ?? this.labels.at(-1)?.label.parts ?? 0;
   }
 
-  /** Parts with a live board: as the aggregators see it, else as the boards say. */
+  /** Parts with a live board, in each cell: as the aggregators see it, else as the boards say. */
   get partsOnline() {
-    const live = [...this.aggregators.values()].filter((service) => isOnline(service));
+    if (!this.cells.size) return this.#partsOnlineIn("");
+    const [first, ...rest] = [...this.cells.keys()].map((cell) => this.#partsOnlineIn(cell));
+    return first.filter((part) => rest.every((parts) => parts.includes(part)));
+  }
+
+  #partsOnlineIn(cell) {
+    const inCell = (services) =>
+      [...services].filter(([key]) => cellIn(key) === cell).map(([, service]) => service);
+    const live = inCell(this.aggregators).filter(isOnline);
     const parts = live.length
       ? live.flatMap((service) => service.status.partsOnline)
-      : [...this.nodes.values()].filter(isOnline).map((service) => service.status.part);
+      : inCell(this.nodes).filter(isOnline).map((service) => service.status.part);
     return [...new Set(parts)].sort((a, b) => a - b);
   }
 
@@ -155,7 +194,9 @@ export class Fleet {
     const service = known ?? { title, history: new History() };
     const before = service.history.last;
     services.set(key, Object.assign(service, { status: lastWords(status, known), at }));
-    if (service.history.note(status.state, at) && before) {
+    const isCut = this.cells.get(cellIn(key)) === false && status.state === "online";
+    if (isCut) service.history.note(CUT, at);
+    else if (service.history.note(status.state, at) && before) {
       if (status.state === "offline") this.event("bad", `${title} went offline`, at);
       else this.event("good", `${title} is back after ${span(at - before.at)}`, at);
     }
@@ -219,6 +260,11 @@ function lastWords(status, known) {
   return will && known ? Object.freeze({ ...known.status, state: status.state }) : status;
 }
 
+/** The cell that a name begins with; empty if it names none. */
+function cellIn(name) {
+  return name.includes("/") ? name.split("/", 1)[0] : "";
+}
+
 export function isOnline(service) {
   return service.history.last.state === "online";
 }
@@ -237,5 +283,6 @@ export function missingParts(label) {
 export function stateText(service, now) {
   const { state, at } = service.history.last;
   if (state === "online") return "Online";
+  if (state === CUT) return `Cut off with its cell, ${ago(now - at)}`;
   return state === "silent" ? `Silent for ${span(now - service.at)}` : `Offline, ${ago(now - at)}`;
 }

@@ -283,6 +283,15 @@ function flag(value, name) {
   return value;
 }
 
+/** [cell, topic within the cell] of a topic at an upper broker, `cells/<cell>/...`. */
+export function cellOf(topic) {
+  const [first, cell, ...own] = topic.split("/");
+  if (first !== "cells" || !NAME.test(cell ?? "") || !own.length) {
+    throw new Refused("topic", "no cell in the topic");
+  }
+  return [cell, own.join("/")];
+}
+
 /** The node's name in its status topic, `devit/v1/<fleet>/nodes/<node>/status`. */
 export function nodeOf(topic) {
   const name = topic.split("/")[4] ?? "";

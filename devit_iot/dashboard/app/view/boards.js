@@ -28,7 +28,9 @@ export class BoardsView {
     const nodes = [...fleet.nodes].sort(
       ([one, { status: a }], [two, { status: b }]) => a.part - b.part || one.localeCompare(two),
     );
-    const aggregators = [...fleet.aggregators].sort(([one], [two]) => one - two);
+    const aggregators = [...fleet.aggregators].sort(([one], [two]) =>
+      one.localeCompare(two, "en", { numeric: true }),
+    );
     this.#nodes.update(
       nodes.map(([name, service]) => [name, { service, now, update: fleet.updates.get(name) }]),
     );

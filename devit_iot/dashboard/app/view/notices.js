@@ -31,6 +31,14 @@ class Notice {
 }
 
 function* notices(fleet, denied) {
+  for (const [cell, connected] of fleet.cells) {
+    if (connected) continue;
+    yield {
+      key: `cell ${cell}`,
+      kind: "bad",
+      text: `Cell ${cell} is cut off: it goes on by itself, and what is shown of it is old.`,
+    };
+  }
   const aggregators = [...fleet.aggregators.values()];
   if (aggregators.length && !aggregators.some(isOnline)) {
     yield { key: "aggregator", kind: "bad", text: "No aggregator is online: there are no labels." };

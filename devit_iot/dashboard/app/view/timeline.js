@@ -11,6 +11,7 @@ const STATES = {
   online: "online",
   offline: "offline",
   silent: "silent",
+  cut: "cut off",
   whole: "all parts",
   degraded: "degraded",
 };
@@ -55,7 +56,7 @@ export class TimelineView {
     setText(this.#start, `${span(now - start)} ago`);
     const services = [
       ...[...fleet.nodes].sort(([one], [two]) => one.localeCompare(two)),
-      ...[...fleet.aggregators].sort(([one], [two]) => one - two),
+      ...[...fleet.aggregators].sort(([one], [two]) => one.localeCompare(two, "en", { numeric: true })),
     ].map(([, service]) => [service.title, service.history]);
     const rows = [["labels", fleet.labelHistory], ...services];
     this.#rows.update(rows.map(([key, history]) => [key, { history, start, now }]));
@@ -115,7 +116,7 @@ class Row {
 }
 
 function tall(state) {
-  return state !== "offline" && state !== "silent";
+  return state !== "offline" && state !== "silent" && state !== "cut";
 }
 
 /** Where a board went: seen without colours too. */
