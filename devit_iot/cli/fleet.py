@@ -9,6 +9,7 @@ import click
 
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.fleet_keys import in_folder, rotate, sign
+from devit_iot.cli.fleet_plan import plan
 from devit_iot.cli.fleet_release import pause, push, rollback, status
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import JOIN_CLIENT, configuration, image_options, settings
@@ -29,7 +30,7 @@ def fleet() -> None:
     """
 
 
-for command in (push, status, rollback, pause, sign, rotate):
+for command in (push, status, rollback, pause, plan, sign, rotate):
     fleet.add_command(command)
 
 
