@@ -228,11 +228,11 @@ class Hub:
             state = self._conductor.state
             wanted = state.rollout.wanted
             parts = wanted.members if wanted is not None else {}
-            views = [
+            nodes, aggregators = (
                 {name: _view(known, parts.get(name)) for name, known in sorted(kind.items())}
                 for kind in (self._conductor.nodes, self._conductor.aggregators)
-            ]
-        return Status(state.rollout, state.outcome, *views, state.plan)
+            )
+        return Status(state.rollout, state.outcome, nodes, aggregators, state.plan)
 
     def _keep(self) -> None:
         """Save what changed, and only then say it."""
