@@ -55,7 +55,7 @@ def seats(
     A node that was away gets its part back when it has been there for a while, as a spare would.
 
     Args:
-        plan: the operator's; None: there is none.
+        plan: plan of the operator; None: there is none.
         release: the release with its members.
         nodes: what is known of each.
         out: nodes that are gone, or failed the release.
