@@ -1,23 +1,18 @@
-"""The composition root: a configuration becomes a service. The only place that knows them all."""
+"""The composition root: a configuration becomes a service. The only place that knows them all.
+
+What only an aggregator needs is imported where one is built: loading it costs a node time.
+"""
 
 import os
 import platform
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from devit_iot import __version__
-from devit_iot.aggregator import aggregator
-from devit_iot.aggregator.aggregator import Aggregator
-from devit_iot.aggregator.crop_plan import CropPlanner
-from devit_iot.aggregator.fusions import Fusions
-from devit_iot.aggregator.head_taker import HeadTaker
-from devit_iot.aggregator.heads import CameraHeads
-from devit_iot.aggregator.labelling import Labelling
-from devit_iot.aggregator.observer import Nobody, Observers
-from devit_iot.aggregator.states import States
 from devit_iot.bundle.calibration import calibrated_order
 from devit_iot.bundle.manifest import PartEntry
 from devit_iot.bundle.memory import part_bytes
@@ -26,8 +21,6 @@ from devit_iot.config.board_profile import read_profile
 from devit_iot.config.config import Config, read_password
 from devit_iot.engine.base import available_isas, load_engine
 from devit_iot.errors import ConfigError
-from devit_iot.homeassistant.announcer import Announcer
-from devit_iot.homeassistant.devices import Devices
 from devit_iot.node import node
 from devit_iot.node.computing import Served
 from devit_iot.node.energy import EnergyMeter
@@ -42,6 +35,11 @@ from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.service.counters import Counters
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport
+
+if TYPE_CHECKING:
+    from devit_iot.aggregator.aggregator import Aggregator
+    from devit_iot.aggregator.fusions import Fusions
+    from devit_iot.homeassistant.announcer import Announcer
 
 EXIT_HUNG = 70
 """Exit code of a node whose inference hung: sysexits.h's internal software error."""
@@ -134,12 +132,15 @@ def node_of(config: Config, served: Served, transport: Transport) -> Node:
     )
 
 
-def build_aggregator(config: Config, environment: Mapping[str, str]) -> Aggregator:
+def build_aggregator(config: Config, environment: Mapping[str, str]) -> "Aggregator":
     """Load the heads and wire the aggregator up.
 
     Raises:
         BundleError, ConfigError: with what to do about it.
     """
+    from devit_iot.aggregator.fusions import Fusions
+    from devit_iot.aggregator.heads import CameraHeads
+
     bundle = Bundle(_folder(config), trust=config.trust)
     heads = CameraHeads(bundle, config.head_choice)
     if config.early_choice.any:
@@ -164,6 +165,8 @@ def aggregator_transport(
     config: Config, environment: Mapping[str, str], identity: AggregatorStatus
 ) -> MqttTransport:
     """The connection of an aggregator, whose will says that it is gone."""
+    from devit_iot.aggregator import aggregator
+
     topics = Topics(config.fleet)
     shard = config.aggregator.shard
     will = Will(topics.aggregator_status(shard), identity.gone().encode())
@@ -177,14 +180,21 @@ def aggregator_transport(
 
 
 def aggregator_of(
-    config: Config, identity: AggregatorStatus, fusions: Fusions, transport: Transport
-) -> Aggregator:
+    config: Config, identity: AggregatorStatus, fusions: "Fusions", transport: Transport
+) -> "Aggregator":
     """An aggregator over ``transport``, which is not started yet."""
+    from devit_iot.aggregator.aggregator import Aggregator, logger
+    from devit_iot.aggregator.crop_plan import CropPlanner
+    from devit_iot.aggregator.head_taker import HeadTaker
+    from devit_iot.aggregator.labelling import Labelling
+    from devit_iot.aggregator.observer import Nobody, Observers
+    from devit_iot.aggregator.states import States
+
     topics = Topics(config.fleet)
     shard, shards = config.aggregator.shard, config.shards
     planner = CropPlanner(fusions.plan, transport, topics)
     announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
-    counters = Counters(aggregator.logger)
+    counters = Counters(logger)
     taker = HeadTaker(fusions, transport, topics=topics, shard=shard, counters=counters)
     return Aggregator(
         identity,
@@ -202,7 +212,10 @@ def aggregator_of(
     )
 
 
-def _announcer(config: Config, transport: Transport) -> Announcer:
+def _announcer(config: Config, transport: Transport) -> "Announcer":
+    from devit_iot.homeassistant.announcer import Announcer
+    from devit_iot.homeassistant.devices import Devices
+
     devices = Devices(
         config.fleet,
         shards=config.shards,

@@ -6,14 +6,11 @@ import platform
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from devit_iot import __version__
-from devit_iot.aggregator.aggregator import Aggregator
-from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
-from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.build import (
     EXIT_HUNG,
     aggregator_identity,
@@ -43,11 +40,14 @@ from devit_iot.transport.base import NO_SESSION, Transport
 from devit_iot.transport.tls import client_context
 from devit_iot.trust.clock import follows_time_server
 from devit_iot.updates.fetch import Fetcher
-from devit_iot.updates.heads import take_over_heads
 from devit_iot.updates.installer import Installer
 from devit_iot.updates.managed import Hang, Managed, Service
 from devit_iot.updates.store import Held, Store
 from devit_iot.updates.updater import Member, Serving, Updater
+
+if TYPE_CHECKING:
+    from devit_iot.aggregator.aggregator import Aggregator
+    from devit_iot.aggregator.heads import CameraHeads
 
 logger = logging.getLogger(__name__)
 
@@ -126,12 +126,16 @@ class _Seat:
 
 def build_managed_aggregator(
     config: Config, environment: Mapping[str, str]
-) -> tuple[Managed[CameraHeads], Store]:
+) -> "tuple[Managed[CameraHeads], Store]":
     """An aggregator that fuses what its store has, and what the hub gives it.
 
     Raises:
         ConfigError: with what to do about it.
     """
+    from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
+    from devit_iot.aggregator.heads import CameraHeads
+    from devit_iot.updates.heads import take_over_heads
+
     store = Store(Path(config.store))
     fusions = Fusions(awaiting=True)
 
@@ -160,7 +164,7 @@ def build_managed_aggregator(
     return _managed(config, service, transport, store, member, serving), store
 
 
-def _calibrate_if_possible(heads: CameraHeads) -> None:
+def _calibrate_if_possible(heads: "CameraHeads") -> None:
     """A release that came without a calibration is served all the same: no label is early."""
     try:
         heads.calibrate()
@@ -168,7 +172,7 @@ def _calibrate_if_possible(heads: CameraHeads) -> None:
         logger.warning("labels wait for all parts: %s", error)
 
 
-def _fuse(service: Aggregator, serving: Serving[CameraHeads]) -> None:
+def _fuse(service: "Aggregator", serving: "Serving[CameraHeads]") -> None:
     service.serve(serving.held.fingerprint, serving.held.parts)
 
 

@@ -1,6 +1,5 @@
 """Keys of TOML tables, checked against the structs that they fill."""
 
-import difflib
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -13,6 +12,8 @@ def check_keys(table: dict[str, Any], kind: type[msgspec.Struct], at: str, sourc
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in table.items():
         if key not in fields:
+            import difflib  # costs every start time, and only a mistake needs it
+
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
             raise ConfigError(f"{source}: unknown key '{at}{key}'; did you mean '{at}{near}'?")
         nested = next((t for t in (fields[key], *get_args(fields[key])) if _is_struct(t)), None)

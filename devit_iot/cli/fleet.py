@@ -8,6 +8,7 @@ import click
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.fleet_cells import cell, check_host, read_places
 from devit_iot.cli.fleet_keys import in_folder, rotate, sign
+from devit_iot.cli.fleet_plan import plan
 from devit_iot.cli.fleet_release import pause, push, rollback, status
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import JOIN_CLIENT, configuration, image_options, settings
@@ -26,7 +27,7 @@ def fleet() -> None:
     """
 
 
-for command in (push, status, rollback, pause, sign, rotate, cell):
+for command in (push, status, rollback, pause, plan, sign, rotate, cell):
     fleet.add_command(command)
 
 

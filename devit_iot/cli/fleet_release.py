@@ -65,7 +65,7 @@ def status(config_file: Path | None, **values: object) -> None:
         if release is not None:
             click.echo(f"{what}: release {release.number}, bundle {release.fingerprint}")
     click.echo(shown(now.outcome or "nothing was pushed yet") + (", paused" * rollout.paused))
-    for line in _lines(now):
+    for line in (*_planned(now), *_lines(now)):
         click.echo(line)
 
 
@@ -126,6 +126,16 @@ def _lines(now: Status) -> list[str]:
     nodes = [(name, view) for name, view in now.nodes.items()]
     shards = [(f"aggregator {shard}", view) for shard, view in now.aggregators.items()]
     return [shown(_line(name, view)) for name, view in (*nodes, *shards)]
+
+
+def _planned(now: Status) -> list[str]:
+    """What the plan says, one line; none without a plan."""
+    if now.plan is None:
+        return []
+    about = f"bundle {now.plan.fingerprint}" if now.plan.fingerprint else "any bundle"
+    boards = sorted(now.plan.members.items(), key=lambda board: (board[1], board[0]))
+    says = ", ".join(f"{part} on {name}" for name, part in boards)
+    return [shown(f"plan for {about} of {now.plan.parts} parts: {says}")]
 
 
 def _line(name: str, view: MemberView) -> str:

@@ -14,10 +14,11 @@ from devit_iot.config.config import Config, read_password
 from devit_iot.config.listen import metrics_address
 from devit_iot.config.updates import read_file
 from devit_iot.errors import ConfigError, DevitError
-from devit_iot.hub.conductor import Conductor, Limits
+from devit_iot.hub.conductor import Conductor
 from devit_iot.hub.files import Files
 from devit_iot.hub.hub import GONE, Hub
 from devit_iot.hub.joins import Joins
+from devit_iot.hub.limits import Limits
 from devit_iot.hub.state import read_state
 from devit_iot.hub.wheels import Wheels
 from devit_iot.protocol.topics import Topics

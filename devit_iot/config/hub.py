@@ -21,7 +21,8 @@ class HubConfig(msgspec.Struct, frozen=True):
         crl_file: revoked certificates, which the hub lets in no more; read at its start.
         downloads: files that are sent at once; others wait for their turn.
         good_labels: labels of all parts that make a release on trial good.
-        failure_share: share of the nodes whose failure ends a release.
+        failure_share: share of the nodes whose failure ends a release; a part that goes from one to
+            the next counts once, and alone never ends it.
         offer_s: how long a member may take to begin.
         download_s: how long the fleet may download without progress.
         install_s: how long a member may load and prove a release.

@@ -2,9 +2,10 @@
 
 import http.client
 import ssl
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -15,6 +16,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import SIGNATURE
 from devit_iot.errors import DevitError
 from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
+from devit_iot.hub.planned import PlannedParts
 from devit_iot.protocol.release import ReleaseHead
 
 T = TypeVar("T")
@@ -80,6 +82,16 @@ class HubClient:
         """
         return self._command("POST", f"/{command}", Done)
 
+    def plan(self, planned: PlannedParts | None) -> Done:
+        """Let the hub give boards their parts by a plan; None: by their strength.
+
+        Raises:
+            DevitError: the hub cannot be reached, or says why it does not.
+        """
+        if planned is None:
+            return self._command("DELETE", "/plan", Done)
+        return self._command("PUT", "/plan", Done, msgspec.json.encode(planned))
+
     def status(self) -> Status:
         """Where the fleet is.
 
@@ -120,19 +132,20 @@ class HubClient:
 
     def _ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
         parts = urlsplit(self._url)
-        host = parts.hostname or ""
+        headers = {"Authorization": f"Bearer {self._token}"}
         try:
-            if parts.scheme == "https":
-                connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                    host, parts.port, timeout=_TIMEOUT_S, context=self._context
-                )
-            else:
-                connection = http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)
-            headers = {"Authorization": f"Bearer {self._token}"}
-            connection.request(method, parts.path + path, body, headers)  # type: ignore[arg-type]
-            response = connection.getresponse()
-            said = response.read().decode(errors="replace").strip()
-            connection.close()
+            with closing(self._connection(parts)) as connection:
+                connection.request(method, parts.path + path, body, headers)  # type: ignore[arg-type]
+                response = connection.getresponse()
+                said = response.read().decode(errors="replace").strip()
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise DevitError(f"the hub at {self._url} cannot be reached: {error}") from error
         return response.status, said
+
+    def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(
+                host, parts.port, timeout=_TIMEOUT_S, context=self._context
+            )
+        return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT_S)

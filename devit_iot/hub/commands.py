@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from devit_iot.hub.planned import PlannedParts
 from devit_iot.protocol.head_message import MAX_HEADS
 from devit_iot.protocol.release import Hex, ReleaseHead, Rollout, Sha256, UpdateStatus
 
@@ -84,9 +85,11 @@ class Status(msgspec.Struct, frozen=True):
         outcome: how the last push ended, or that it is under way.
         nodes: every node by its name.
         aggregators: every aggregator by its shard.
+        plan: which node is to run which part, as the operator planned; None: the hub chooses.
     """
 
     rollout: Rollout
     outcome: str
     nodes: dict[str, MemberView]
     aggregators: dict[str, MemberView]
+    plan: PlannedParts | None = None

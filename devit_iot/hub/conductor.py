@@ -1,46 +1,26 @@
 """Leads a fleet from one release to the next. Pure: time and what members say are arguments."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
 from devit_iot.errors import DevitError
 from devit_iot.hub.assignment import Nodes, assign
 from devit_iot.hub.known import READY, Known
+from devit_iot.hub.limits import Limits
+from devit_iot.hub.planned import PlannedParts, seats, stand_ins
 from devit_iot.hub.state import HubState
+from devit_iot.hub.trouble import Course, Failed, failures, troubles
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.release import Release, UpdateState, UpdateStatus
 
 MAX_KNOWN = 4096
 
+MAX_OUTCOME = 900
+"""Characters of what is said about a release."""
+
 MAX_AHEAD = 10**6
 """So far a member's release number may be ahead of a hub's that lost its files."""
-
-
-class Limits(NamedTuple):
-    """How long and how many; see :class:`devit_iot.config.hub.HubConfig`."""
-
-    good_labels: int
-    failure_share: float
-    offer_s: float
-    download_s: float
-    install_s: float
-    activate_s: float
-    takeover_s: float
-    replicas: bool = False
-
-    def of(self, state: UpdateState | None) -> float:
-        """How long a member may be in a state without a change."""
-        match state:
-            case "DOWNLOADING":
-                return self.download_s
-            case "DOWNLOADED" | "INSTALLING":
-                return self.install_s
-            case "INSTALLED" | "ACTIVATING":
-                return self.activate_s
-            case _:
-                return self.offer_s
 
 
 class Conductor:
@@ -70,6 +50,7 @@ class Conductor:
         self._limits = limits
         self._needs = needs
         self._began = now  # this phase of the rollout, here
+        self._given: dict[str, float] = {}  # in this phase
         self._labels = 0
 
     def known(self, kind: dict[str, Known], name: str, now: float) -> Known:
@@ -137,13 +118,15 @@ class Conductor:
         members = rollout.current.members if rollout.current is not None else {}
         members = {node: part for node, part in members.items() if part < release.parts}
         coming = msgspec.structs.replace(release, number=number, members=members)
-        if canary:
+        if canary or self.state.plan is not None:
             coming = self._manned(coming, now)
         if canary and canary not in coming.members:
             raise DevitError(f"node '{canary}' has no part, so it cannot prove the release")
         self._begin(now, next=coming, activate=False, canary=canary)
         highest = max(number, self.state.number)
-        self._change(number=highest, offered=None, outcome=f"release {number} is under way")
+        self._change(
+            number=highest, offered=None, outcome=f"release {number} is under way", failed={}
+        )
         return number
 
     def roll_back(self, now: float) -> str:
@@ -162,6 +145,10 @@ class Conductor:
         number = self.push(previous, "", now)
         return f"release {number} is the bundle of release {previous.number}"
 
+    def plan(self, planned: PlannedParts | None) -> None:
+        """Give boards their parts by a plan from now on; None: by their strength again."""
+        self._change(plan=planned)
+
     def pause(self, *, paused: bool) -> None:
         """Give out no files and decide nothing, or go on."""
         self._say(paused=paused)
@@ -174,17 +161,17 @@ class Conductor:
         if rollout.paused:
             self._began = now
             return
-        changes = {}
-        for name in ("current", "next"):
-            release = getattr(rollout, name)
-            if release is not None:
-                changes[name] = self._manned(release, now)
-                if name == "current":
-                    self._note_moves(release, changes[name])
-        self._say(**changes)
-        coming = self.state.rollout.next
+        current, coming = rollout.current, rollout.next
+        if current is not None:
+            manned = self._manned(current, now)
+            self._note_moves(current, manned)
+            self._say(current=manned)
         if coming is not None:
-            self._judge(coming, now)
+            self._change(failed=failures(self._course(coming), self.nodes, self._limits, now))
+            manned = self._manned(coming, now)
+            self._note_given(coming, manned, now)
+            self._say(next=manned)
+            self._judge(manned, now)
 
     def _note_moves(self, before: Release, after: Release) -> None:
         """Say which part went from a node that is gone to another one."""
@@ -194,8 +181,35 @@ class Conductor:
             why = f"node {node} takes over part {part}"
             self._change(outcome=f"{why} from {held[0]}" if held else f"{why} too")
 
+    def _note_given(self, before: Release, after: Release, now: float) -> None:
+        """Begin the time of those who were given a part, and say from whom they take it."""
+        for node, part in after.members.items() - before.members.items():
+            self._given[node] = now
+            losers = {
+                name: msgspec.structs.replace(failed, replaced=True)
+                for name, failed in self._failed(after).items()
+                if failed.part == part and not failed.replaced
+            }
+            if losers:
+                said = next(iter(losers.values())).said
+                self._change(
+                    failed=self.state.failed | losers,
+                    outcome=f"release {after.number} is under way: part {part} {said}; "
+                    f"{node} takes it"[:MAX_OUTCOME],
+                )
+
+    def _failed(self, release: Release) -> dict[str, Failed]:
+        return {n: f for n, f in self.state.failed.items() if f.release == release.number}
+
+    def _course(self, coming: Release) -> Course:
+        rollout = self.state.rollout
+        return Course(
+            coming, rollout.activate, rollout.canary, self._began, self._given, self._failed(coming)
+        )
+
     def _judge(self, coming: Release, now: float) -> None:
-        trouble = self._trouble(coming, now)
+        found = troubles(self._course(coming), self.nodes, self.aggregators, self._limits, now)
+        trouble = next(found, "")
         if trouble:
             self._abort(trouble, now)
         elif self.state.rollout.activate:
@@ -230,67 +244,6 @@ class Conductor:
             or (known.update is not None and not known.is_gone(now, self._limits.offer_s))
         )
 
-    def _trouble(self, coming: Release, now: float) -> str:
-        """Why the release cannot be had; empty if nothing is against it."""
-        failures = {
-            node: failure
-            for node in coming.members
-            if (known := self.nodes.get(node)) is not None
-            and (failure := known.failure_of(coming.number))
-        }
-        for part in range(coming.parts):
-            holders = [node for node, held in coming.members.items() if held == part]
-            failed = [node for node in holders if node in failures]
-            if holders and len(failed) == len(holders):
-                return f"part {part} failed on {failed[0]}: {failures[failed[0]]}"
-        if failures and len(failures) > self._limits.failure_share * len(coming.members):
-            node, failure = next(iter(failures.items()))
-            return f"{len(failures)} of {len(coming.members)} nodes failed, {node}: {failure}"
-        for shard, known in self.aggregators.items():
-            if failure := known.failure_of(coming.number):
-                return f"aggregator {shard} failed: {failure}"
-        return next(self._overdue(coming, now), "")
-
-    def _overdue(self, coming: Release, now: float) -> Iterator[str]:
-        """Who took too long, in words."""
-        rollout = self.state.rollout
-        wanted: frozenset[UpdateState] = frozenset({"ACTIVATED"}) if rollout.activate else READY
-        for part in range(coming.parts):
-            holders = [node for node, held in coming.members.items() if held == part]
-            if rollout.canary:
-                holders = [node for node in holders if node == rollout.canary]
-            late = [self._lateness(self.nodes.get(n), coming, wanted, now) for n in holders]
-            if late and all(late):
-                yield f"part {part} on {holders[0]}: {late[0]}"
-            elif not late and not rollout.canary and now - self._began > self._limits.offer_s:
-                yield f"part {part} has no node"
-        for shard, known in self.aggregators.items():
-            late_one = self._lateness(known, coming, wanted, now)
-            if known.online and late_one and not rollout.canary:
-                yield f"aggregator {shard}: {late_one}"
-
-    def _lateness(
-        self, known: Known | None, coming: Release, wanted: frozenset[UpdateState], now: float
-    ) -> str:
-        """Why a member is too late; empty if it is where it is wanted, or may still get there."""
-        if known is None:
-            away = now - self._began > self._limits.offer_s
-            return "it was never here" if away else ""
-        if not known.online:
-            since = max(known.since, self._began)
-            return "it is away" if now - since > self._limits.offer_s else ""
-        state = known.state_of(coming.number)
-        since = max(known.changed, self._began)
-        if state == "DOWNLOADING":  # others may be served first
-            since = max((since, *(other.changed for other in self.nodes.values())))
-        limit_s = self._limits.of(state)
-        if state in wanted or now - since <= limit_s:
-            return ""
-        if known.update is None:
-            return "it has a bundle of its own: start it with --store"
-        error = f" ({known.update.error})" if known.update.error else ""
-        return f"no progress in state {state or 'CREATED'} for {limit_s:g} s{error}"
-
     def _manned(self, release: Release, now: float) -> Release:
         """The release with a node for each part, as far as there are any."""
         away_s = self._limits.takeover_s
@@ -299,6 +252,20 @@ class Conductor:
         if now - self._began > away_s:
             gone |= unknown
         needs = self._needs(release)
+        rollout = self.state.rollout
+        failed = self._failed(release)
+        if not rollout.canary:  # nobody stands in for a canary
+            gone |= failed.keys()
+        pinned = {
+            node: known.pinned
+            for node, known in self.nodes.items()
+            if known.pinned is not None and (known.online or node in release.members)
+        }
+        out = gone | pinned.keys()
+        planned = seats(self.state.plan, release, self.nodes, out, away_s, now)
+        is_served = rollout.wanted is not None and rollout.wanted.number == release.number
+        stay = {*pinned, rollout.canary}
+        leaving = stand_ins(planned, release, self.nodes, is_served=is_served) - stay
 
         def fits(node: str, part: int) -> bool:
             known = self.nodes.get(node)
@@ -306,22 +273,19 @@ class Conductor:
             return board is None or needs[part] <= board.memory_mib - board.overhead_mib
 
         nodes = Nodes(
-            self._spares(release),
+            self._spares(release, failed),
             gone,
             {n for n, known in self.nodes.items() if not known.is_steady(now, away_s)},
-            {
-                node: known.pinned
-                for node, known in self.nodes.items()
-                if known.pinned is not None and (known.online or node in release.members)
-            },
+            planned | pinned,
             fits,
             {node: _power(known) for node, known in self.nodes.items()},
         )
-        replicas = self._limits.replicas
-        members = assign(release.parts, release.members, nodes, needs=needs, replicas=replicas)
+        before = {node: part for node, part in release.members.items() if node not in leaving}
+        replicas = self._limits.replicas and not planned  # a plan says who shares a part
+        members = assign(release.parts, before, nodes, needs=needs, replicas=replicas)
         return msgspec.structs.replace(release, members=members)
 
-    def _spares(self, release: Release) -> list[str]:
+    def _spares(self, release: Release, failed: Collection[str]) -> list[str]:
         """Nodes that could take a part, the strongest first."""
         spare = [
             name
@@ -329,6 +293,7 @@ class Conductor:
             if known.online
             and known.update is not None
             and name not in release.members
+            and name not in failed
             and not known.failure_of(release.number)
         ]
         return sorted(spare, key=lambda name: (-_power(self.nodes[name]), name))
@@ -337,7 +302,7 @@ class Conductor:
         coming = self.state.rollout.next
         number = coming.number if coming is not None else 0
         self._begin(now, next=None, activate=False, canary="")
-        self._change(outcome=f"release {number} was ended: {why}"[:900])
+        self._change(outcome=f"release {number} was ended: {why}"[:MAX_OUTCOME], failed={})
 
     def _settle(self, coming: Release) -> None:
         self._change(
@@ -359,6 +324,7 @@ class Conductor:
     def _begin(self, now: float, **changes: object) -> None:
         """Begin another phase: its time-outs count from now."""
         self._began = now
+        self._given = {}
         self._labels = 0
         self._say(**changes)
 

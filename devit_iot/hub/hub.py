@@ -13,6 +13,7 @@ from devit_iot.hub.commands import Done, MemberView, PushRequest, SignedView, Si
 from devit_iot.hub.conductor import Conductor
 from devit_iot.hub.files import Files
 from devit_iot.hub.known import Known
+from devit_iot.hub.planned import PlannedParts
 from devit_iot.hub.state import write_state
 from devit_iot.hub.summary import summary
 from devit_iot.protocol.hub_status import INSTALL, HubStatus
@@ -197,6 +198,23 @@ class Hub:
                 f"the fleet's owner does not allow bundle {release.fingerprint}: {advice}"
             )
 
+    def plan(self, planned: PlannedParts | None) -> Done:
+        """Give boards their parts by a plan; None: by their strength.
+
+        Raises:
+            DevitError: the plan leaves out a part.
+        """
+        if planned is not None:
+            planned.check()
+        with self._lock:
+            self._conductor.plan(planned)
+            self._keep()
+            absent = sorted(set(planned.members) - set(self._conductor.nodes)) if planned else []
+        if planned is None:
+            return Done("the hub has no plan: it chooses the boards")
+        unknown = f"; not known yet: {', '.join(absent)}" if absent else ""
+        return Done(f"the plan gives {len(planned.members)} boards their parts{unknown}")
+
     def pause(self, *, paused: bool) -> Done:
         """Give out no files and decide nothing, or go on."""
         with self._lock:
@@ -210,11 +228,11 @@ class Hub:
             state = self._conductor.state
             wanted = state.rollout.wanted
             parts = wanted.members if wanted is not None else {}
-            views = [
+            nodes, aggregators = (
                 {name: _view(known, parts.get(name)) for name, known in sorted(kind.items())}
                 for kind in (self._conductor.nodes, self._conductor.aggregators)
-            ]
-        return Status(state.rollout, state.outcome, *views)
+            )
+        return Status(state.rollout, state.outcome, nodes, aggregators, state.plan)
 
     def _keep(self) -> None:
         """Save what changed, and only then say it."""

@@ -39,7 +39,7 @@ class Known:
         if online != self.online:
             self.online = online
             self.since = now
-        self.returned = self.returned or (online and self.since == now and self._was_online)
+            self.returned = self.returned or (online and self._was_online)
         self._was_online = self._was_online or online
 
     def expire(self, now: float) -> None:
@@ -66,6 +66,15 @@ class Known:
         """How far it is with a release; None: it has not begun."""
         update = self.update
         return update.state if update is not None and update.release == release else None
+
+    def serves(self, release: int, part: int) -> bool:
+        """Whether it says that it serves a part of a release."""
+        update = self.update
+        return (
+            self.online
+            and update is not None
+            and (update.release, update.part, update.state) == (release, part, "ACTIVATED")
+        )
 
     def failure_of(self, release: int) -> str:
         """Why it cannot serve a release; empty if nothing is known against it."""

@@ -6,6 +6,8 @@ POST /push             go over to a bundle whose files are there
 GET  /metadata/<name>  signed metadata of the releases, in a fleet whose owner signs for them
 POST /signed           what the owner allows from now on
 GET  /signed           what the owner allowed last
+PUT  /plan             give boards their parts by a plan
+DELETE /plan           give them by their strength again
 POST /rollback, /pause, /resume
 GET  /status           where the fleet is
 
@@ -23,6 +25,7 @@ from devit_iot.errors import ConfigError, DevitError
 from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
 from devit_iot.hub.files import Files
 from devit_iot.hub.http_thread import HttpThread, has_token, json_answer, text_answer
+from devit_iot.hub.planned import PlannedParts
 
 try:
     import anyio
@@ -41,6 +44,7 @@ _TURN_S = 60.0
 
 _MAX_COMMAND_BYTES = 64 * 2**10
 _MAX_SIGNED_BYTES = 2**20
+_MAX_PLAN_BYTES = 2**20
 
 
 class Commands(Protocol):
@@ -60,6 +64,9 @@ class Commands(Protocol):
 
     def roll_back(self) -> Done:
         """Go back."""
+
+    def plan(self, planned: PlannedParts | None) -> Done:
+        """Give boards their parts by a plan; None: by their strength."""
 
     def pause(self, *, paused: bool) -> Done:
         """Decide nothing, or go on."""
@@ -124,6 +131,7 @@ class HubServer:
             Route("/signed", self._commanded(self._signed), methods=["GET"]),
             Route("/push", self._commanded(self._push), methods=["POST"]),
             Route("/rollback", self._commanded(self._roll_back), methods=["POST"]),
+            Route("/plan", self._commanded(self._plan), methods=["PUT", "DELETE"]),
             Route("/pause", self._commanded(self._pause), methods=["POST"]),
             Route("/resume", self._commanded(self._resume), methods=["POST"]),
             Route("/status", self._commanded(self._status), methods=["GET"]),
@@ -193,6 +201,16 @@ class HubServer:
         except msgspec.DecodeError as error:
             return text_answer(400, f"the push does not parse: {error}")
         return json_answer(self._commands.push(wanted))
+
+    async def _plan(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            return json_answer(self._commands.plan(None))
+        body = await _body(request.stream(), _MAX_PLAN_BYTES)
+        try:
+            wanted = msgspec.json.decode(body, type=PlannedParts)
+        except msgspec.DecodeError as error:
+            return text_answer(400, f"the plan does not parse: {error}")
+        return json_answer(self._commands.plan(wanted))
 
     async def _roll_back(self, _request: Request) -> Response:
         return json_answer(self._commands.roll_back())

@@ -5,6 +5,8 @@ from pathlib import Path
 import msgspec
 
 from devit_iot.errors import ConfigError
+from devit_iot.hub.planned import PlannedParts
+from devit_iot.hub.trouble import Failed
 from devit_iot.protocol.release import Release, Rollout
 from devit_iot.updates.durable import write_file
 
@@ -20,6 +22,8 @@ class HubState(msgspec.Struct, frozen=True):
         previous: what was good before the current release.
         offered: release that waits for somebody to install it.
         outcome: how the last push ended, in words.
+        plan: which node is to run which part, as the operator planned; None: the hub chooses.
+        failed: node -> how it failed the release that was pushed last.
     """
 
     rollout: Rollout
@@ -27,6 +31,8 @@ class HubState(msgspec.Struct, frozen=True):
     previous: Release | None = None
     offered: Release | None = None
     outcome: str = ""
+    plan: PlannedParts | None = None
+    failed: dict[str, Failed] = {}
 
 
 def read_state(folder: Path, url: str) -> HubState:

@@ -5,15 +5,11 @@ service made of itself; the service never waits for it. The only user of prometh
 """
 
 import math
-import socket
-import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from typing import TYPE_CHECKING, Protocol
 
 from devit_iot.config.listen import metrics_address
 from devit_iot.errors import ConfigError
@@ -25,15 +21,14 @@ from devit_iot.service.metrics import Sample
 from devit_iot.service.status import StatusReporter
 
 if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import Collector
-
-Request = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it
 
 CLIENT_S = 10.0
 """Seconds after which the server hangs up on a client that says nothing."""
 
-_CLIENTS = 8
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 
@@ -89,14 +84,16 @@ def exporting_samples(
 
 
 @contextmanager
-def _serving(listen: str, pages: Callable[[], WSGIApplication], client_s: float) -> Iterator[int]:
+def _serving(listen: str, pages: "Callable[[], WSGIApplication]", client_s: float) -> Iterator[int]:
     if not listen:
         yield 0
         return
+    from devit_iot.service.metrics_server import MetricsHandler, MetricsServer  # costs a start time
+
     host, port = metrics_address(listen)
     application = pages()
     try:
-        server = _Server((host, port), partial(_Handler, client_s))
+        server = MetricsServer((host, port), partial(MetricsHandler, client_s))
     except OSError as error:
         raise ConfigError(
             f"cannot serve metrics on {listen}: {error.strerror}; choose another --metrics"
@@ -112,7 +109,7 @@ def _serving(listen: str, pages: Callable[[], WSGIApplication], client_s: float)
         thread.join()
 
 
-def _pages(collector: "Collector", problem: Callable[[], str]) -> WSGIApplication:
+def _pages(collector: "Collector", problem: Callable[[], str]) -> "WSGIApplication":
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
     except ImportError as error:
@@ -124,7 +121,7 @@ def _pages(collector: "Collector", problem: Callable[[], str]) -> WSGIApplicatio
     ProcessCollector(registry=registry)
     exposition: WSGIApplication = make_wsgi_app(registry)
 
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/metrics":
             return exposition(environ, start_response)
@@ -189,55 +186,3 @@ def _family(sample: Sample) -> "Metric":
 
 def _bound(seconds: float) -> str:
     return "+Inf" if math.isinf(seconds) else repr(seconds)
-
-
-class _Handler(WSGIRequestHandler):
-    """Logs nothing, and hangs up on a client that takes too long."""
-
-    def __init__(self, timeout_s: float, *connection: Any) -> None:  # noqa: ANN401 - socketserver's
-        self._timeout_s = timeout_s
-        super().__init__(*connection)
-
-    def setup(self) -> None:
-        """Prepare the connection; its reads and writes end after the time-out."""
-        super().setup()
-        self.connection.settimeout(self._timeout_s)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        pass
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A thread for each of a few clients; further ones are hung up on."""
-
-    daemon_threads = True
-
-    def __init__(
-        self, address: tuple[str, int], handler: Callable[..., WSGIRequestHandler]
-    ) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._free = threading.BoundedSemaphore(_CLIENTS)
-        super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        """Bind like WSGIServer, without asking the name service for our own name."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.socket.getsockname()[:2]
-        self.setup_environ()
-
-    def process_request(self, request: Request, client_address: object) -> None:
-        """Hang up on more clients than there is room for."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Request, client_address: object) -> None:
-        """Answer one client, on a thread of its own, and make room for another."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that hang up."""

@@ -15,9 +15,10 @@ from devit_iot.bundle.signature import new_key
 from devit_iot.cli.bundle import bundle as command
 from devit_iot.errors import BundleError
 from devit_iot.hub.client import HubClient
-from devit_iot.hub.conductor import Conductor, Limits
+from devit_iot.hub.conductor import Conductor
 from devit_iot.hub.files import Files
 from devit_iot.hub.hub import Hub
+from devit_iot.hub.limits import Limits
 from devit_iot.hub.server import HubServer
 from devit_iot.hub.state import read_state
 from devit_iot.protocol.release import Release

@@ -2,8 +2,10 @@
 
 import hashlib
 import shlex
+import ssl
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,12 @@ from devit_iot.demo.processes import free_port
 from devit_iot.fleet.authority import Pair, new_server
 from devit_iot.fleet.folder import FleetFolder, FleetState
 from devit_iot.fleet.join_line import Ticket, join_line
+from devit_iot.hub import board
+from devit_iot.hub.board import Places
 from devit_iot.hub.join_server import Door, JoinServer, authority_der, open_context
 from devit_iot.hub.joins import JoinRequest, Joins
 from devit_iot.hub.wheels import Wheels
-from tests.support.wheels import own_wheel, repacked
+from tests.support.wheels import make_wheels, own_wheel, repacked
 
 TOKEN = "t0ken"  # noqa: S105
 HOUR_S = 3600.0
@@ -200,4 +204,60 @@ def test_a_hub_without_wheels_for_the_board(hub: Hub, tmp_path: Path) -> None:
     assert_refused(line, tmp_path, "the hub has no wheel of devit-iot for CPython 3.")
     own_wheel(tmp_path / "wheels", "cp311-cp311-manylinux_2_28_s390x")
     assert_refused(line, tmp_path, "the hub has no wheel of devit-iot for CPython 3.")
+    assert hub.door.joins.take("pi-3", TOKEN, "a")  # the token was not used up
+
+
+LIMIT_BYTES = 110e6
+"""Of a board's disk, for all that a node needs."""
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files in a folder take on the disk."""
+    return sum(512 * path.lstat().st_blocks for path in folder.rglob("*"))
+
+
+def install(hub: Hub, folder: Path) -> Path:
+    """Install the software as a board does; the folder of its packages."""
+    authority = ssl.DER_cert_to_PEM_cert(hub.door.authority)
+    places = Places.below(folder / "board")
+    places.software.parent.mkdir(parents=True)
+    board.install(board.Hub(f"https://127.0.0.1:{hub.port}", authority), "devit-iot", places)
+    (packages,) = places.software.glob("lib/python3*/site-packages")
+    return packages
+
+
+def test_a_board_has_what_its_node_loads_compiled_and_nothing_else(
+    hub: Hub, tmp_path: Path
+) -> None:
+    make_wheels(tmp_path / "wheels")
+    packages = install(hub, tmp_path)
+    for package in ("devit_iot/node", "devit_iot/updates", "numpy", "PIL"):
+        assert list((packages / package).glob("__pycache__/*.pyc")), package
+    for package in ("devit_iot/decompose", "devit_iot/hub", "numpy/f2py", "numpy/tests"):
+        assert (packages / package).is_dir()
+        assert not (packages / package / "__pycache__").exists(), package
+    assert disk_bytes(packages.parents[2]) < LIMIT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("raise OSError('libstdc++.so.6: no such file')", "libstdc++.so.6: no such file"),
+        ("import os; os.kill(os.getpid(), 4)", "it ended with -4"),
+    ],
+)
+def test_software_that_does_not_start_is_said_before_the_board_joins(
+    hub: Hub, tmp_path: Path, module: str, said: str
+) -> None:
+    """For instance where a library is missing, or the CPU lacks an instruction."""
+    repacked("pip", tmp_path / "wheels")
+    info = "devit_iot-1.dist-info"
+    with zipfile.ZipFile(tmp_path / "wheels/devit_iot-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("devit_iot/__init__.py", module)
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: devit-iot\nVersion: 1\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    hub.allow("pi-3")
+    line = hub.line("pi-3", at=str(tmp_path / "board"))
+    assert_refused(line, tmp_path, "the software does not start on this board: ", said)
     assert hub.door.joins.take("pi-3", TOKEN, "a")  # the token was not used up

@@ -19,6 +19,7 @@ from devit_iot.fleet.folder import FleetFolder, FleetState
 from devit_iot.hub.client import HubClient
 from devit_iot.hub.commands import Done, PushRequest, SignedView, SignRequest, Status
 from devit_iot.hub.files import Files
+from devit_iot.hub.planned import PlannedParts
 from devit_iot.hub.server import HubServer, Tls
 from devit_iot.protocol.release import Rollout
 from devit_iot.transport.tls import client_context
@@ -47,6 +48,12 @@ class Commands:
     def roll_back(self) -> Done:
         self.told.append("rollback")
         return Done("back")
+
+    def plan(self, planned: PlannedParts | None) -> Done:
+        if planned is not None:
+            planned.check()
+        self.told.append(planned)
+        return Done("planned")
 
     def pause(self, *, paused: bool) -> Done:
         self.paused = paused
@@ -140,6 +147,8 @@ def test_there_are_no_other_files(world: World, tmp_path: Path, name: str) -> No
     [
         ("PUT", f"/files/{SHA256}"),
         *(("POST", f"/{name}") for name in ("push", "signed", "rollback", "pause", "resume")),
+        ("PUT", "/plan"),
+        ("DELETE", "/plan"),
         ("GET", "/signed"),
         ("GET", "/status"),
     ],
@@ -194,10 +203,24 @@ def test_a_client_says_what_the_owner_allows(world: World) -> None:
     assert world.commands.told == [request]
 
 
-@pytest.mark.parametrize("path", ["/push", "/signed"])
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"manifest": 7}', b" " * 2**21])
-def test_rubbish_is_no_command(world: World, path: str, body: bytes) -> None:
-    status, _, said = world.ask("POST", path, body, Authorization=f"Bearer {TOKEN}")
+def test_a_client_gives_a_plan_and_takes_it_back(world: World) -> None:
+    client = HubClient(world.url, TOKEN, None)
+    planned = PlannedParts(2, {"pi-0": 1, "pi-1": 0}, "0123456789abcdef")
+    assert client.plan(planned).said == "planned"
+    assert client.plan(None).said == "planned"
+    assert world.commands.told == [planned, None]
+    with pytest.raises(DevitError, match="the hub refuses: the plan does not give each"):
+        client.plan(PlannedParts(3, {"pi-0": 1, "pi-1": 0}))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/push"), ("POST", "/signed"), ("PUT", "/plan")]
+)
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"manifest": 7}', b'{"parts": 1, "members": {}}', b" " * 2**21]
+)
+def test_rubbish_is_no_command(world: World, method: str, path: str, body: bytes) -> None:
+    status, _, said = world.ask(method, path, body, Authorization=f"Bearer {TOKEN}")
     assert status in {400, 409}
     assert said
     assert world.commands.told == []

@@ -197,6 +197,29 @@ def test_a_board_loads_no_extra(module: str) -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("devit_iot.cli.node", ("trust", "updates")),
+        ("devit_iot.build_managed", ()),
+    ],
+)
+def test_a_node_loads_no_other_service(module: str, others: tuple[str, ...]) -> None:
+    """Each module costs a small board milliseconds of every start."""
+    rooms = ("aggregator", "collect", "dashboard", "homeassistant", "hub", "monitor", "planning")
+    code = f"import {module}, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join([str(ROOT), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    names = [name.split(".")[1] for name in loaded if name.startswith("devit_iot.")]
+    assert not set(names) & {*rooms, "teach", "evaluation", *others}
+    assert not set(loaded) & {"difflib", "wsgiref.simple_server"}
+
+
 @pytest.mark.parametrize("given", [{}, {"OPENBLAS_NUM_THREADS": "3"}])
 def test_services_fuse_on_one_core_unless_told_otherwise(given: dict[str, str]) -> None:
     """Set before numpy, which reads it once."""

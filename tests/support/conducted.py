@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from devit_iot.hub.conductor import Conductor, Limits
+from devit_iot.hub.conductor import Conductor
+from devit_iot.hub.limits import Limits
 from devit_iot.hub.state import HubState
 from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.release import Release, Rollout, UpdateState, UpdateStatus
