@@ -14,6 +14,7 @@ from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import JOIN_CLIENT, configuration, image_options, settings
 from devit_iot.errors import ConfigError
 from devit_iot.fleet.access import Role
+from devit_iot.fleet.broker_files import BrokerKind
 
 if TYPE_CHECKING:
     from devit_iot.fleet.folder import FleetFolder
@@ -40,7 +41,7 @@ for command in (push, status, rollback, pause, sign, rotate):
     "hosts",
     multiple=True,
     required=True,
-    help="Name or address of the broker's machine; repeat. Clients use the first one.",
+    help="Name or address of the broker's machine; repeat. Clients use the first, or all of NATS.",
 )
 @click.option("--fleet", "name", default="home", show_default=True, help="The fleet's name.")
 @click.option(
@@ -55,7 +56,14 @@ for command in (push, status, rollback, pause, sign, rotate):
 @click.option(
     "--broker-folder",
     default="",
-    help="Where the broker will find its files; default: Debian's /etc/mosquitto.",
+    help="Where the broker will find its files; default: Debian's /etc/mosquitto, or /etc/nats.",
+)
+@click.option(
+    "--broker-kind",
+    default="mosquitto",
+    show_default=True,
+    type=click.Choice(get_args(BrokerKind)),
+    help="Whose files; `nats` with three hosts is a cluster of which one may fail.",
 )
 @one_line_errors
 def init(
@@ -67,6 +75,7 @@ def init(
     images: tuple[str, ...],
     trust: str,
     broker_folder: str,
+    broker_kind: BrokerKind,
 ) -> None:
     """Make FOLDER: an authority, the broker's files, and a client of each role.
 
@@ -77,7 +86,8 @@ def init(
 
     for host in hosts:
         _check_host(host)
-    made = FleetFolder.create(path, FleetState(name, hosts, port, images, trust, broker_folder))
+    state = FleetState(*(name, hosts, port, images, trust, broker_folder), broker_kind=broker_kind)
+    made = FleetFolder.create(path, state)
     click.echo(
         f"{path}: fleet '{name}' with clients {', '.join(made.fleet.clients)}. Add nodes with "
         f"`devit fleet add NODE --part 0 --folder {path}`, then copy {path / 'broker'} to the "
@@ -186,6 +196,8 @@ def _next_steps(opened: "FleetFolder", name: str) -> str:
 
 
 def _lists(opened: "FleetFolder") -> str:
+    if opened.fleet.broker_kind == "nats":
+        return f"the new {opened.path / 'broker' / 'acl.conf'}"
     return f"the new {opened.path / 'broker' / 'acl'} and crl.pem"
 
 

@@ -80,7 +80,7 @@ def websocket_of(url: str) -> str:
     """Where mosquitto's WebSocket listener is by custom, beside the broker at ``url``.
 
     Args:
-        url: the broker's, or those of a cluster, of which the first counts.
+        url: address of the broker, or the addresses of a cluster; the first one counts.
 
     Raises:
         ConfigError: ``url`` is no broker's, or names an interface, which no browser can.

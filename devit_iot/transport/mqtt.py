@@ -26,6 +26,9 @@ from devit_iot.transport.tls import client_context, explain
 
 logger = logging.getLogger(__name__)
 
+CLUSTER_DENIES_S = 20.0
+"""For how long a cluster that never granted a subscription may deny it and is asked again."""
+
 _GOODBYE_S = 2.0
 _MAX_PATIENCE_S = 30.0
 # CONNECTs without an answer before the other version is tried, by whether this one was accepted
@@ -61,7 +64,7 @@ class MqttTransport:
         self.connected = False
         self._config = config
         self._urls = parse_urls(config.url)
-        self._url = self._urls[0]  # of the broker that is tried now
+        self._url = self._urls[0]  # the broker that is tried now has it
         tls = parse_url(self._url)[2]
         self._tls = client_context(config) if tls else None
         self._client_id = client_id
@@ -77,6 +80,8 @@ class MqttTransport:
         self._unanswered = 0  # CONNECTs since the last answer
         self._ready = False  # ever
         self._link = Link()
+        self._hung_up: set[str] = set()  # brokers that did, and were not found gone since
+        self._denied_at: float | None = None  # the first time in a row, monotonic seconds
         self._redelivering = False
         self._publisher = Publisher(self._client, config.persist_s, config.queue)
         self._backoff = Backoff()
@@ -188,6 +193,8 @@ class MqttTransport:
                 self._publisher.close()
                 continue
             self._publisher.lose(hung_up=self._link.hung_up, farewell=self._link.farewell)
+            if self._link.hung_up:
+                self._hung_up.add(self._url)
             if not self._stopping.is_set():
                 logger.warning("broker %s %s", self._url, problem)
                 self._turn_to_the_next(before)
@@ -214,7 +221,7 @@ class MqttTransport:
                 self._refuse(problem, remedy)
             return problem
         except (OSError, ValueError) as error:
-            self._publisher.outbox.unreachable()
+            self._note_unreachable()
             return f"is unreachable ({error}); trying again"
         except Exception:  # a packet that paho cannot parse must not end the service
             logger.exception("the broker sent something that does not parse")
@@ -228,6 +235,15 @@ class MqttTransport:
         before = versions.NAMES[self._protocol]
         self._protocol = versions.OTHER[self._protocol]
         return f"does not accept MQTT {before}; trying {versions.NAMES[self._protocol]}"
+
+    def _note_unreachable(self) -> None:
+        """A broker that hung up and is unreachable now has ended: no message was to blame.
+
+        Another broker of a cluster that is gone says nothing about that.
+        """
+        if self._url in self._hung_up:
+            self._hung_up.remove(self._url)
+            self._publisher.outbox.unreachable()
 
     def _connect(self) -> None:
         self._redelivering = False
@@ -302,13 +318,27 @@ class MqttTransport:
         if any(reason.is_failure for reason in reasons):
             problem = f"denies the subscription to {wanted.topic_filter}"
             logger.error("broker %s %s; check its access list", self._url, problem)
-            if wanted.required:
+            if wanted.required and self._denied_for_good():
                 self._refuse(problem, "check its access list")
+            elif wanted.required:
+                self._client.disconnect()  # to ask again
+            if wanted.required:
                 return
         if self._subscriptions.answered:
             self._is_ready()
 
+    def _denied_for_good(self) -> bool:
+        """Whether it is no use to ask for a subscription again.
+
+        A broker that granted it before is being changed. A cluster denies what it grants later,
+        while it chooses who takes the place of a broker that is gone.
+        """
+        self._denied_at = self._denied_at or time.monotonic()
+        lasts = time.monotonic() - self._denied_at >= CLUSTER_DENIES_S
+        return not self._ready and (lasts or len(self._urls) == 1)
+
     def _is_ready(self) -> None:
+        self._denied_at = None
         self._link.ready_at = time.monotonic()
         self._ready = self.connected = True
         logger.info("connected to %s, MQTT %s", self._url, versions.NAMES[self._protocol])

@@ -8,7 +8,7 @@ import pytest
 
 from devit_iot.config.config import BrokerConfig
 from devit_iot.demo.processes import free_port
-from devit_iot.errors import ConfigError
+from devit_iot.errors import ConfigError, MessageError
 from devit_iot.transport.address import parse_urls, websocket_of
 from devit_iot.transport.mqtt import MqttTransport
 from tests.support.fleets import wait_until
@@ -54,6 +54,25 @@ def test_who_loses_its_broker_goes_on_with_the_next(brokers: list[StandInBroker]
         brokers[0].restart()
         transport.publish("a", b"later", qos=1, on_puback=lambda: None)
         wait_until(lambda: brokers[1].received == [("a", b"later")])
+
+
+def test_a_broker_that_is_gone_does_not_excuse_a_message_that_the_others_hang_up_for(
+    brokers: list[StandInBroker],
+) -> None:
+    given_up: list[MessageError] = []
+    for broker in brokers:
+        broker.behaviour.max_packet = 1000
+    gone = f"mqtt://127.0.0.1:{free_port()}"
+    with ExitStack() as stack:
+        transport = started(stack, ",".join([*(broker.url for broker in brokers), gone]))
+        wait_until(lambda: transport.connected)
+        for size in (2000, 20):
+            transport.publish(
+                *("a", bytes(size)), qos=1, on_puback=lambda: None, on_given_up=given_up.append
+            )
+        wait_until(lambda: given_up)
+        wait_until(lambda: ("a", bytes(20)) in brokers[0].received + brokers[1].received)
+    assert len(given_up) == 1
 
 
 def test_a_version_that_one_broker_does_not_speak_is_not_asked_of_the_next(
