@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -65,6 +67,7 @@ class NatsCluster:
     ) -> None:
         self.ports = [free_port() for _ in range(count)]
         self.cluster_ports = [free_port() for _ in range(count)]
+        self._health_ports = [free_port() for _ in range(count)]
         self._folder = folder
         self._conf = conf or _OPEN % (count, ack_wait) + _CLUSTER * (count > 1)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -112,6 +115,23 @@ class NatsCluster:
                 assert time.monotonic() < deadline, self.log(index)
                 time.sleep(0.05)
 
+    def wait_whole(self) -> None:
+        """Return when every broker is there and has what the others have: one more may fail now."""
+        self.wait_ready()
+        deadline = time.monotonic() + _START_S
+        while not all(self._is_sound(port) for port in self._health_ports):
+            assert time.monotonic() < deadline, "a broker does not catch up"
+            time.sleep(0.1)
+
+    @staticmethod
+    def _is_sound(port: int) -> bool:
+        """What the broker itself says of its streams; it answers 503 while it lags behind."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+                return bool(answer.status == HTTPStatus.OK)
+        except OSError:
+            return False
+
     def kill(self, index: int) -> None:
         """SIGKILL."""
         process = self._running.pop(index)
@@ -141,4 +161,4 @@ class NatsCluster:
         text = self._conf
         for pattern, replacement in own.items():
             text = re.sub(pattern, replacement, text)
-        return text
+        return f"{text}http: 127.0.0.1:{self._health_ports[index]}\n"

@@ -85,7 +85,7 @@ def test_nothing_is_lost_of_what_is_under_way_when_a_broker_is_killed(
         wait_until(lambda: len(set(stored)) == 300, WAIT_S)
         wait_until(lambda: len(keeper.got) == 300, WAIT_S)
         cluster.start(where)
-        cluster.wait_ready()
+        cluster.wait_whole()
 
 
 def test_what_came_for_a_client_that_is_away_waits_though_a_broker_is_killed(
@@ -103,7 +103,7 @@ def test_what_came_for_a_client_that_is_away_waits_though_a_broker_is_killed(
     with connected(keeper.transport):
         wait_until(lambda: len(keeper.got) == 20, WAIT_S)
     cluster.start(0)
-    cluster.wait_ready()
+    cluster.wait_whole()
 
 
 def test_retained_statuses_outlive_one_broker_and_then_another(cluster: NatsCluster) -> None:
@@ -119,7 +119,7 @@ def test_retained_statuses_outlive_one_broker_and_then_another(cluster: NatsClus
         with connected(late.transport):
             wait_until(lambda: len(late.retained) == 20, WAIT_S)  # noqa: B023
         cluster.start(turn)
-        cluster.wait_ready()
+        cluster.wait_whole()
 
 
 def test_a_topic_with_a_space_is_given_up_in_words_and_the_rest_goes_on(
