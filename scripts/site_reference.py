@@ -8,7 +8,8 @@ import msgspec
 from docstrings import fields
 from paho.mqtt.client import topic_matches_sub
 
-from devit_iot.fleet.access import Grants, Role, access_list
+from devit_iot.fleet.access import Role, access_list
+from devit_iot.fleet.grants import Grants
 from devit_iot.protocol import topics
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan

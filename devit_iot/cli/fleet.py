@@ -14,6 +14,7 @@ from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import JOIN_CLIENT, configuration, image_options, settings
 from devit_iot.errors import ConfigError
 from devit_iot.fleet.access import Role
+from devit_iot.fleet.broker_files import BrokerKind
 
 if TYPE_CHECKING:
     from devit_iot.fleet.folder import FleetFolder
@@ -38,7 +39,7 @@ for command in (push, status, rollback, pause, plan, sign, rotate, cell):
     "hosts",
     multiple=True,
     required=True,
-    help="Name or address of the broker's machine; repeat. Clients use the first one.",
+    help="Name or address of the broker's machine; repeat. Clients use the first, or all of NATS.",
 )
 @click.option("--fleet", "name", default="home", show_default=True, help="The fleet's name.")
 @click.option(
@@ -53,8 +54,16 @@ for command in (push, status, rollback, pause, plan, sign, rotate, cell):
 @click.option(
     "--broker-folder",
     default="",
-    help="Where the broker will find its files; default: Debian's /etc/mosquitto. With --cells it "
-    "is the upper broker's, and those of a cell are where FOLDER would put them beside it.",
+    help="Where the broker will find its files; default: Debian's /etc/mosquitto, or /etc/nats. "
+    "With --cells it is the upper broker's, and those of a cell are where FOLDER would put them "
+    "beside it.",
+)
+@click.option(
+    "--broker-kind",
+    default="mosquitto",
+    show_default=True,
+    type=click.Choice(get_args(BrokerKind)),
+    help="Whose files; `nats` with three hosts is a cluster of which one may fail.",
 )
 @click.option(
     "--cells",
@@ -64,7 +73,7 @@ for command in (push, status, rollback, pause, plan, sign, rotate, cell):
     "is the machine of the cell's broker, NAME.local unless given.",
 )
 @one_line_errors
-def init(
+def init(  # noqa: PLR0913 - one for each option
     *,
     path: Path,
     hosts: tuple[str, ...],
@@ -73,6 +82,7 @@ def init(
     images: tuple[str, ...],
     trust: str,
     broker_folder: str,
+    broker_kind: BrokerKind,
     places: str,
 ) -> None:
     """Make FOLDER: an authority, the broker's files, and a client of each role.
@@ -89,8 +99,10 @@ def init(
 
     for host in hosts:
         check_host(host)
-    state = FleetState(name, hosts, port, images, trust, broker_folder)
+    state = FleetState(*(name, hosts, port, images, trust, broker_folder), broker_kind=broker_kind)
     cells = tuple(CellPlace(cell, host, own or port) for cell, host, own in read_places(places))
+    if cells and broker_kind != "mosquitto":
+        raise ConfigError(f"--cells needs mosquitto: leave --broker-kind {broker_kind} out")
     if cells:
         create_with_cells(path, state, cells)
         click.echo(
@@ -208,4 +220,6 @@ def _next_steps(opened: "FleetFolder", name: str) -> str:
 
 
 def _lists(opened: "FleetFolder") -> str:
+    if opened.fleet.broker_kind == "nats":
+        return f"the new {opened.path / 'broker' / 'acl.conf'}"
     return f"the new {opened.path / 'broker' / 'acl'} and crl.pem"

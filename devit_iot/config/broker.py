@@ -19,7 +19,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     """``[broker]``: how to reach the MQTT broker.
 
     Attributes:
-        url: mqtt://host[:port], or mqtts:// for TLS; ports 1883 and 8883 unless given.
+        url: mqtt://host[:port], or mqtts:// for TLS; ports 1883 and 8883 unless given. Those of a
+            cluster are separated by commas and tried in turn.
         username: user name, if the broker asks for one.
         password_file: file whose first line is the password; DEVIT_PASSWORD goes first.
         ca_file: certificate authority of an mqtts broker; the system's unless given.

@@ -183,13 +183,13 @@ class _Handler(BaseHTTPRequestHandler):
 def _facts(facts: PageFacts, broker: str) -> bytes:
     """``fleet.json``: names and limits, each from the one place that states it."""
     topics = facts.topics
-    cells = isinstance(topics, CellTopics)
+    connected = topics.connected if isinstance(topics, CellTopics) else ""
     return msgspec.json.encode(
         {
             "version": __version__,
             "fleet": topics.fleet,
             "broker": broker,
-            "cells": cells,
+            "cells": bool(connected),
             "client_id": topics.dashboard_client_id(""),
             "topics": {
                 "labels": topics.labels,
@@ -197,7 +197,7 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "states": topics.states,
                 "nodes": topics.node_statuses,
                 "aggregators": topics.aggregator_status("+"),
-                **({"connected": topics.connected} if cells else _releases(topics)),
+                **({"connected": connected} if connected else _releases(topics)),
                 "teach": {
                     "state": topics.teach_state,
                     "ask": topics.teach_ask(""),

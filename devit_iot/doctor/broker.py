@@ -7,6 +7,8 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 
+import msgspec
+
 from devit_iot import __version__
 from devit_iot.config.config import BrokerConfig, Config, read_password
 from devit_iot.doctor.abilities import await_message, check_abilities, check_limits
@@ -17,7 +19,7 @@ from devit_iot.doctor.websocket import check_websocket
 from devit_iot.errors import BrokerError, ConfigError
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import ImageFilter, Topics
-from devit_iot.transport.address import parse_url
+from devit_iot.transport.address import parse_url, parse_urls
 from devit_iot.transport.base import Will
 from devit_iot.transport.probe import Probe
 
@@ -45,15 +47,17 @@ def check_broker(
         environment: environment variables, which may hold the password.
         wait_s: the longest time for each answer.
     """
-    host, port, _ = parse_url(config.broker.url)
-    begin = time.monotonic()
-    try:
-        socket.create_connection((host, port), wait_s).close()
-    except OSError as error:
-        remedy = "start the broker, check --broker, and the firewall between the two"
-        yield bad("network", f"{host}:{port} is unreachable ({error})", remedy)
+    answering: list[str] = []
+    urls = parse_urls(config.broker.url)
+    for url in urls:
+        finding = _check_network(url, wait_s)
+        answering += [url] * (finding.level == "ok")
+        yield finding
+    if not answering:
         return
-    yield ok("network", f"{host}:{port} answers in {1e3 * (time.monotonic() - begin):.1f} ms")
+    host, _, _ = parse_url(answering[0])
+    broker = msgspec.structs.replace(config.broker, url=answering[0])  # one speaks for all
+    config = msgspec.structs.replace(config, broker=broker)
     sound = True
     for finding in check_tls(config.broker, wait_s):
         yield finding
@@ -61,6 +65,18 @@ def check_broker(
     if sound:
         yield from _check_mqtt(config, environment, wait_s)
     yield check_websocket(host, wait_s)
+
+
+def _check_network(url: str, wait_s: float) -> Finding:
+    """Whether something listens there."""
+    host, port, _ = parse_url(url)
+    begin = time.monotonic()
+    try:
+        socket.create_connection((host, port), wait_s).close()
+    except OSError as error:
+        remedy = "start the broker, check --broker, and the firewall between the two"
+        return bad("network", f"{host}:{port} is unreachable ({error})", remedy)
+    return ok("network", f"{host}:{port} answers in {1e3 * (time.monotonic() - begin):.1f} ms")
 
 
 def _check_mqtt(config: Config, environment: Mapping[str, str], wait_s: float) -> Iterator[Finding]:
@@ -77,7 +93,7 @@ def _check_mqtt(config: Config, environment: Mapping[str, str], wait_s: float) -
             if first.foreign:
                 yield _occupied()
                 return
-            yield ok("login", f"let in {user}, MQTT {first.version}")
+            yield ok("login", f"let in {user}, MQTT {first.version}{_of_sessions(first)}")
             yield check_limits(first)
             yield from _check_images(config, first)
             if config.store:
@@ -94,6 +110,7 @@ def _check_mqtt(config: Config, environment: Mapping[str, str], wait_s: float) -
                     yield _check_shared(first, second, topic, status, wait_s)
                 if not second.foreign:  # then it has taken the place of the first
                     yield from check_abilities(first, connect, topic, status, wait_s, kept=kept)
+                    yield from _check_spaces(config, first)
     except BrokerError as error:
         if first.taken_over:
             yield _occupied()
@@ -130,6 +147,23 @@ def _check_images(config: Config, probe: Probe) -> Iterator[Finding]:
         yield bad("images", f"the broker denies the subscription to {', '.join(denied)}", remedy)
     else:
         yield ok("images", f"subscriptions granted: {', '.join(filters)}")
+
+
+def _of_sessions(probe: Probe) -> str:
+    """Before MQTT 5 nobody can say how long a session is worth keeping."""
+    return "" if probe.version == "5" else "; it keeps sessions as long as it will, not session_s"
+
+
+def _check_spaces(config: Config, probe: Probe) -> Iterator[Finding]:
+    """NATS takes no topic with a space, and ends the connection of whoever publishes on one.
+
+    The filter that is asked for lies within one of ours, so that no access list denies it.
+    """
+    filters = [ImageFilter(images.topic).mqtt for images in config.images]
+    wild = next((topic for topic in filters if "+" in topic), None)
+    if wild is not None and not probe.may_subscribe(wild.replace("+", "a b")):
+        text = "the broker takes no topic with a space, as NATS, and throws out who publishes there"
+        yield warn("spaces in topics", text, "name cameras without spaces")
 
 
 def _check_echo(

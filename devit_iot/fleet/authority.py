@@ -53,12 +53,21 @@ def new_authority(name: str = "devit fleet authority") -> Pair:
 def new_server(authority: Pair, hosts: Sequence[str], life_days: float = MEMBER_DAYS) -> Pair:
     """A certificate for a broker that is reached by these names or addresses."""
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
-    return _member(authority, "broker", ExtendedKeyUsageOID.SERVER_AUTH, life_days, names)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    return _member(authority, "broker", usage, life_days, names)
+
+
+def new_peer(authority: Pair, hosts: Sequence[str], life_days: float = MEMBER_DAYS) -> Pair:
+    """A certificate by which the brokers of a cluster call each other, and answer."""
+    names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+    both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    return _member(authority, "broker", both, life_days, names)
 
 
 def new_client(authority: Pair, name: str, life_days: float = MEMBER_DAYS) -> Pair:
     """A certificate for one client. ``life_days`` counts from now and may be negative."""
-    return _member(authority, name, ExtendedKeyUsageOID.CLIENT_AUTH, life_days)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    return _member(authority, name, usage, life_days)
 
 
 def revocation_list(authority: Pair, serials: Iterable[int]) -> bytes:
@@ -86,7 +95,7 @@ _PEM = serialization.Encoding.PEM
 def _member(
     authority: Pair,
     name: str,
-    purpose: x509.ObjectIdentifier,
+    purpose: x509.ExtendedKeyUsage,
     life_days: float,
     *more: x509.ExtensionType,
 ) -> Pair:
@@ -99,7 +108,7 @@ def _member(
         .issuer_name(issuer.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(purpose, critical=False)
         .add_extension(of_issuer, critical=False)
     )
     for extension in more:

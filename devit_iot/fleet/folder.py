@@ -2,7 +2,7 @@
 
 fleet.json        what the fleet is and who belongs to it
 authority/        ca.crt, ca.key: whoever has the key can make members
-broker/           what the broker needs: copy it there
+broker/           what the broker needs: copy it there, or to each broker of a cluster
 updates/          keys of releases: :mod:`devit_iot.fleet.update_keys`
 clients/<name>/   what each client needs: :mod:`devit_iot.fleet.parcel`
 cells/<name>/     such a folder for each cell of an upper broker: :mod:`devit_iot.fleet.cells`
@@ -21,10 +21,12 @@ import msgspec
 from devit_iot.bundle.signature import check_trust
 from devit_iot.errors import ConfigError
 from devit_iot.fleet import authority
-from devit_iot.fleet.access import Grants, Role, access_list, mosquitto_acl
+from devit_iot.fleet.access import Role, access_list
 from devit_iot.fleet.authority import Pair
 from devit_iot.fleet.bridge import Bridge, bridge_conf
-from devit_iot.fleet.mosquitto import CONFIG_FOLDER, DATA_FOLDER, mosquitto_conf
+from devit_iot.fleet.broker_files import BrokerKind, broker_files, check_broker
+from devit_iot.fleet.grants import Grants
+from devit_iot.fleet.mosquitto import CONFIG_FOLDER
 from devit_iot.fleet.parcel import client_config
 from devit_iot.fleet.update_keys import KeyRole, UpdateKeys
 from devit_iot.fleet.upper_access import UPPER_ROLES, upper_access_list
@@ -59,7 +61,8 @@ class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: the fleet's name, part of every topic.
-        hosts: names and addresses of the broker; clients use the first one.
+        hosts: names and addresses of the broker, of which clients use the first one; with NATS of
+            the brokers, of which clients try one after the other.
         port: port of the broker's TLS listener.
         images: image filters.
         trust: public key that bundles must be signed with, or empty.
@@ -68,6 +71,7 @@ class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         revoked: serial numbers of revoked certificates, in hex.
         upper: whether the broker is an upper one, which shows cells.
         bridge: where a cell's broker sends what an upper one shows; None: the fleet is no cell.
+        broker_kind: the broker that configuration and access list are written for.
     """
 
     name: str
@@ -78,6 +82,7 @@ class FleetState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broker_folder: str = ""
     clients: dict[str, Client] = {}
     revoked: tuple[str, ...] = ()
+    broker_kind: BrokerKind = "mosquitto"
     upper: bool = False
     bridge: Bridge | None = None
 
@@ -126,6 +131,7 @@ class FleetFolder:
             check_trust(fleet.trust)
         if fleet.broker_folder and not Path(fleet.broker_folder).is_absolute():
             raise ConfigError(f"the broker's folder '{fleet.broker_folder}' must begin with '/'")
+        check_broker(fleet.broker_kind, fleet.hosts)
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = path.with_name(path.name + ".partial")
         shutil.rmtree(staging, ignore_errors=True)
@@ -137,6 +143,10 @@ class FleetFolder:
         _write_pair(staging / "authority", "ca", root)
         _write_pair(staging / "broker", "broker", authority.new_server(root, fleet.hosts))
         _write(staging / "broker" / "ca.crt", root.certificate)
+        if fleet.broker_kind == "nats" and len(fleet.hosts) > 1:
+            peers = authority.new_authority("devit fleet brokers")  # its key is kept nowhere
+            _write_pair(staging / "broker", "peer", authority.new_peer(peers, fleet.hosts))
+            _write(staging / "broker" / "peers.crt", peers.certificate)
         _write(staging / STATE, msgspec.json.encode(fleet))
         UpdateKeys.create(staging / "updates", _write)
         made = cls(staging)
@@ -249,7 +259,7 @@ class FleetFolder:
         updates = _UPDATES.get(client.role, {}) if keys is not None else {}
         config = client_config(
             fleet=fleet.name,
-            url=_url(fleet.hosts[0], fleet.port),
+            url=_url(fleet),
             images=() if fleet.images == DEFAULT_IMAGE_FILTERS else fleet.images,
             trust=fleet.trust,
             node=name if client.role == "node" else "",
@@ -268,18 +278,20 @@ class FleetFolder:
         """Write what follows from ``fleet``, fleet.json last: until then nothing has changed."""
         users = {name: client.role for name, client in fleet.clients.items()}
         broker = self.path / "broker"
-        folder = fleet.broker_folder or CONFIG_FOLDER
-        conf = mosquitto_conf(
+        revoked = authority.revocation_list(self._authority, (int(s, 16) for s in fleet.revoked))
+        files = broker_files(
+            fleet.broker_kind,
             fleet.name,
+            fleet.hosts,
+            fleet.access(users),
             port=fleet.port,
-            folder=folder,
-            data_folder=f"{fleet.broker_folder}/data" if fleet.broker_folder else DATA_FOLDER,
+            broker_folder=fleet.broker_folder,
         )
         if fleet.bridge is not None:
-            conf += bridge_conf(fleet.name, fleet.bridge, folder=folder)
-        revoked = authority.revocation_list(self._authority, (int(s, 16) for s in fleet.revoked))
-        _write(broker / "mosquitto.conf", conf.encode())
-        _write(broker / "acl", mosquitto_acl(fleet.access(users)).encode())
+            folder = fleet.broker_folder or CONFIG_FOLDER
+            files["mosquitto.conf"] += bridge_conf(fleet.name, fleet.bridge, folder=folder)
+        for name, text in files.items():
+            _write(broker / name, text.encode())
         _write(broker / "crl.pem", revoked)
         _write(self.path / STATE, msgspec.json.format(msgspec.json.encode(fleet)))
         self.fleet = fleet
@@ -289,8 +301,11 @@ def _described(client: Client) -> str:
     return client.role if client.part is None else f"{client.role} of part {client.part}"
 
 
-def _url(host: str, port: int) -> str:
-    return f"mqtts://[{host}]:{port}" if ":" in host else f"mqtts://{host}:{port}"
+def _url(fleet: FleetState) -> str:
+    """Where clients find the broker, or the brokers of a cluster."""
+    hosts = fleet.hosts if fleet.broker_kind == "nats" else fleet.hosts[:1]
+    bracketed = (f"[{host}]" if ":" in host else host for host in hosts)
+    return ",".join(f"mqtts://{host}:{fleet.port}" for host in bracketed)
 
 
 def _read_pair(folder: Path, name: str) -> Pair:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from devit_iot.errors import ConfigError
-from devit_iot.fleet.access import Grants, Role
+from devit_iot.fleet.access import Role
+from devit_iot.fleet.grants import Grants
 from devit_iot.protocol.cells import CellTopics, answers, present
 from devit_iot.protocol.topics import (
     DISCOVERY_PREFIX,

@@ -31,6 +31,18 @@ def parse_url(url: str) -> tuple[str, int, bool]:
     return host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
+def parse_urls(urls: str) -> tuple[str, ...]:
+    """The brokers of one cluster, whose URLs are separated by commas, each a sound one.
+
+    Raises:
+        ConfigError: one of them is unusable, or some are with TLS and others without.
+    """
+    listed = tuple(dict.fromkeys(url.strip() for url in urls.split(",")))
+    if len({parse_url(url)[2] for url in listed}) > 1:
+        raise ConfigError(f"broker url '{urls}' mixes mqtt and mqtts: give all brokers alike")
+    return listed
+
+
 def _refuse_credentials(which: str, url: str, instead: str) -> None:
     """Whatever stands around it: a parser may take part of a password for something else."""
     if "@" in url:
@@ -67,10 +79,13 @@ def check_websocket_url(url: str) -> str:
 def websocket_of(url: str) -> str:
     """Where mosquitto's WebSocket listener is by custom, beside the broker at ``url``.
 
+    Args:
+        url: address of the broker, or the addresses of a cluster; the first one counts.
+
     Raises:
         ConfigError: ``url`` is no broker's, or names an interface, which no browser can.
     """
-    host, _, tls = parse_url(url)
+    host, _, tls = parse_url(parse_urls(url)[0])
     if "%" in host:
         raise ConfigError(
             f"broker url '{url}' names an interface, which no browser can: give --websocket with "

@@ -14,7 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from devit_iot.config.config import BrokerConfig
 from devit_iot.errors import BrokerError, MessageError
 from devit_iot.transport import refusals, versions
-from devit_iot.transport.address import parse_url
+from devit_iot.transport.address import parse_url, parse_urls
 from devit_iot.transport.backoff import Backoff
 from devit_iot.transport.base import NO_SESSION, DeliveryId, Handler, Message, Session, Will
 from devit_iot.transport.limits import Limits
@@ -25,6 +25,9 @@ from devit_iot.transport.subscriptions import Subscription, Subscriptions
 from devit_iot.transport.tls import client_context, explain
 
 logger = logging.getLogger(__name__)
+
+CLUSTER_DENIES_S = 20.0
+"""For how long a cluster that never granted a subscription may deny it and is asked again."""
 
 _GOODBYE_S = 2.0
 _MAX_PATIENCE_S = 30.0
@@ -38,7 +41,8 @@ class MqttTransport:
     """See :class:`devit_iot.transport.base.Transport`.
 
     A thread of its own owns the connection: it connects, waits until the connection is lost, waits
-    with exponential backoff and jitter (at most 30 s), and connects again.
+    with exponential backoff and jitter (at most 30 s), and connects again: in a cluster to the next
+    broker of the list.
 
     Args:
         config: the broker.
@@ -59,7 +63,9 @@ class MqttTransport:
     ) -> None:
         self.connected = False
         self._config = config
-        self._host, self._port, tls = parse_url(config.url)
+        self._urls = parse_urls(config.url)
+        self._url = self._urls[0]  # the broker that is tried now has it
+        tls = parse_url(self._url)[2]
         self._tls = client_context(config) if tls else None
         self._client_id = client_id
         self._password = password
@@ -74,6 +80,8 @@ class MqttTransport:
         self._unanswered = 0  # CONNECTs since the last answer
         self._ready = False  # ever
         self._link = Link()
+        self._hung_up: set[str] = set()  # brokers that did, and were not found gone since
+        self._denied_at: float | None = None  # the first time in a row, monotonic seconds
         self._redelivering = False
         self._publisher = Publisher(self._client, config.persist_s, config.queue)
         self._backoff = Backoff()
@@ -177,6 +185,7 @@ class MqttTransport:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            before = self._protocol
             problem = self._connect_and_serve()
             served_s = self._link.served_s
             self.connected = False
@@ -184,9 +193,18 @@ class MqttTransport:
                 self._publisher.close()
                 continue
             self._publisher.lose(hung_up=self._link.hung_up, farewell=self._link.farewell)
+            if self._link.hung_up:
+                self._hung_up.add(self._url)
             if not self._stopping.is_set():
-                logger.warning("broker %s %s", self._config.url, problem)
+                logger.warning("broker %s %s", self._url, problem)
+                self._turn_to_the_next(before)
                 self._stopping.wait(self._backoff.pause_s(served_s))
+
+    def _turn_to_the_next(self, before: MQTTProtocolVersion) -> None:
+        """Name the next broker, unless the last one is to be asked in the other version first."""
+        if self._protocol == before:
+            following = self._urls.index(self._url) + 1
+            self._url = self._urls[following % len(self._urls)]
 
     def _connect_and_serve(self) -> str:
         """Connect, serve until the connection is lost, and say why it was."""
@@ -203,7 +221,7 @@ class MqttTransport:
                 self._refuse(problem, remedy)
             return problem
         except (OSError, ValueError) as error:
-            self._publisher.outbox.unreachable()
+            self._note_unreachable()
             return f"is unreachable ({error}); trying again"
         except Exception:  # a packet that paho cannot parse must not end the service
             logger.exception("the broker sent something that does not parse")
@@ -218,6 +236,15 @@ class MqttTransport:
         self._protocol = versions.OTHER[self._protocol]
         return f"does not accept MQTT {before}; trying {versions.NAMES[self._protocol]}"
 
+    def _note_unreachable(self) -> None:
+        """A broker that hung up and is unreachable now has ended: no message was to blame.
+
+        Another broker of a cluster that is gone says nothing about that.
+        """
+        if self._url in self._hung_up:
+            self._hung_up.remove(self._url)
+            self._publisher.outbox.unreachable()
+
     def _connect(self) -> None:
         self._redelivering = False
         with self._acknowledging:
@@ -229,7 +256,8 @@ class MqttTransport:
         # 1.5 keepalives.
         interval = max(1, int(0.75 * self._config.keepalive_s - 0.5))
         options = versions.connect_options(self._protocol, self._session)
-        self._client.connect(self._host, self._port, interval, **options)
+        host, port, _ = parse_url(self._url)
+        self._client.connect(host, port, interval, **options)
 
     def _serve(self) -> bool:
         """Handle packets until the connection ends; whether since CONNECT was not answered."""
@@ -246,7 +274,7 @@ class MqttTransport:
         """End for good, unless it worked before: then the broker is being changed, so go on."""
         if not self._ready:
             self._stopping.set()
-            self._on_refused(BrokerError(f"broker {self._config.url} {problem}; {remedy}"))
+            self._on_refused(BrokerError(f"broker {self._url} {problem}; {remedy}"))
 
     def _on_connect(
         self,
@@ -266,7 +294,7 @@ class MqttTransport:
                 self._refuse(f"refused us: {name.lower()}{other and f' ({other})'}", remedy)
             elif name != "Unsupported protocol version":
                 self._link.acknowledged = True
-                logger.warning("broker %s refused us: %s", self._config.url, name.lower())
+                logger.warning("broker %s refused us: %s", self._url, name.lower())
             return
         self._link.acknowledged = True
         self._unanswered = 0
@@ -289,17 +317,31 @@ class MqttTransport:
             return
         if any(reason.is_failure for reason in reasons):
             problem = f"denies the subscription to {wanted.topic_filter}"
-            logger.error("broker %s %s; check its access list", self._config.url, problem)
-            if wanted.required:
+            logger.error("broker %s %s; check its access list", self._url, problem)
+            if wanted.required and self._denied_for_good():
                 self._refuse(problem, "check its access list")
+            elif wanted.required:
+                self._client.disconnect()  # to ask again
+            if wanted.required:
                 return
         if self._subscriptions.answered:
             self._is_ready()
 
+    def _denied_for_good(self) -> bool:
+        """Whether it is no use to ask for a subscription again.
+
+        A broker that granted it before is being changed. A cluster denies what it grants later,
+        while it chooses who takes the place of a broker that is gone.
+        """
+        self._denied_at = self._denied_at or time.monotonic()
+        lasts = time.monotonic() - self._denied_at >= CLUSTER_DENIES_S
+        return not self._ready and (lasts or len(self._urls) == 1)
+
     def _is_ready(self) -> None:
+        self._denied_at = None
         self._link.ready_at = time.monotonic()
         self._ready = self.connected = True
-        logger.info("connected to %s, MQTT %s", self._config.url, versions.NAMES[self._protocol])
+        logger.info("connected to %s, MQTT %s", self._url, versions.NAMES[self._protocol])
         self._publisher.ready(self._link.limits)
         self._on_ready()
 
@@ -318,7 +360,7 @@ class MqttTransport:
         """Take what a session still holds for a filter of an earlier configuration."""
         del userdata
         if not self._link.stray:
-            logger.warning("broker %s delivers what we no longer ask for", self._config.url)
+            logger.warning("broker %s delivers what we no longer ask for", self._url)
         self._link.stray = True
         client.ack(message.mid, message.qos)
 

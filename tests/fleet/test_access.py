@@ -1,4 +1,4 @@
-"""What users of a broker may do, and that three brokers are told the same."""
+"""What users of a broker may do, and that four brokers are told the same."""
 
 import itertools
 import json
@@ -17,17 +17,23 @@ from devit_iot.config.camera_apps import PRESETS
 from devit_iot.errors import ConfigError
 from devit_iot.fleet.access import (
     FORMATS,
-    Grants,
     access_list,
     emqx_acl,
     members,
     mosquitto_acl,
     rabbitmq_definitions,
 )
+from devit_iot.fleet.grants import Grants
+from devit_iot.fleet.nats import nats_acl
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 
 FOLDER = Path(__file__).parents[2] / "broker"
-SHIPPED = {"mosquitto": "acl", "emqx": "emqx/acl.conf", "rabbitmq": "rabbitmq/definitions.json"}
+SHIPPED = {
+    "mosquitto": "acl",
+    "emqx": "emqx/acl.conf",
+    "rabbitmq": "rabbitmq/definitions.json",
+    "nats": "nats/acl.conf",
+}
 NODES = ["pi-1", "pi-2"]
 ACCESS = access_list("home", members(NODES), [*DEFAULT_IMAGE_FILTERS, "in/#"])
 
@@ -339,6 +345,37 @@ def rabbitmq(text: str) -> Allowed:
     return allowed
 
 
+def nats(text: str) -> Allowed:
+    """NATS's permissions: a subject that a client asks for must lie within an allowed one."""
+    rules = {
+        user: {
+            "publish": re.findall(r'"(.*?)"', write) if granted == "allow" else [],
+            "subscribe": re.findall(r'"(.*?)"', read) if also == "allow" else [],
+        }
+        for user, granted, write, also, read in re.findall(
+            r'user: "CN=(.+?)".*\n +publish: \{ (\w+): \[(.*)\] \}\n'
+            r" +subscribe: \{ (\w+): \[(.*)\] \}",
+            text,
+        )
+    }
+
+    def within(rule: str, subject: str) -> bool:
+        wanted, have = rule.split("."), subject.split(".")
+        for index, level in enumerate(wanted):
+            if level == ">":
+                return len(have) > index
+            if index == len(have) or have[index] == ">" or level not in {"*", have[index]}:
+                return False
+        return len(wanted) == len(have)
+
+    def allowed(user: str, action: str, topic: str) -> bool:
+        subject = ".".join({"+": "*", "#": ">", "": "/"}.get(n, n) for n in topic.split("/"))
+        asked = [subject, subject.removesuffix(".>")]  # `a/#` is two subscriptions
+        return all(any(within(rule, each) for rule in rules[user][action]) for each in asked)
+
+    return allowed
+
+
 def near(filters: list[str]) -> st.SearchStrategy[str]:
     """Topics and filters that differ in a few levels from those that somebody is granted."""
     level = st.sampled_from(["+", "#", "x", "pi-1", "pi-2", "labels", "features", "status", ""])
@@ -354,7 +391,11 @@ def near(filters: list[str]) -> st.SearchStrategy[str]:
 FILTERS = sorted({topic for grants in ACCESS.values() for topic in (*grants.read, *grants.write)})
 ASKED = near(FILTERS).filter(lambda text: bool(text) and "#" not in text.split("/")[:-1])
 USERS = st.sampled_from(sorted(ACCESS))
-BROKERS = {"emqx": emqx(emqx_acl(ACCESS)), "rabbitmq": rabbitmq(rabbitmq_definitions(ACCESS))}
+BROKERS = {
+    "emqx": emqx(emqx_acl(ACCESS)),
+    "rabbitmq": rabbitmq(rabbitmq_definitions(ACCESS)),
+    "nats": nats(nats_acl(ACCESS)),
+}
 
 
 def below(topic_filter: str) -> set[str]:
@@ -446,6 +487,19 @@ def test_commands_have_queues_at_rabbitmq_and_nobody_else_has_them(right: str) -
 def test_rabbitmq_takes_no_dots() -> None:
     with pytest.raises(ConfigError, match="dot"):
         rabbitmq_definitions(access_list("home", members(["pi.1"]), ["in/{camera}"]))
+
+
+@pytest.mark.parametrize("pattern", ["front door/{camera}", "in/{camera}/big image"])
+def test_nats_is_given_no_topic_that_it_has_no_name_for(pattern: str) -> None:
+    access = access_list("home", members(["pi-1"]), [pattern])
+    with pytest.raises(ConfigError, match="NATS"):
+        nats_acl(access)
+
+
+def test_a_user_of_nats_without_a_right_is_denied_everything() -> None:
+    """An empty list of what is allowed would allow everything."""
+    camera = nats_acl(ACCESS).split('"CN=camera"')[1].split("user:")[0]
+    assert 'subscribe: { deny: [">"] }' in camera
 
 
 def test_the_command_knows_camera_apps_by_name() -> None:
