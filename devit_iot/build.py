@@ -30,6 +30,7 @@ from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.head_message import MAX_HEAD_MESSAGE
+from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.status import AggregatorStatus, NodeStatus
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
 from devit_iot.service.counters import Counters
@@ -101,12 +102,17 @@ def node_transport(
     config: Config, environment: Mapping[str, str], identity: NodeStatus
 ) -> MqttTransport:
     """The connection of a node that takes images."""
+    return member_transport(config, environment, identity, _image_session(config))
+
+
+def _image_session(config: Config) -> Session:
+    """What the broker keeps for who takes images."""
     # Messages that are somewhat too long come through, to be counted.
     longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes
     session = NO_SESSION._replace(max_packet=longest)
     if _has_every(config):
         session = session._replace(expiry_s=config.broker.session_s, window=node.RECEIVE_MAXIMUM)
-    return member_transport(config, environment, identity, session)
+    return session
 
 
 def member_transport(
@@ -147,7 +153,8 @@ def build_aggregator(config: Config, environment: Mapping[str, str]) -> "Aggrega
         heads.calibrate()
     identity = aggregator_identity(config, heads.fingerprint, heads.parts)
     transport = aggregator_transport(config, environment, identity)
-    return aggregator_of(config, identity, Fusions((heads,)), transport)
+    looking = looking_transport(config, environment)
+    return aggregator_of(config, identity, Fusions((heads,)), transport, looking)
 
 
 def aggregator_identity(config: Config, fingerprint: str, parts: int) -> AggregatorStatus:
@@ -179,14 +186,30 @@ def aggregator_transport(
     return _transport(config, environment, client_id, will, session)
 
 
+def looking_transport(config: Config, environment: Mapping[str, str]) -> MqttTransport | None:
+    """The connection on which an aggregator looks at images; None if no head looks sometimes."""
+    if not config.head_choice.looks_anywhere:
+        return None
+    client_id = LookTopics(config.fleet).client_id(config.aggregator.shard)
+    return _transport(config, environment, client_id, None, _image_session(config))
+
+
 def aggregator_of(
-    config: Config, identity: AggregatorStatus, fusions: "Fusions", transport: Transport
+    config: Config,
+    identity: AggregatorStatus,
+    fusions: "Fusions",
+    transport: Transport,
+    looking: Transport | None,
 ) -> "Aggregator":
-    """An aggregator over ``transport``, which is not started yet."""
+    """An aggregator over ``transport``, which is not started yet; it looks at images on another.
+
+    ``looking`` is that other connection, not started either; None: it looks at no images.
+    """
     from devit_iot.aggregator.aggregator import Aggregator, logger
     from devit_iot.aggregator.crop_plan import CropPlanner
     from devit_iot.aggregator.head_taker import HeadTaker
     from devit_iot.aggregator.labelling import Labelling
+    from devit_iot.aggregator.looker import Looker
     from devit_iot.aggregator.observer import Nobody, Observers
     from devit_iot.aggregator.states import States
 
@@ -195,6 +218,7 @@ def aggregator_of(
     planner = CropPlanner(fusions.plan, transport, topics)
     announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
     counters = Counters(logger)
+    looker = Nobody() if looking is None else Looker(config, looking, counters)
     taker = HeadTaker(fusions, transport, topics=topics, shard=shard, counters=counters)
     return Aggregator(
         identity,
@@ -208,7 +232,7 @@ def aggregator_of(
             States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
             counters,
         ),
-        observer=Observers(planner, announcer, taker),
+        observer=Observers(planner, announcer, taker, looker),
     )
 
 
@@ -295,7 +319,7 @@ def _transport(
     config: Config,
     environment: Mapping[str, str],
     client_id: str,
-    will: Will,
+    will: Will | None,
     session: Session,
 ) -> MqttTransport:
     password = read_password(config.broker, environment)

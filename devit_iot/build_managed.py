@@ -19,6 +19,7 @@ from devit_iot.build import (
     board_of,
     has_room,
     load_part,
+    looking_transport,
     member_transport,
     node_of,
     node_transport,
@@ -154,7 +155,8 @@ def build_managed_aggregator(
     held = serving.held if serving is not None else Held(0, "", None, 0)
     identity = aggregator_identity(config, held.fingerprint, held.parts)
     transport = aggregator_transport(config, environment, identity)
-    service = aggregator_of(config, identity, fusions, transport)
+    looking = looking_transport(config, environment)
+    service = aggregator_of(config, identity, fusions, transport, looking)
 
     def hear(rollout: Rollout) -> None:
         named = (rollout.current, rollout.next)

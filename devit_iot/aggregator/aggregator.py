@@ -137,7 +137,10 @@ class Aggregator:
             identity.parts,
             identity.fingerprint,
         )
-        with self.reporter.connected(self._refusal, self._on_connected):
+        with (
+            self._observer.running(),
+            self.reporter.connected(self._refusal, self._on_connected),
+        ):
             while not self._stopping.is_set():
                 self._step()
         self._refusal.check()

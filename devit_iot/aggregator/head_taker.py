@@ -2,12 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
+from devit_iot.aggregator.observer import Nobody
 from devit_iot.bundle.checked_file import read_manifest
 from devit_iot.bundle.head import (
     FOLDER,
@@ -30,7 +30,6 @@ from devit_iot.protocol.head_message import (
     HeadsReport,
 )
 from devit_iot.protocol.label import DEFAULT_HEAD
-from devit_iot.protocol.status import NodeStatus
 from devit_iot.protocol.topics import Topics
 from devit_iot.service.counters import Counters
 from devit_iot.transport.base import Message, Transport
@@ -40,7 +39,7 @@ logger = logging.getLogger(__name__)
 _MAX_WAITING_BYTES = 2 * MAX_HEAD_MESSAGE
 
 
-class HeadTaker:
+class HeadTaker(Nobody):
     """An observer of an aggregator that takes heads while the aggregator rests.
 
     A head that is refused costs one line in the log and in the report; the old one goes on. It is
@@ -83,15 +82,6 @@ class HeadTaker:
         """Say again which heads answer: the broker may have lost it."""
         self._connected = True
         self._said = None
-
-    def see_node(self, name: str, status: NodeStatus) -> None:
-        """Do nothing."""
-
-    def forget_node(self, name: str) -> None:
-        """Do nothing."""
-
-    def see_camera(self, camera: str, heads: Mapping[str, Sequence[str]]) -> None:
-        """Do nothing."""
 
     def refresh(self) -> None:
         """Take one head that waits, and say what changed."""

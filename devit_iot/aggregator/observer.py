@@ -1,6 +1,7 @@
 """Who is told what an aggregator learns about its fleet, beside those who read its messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Protocol
 
 from devit_iot.protocol.status import NodeStatus
@@ -8,6 +9,9 @@ from devit_iot.protocol.status import NodeStatus
 
 class Observer(Protocol):
     """Told of nodes and cameras, on the aggregator's own thread but for :meth:`connected`."""
+
+    def running(self) -> AbstractContextManager[None]:
+        """What is open while the aggregator serves."""
 
     def connected(self) -> None:
         """There is a new connection to the broker; called on the network thread."""
@@ -33,6 +37,10 @@ class Observer(Protocol):
 class Nobody:
     """The observer of an aggregator that nobody observes."""
 
+    def running(self) -> AbstractContextManager[None]:
+        """Open nothing."""
+        return nullcontext()
+
     def connected(self) -> None:
         """Do nothing."""
 
@@ -54,6 +62,14 @@ class Observers:
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Open what all of them open."""
+        with ExitStack() as stack:
+            for observer in self._observers:
+                stack.enter_context(observer.running())
+            yield
 
     def connected(self) -> None:
         """Tell all."""

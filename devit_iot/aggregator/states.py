@@ -6,9 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import blake2b
 from typing import NamedTuple
 
+from devit_iot.aggregator.camera_shard import camera_shard
 from devit_iot.aggregator.collector import Group, Request
 from devit_iot.aggregator.inbox import Inbox
 from devit_iot.aggregator.steady import Steady
@@ -171,7 +171,7 @@ class States:
 
     def _keeps(self, camera: str) -> bool:
         """Whether this aggregator keeps the states of ``camera``."""
-        return blake2b(camera.encode(), digest_size=1).digest()[0] % self._shards == self._shard
+        return camera_shard(camera, self._shards) == self._shard
 
     def _restore(self, camera: str, head: str, state: SteadyState) -> None:
         if (state.camera, state.head) != (camera, head):

@@ -163,7 +163,8 @@ def _text(result: TeachResult, report: Path) -> str:
             f"{result.images} pictures of {result.moments} moments"
         ),
         (
-            f"{percent(result.top1)} right of {result.measured} pictures that no fit saw, "
+            f"{percent(result.top1)} right of {result.measured} pictures that no fit saw "
+            f"({percent(result.interval[0])} to {percent(result.interval[1])} of further ones), "
             f"calibration error {percent(result.ece)}"
         ),
     ]

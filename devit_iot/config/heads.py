@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from devit_iot.bundle.head import check_head_name
-from devit_iot.config.crops import HeadCrops, camera_crops, check_heads
+from devit_iot.config.crops import HeadCrops, LookRule, camera_crops, camera_looks, check_heads
 from devit_iot.errors import ConfigError
 from devit_iot.protocol.crop import OTHERS, CameraCrops, Crop, CropOrder, CropPlan
 from devit_iot.protocol.label import DEFAULT_HEAD
@@ -96,6 +96,15 @@ class HeadChoice:
         config = self._crops_of(camera).get(head)
         return taught if config is None else config.crop
 
+    def looks(self, camera: str) -> dict[Crop, LookRule]:
+        """The rectangles of a camera that are looked at when the aggregator says so."""
+        return camera_looks(camera, self._crops_of(camera))
+
+    @property
+    def looks_anywhere(self) -> bool:
+        """Whether some camera has such a rectangle."""
+        return any(self.looks(camera) for camera in self._crops)
+
     def plan(self, taught: Mapping[str, Crop] = MappingProxyType({})) -> CropPlan:
         """What nodes compute: nothing is said if every head looks at whole images.
 
@@ -115,9 +124,8 @@ class HeadChoice:
         if camera in self._crops:
             check_heads(camera, heads, said)
         orders = {head: CropOrder(*taught[head]) for head in heads if head in taught}
-        return camera_crops(
-            camera, heads, orders | {head: said[head].order for head in heads if head in said}
-        )
+        orders |= {head: said[head].order for head in heads if head in said}
+        return camera_crops(camera, heads, orders, camera_looks(camera, said))
 
     def _crops_of(self, camera: str) -> HeadCrops:
         named = self._crops.get(camera)

@@ -1,6 +1,6 @@
 """Who may publish and read what at the broker, in the words of four brokers.
 
-Topics come from :mod:`devit_iot.protocol.topics`; whatever is not granted here is denied.
+Topics come from :mod:`devit_iot.protocol`; whatever is not granted here is denied.
 """
 
 import re
@@ -13,6 +13,7 @@ from devit_iot.errors import ConfigError
 from devit_iot.fleet import teaching
 from devit_iot.fleet.grants import ORIGIN, Grants
 from devit_iot.fleet.nats import nats_acl
+from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.topics import (
     DISCOVERY_PREFIX,
     HOME_ASSISTANT_STATUS,
@@ -71,7 +72,8 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
     A node reads images and writes its own features and status, and reads those of other nodes, to
     share the images of its part with them; a camera writes images; an aggregator reads features and
     nodes' statuses and writes labels, states, aggregators' statuses, and which images need no
-    further part, which nodes read; it reads labels and states of other aggregators and from before
+    further part, which nodes read; it reads images, and sends nodes those of which they compute a
+    crop at times; it reads labels and states of other aggregators and from before
     its restart; a viewer reads labels, states, statuses and releases, a dashboard images too. The
     hub alone writes the release; nodes and aggregators read it, and write how far they are with it,
     which the hub reads. Both also read what they say of themselves, to find out whether the broker
@@ -87,6 +89,8 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
         ConfigError: a name or a pattern is unusable, or a role belongs to an upper broker.
     """
     topics = Topics(fleet)
+    looking = LookTopics(fleet)
+    looks = ImageFilter(looking.images).mqtt
     images = tuple(ImageFilter(pattern).mqtt for pattern in image_patterns)
     labels = (topics.labels, topics.head_labels, topics.states)
     statuses = (topics.node_statuses, topics.aggregator_status("+"))
@@ -115,6 +119,7 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
                 )
                 read = (
                     *images,
+                    looks,
                     topics.node_statuses,
                     topics.features("+"),
                     topics.crops,
@@ -128,8 +133,9 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
             case "aggregator":
                 own = (topics.aggregator_status("+"), topics.aggregator_update("+"))
                 own_heads = topics.aggregator_heads("+")
-                write = (*labels, topics.crops, *own, topics.all_enough, own_heads, devices)
+                write = (*labels, topics.crops, looks, *own, topics.all_enough, own_heads, devices)
                 read = (
+                    *images,
                     topics.features("+"),
                     *labels,
                     topics.node_statuses,
@@ -139,7 +145,8 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
                     topics.release,
                     topics.heads,
                 )
-                client_id = re.escape(topics.aggregator_client_id("")) + r"\d+"
+                client_ids_of = (topics.aggregator_client_id(""), looking.client_id(""))
+                client_id = "(" + "|".join(re.escape(one) for one in client_ids_of) + r")\d+"
             case "hub":
                 write = (topics.release, topics.hub_status)
                 read = (topics.labels, *statuses, *updates, topics.hub_command)

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from devit_iot.errors import InputError
@@ -105,6 +106,10 @@ class Announcer:
         self._published_at: float | None = None
         self._strikes = 0
         transport.subscribe(HOME_ASSISTANT_STATUS, self._on_home_assistant, required=False)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Open nothing: it speaks on the aggregator's connection."""
+        return nullcontext()
 
     def connected(self) -> None:
         """Announce all, on a new connection. On the network thread."""

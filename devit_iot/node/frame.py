@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from devit_iot.protocol.crop import Crop
+
 
 class Frame(NamedTuple):
     """An image that waits for its turn.
@@ -11,6 +13,8 @@ class Frame(NamedTuple):
         received_ms: when the image came, Unix milliseconds.
         is_every: whether it is of ``every``: its request waits for its acknowledgement.
         take_incomplete: whether it counts if its data end early.
+        crop: the rectangle that is computed, of an image that an aggregator sent for that; None:
+            what the fleet's plan says.
         turn_s: how long it waits for the nodes before this one in a cascade, seconds.
     """
 
@@ -21,4 +25,5 @@ class Frame(NamedTuple):
     received_ms: int
     is_every: bool
     take_incomplete: bool
+    crop: Crop | None = None
     turn_s: float = 0.0

@@ -11,11 +11,12 @@ from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.config.node import AUTO
 from devit_iot.errors import ImageError, InputError, MessageError
 from devit_iot.node.computing import Served, compute
-from devit_iot.node.crops import Crops
+from devit_iot.node.crops import Crops, look_images
 from devit_iot.node.frame import Frame
 from devit_iot.node.holding import Holding
 from devit_iot.node.instruments import Instruments
 from devit_iot.node.mailbox import Mailbox
+from devit_iot.node.odd_images import note_deletion, warn_of_qos_0
 from devit_iot.node.rate import RateLimit
 from devit_iot.node.sharing import Sharing, fixed_share
 from devit_iot.node.turns import turn_s
@@ -23,6 +24,7 @@ from devit_iot.node.watchdog import Watchdog
 from devit_iot.protocol import request
 from devit_iot.protocol.enough import decode_enough
 from devit_iot.protocol.feature import Feature
+from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.status import NodeStatus, State
 from devit_iot.protocol.topics import ImageFilter, Topics
 from devit_iot.service.after_all import AfterAll
@@ -93,8 +95,10 @@ class Node:
         self.durations = {name: Durations() for name in ("wait", "decode", "compute")}
         self.reporter = StatusReporter(transport, topics.node_status(self._name), self._status)
         self._is_ours, self._sharing = self._share(config)
+        self._looks = LookTopics(topics.fleet)
         for entry in config.images:
             self._subscribe(entry)
+        self._subscribe(look_images(self._looks, config.images), required=False)
         if any(entry.mode == "cascade" for entry in config.images):
             transport.subscribe(topics.all_enough, self._on_enough, required=False)
 
@@ -162,14 +166,15 @@ class Node:
             self._sharing.connected()
         self._redelivering = False
 
-    def _subscribe(self, entry: ImagesConfig) -> None:
+    def _subscribe(self, entry: ImagesConfig, *, required: bool = True) -> None:
         pattern = ImageFilter(entry.topic)
         every = entry.delivery == "every"
         limit = RateLimit(entry.max_rate) if entry.max_rate else None
 
         def on_image(message: Message) -> None:
             if message.is_deletion:
-                self._note_deletion(message)
+                note_deletion(message, self._counters)
+                self._transport.acknowledge(message)
                 return
             if message.retained and not entry.retained:
                 self._counters.count("retained")
@@ -177,29 +182,17 @@ class Node:
                 return
             self._counters.count("received")
             if every and message.delivery is None:
-                self._warn(message)
+                warn_of_qos_0(message, self._counters)
             try:
                 self._accept(pattern, limit, message, entry)
             except InputError as error:
                 self._counters.refuse(error, f"image on {message.topic[:100]!r}")
                 self._transport.acknowledge(message)
 
-        self._transport.subscribe(pattern.mqtt, on_image, qos=int(every), manual_ack=every)
-
-    def _note_deletion(self, message: Message) -> None:
-        """An empty message takes a retained image off the broker; nothing is wrong with it."""
-        if not self._counters["deleted"]:
-            logger.info("an empty message on %r: nothing to label", message.topic[:100])
-        self._counters.count("deleted")
-        self._transport.acknowledge(message)
-
-    def _warn(self, message: Message) -> None:
-        if not self._counters["qos_0"]:
-            logger.warning(
-                "image on %r came at QoS 0: the broker may lose it, so it counts as `latest`",
-                message.topic[:100],
-            )
-        self._counters.count("qos_0")
+        qos = int(every)
+        self._transport.subscribe(
+            pattern.mqtt, on_image, qos=qos, manual_ack=every, required=required
+        )
 
     def _accept(
         self, pattern: ImageFilter, limit: RateLimit | None, message: Message, entry: ImagesConfig
@@ -213,6 +206,7 @@ class Node:
         route = pattern.match(message.topic)
         if route is None:
             raise MessageError("topic", f"topic does not match {pattern.pattern}")
+        crop = self._looks.crop_of(message.topic)
         request_id = route.request_id or request.request_id(message.topic, message.payload)
         is_every = message.delivery is not None
         is_ours = self._is_ours(request_id)
@@ -226,13 +220,16 @@ class Node:
             return
         now_ms = time.time_ns() // 1_000_000
         identity, order = self._served.identity, self._served.order
-        in_turn = self._crops.only_whole(route.camera)  # labels say nothing of other crops
-        if is_every and self._sharing is not None and not in_turn:
+        in_turn = crop is None and self._crops.only_whole(
+            route.camera
+        )  # labels say nothing of other crops
+        if is_every and self._sharing is not None and crop is None and not in_turn:
             wanted = self._crops.wanted(route.camera, request_id)
             self._sharing.expect(request_id, [crop_id for crop_id, _ in wanted])
         frame = Frame(
             *(route.camera, request_id, message.payload, now, now_ms, is_every),
             take_incomplete=entry.incomplete == "take",
+            crop=crop,
             turn_s=turn_s(entry, identity.part, identity.parts, order) if in_turn else 0.0,
         )
         self._take(frame, message, is_ours=is_ours)
@@ -273,7 +270,7 @@ class Node:
         if frame.is_every:
             if not self._frames.enqueue(("every", frame.camera), frame, len(frame.payload)):
                 self._defer(frame)
-        elif not self._frames.put(frame.camera, frame, self._rank(frame.request_id)):
+        elif not self._frames.put((frame.camera, frame.crop), frame, self._rank(frame.request_id)):
             raise ImageError(
                 "too_many_cameras", f"more than {self._config.max_cameras} cameras are waiting"
             )
@@ -317,7 +314,7 @@ class Node:
         if not frame.is_every and age > self._config.max_age_s:
             self._drops.count(frame.camera, "age")
             return
-        wanted = self._crops.wanted(frame.camera, frame.request_id)
+        wanted = self._crops.of(frame)
         acknowledge = partial(self._pending_acks.acknowledge, frame.request_id)
         if not wanted:
             acknowledge()

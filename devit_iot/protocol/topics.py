@@ -8,6 +8,7 @@ devit/v1/<fleet>/states/<camera>/<head>   SteadyState, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
 devit/v1/<fleet>/crops                    CropPlan, JSON, retained: what nodes compute of images
+devit/v1/<fleet>/looks/<crop>/<camera>/<request>  image of which nodes compute one crop
 devit/v1/<fleet>/enough/<shard>           request id of an image that has its label, 16 bytes
 devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
 devit/v1/<fleet>/hub/status               HubStatus, JSON, retained; last will = offline

@@ -64,8 +64,11 @@ def read_examples(
         DataError: a picture lies in two classes, not one could be read, or the cache fails.
     """
     first: dict[bytes, int] = {}
-    kept, taken, rows, unreadable = [], [], [], []
+    kept: list[int] = []
+    taken: list[float | None] = []
+    unreadable: list[str] = []
     computed = 0
+    rows: tuple[NDArray[np.float32], ...] = ()
     for index in shown(range(len(source))):
         try:
             payload = source.sample(index).payload
@@ -86,11 +89,13 @@ def read_examples(
                 continue
             found = cache.put(cached, computed_now)
             computed += 1
+        rows = rows or tuple(np.empty((len(source), len(part)), np.float32) for part in found)
+        for values, row in zip(rows, found, strict=True):
+            values[len(kept)] = row
         first[key] = index
         kept.append(index)
         taken.append(taken_at(source.names[index], payload))
-        rows.append(found)
-    if not rows:
+    if not kept:
         raise DataError(
             f"no picture of {source.origin} could be read, the first one is {unreadable[0]}"
         )
@@ -99,7 +104,7 @@ def read_examples(
         tuple(source.names[index] for index in kept),
         source.labels[kept],
         np.array([np.nan if at is None else at for at in taken]),
-        tuple(np.stack(values) for values in zip(*rows, strict=True)),
+        tuple(values[: len(kept)] for values in rows),
         computed,
         tuple(unreadable),
         len(source) - len(kept) - len(unreadable),

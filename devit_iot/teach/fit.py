@@ -22,6 +22,9 @@ fewer pictures; fully decorrelated ones are mostly noise where pictures are few.
 
 METHOD = "multinomial logistic regression on features decorrelated by half"
 _MAX_STEPS = 500
+_ROWS = 4096
+"""Pictures whose features are in memory in double precision at once."""
+
 _TOLERANCE = 1e-3
 
 
@@ -83,10 +86,8 @@ def fit(
 
     weights = 1 / np.bincount(labels)[labels]
     maps = [_decorrelation(values) for values in features]
-    means = [np.average(values.astype(np.float64), axis=0, weights=weights) for values in features]
-    inputs = np.hstack(
-        [(values - mean) @ map_ for values, mean, map_ in zip(features, means, maps, strict=True)]
-    ).astype(np.float32)
+    means = [_weighted_mean(values, weights) for values in features]
+    inputs = _decorrelated(features, means, maps)
     solver = LogisticRegression(
         class_weight="balanced", max_iter=_MAX_STEPS, tol=_TOLERANCE, warm_start=True
     )
@@ -100,10 +101,44 @@ def fit(
     return fitted
 
 
+def _weighted_mean(
+    values: NDArray[np.float32], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The mean of float32[count, dim], float64[dim], each row with its weight."""
+    total = np.zeros(values.shape[1])
+    for start in range(0, len(values), _ROWS):
+        total += weights[start : start + _ROWS] @ values[start : start + _ROWS]
+    mean: NDArray[np.float64] = total / weights.sum()
+    return mean
+
+
+def _decorrelated(
+    features: Sequence[NDArray[np.float32]],
+    means: Sequence[NDArray[np.float64]],
+    maps: Sequence[NDArray[np.float64]],
+) -> NDArray[np.float32]:
+    """What the solver gets: the centred features of all parts beside each other."""
+    count = len(features[0])
+    inputs = np.empty((count, sum(len(mean) for mean in means)), np.float32)
+    for start in range(0, count, _ROWS):
+        rows = slice(start, start + _ROWS)
+        inputs[rows] = np.hstack(
+            [
+                (values[rows] - mean) @ map_
+                for values, mean, map_ in zip(features, means, maps, strict=True)
+            ]
+        )
+    return inputs
+
+
 def _decorrelation(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """The symmetric matrix that half decorrelates centred features, float64[dim, dim]."""
-    centred = values - values.mean(axis=0)
-    covariance = (centred.T @ centred).astype(np.float64) / len(values)
+    mean = values.mean(axis=0)
+    covariance = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(values), _ROWS):
+        centred = values[start : start + _ROWS] - mean
+        covariance += centred.T @ centred
+    covariance /= len(values)
     scale = np.trace(covariance) / len(covariance)
     shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * scale * np.eye(len(covariance))
     eigenvalues, vectors = np.linalg.eigh(shrunk)

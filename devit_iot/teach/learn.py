@@ -11,6 +11,7 @@ from devit_iot.evaluation.lost_parts import calibration_error
 from devit_iot.teach.confidence import probabilities, unknown_threshold
 from devit_iot.teach.examples import Examples
 from devit_iot.teach.fit import METHOD, Fitted
+from devit_iot.teach.interval import accuracy_interval
 from devit_iot.teach.measure import (
     Asked,
     ask,
@@ -86,6 +87,7 @@ def learn(examples: Examples, groups: NDArray[np.int64], unknown_share: float) -
         unknown=outcome.unknown,
         measured=len(some),
         top1=outcome.top1,
+        interval=accuracy_interval(outcome.right, groups[some]),
         ece=outcome.ece,
         answered=outcome.answered,
         answered_top1=outcome.answered_top1,
@@ -106,6 +108,7 @@ def learn(examples: Examples, groups: NDArray[np.int64], unknown_share: float) -
 
 class _Outcome(NamedTuple):
     unknown: float
+    right: NDArray[np.bool_]
     top1: float
     ece: float
     answered: float
@@ -126,6 +129,7 @@ def _outcome(examples: Examples, asked: Asked, unknown_share: float) -> _Outcome
     wrong = np.flatnonzero(~right)
     return _Outcome(
         unknown,
+        right,
         float(right.mean()),
         calibration_error(confidence, right),
         float(answered.mean()),

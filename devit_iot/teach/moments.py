@@ -14,6 +14,7 @@ ALIKE = 0.99
 """Cosine of the features of neighbouring pictures without a time that count as one moment."""
 
 FOLDS = 5
+_PAIRS = 4096
 _FEWEST = 2
 
 
@@ -111,8 +112,11 @@ def _cosines(
 ) -> NDArray[np.float64]:
     """Cosine of the concatenated features of each pair, float64[pairs]."""
     products = np.zeros((3, len(one)))
-    for values in examples.features:
-        pairs = ((one, two), (one, one), (two, two))
-        products += [np.einsum("ij,ij->i", values[a], values[b]) for a, b in pairs]
+    for start in range(0, len(one), _PAIRS):  # of all pairs, copies would be large
+        rows = slice(start, start + _PAIRS)
+        for values in examples.features:
+            first, second = values[one[rows]], values[two[rows]]
+            pairs = ((first, second), (first, first), (second, second))
+            products[:, rows] += [np.einsum("ij,ij->i", a, b) for a, b in pairs]
     cosines: NDArray[np.float64] = products[0] / np.sqrt(products[1] * products[2])
     return cosines

@@ -21,6 +21,9 @@ _MEASURED = """\
 Each of {measured} pictures was asked of a fit that saw neither it nor another one of its moment:
 five folds, each answered by a fit on the other four. The head itself was fitted on all {images}
 pictures, of {moments} moments."""
+_INTERVAL = """\
+So many pictures tell the accuracy only so well: of further pictures like these, {low} to {high}
+will be right (with 95 % confidence)."""
 _CONFIDENCE = """\
 Scores are divided by the temperature {temperature:.3f}, fitted to the same answers; the expected
 calibration error is {ece}."""
@@ -92,6 +95,7 @@ def report_text(result: TeachResult, pictures: dict[str, str]) -> str:
     sections = [
         f"# Head '{_plain(result.head)}' of bundle '{_plain(result.bundle)}'",
         f"**{percent(result.top1)}** of pictures that no fit saw. Version `{result.version}`.",
+        _INTERVAL.format(low=percent(result.interval[0]), high=percent(result.interval[1])),
         _MEASURED.format(measured=result.measured, images=result.images, moments=result.moments),
         *_left_out(result),
         _CONFIDENCE.format(temperature=result.temperature, ece=percent(result.ece)),

@@ -98,6 +98,8 @@ class TeachResult(msgspec.Struct, frozen=True):
         unknown: probability below which the answer is ``unknown``; 0 if none is.
         measured: number of pictures that the accuracy was measured on.
         top1: share whose most probable class is the true one.
+        interval: limits between which that share lies with 95 % confidence for further pictures
+            like these, low and high.
         ece: expected calibration error of the confidence, 15 bins.
         answered: share whose confidence reaches ``unknown``.
         answered_top1: share of those whose class is the true one.
@@ -124,6 +126,7 @@ class TeachResult(msgspec.Struct, frozen=True):
     unknown: float
     measured: int
     top1: float
+    interval: tuple[float, float]
     ece: float
     answered: float
     answered_top1: float

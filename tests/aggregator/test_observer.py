@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 
+from devit_iot.aggregator.observer import Nobody
 from devit_iot.bundle.reading import Bundle
 from devit_iot.protocol.status import NodeStatus
 from devit_iot.service import status as status_module
@@ -14,7 +15,7 @@ from tests.support.fleets import wait_until
 from tests.support.running import TOPICS, labels, make_aggregator, running
 
 
-class Notes:
+class Notes(Nobody):
     """An observer that writes down what it is told, and how often it is refreshed."""
 
     def __init__(self) -> None:

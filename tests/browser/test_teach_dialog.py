@@ -92,6 +92,7 @@ def test_axe_finds_nothing_in_the_dialog(
         page.locator("#teach-fit").click()
         expect(page.locator("#teach-report .shot")).to_have_count(2)
         page.locator("#teach-shots .shot").first.click()
+        page.locator("#teach-rectangle summary").click()
         violations = Axe().run(page).response["violations"]
         assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in violations] == []
         assert page.evaluate("document.getElementById('teach').scrollWidth") <= width

@@ -25,6 +25,8 @@ from devit_iot.fleet.access import (
 )
 from devit_iot.fleet.grants import Grants
 from devit_iot.fleet.nats import nats_acl
+from devit_iot.protocol.crop import Crop
+from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 
 FOLDER = Path(__file__).parents[2] / "broker"
@@ -76,6 +78,8 @@ topic write cameras/+/image
 topic write in/+
 
 user aggregator
+topic read cameras/+/image
+topic read in/+
 topic read devit/v1/home/features/+/+
 topic read devit/v1/home/labels/+
 topic read devit/v1/home/labels/+/+
@@ -90,6 +94,7 @@ topic write devit/v1/home/labels/+
 topic write devit/v1/home/labels/+/+
 topic write devit/v1/home/states/+/+
 topic write devit/v1/home/crops
+topic write devit/v1/home/looks/+/+/+
 topic write devit/v1/home/aggregators/+/status
 topic write devit/v1/home/aggregators/+/update
 topic write devit/v1/home/enough/+
@@ -179,6 +184,7 @@ topic write devit/v1/home/heads/+
 user pi-1
 topic read cameras/+/image
 topic read in/+
+topic read devit/v1/home/looks/+/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/features/+/+
 topic read devit/v1/home/crops
@@ -191,6 +197,7 @@ topic write devit/v1/home/nodes/pi-1/update
 user pi-2
 topic read cameras/+/image
 topic read in/+
+topic read devit/v1/home/looks/+/+/+
 topic read devit/v1/home/nodes/+/status
 topic read devit/v1/home/features/+/+
 topic read devit/v1/home/crops
@@ -246,6 +253,13 @@ def test_a_node_says_only_of_itself_how_far_it_is(kind: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_aggregators_alone_say_that_an_image_needs_no_further_part(kind: str) -> None:
     check_writers(kind, Topics("home").enough(0), ["aggregator"])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_aggregators_alone_send_images_to_be_looked_at(kind: str) -> None:
+    """A camera's user could otherwise have crops computed that nobody asked for."""
+    crop, image = Crop.of(0, 0, 0.5, 1), bytes(16)
+    check_writers(kind, LookTopics("home").look(crop, "door", image), ["aggregator"])
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -5,13 +5,20 @@ import pytest
 
 from devit_iot.protocol.label import Ranked
 from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from tests.golden.make import AGGREGATOR_STATUS_2, LABEL, NODE_STATUS, NODE_STATUS_3, STEADY_STATE
+from tests.golden.make import (
+    AGGREGATOR_STATUS_2,
+    HUB_STATUS,
+    LABEL,
+    NODE_STATUS,
+    NODE_STATUS_3,
+    STEADY_STATE,
+)
 from tests.golden.make_homeassistant import CASES, FOLDER, HOSTILE
 from tests.homeassistant.core import Core
 from tests.support.fleets import wait_until
 from tests.support.mosquitto import Client
 
-HOME, BARN = Topics("home"), Topics("barn.2")
+HOME, BARN, BARN_WITH_HUB = Topics("home"), Topics("barn.2"), Topics("barn")
 LONG = LABEL.label * 200
 WAIT_S = 60.0
 
@@ -27,6 +34,8 @@ def online(topics: Topics, shards: int, *, but: int | None = None) -> dict[str, 
 MESSAGES = {
     **online(HOME, 1),
     **online(BARN, 2, but=1),
+    **online(BARN_WITH_HUB, 1),
+    BARN_WITH_HUB.hub_status: HUB_STATUS.encode(),
     HOME.label("entrée"): LABEL.encode(),
     BARN.label(HOSTILE): msgspec.structs.replace(
         LABEL, camera=HOSTILE, label=LONG, degraded=False
@@ -42,6 +51,7 @@ YARD = CASES["camera_heads"].device_id
 ENTREE, BARN_CAMERA = CASES["camera"].device_id, CASES["camera_hostile"].device_id
 PI_1, PI_2 = CASES["node"].device_id, CASES["node_plain"].device_id
 FLEET, BARN_FLEET = CASES["fleet"].device_id, CASES["fleet_of_two_aggregators"].device_id
+HUB_FLEET = CASES["fleet_with_hub"].device_id
 SHOWN = {
     f"{ENTREE}-label": "cat",
     f"{ENTREE}-confidence": "75.0",
@@ -73,6 +83,10 @@ SHOWN = {
     f"{BARN_FLEET}-aggregator_1": "off",
     f"{BARN_FLEET}-problem_0": "on",
     f"{BARN_FLEET}-problem_1": "unavailable",
+    f"{HUB_FLEET}-parts_online": "3",
+    f"{HUB_FLEET}-aggregator_0": "on",
+    f"{HUB_FLEET}-problem_0": "on",
+    f"{HUB_FLEET}-update": "on",
 }
 
 
@@ -97,6 +111,16 @@ def announced(core: Core, client: Client) -> Core:
     return core
 
 
+def test_every_golden_entity_is_expected() -> None:
+    """A golden announcement without a line in SHOWN would make the test of the core wait for it."""
+    announced = {
+        component["unique_id"]
+        for announcement in CASES.values()
+        for component in msgspec.json.decode(announcement.payload)["components"].values()
+    }
+    assert announced == SHOWN.keys()
+
+
 def test_every_golden_announcement_is_taken(announced: Core, client: Client) -> None:
     wait_until(lambda: shown(announced) == SHOWN, WAIT_S)
     devices = announced.devices()
@@ -113,6 +137,10 @@ def test_every_golden_announcement_is_taken(announced: Core, client: Client) -> 
     gate = states[ids[f"{YARD}-state_gate"]]["attributes"]
     assert (gate["device_class"], gate["before"]) == ("garage_door", "closed")
     assert gate["since"] == "2026-05-01T07:30:11.250000Z"
+    update = states[ids[f"{HUB_FLEET}-update"]]["attributes"]
+    assert (update["installed_version"], update["latest_version"]) == ("7", "8")
+    assert (update["in_progress"], update["update_percentage"]) == (True, 45)
+    assert update["release_summary"] == HUB_STATUS.release_summary
     assert states[ids[f"{YARD}-state_bird"]]["attributes"]["options"][0] == "tit"
     tells_its_own_states_from_classes(announced, client)
     complaints = [line for line in announced.log().splitlines() if "mqtt" in line.lower()]

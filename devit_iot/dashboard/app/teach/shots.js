@@ -23,6 +23,11 @@ export class Shots {
     return this.#shots.length;
   }
 
+  /** The first chosen picture, or the first one; undefined if there is none. */
+  get example() {
+    return (this.#shots.find((shot) => shot.chosen) ?? this.#shots[0])?.picture;
+  }
+
   clear() {
     for (const shot of this.#shots) shot.close();
     this.#shots = [];

@@ -3,6 +3,7 @@
 import { setText } from "../dom.js";
 import { Classes } from "./classes.js";
 import { NotDone } from "./client.js";
+import { Rectangle } from "./rectangle.js";
 import { Report } from "./report.js";
 import { Shots } from "./shots.js";
 
@@ -19,6 +20,7 @@ export class TeachView {
   #shots = new Shots(() => this.#count());
   #classes = new Classes((name) => this.#mark(name));
   #report = new Report();
+  #rectangle = new Rectangle(byId("teach-rectangle"));
   #head = byId("teach-head");
   #order = byId("teach-order");
   #name = byId("teach-class");
@@ -29,7 +31,10 @@ export class TeachView {
     byId("teach-shots").append(this.#shots.element);
     byId("teach-classes").append(this.#classes.element);
     byId("teach-report").append(this.#report.element);
-    this.#head.addEventListener("change", () => this.#reload(true));
+    this.#head.addEventListener("change", () => {
+      byId("teach-rectangle").open = false;
+      this.#reload(true);
+    });
     this.#order.addEventListener("change", () => this.#reload(false));
     byId("teach-more").addEventListener("click", () => this.#show());
     byId("teach-all").addEventListener("click", () => this.#shots.choose(true));
@@ -43,8 +48,13 @@ export class TeachView {
     byId("teach-fit").addEventListener("click", () => this.#fit());
     byId("teach-live").addEventListener("click", () => this.#live());
     byId("teach-undo").addEventListener("click", () => this.#undo());
+    byId("teach-rectangle").addEventListener("toggle", () => this.#outline());
     this.#dialog.addEventListener("keydown", (event) => this.#key(event));
-    this.#dialog.addEventListener("close", () => this.#shots.clear());
+    this.#dialog.addEventListener("close", () => {
+      this.#shots.clear();
+      this.#rectangle.close();
+      byId("teach-rectangle").open = false;
+    });
   }
 
   /** Teach the camera `camera`. */
@@ -76,6 +86,12 @@ export class TeachView {
       byId("teach-more").hidden = !answer.more;
       if (!this.#shots.count) this.#say("No picture yet. They come with the camera's next labels.");
     });
+  }
+
+  /** Draw over the first chosen picture. */
+  #outline() {
+    if (!byId("teach-rectangle").open) return;
+    this.#rectangle.over(this.#camera, this.#head.value.trim(), this.#shots.example?.small);
   }
 
   #make() {
@@ -168,7 +184,7 @@ export class TeachView {
   /** Digits give classes and `a` chooses all, unless a text is being written. */
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "checkbox") return;
+    if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) && event.target.type !== "checkbox") return;
     const isDigit = /^[0-9]$/.test(event.key) && this.#classes.press(Number(event.key));
     if (event.key === "a") this.#shots.choose(true);
     if (isDigit || event.key === "a") event.preventDefault();
