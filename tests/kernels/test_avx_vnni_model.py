@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,14 +45,15 @@ def modelled(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return library(tmp_path_factory.mktemp("modelled"), "-DMODEL")
 
 
-def pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
+def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
 def run(kernel: ctypes.CDLL, a: F32, weight: NDArray[np.int8], scale: F32, bias: F32) -> F32:
     out = np.empty((len(a), len(weight)), np.float32)
     sizes = (ctypes.c_size_t(size) for size in (len(a), *weight.shape[::-1]))
-    kernel.gemm_i8(*map(pointer, (a, weight, scale, bias, out)), *sizes)
+    pointers = (pointer(array) for array in (a, weight, scale, bias, out))
+    kernel.gemm_i8(*pointers, *sizes)
     return out
 
 
