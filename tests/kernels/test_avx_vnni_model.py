@@ -52,7 +52,8 @@ def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 def run(kernel: ctypes.CDLL, a: F32, weight: NDArray[np.int8], scale: F32, bias: F32) -> F32:
     out = np.empty((len(a), len(weight)), np.float32)
     sizes = (ctypes.c_size_t(size) for size in (len(a), *weight.shape[::-1]))
-    kernel.gemm_i8(*(pointer(array) for array in (a, weight, scale, bias, out)), *sizes)
+    pointers = (pointer(array) for array in (a, weight, scale, bias, out))
+    kernel.gemm_i8(*pointers, *sizes)
     return out
 
 
