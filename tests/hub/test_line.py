@@ -22,7 +22,7 @@ from devit_iot.hub.board import Places
 from devit_iot.hub.join_server import Door, JoinServer, authority_der, open_context
 from devit_iot.hub.joins import JoinRequest, Joins
 from devit_iot.hub.wheels import Wheels
-from tests.support.wheels import make_wheels, own_wheel, repacked
+from tests.support.wheels import NODE_BYTES, disk_bytes, make_wheels, own_wheel, repacked
 
 TOKEN = "t0ken"  # noqa: S105
 HOUR_S = 3600.0
@@ -207,15 +207,6 @@ def test_a_hub_without_wheels_for_the_board(hub: Hub, tmp_path: Path) -> None:
     assert hub.door.joins.take("pi-3", TOKEN, "a")  # the token was not used up
 
 
-LIMIT_BYTES = 110e6
-"""Of a board's disk, for all that a node needs."""
-
-
-def disk_bytes(folder: Path) -> int:
-    """What the files in a folder take on the disk."""
-    return sum(512 * path.lstat().st_blocks for path in folder.rglob("*"))
-
-
 def install(hub: Hub, folder: Path) -> Path:
     """Install the software as a board does; the folder of its packages."""
     authority = ssl.DER_cert_to_PEM_cert(hub.door.authority)
@@ -236,7 +227,7 @@ def test_a_board_has_what_its_node_loads_compiled_and_nothing_else(
     for package in ("devit_iot/decompose", "devit_iot/hub", "numpy/f2py", "numpy/tests"):
         assert (packages / package).is_dir()
         assert not (packages / package / "__pycache__").exists(), package
-    assert disk_bytes(packages.parents[2]) < LIMIT_BYTES
+    assert disk_bytes(packages.parents[2]) < NODE_BYTES
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """The hub over HTTP: files from the middle, turns, tokens, certificates."""
 
+import gc
 import hashlib
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -308,3 +310,19 @@ def test_commands_from_several_people_at_once(world: World) -> None:
         thread.join(20)
     answer = world.ask("GET", "/status", Authorization=f"Bearer {TOKEN}")[2]
     assert json.loads(answer)["nodes"] == {}
+
+
+def test_a_hub_that_dies_while_it_answers_leaves_no_connection_open() -> None:
+    """A connection that stays open is a ResourceWarning, which fails the test."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        client = HubClient(f"http://127.0.0.1:{listener.getsockname()[1]}", TOKEN, None)
+        with pytest.raises(DevitError, match="cannot be reached"):
+            client.status()
+        thread.join()
+    gc.collect()

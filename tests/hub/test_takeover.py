@@ -104,6 +104,7 @@ def test_what_is_offered_is_installed_by_a_button(fleet: HubFleet, tmp_path: Pat
         wait_until(lambda: watcher.hub is not None and watcher.hub.latest_version == "2", WAIT_S)
         watcher.press(b"rm -rf")
         watcher.press(retain=True)  # what the broker keeps counts once at most
+        wait_until(lambda: "release 2" in fleet.status().outcome, WAIT_S)
         wait_good(fleet, watcher)
         assert fleet.status().rollout.current is not None
         assert watcher.hub is not None

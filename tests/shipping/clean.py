@@ -35,12 +35,12 @@ def download(requirement: str, dist: Path, folder: Path, *options: str) -> None:
     )  # fmt: skip
 
 
-def environment(folder: Path, requirement: str, wheels: Path) -> Path:
+def environment(folder: Path, requirement: str, wheels: Path, *options: str) -> Path:
     """A virtual environment made of a folder of wheels alone; its folder of programs."""
     said(sys.executable, "-m", "venv", "--without-pip", folder)
     said(
         *PIP, "--python", folder / "bin" / "python", "install", "--quiet", "--pre", "--no-index",
-        f"--find-links={wheels}", requirement,
+        f"--find-links={wheels}", *options, requirement,
     )  # fmt: skip
     return folder / "bin"
 

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.shipping.clean import bare, download, environment, kernels_found, said
+from tests.shipping.clean import (
+    bare,
+    download,
+    environment,
+    kernels_found,
+    said,
+)
 from tests.shipping.conftest import PYTHON
 from tests.shipping.manifests import ROOT
+from tests.support.wheels import NODE_BYTES, disk_bytes
 
 pytestmark = pytest.mark.slow
 BASE = {"click", "msgspec", "numpy", "paho-mqtt", "pillow", "safetensors"}
+OWN_BYTES = 13e6
+"""What the wheel's files may take of NODE_BYTES; 8 MB are the demo."""
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -71,3 +80,13 @@ def test_a_clean_environment_makes_labels(dist: Path, tmp_path: Path) -> None:
     )
     result = json.loads(demo.splitlines()[-1])
     assert (result["labels"], result["degraded"]) == (6, 0)
+
+
+def test_a_node_takes_little_of_a_disk(dist: Path, tmp_path: Path) -> None:
+    """Installed and loaded once, as the line of `devit fleet add` does it."""
+    with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
+        assert sum(entry.file_size for entry in wheel.infolist()) < OWN_BYTES
+    download("devit-iot", dist, tmp_path / "wheels")
+    programs = environment(tmp_path / "devit", "devit-iot", tmp_path / "wheels", "--no-compile")
+    said(programs / "python", "-I", "-c", "import devit_iot.build_managed", cwd=tmp_path)
+    assert disk_bytes(tmp_path / "devit") < NODE_BYTES

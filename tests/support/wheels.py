@@ -19,12 +19,20 @@ NEEDS = (
 )
 """What a node needs at run time, what it checks releases with, and what installs it."""
 
+NODE_BYTES = 110e6
+"""What a node with all that it needs may take of a board's disk."""
+
 OWN = "devit-iot"
 _OWN_TAG = (
     f"cp{sys.version_info.major}{sys.version_info.minor}-"
     f"cp{sys.version_info.major}{sys.version_info.minor}-"
     f"{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 )
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files in a folder take on the disk."""
+    return sum(512 * path.lstat().st_blocks for path in folder.rglob("*"))
 
 
 def make_wheels(folder: Path) -> list[Path]:
