@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from devit_iot.errors import ConfigError
+from devit_iot.fleet.access import Role
 from devit_iot.fleet.bridge import UPPER_AUTHORITY, Bridge
 from devit_iot.fleet.folder import FleetFolder, FleetState
 from devit_iot.fleet.upper_access import cell_user, labels_user
@@ -57,9 +58,9 @@ def add_cell(owner: FleetFolder, cell: CellPlace) -> FleetFolder:
     path = owner.path / CELLS / cell.name
     if path.exists():
         raise ConfigError(f"{path} exists already; choose another name for the cell")
-    users = {cell_user(cell.name): "cell", labels_user(cell.name): "labels"}
+    users: dict[str, Role] = {cell_user(cell.name): "cell", labels_user(cell.name): "labels"}
     for user, role in users.items():
-        owner.add(user, role)  # type: ignore[arg-type] - the values of a literal dictionary
+        owner.add(user, role)
     state = FleetState(
         upper.name,
         (cell.host,),
