@@ -8,7 +8,7 @@ import msgspec
 from docstrings import fields
 from paho.mqtt.client import topic_matches_sub
 
-from devit_iot.fleet.access import Role, access_list
+from devit_iot.fleet.access import ONLY_UPPER, Role, access_list
 from devit_iot.fleet.grants import Grants
 from devit_iot.protocol import topics
 from devit_iot.protocol.board import BoardProfile, Speed, Speeds
@@ -56,7 +56,8 @@ def commands(program: str, module: str) -> str:
 
 def topic_page() -> str:
     """The topic tree, and who may publish and read each topic by the access list."""
-    users: dict[str, Role] = {role if role != "node" else "pi-0": role for role in get_args(Role)}
+    roles: list[Role] = [role for role in get_args(Role) if role not in ONLY_UPPER]
+    users: dict[str, Role] = {role if role != "node" else "pi-0": role for role in roles}
     access = access_list("home", users, topics.DEFAULT_IMAGE_FILTERS)
     tree = re.findall(r"^((?:devit|homeassistant)/\S+) +(.+)$", topics.__doc__ or "", re.MULTILINE)
     images = [(pattern, "an image") for pattern in topics.DEFAULT_IMAGE_FILTERS]

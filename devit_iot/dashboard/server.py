@@ -183,13 +183,12 @@ class _Handler(BaseHTTPRequestHandler):
 def _facts(facts: PageFacts, broker: str) -> bytes:
     """``fleet.json``: names and limits, each from the one place that states it."""
     topics = facts.topics
-    connected = topics.connected if isinstance(topics, CellTopics) else ""
     return msgspec.json.encode(
         {
             "version": __version__,
             "fleet": topics.fleet,
             "broker": broker,
-            "cells": bool(connected),
+            "cells": isinstance(topics, CellTopics),
             "client_id": topics.dashboard_client_id(""),
             "topics": {
                 "labels": topics.labels,
@@ -197,7 +196,7 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
                 "states": topics.states,
                 "nodes": topics.node_statuses,
                 "aggregators": topics.aggregator_status("+"),
-                **({"connected": connected} if connected else _releases(topics)),
+                **_further(topics),
                 "teach": {
                     "state": topics.teach_state,
                     "ask": topics.teach_ask(""),
@@ -220,8 +219,10 @@ def _facts(facts: PageFacts, broker: str) -> bytes:
     )
 
 
-def _releases(topics: Topics) -> dict[str, str]:
-    """Topics of a fleet's releases, which no cell tells an upper broker."""
+def _further(topics: Topics) -> dict[str, str]:
+    """At an upper broker, where bridges say that they are there; else topics of releases."""
+    if isinstance(topics, CellTopics):
+        return {"connected": topics.connected}
     return {"hub": topics.hub_status, "node_updates": topics.node_update("+")}
 
 

@@ -39,6 +39,9 @@ Role = Literal[
     "viewer",
 ]
 
+ONLY_UPPER: frozenset[Role] = frozenset({"cell", "labels", "upper"})
+"""Roles at an upper broker alone: a cell's two bridges, and the service of ``devit upper``."""
+
 _EXCHANGE = "amq.topic"
 _RUN = "[0-9a-f]{8}"
 """What client ids of commands and browser tabs end with."""
@@ -98,7 +101,7 @@ def access_list(  # noqa: C901, PLR0915 - one case for each role
     results = (*labels, *statuses, *updates, topics.release, topics.hub_status)
     devices = DiscoveryTopics().devices
     for user, role in users.items():
-        if role in {"cell", "labels", "upper"}:
+        if role in ONLY_UPPER:
             raise ConfigError(f"'{user}': only an upper broker has the role '{role}'")
 
     def client_ids(own: str, *commands: str) -> str:

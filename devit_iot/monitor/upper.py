@@ -53,7 +53,7 @@ class Upper:
         self._announcer = announcer
         self._counters = Counters(logger)
         self._messages: queue.Queue[Message] = queue.Queue(_WAITING)
-        self._shards: dict[str, int] = {}  # of the cells that were announced
+        self._shards: dict[str, int] = {}  # number of aggregators of each announced cell
         self._stopping = threading.Event()
         self._refusal = Refusal(self.stop)
         for topic_filter in CellsOverview.filters(fleet):

@@ -28,6 +28,7 @@ from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.homeassistant import announcer
 from devit_iot.node import node as node_module
 from devit_iot.protocol import feature, json_message, topics
+from devit_iot.protocol.cells import CellTopics
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.head_message import (
@@ -196,6 +197,8 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.teach_answer("<tab>"),
         topics.DiscoveryTopics("PREFIX").device("<id>").replace("PREFIX", "<prefix>"),
         topics.HOME_ASSISTANT_STATUS,
+        CellTopics("home", "x").connected.replace("/x/", "/<cell>/"),
+        CellTopics("home", "x").base.replace("/x/", "/<cell>/") + "/...",
     ]
     assert names(PROTOCOL, "topic")[1:] == [
         shape.replace("/home/", "/<fleet>/") for shape in shapes

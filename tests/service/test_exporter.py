@@ -156,8 +156,8 @@ def test_every_metric_that_is_exported_is_a_row(fleet: Fleet) -> None:
         with exporting(ANY, service, 60.0) as port:
             text = get(port, "/metrics")[1]
         exported |= set(re.findall(r"^# HELP (devit_\w+)", text, re.MULTILINE))
-    of_others = {row.name for row in metrics.UPDATE} | {row.name for row in metrics.CELLS}
-    assert exported == rows - of_others
+    elsewhere = {row.name for row in metrics.UPDATE} | {row.name for row in metrics.CELLS}
+    assert exported == rows - elsewhere
 
 
 def test_a_member_of_a_fleet_with_a_hub_tells_how_far_it_is(fleet: Fleet) -> None:

@@ -102,10 +102,9 @@ class CellsWorld:
         try:
             for name in (UPPER, *CELLS):
                 self.start_broker(name)
-            bundle = ("start", "--bundle", str(self._bundle))
             for cell in CELLS:
-                self._start_client(f"{cell}-node", cell, "pi-0", "node", *bundle)
-                self._start_client(f"{cell}-aggregator", cell, "aggregator", "aggregate", *bundle)
+                self.start_node(cell)
+                self._start_client(f"{cell}-aggregator", cell, "aggregator", "aggregate")
             yield
         finally:
             self._end()
@@ -124,6 +123,16 @@ class CellsWorld:
         self._brokers[name].send_signal(number)
         if number == signal.SIGKILL:
             self._brokers.pop(name).wait()
+
+    def start_node(self, cell: str) -> None:
+        """Start a cell's node, again if it was killed."""
+        self._start_client(f"{cell}-node", cell, "pi-0", "node")
+
+    def kill_node(self, cell: str) -> None:
+        """SIGKILL for a cell's node."""
+        process = self._processes.pop(f"{cell}-node")
+        process.kill()
+        process.wait()
 
     def start_camera(self, config: Path, count: int, rate: float) -> subprocess.Popen[bytes]:
         """`devit camera` of `every`, each image with an id of its own."""
@@ -166,8 +175,9 @@ class CellsWorld:
             for process in processes.values():
                 process.wait(WAIT_S)
 
-    def _start_client(self, name: str, cell: str, client: str, program: str, *options: str) -> None:
-        self._start(name, program, *options, "--config", str(self.config(cell, client)))
+    def _start_client(self, name: str, cell: str, client: str, program: str) -> None:
+        bundle = ("--bundle", str(self._bundle))
+        self._start(name, program, "start", *bundle, "--config", str(self.config(cell, client)))
 
     def _start(self, name: str, program: str, *options: str) -> None:
         command = [*own_program(f"devit_iot.cli.{program}"), *options]

@@ -12,7 +12,7 @@ export class Inbox {
   #reader;
   #filters;
   #kinds;
-  #cell = ""; // of the message that is being read; empty at a broker that is no upper one
+  #cell = ""; // the one of the message that is being read; empty at a broker that is no upper one
 
   constructor(facts, fleet) {
     this.#fleet = fleet;
