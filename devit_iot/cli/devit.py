@@ -7,6 +7,7 @@ from devit_iot.cli.bench import bench
 from devit_iot.cli.broker import acl, broker
 from devit_iot.cli.bundle import bundle
 from devit_iot.cli.camera import camera
+from devit_iot.cli.capacity import capacity_
 from devit_iot.cli.classify import classify
 from devit_iot.cli.collect import collect
 from devit_iot.cli.dashboard import dashboard
@@ -38,6 +39,7 @@ COMMANDS = (
     broker,
     bundle,
     camera,
+    capacity_,
     classify,
     collect,
     dashboard,

@@ -104,6 +104,17 @@ def fleet(tmp_path: Path) -> Iterator[NatsFleet]:
             assert "Traceback" not in log
 
 
+def wait_answered(outside: Outside) -> None:
+    """Wait for every label, for as long as further ones come: a busy machine may be slow."""
+    left, since = len(outside.missing), time.monotonic()
+    while outside.missing:
+        if len(outside.missing) < left:
+            left, since = len(outside.missing), time.monotonic()
+        stalled = time.monotonic() - since > WAIT_S
+        assert not stalled, f"{left} of {len(outside.sent)} images without a label, and none comes"
+        time.sleep(0.1)
+
+
 def test_every_image_gets_its_label(fleet: NatsFleet, report: Report) -> None:
     rng = random.Random(SEED)
     outside = Outside(fleet.url)
@@ -122,7 +133,7 @@ def test_every_image_gets_its_label(fleet: NatsFleet, report: Report) -> None:
         finally:
             done.set()
             wrecker.join()
-        wait_until(lambda: not outside.missing, WAIT_S)
+        wait_answered(outside)
         seconds = time.monotonic() - begin
     assert len(outside.sent) == COUNT
     report(

@@ -1,6 +1,7 @@
 """The benchmarks run, on so little that their figures mean nothing."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +111,15 @@ def test_the_study_compares_ways_and_goes_on_where_it_was(tmp_path: Path) -> Non
     assert again.stdout == first.stdout
     assert "ensemble" not in again.stderr  # nothing was trained a second time
     assert (tmp_path / "study/study.md").read_text() == first.stdout
+
+
+def test_a_fleet_that_sleeps_is_measured() -> None:
+    if shutil.which("mosquitto") is None:
+        pytest.skip("mosquitto is not on PATH: install it to test against it")
+    done = run("scale.py", "--short", "--seconds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    latest, every = map(json.loads, done.stdout.splitlines())
+    assert (latest["row"]["delivery"], every["row"]["delivery"]) == ("latest", "every")
+    assert every["rate"] > 0
+    assert set(every["cpu_ms"]) == {"broker", "node", "aggregator"}
+    assert latest["kilobytes"] > 80  # one image in, one out
