@@ -16,17 +16,19 @@ from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.build import (
     EXIT_HUNG,
-    aggregator_identity,
-    aggregator_of,
-    aggregator_transport,
     board_of,
     has_room,
     load_part,
-    looking_transport,
     member_transport,
     node_of,
     node_transport,
     pinned_part,
+)
+from devit_iot.build_aggregator import (
+    aggregator_identity,
+    aggregator_of,
+    aggregator_transport,
+    looking_transport,
 )
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config

@@ -179,6 +179,7 @@ def test_no_file_is_too_long(path: Path) -> None:
         "devit_iot.node.node",
         "devit_iot.aggregator.aggregator",
         "devit_iot.build",
+        "devit_iot.build_aggregator",
         "devit_iot.cli.node",
         "devit_iot.cli.aggregate",
     ],
@@ -195,6 +196,21 @@ def test_a_board_loads_no_extra(module: str) -> None:
         check=True,
     )
     assert done.stdout.split() == []
+
+
+def test_a_node_loads_nothing_of_the_aggregator() -> None:
+    """A board has little memory, and heads, states and announcements are the hub's business."""
+    code = "import devit_iot.cli.node, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join([str(ROOT), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rooms = ("aggregator", "homeassistant", "collect", "teach", "evaluation", "hub")
+    loaded = {module.partition("devit_iot.")[2].split(".")[0] for module in done.stdout.split()}
+    assert loaded.isdisjoint(rooms)
 
 
 @pytest.mark.parametrize("given", [{}, {"OPENBLAS_NUM_THREADS": "3"}])
