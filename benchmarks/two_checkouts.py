@@ -123,6 +123,14 @@ def _picture() -> bytes:
     return buffer.getvalue()
 
 
+def _wait_for(asker: _Asker, fleet: str, picture: bytes) -> None:
+    """Ask a fleet until it answers; DataError if it does not."""
+    until = time.monotonic() + _START_S
+    while asker.ask(f"{fleet}/door/image", picture, 1.0) is None:
+        if time.monotonic() > until:
+            raise DataError(f"no label of the fleet '{fleet}'")
+
+
 def measure(checkouts: tuple[Path, Path], bundle: Path, images: int) -> tuple[Measured, ...]:
     """Run both fleets and ask them in turn, the first one first and last in turn.
 
@@ -146,10 +154,7 @@ def measure(checkouts: tuple[Path, Path], bundle: Path, images: int) -> tuple[Me
         stack.callback(asker.stop)
         times: tuple[list[float], list[float]] = ([], [])
         for fleet in fleets:
-            until = time.monotonic() + _START_S
-            while asker.ask(f"{fleet}/door/image", picture, 1.0) is None:
-                if time.monotonic() > until:
-                    raise DataError(f"no label of the fleet '{fleet}'")
+            _wait_for(asker, fleet, picture)
         time.sleep(6)  # until then an aggregator waits for parts that it has not heard of
         used = [0.0] * len(services)
         for turn in range(_WARM_UP + images):
