@@ -43,12 +43,16 @@ class Measured(msgspec.Struct, frozen=True):
     Attributes:
         fastest: least time.
         median: median time.
+        node_cpu: CPU time of the node for an image, milliseconds.
+        aggregator_cpu: CPU time of the aggregator for an image, milliseconds.
         node_pss: proportional resident memory, so what both fleets share counts half.
         node_private: memory that is the node's alone.
     """
 
     fastest: float
     median: float
+    node_cpu: float
+    aggregator_cpu: float
     node_pss: float
     node_private: float
 
@@ -106,11 +110,25 @@ def _memory_mib(process: int) -> tuple[float, float]:
     return found["Pss"] / 1024, (found["Private_Clean"] + found["Private_Dirty"]) / 1024
 
 
+def _cpu_ms(process: int) -> float:
+    """CPU time that a process has used, all threads together."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e6
+
+
 def _picture() -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).resize((640, 480)).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+def _wait_for(asker: _Asker, fleet: str, picture: bytes) -> None:
+    """Ask a fleet until it answers; DataError if it does not."""
+    until = time.monotonic() + _START_S
+    while asker.ask(f"{fleet}/door/image", picture, 1.0) is None:
+        if time.monotonic() > until:
+            raise DataError(f"no label of the fleet '{fleet}'")
 
 
 def measure(checkouts: tuple[Path, Path], bundle: Path, images: int) -> tuple[Measured, ...]:
@@ -124,35 +142,35 @@ def measure(checkouts: tuple[Path, Path], bundle: Path, images: int) -> tuple[Me
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         broker = stack.enter_context(FleetProcesses(folder, bundle=bundle, fleet="none"))
         broker.start_broker("mosquitto")
-        nodes = []
+        services = []
         for fleet, checkout in zip(fleets, checkouts, strict=True):
             topic = f"{fleet}/{{camera}}/image/{{request}}"
             own = ["--broker", broker.url, "--fleet", fleet, "--bundle", str(bundle)]
             node = [*own, "--part", "0", "--name", "node", "--threads", "1", "--images", topic]
             for name, options in (("aggregate", own), ("node", node)):
                 log = folder / f"{fleet}-{name}.log"
-                process = stack.enter_context(_service(checkout, name, log, *options))
-            nodes.append(process)
+                services.append(stack.enter_context(_service(checkout, name, log, *options)))
         asker = _Asker(broker.url, fleets)
         stack.callback(asker.stop)
         times: tuple[list[float], list[float]] = ([], [])
         for fleet in fleets:
-            until = time.monotonic() + _START_S
-            while asker.ask(f"{fleet}/door/image", picture, 1.0) is None:
-                if time.monotonic() > until:
-                    raise DataError(f"no label of the fleet '{fleet}'")
+            _wait_for(asker, fleet, picture)
         time.sleep(6)  # until then an aggregator waits for parts that it has not heard of
+        used = [0.0] * len(services)
         for turn in range(_WARM_UP + images):
+            if turn == _WARM_UP:
+                used = [_cpu_ms(process) for process in services]
             for place in (0, 1) if turn % 2 else (1, 0):
                 taken = asker.ask(f"{fleets[place]}/door/image", picture, _LABEL_S)
                 if taken is None:
                     raise DataError(f"no label of the fleet '{fleets[place]}'")
                 if turn >= _WARM_UP:
                     times[place].append(taken)
-        memory = [_memory_mib(node) for node in nodes]
+        used = [(_cpu_ms(one) - ms) / images for one, ms in zip(services, used, strict=True)]
+        memory = [_memory_mib(node) for node in services[1::2]]
     return tuple(
-        Measured(min(taken), statistics.median(taken), *found)
-        for taken, found in zip(times, memory, strict=True)
+        Measured(min(taken), statistics.median(taken), node, aggregator, *found)
+        for taken, node, aggregator, found in zip(times, used[1::2], used[::2], memory, strict=True)
     )
 
 
@@ -175,7 +193,8 @@ def main(before: Path, after: Path, *, bundle: Path | None, images: int, as_json
         return
     for name, one in zip(("before", "after"), found, strict=True):
         click.echo(
-            f"{name}: {one.fastest:.1f} ms fastest, {one.median:.1f} ms median; node "
+            f"{name}: {one.fastest:.1f} ms fastest, {one.median:.1f} ms median; CPU "
+            f"{one.node_cpu:.2f} ms node, {one.aggregator_cpu:.2f} ms aggregator; node "
             f"{one.node_pss:.1f} MiB, {one.node_private:.1f} MiB of its own"
         )
 

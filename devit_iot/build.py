@@ -1,6 +1,6 @@
-"""The composition root: a configuration becomes a service. The only place that knows them all.
+"""The composition root of a node: a configuration becomes a service, and what others need for it.
 
-What only an aggregator needs is imported where one is built: loading it costs a node time.
+An aggregator has a root of its own, so that a board loads nothing of it.
 """
 
 import os
@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,18 +28,10 @@ from devit_iot.node.memory import overhead_bytes
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors
 from devit_iot.protocol.board import BoardProfile
-from devit_iot.protocol.head_message import MAX_HEAD_MESSAGE
-from devit_iot.protocol.looks import LookTopics
-from devit_iot.protocol.status import AggregatorStatus, NodeStatus
-from devit_iot.protocol.topics import DiscoveryTopics, Topics
-from devit_iot.service.counters import Counters
+from devit_iot.protocol.status import NodeStatus
+from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import NO_SESSION, Session, Transport, Will
 from devit_iot.transport.mqtt import MqttTransport
-
-if TYPE_CHECKING:
-    from devit_iot.aggregator.aggregator import Aggregator
-    from devit_iot.aggregator.fusions import Fusions
-    from devit_iot.homeassistant.announcer import Announcer
 
 EXIT_HUNG = 70
 """Exit code of a node whose inference hung: sysexits.h's internal software error."""
@@ -52,7 +43,7 @@ def build_node(config: Config, environment: Mapping[str, str]) -> Node:
     Raises:
         BundleError, EngineError, ConfigError: with what to do about it.
     """
-    served = load_part(config, _folder(config), config.node.part or 0)
+    served = load_part(config, bundle_folder(config), config.node.part or 0)
     return node_of(config, served, node_transport(config, environment, served.identity))
 
 
@@ -102,10 +93,10 @@ def node_transport(
     config: Config, environment: Mapping[str, str], identity: NodeStatus
 ) -> MqttTransport:
     """The connection of a node that takes images."""
-    return member_transport(config, environment, identity, _image_session(config))
+    return member_transport(config, environment, identity, image_session(config))
 
 
-def _image_session(config: Config) -> Session:
+def image_session(config: Config) -> Session:
     """What the broker keeps for who takes images."""
     # Messages that are somewhat too long come through, to be counted.
     longest = NO_SESSION.max_packet + 2 * config.node.max_payload_bytes
@@ -122,7 +113,7 @@ def member_transport(
     topics = Topics(config.fleet)
     will = Will(topics.node_status(identity.node), identity.gone().encode())
     client_id = topics.node_client_id(identity.node)
-    return _transport(config, environment, client_id, will, session)
+    return connection(config, environment, client_id, will, session)
 
 
 def node_of(config: Config, served: Served, transport: Transport) -> Node:
@@ -138,120 +129,8 @@ def node_of(config: Config, served: Served, transport: Transport) -> Node:
     )
 
 
-def build_aggregator(config: Config, environment: Mapping[str, str]) -> "Aggregator":
-    """Load the heads and wire the aggregator up.
-
-    Raises:
-        BundleError, ConfigError: with what to do about it.
-    """
-    from devit_iot.aggregator.fusions import Fusions
-    from devit_iot.aggregator.heads import CameraHeads
-
-    bundle = Bundle(_folder(config), trust=config.trust)
-    heads = CameraHeads(bundle, config.head_choice)
-    if config.early_choice.any:
-        heads.calibrate()
-    identity = aggregator_identity(config, heads.fingerprint, heads.parts)
-    transport = aggregator_transport(config, environment, identity)
-    looking = looking_transport(config, environment)
-    return aggregator_of(config, identity, Fusions((heads,)), transport, looking)
-
-
-def aggregator_identity(config: Config, fingerprint: str, parts: int) -> AggregatorStatus:
-    """What an aggregator says of itself, without counters."""
-    return AggregatorStatus(
-        state="online",
-        shard=f"{config.aggregator.shard}/{config.shards}",
-        fingerprint=fingerprint,
-        parts=parts,
-        version=__version__,
-    )
-
-
-def aggregator_transport(
-    config: Config, environment: Mapping[str, str], identity: AggregatorStatus
-) -> MqttTransport:
-    """The connection of an aggregator, whose will says that it is gone."""
-    from devit_iot.aggregator import aggregator
-
-    topics = Topics(config.fleet)
-    shard = config.aggregator.shard
-    will = Will(topics.aggregator_status(shard), identity.gone().encode())
-    client_id = topics.aggregator_client_id(shard)
-    session = Session(
-        config.broker.session_s,
-        aggregator.RECEIVE_MAXIMUM,
-        NO_SESSION.max_packet + MAX_HEAD_MESSAGE,
-    )
-    return _transport(config, environment, client_id, will, session)
-
-
-def looking_transport(config: Config, environment: Mapping[str, str]) -> MqttTransport | None:
-    """The connection on which an aggregator looks at images; None if no head looks sometimes."""
-    if not config.head_choice.looks_anywhere:
-        return None
-    client_id = LookTopics(config.fleet).client_id(config.aggregator.shard)
-    return _transport(config, environment, client_id, None, _image_session(config))
-
-
-def aggregator_of(
-    config: Config,
-    identity: AggregatorStatus,
-    fusions: "Fusions",
-    transport: Transport,
-    looking: Transport | None,
-) -> "Aggregator":
-    """An aggregator over ``transport``, which is not started yet; it looks at images on another.
-
-    ``looking`` is that other connection, not started either; None: it looks at no images.
-    """
-    from devit_iot.aggregator.aggregator import Aggregator, logger
-    from devit_iot.aggregator.crop_plan import CropPlanner
-    from devit_iot.aggregator.head_taker import HeadTaker
-    from devit_iot.aggregator.labelling import Labelling
-    from devit_iot.aggregator.looker import Looker
-    from devit_iot.aggregator.observer import Nobody, Observers
-    from devit_iot.aggregator.states import States
-
-    topics = Topics(config.fleet)
-    shard, shards = config.aggregator.shard, config.shards
-    planner = CropPlanner(fusions.plan, transport, topics)
-    announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
-    counters = Counters(logger)
-    looker = Nobody() if looking is None else Looker(config, looking, counters)
-    taker = HeadTaker(fusions, transport, topics=topics, shard=shard, counters=counters)
-    return Aggregator(
-        identity,
-        fusions,
-        transport,
-        topics=topics,
-        config=config.aggregator,
-        every_lifetime_s=config.broker.session_s,
-        labelling=Labelling(
-            config.early_choice,
-            States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
-            counters,
-        ),
-        observer=Observers(planner, announcer, taker, looker),
-    )
-
-
-def _announcer(config: Config, transport: Transport) -> "Announcer":
-    from devit_iot.homeassistant.announcer import Announcer
-    from devit_iot.homeassistant.devices import Devices
-
-    devices = Devices(
-        config.fleet,
-        shards=config.shards,
-        version=__version__,
-        label_expire_s=config.homeassistant.expire_s,
-        has_hub=bool(config.store),
-    )
-    topics = DiscoveryTopics(config.homeassistant.prefix)
-    return Announcer(devices, transport, topics=topics, state_rule=config.state_rule)
-
-
-def _folder(config: Config) -> Path:
+def bundle_folder(config: Config) -> Path:
+    """The folder of the fleet's bundle; ConfigError, with what to do about it, if none is named."""
     if not config.bundle:
         raise ConfigError(
             "no bundle: give --bundle DIR, DEVIT_BUNDLE, or bundle = ... in the file; in a fleet "
@@ -315,13 +194,18 @@ def _has_every(config: Config) -> bool:
     return any(images.delivery == "every" for images in config.images)
 
 
-def _transport(
+def connection(
     config: Config,
     environment: Mapping[str, str],
     client_id: str,
     will: Will | None,
     session: Session,
 ) -> MqttTransport:
+    """A connection to the fleet's broker that is not started yet.
+
+    Raises:
+        ConfigError: the password cannot be read.
+    """
     password = read_password(config.broker, environment)
     return MqttTransport(
         config.broker, client_id=client_id, password=password, will=will, session=session

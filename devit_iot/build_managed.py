@@ -13,13 +13,9 @@ import msgspec
 from devit_iot import __version__
 from devit_iot.build import (
     EXIT_HUNG,
-    aggregator_identity,
-    aggregator_of,
-    aggregator_transport,
     board_of,
     has_room,
     load_part,
-    looking_transport,
     member_transport,
     node_of,
     node_transport,
@@ -135,6 +131,12 @@ def build_managed_aggregator(
     """
     from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
     from devit_iot.aggregator.heads import CameraHeads
+    from devit_iot.build_aggregator import (
+        aggregator_identity,
+        aggregator_of,
+        aggregator_transport,
+        looking_transport,
+    )
     from devit_iot.updates.heads import take_over_heads
 
     store = Store(Path(config.store))

@@ -12,7 +12,8 @@ from devit_iot import build
 from devit_iot.aggregator import aggregator
 from devit_iot.aggregator.collector import Collector, Limits
 from devit_iot.aggregator.deadline import SAMPLES, Deadline
-from devit_iot.build import build_aggregator, build_node, check_memory, has_room
+from devit_iot.build import build_node, check_memory, has_room
+from devit_iot.build_aggregator import build_aggregator
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import ConfigError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from devit_iot import __version__
-from devit_iot.build import build_aggregator
+from devit_iot.build_aggregator import build_aggregator
 from devit_iot.cli.common import Service, one_line_errors, serve, set_up_logging
 from devit_iot.cli.options import (
     AGGREGATOR,

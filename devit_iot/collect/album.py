@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS pictures (
     dims TEXT NOT NULL, size INTEGER NOT NULL, features BLOB NOT NULL, small BLOB NOT NULL,
     file BLOB NOT NULL, UNIQUE (camera, key));
 CREATE INDEX IF NOT EXISTS by_confidence ON pictures (camera, confidence);
+CREATE INDEX IF NOT EXISTS by_time ON pictures (at);
 CREATE TABLE IF NOT EXISTS marks (
     picture INTEGER NOT NULL, head TEXT NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (picture, head));
@@ -191,6 +192,8 @@ class Album:
         )
         self._bytes += size
         self._counts[picture.camera] += 1
+        if self._counts[picture.camera] <= self._limits.last:
+            return True  # all are among the latest: to look for others takes long where many are
         self._delete(
             "camera = ? AND id NOT IN (SELECT id FROM pictures WHERE camera = ? ORDER BY id DESC"
             " LIMIT ?) AND id NOT IN (SELECT id FROM pictures WHERE camera = ? AND confidence IS"

@@ -8,7 +8,7 @@ import pytest
 from devit_iot.aggregator.aggregator import Aggregator
 from devit_iot.aggregator.fusions import Fusions
 from devit_iot.aggregator.heads import CameraHeads
-from devit_iot.build import build_aggregator
+from devit_iot.build_aggregator import build_aggregator
 from devit_iot.bundle.calibration import write_calibration
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config, ImagesConfig

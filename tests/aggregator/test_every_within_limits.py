@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devit_iot.build import build_aggregator, build_node
+from devit_iot.build import build_node
+from devit_iot.build_aggregator import build_aggregator
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import BrokerConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.errors import BrokerError

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from devit_iot.aggregator import heads as heads_module
 from devit_iot.aggregator.heads import CameraHeads
-from devit_iot.build import build_aggregator
+from devit_iot.build_aggregator import build_aggregator
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import new_key
 from devit_iot.cli.bundle import bundle as bundle_command

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from devit_iot.build import build_aggregator, build_node
+from devit_iot.build import build_node
+from devit_iot.build_aggregator import build_aggregator
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.signature import SIGNATURE, check_trust, new_key, sign, verify
 from devit_iot.cli.devit import main

@@ -179,6 +179,7 @@ def test_no_file_is_too_long(path: Path) -> None:
         "devit_iot.node.node",
         "devit_iot.aggregator.aggregator",
         "devit_iot.build",
+        "devit_iot.build_aggregator",
         "devit_iot.cli.node",
         "devit_iot.cli.aggregate",
     ],

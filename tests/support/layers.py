@@ -22,7 +22,11 @@ LAYERS = (
     Row(("decompose.stages",), "teacher, cut, distillation, joint training, export"),
     Row(("decompose.training", "demo", "doctor"), "training loop; a fleet to look at; checks"),
     Row(("build_managed",), "composition root of a fleet with a hub"),
-    Row(("build", "dashboard", "monitor"), "composition root; live page; the fleet's state"),
+    Row(("build_aggregator",), "composition root of an aggregator"),
+    Row(
+        ("build", "dashboard", "monitor"),
+        "root of a node; live page; the fleet's state",
+    ),
     Row(("planning",), "which board carries what"),
     Row(("decompose.recipe", "decompose.report"), "what decides a run; what it reached"),
     Row(("node", "aggregator", "hub", "collect"), "one board; fusion; releases; pictures"),
