@@ -42,7 +42,7 @@ class Looks:
         """Whether ``crop`` of an image is looked at; if so, the next one is compared with it.
 
         Args:
-            camera: whose image it is.
+            camera: the camera of the image.
             crop: the rectangle.
             rule: when it is looked at.
             now: when the image came, monotonic seconds.

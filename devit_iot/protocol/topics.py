@@ -8,7 +8,7 @@ devit/v1/<fleet>/states/<camera>/<head>   SteadyState, JSON, retained
 devit/v1/<fleet>/nodes/<node>/status      NodeStatus, JSON, retained; last will = offline
 devit/v1/<fleet>/aggregators/<shard>/status  AggregatorStatus, as NodeStatus
 devit/v1/<fleet>/crops                    CropPlan, JSON, retained: what nodes compute of images
-devit/v1/<fleet>/looks/<crop>/<camera>/<request>  image of which nodes compute one crop
+devit/v1/<fleet>/looks/...                image of which nodes compute one crop: looks.py
 devit/v1/<fleet>/enough/<shard>           request id of an image that has its label, 16 bytes
 devit/v1/<fleet>/release                  Rollout, JSON, retained: what the hub wants served
 devit/v1/<fleet>/hub/status               HubStatus, JSON, retained; last will = offline
@@ -45,7 +45,6 @@ DEFAULT_IMAGE_FILTERS = (
 )
 _WILD = {CAMERA_LEVEL, REQUEST_LEVEL, "+", "#"}
 _MAX_MQTT_BYTES = 65535
-_SIGNS = re.compile(r"[+#]")
 # Control characters, halves of UTF-16 letters and non-characters: brokers hang up for them.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -67,7 +66,7 @@ def check_topic(topic: str) -> str:
     """Return ``topic`` if images can be published to it, else raise ConfigError."""
     for problem, is_so in (
         ("is empty", not topic),
-        ("has a wildcard, + or #, which only subscriptions may have", _SIGNS.search(topic)),
+        ("has a wildcard, + or #, which only subscriptions may have", set("+#") & set(topic)),
         (f"has {CAMERA_LEVEL}: write the camera's name", CAMERA_LEVEL in topic),
         ("has characters that MQTT does not allow", _FORBIDDEN.search(topic)),
         ("begins with $, which is the broker's own", topic.startswith("$")),

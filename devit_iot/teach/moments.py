@@ -112,7 +112,7 @@ def _cosines(
 ) -> NDArray[np.float64]:
     """Cosine of the concatenated features of each pair, float64[pairs]."""
     products = np.zeros((3, len(one)))
-    for start in range(0, len(one), _PAIRS):  # of all pairs, copies would be large
+    for start in range(0, len(one), _PAIRS):  # copies of all pairs would be large
         rows = slice(start, start + _PAIRS)
         for values in examples.features:
             first, second = values[one[rows]], values[two[rows]]

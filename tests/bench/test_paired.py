@@ -33,7 +33,7 @@ def test_what_is_faster_or_hardly_slower_passes(factor: float) -> None:
 
 @pytest.mark.parametrize(("factor", "noise"), [(1.06, 0.005), (1.1, 0.03), (2.0, 0.2)])
 def test_slower_is_caught(factor: float, noise: float) -> None:
-    assert flagged(factor, noise) >= 295  # of 300
+    assert flagged(factor, noise) >= 295  # 300 comparisons
 
 
 def test_exactly_the_tolerance_is_flagged_as_rarely_as_the_confidence_says() -> None:

@@ -43,7 +43,7 @@ TEXTS = [
 
 def test_a_label_stays_text(page: Page, writer: Client) -> None:
     say(writer, label("door"), "door")
-    page.locator("summary").click()
+    page.get_by_text("Other guesses").click()
     for text in TEXTS:
         say(writer, label("door", text), "door")
         shown = page.locator(".camera .label")
@@ -98,7 +98,7 @@ def test_long_texts_do_not_widen_a_narrow_page(page: Page, writer: Client) -> No
     say(writer, node(name, problem=LONG, engine=LONG, machine=LONG, replica=LONG), name)
     expect(page.locator(".camera .label")).to_have_text(LONG)
     expect(page.locator(".board .problem")).to_have_text(LONG)
-    page.locator("summary").click()
+    page.get_by_text("Other guesses").click()
     widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert widths == [360, 360]
     assert page.locator(".camera .label").bounding_box()["height"] < 80  # type: ignore[index]

@@ -10,9 +10,9 @@ from playwright.sync_api import Page, expect
 from devit_iot.config.crops import CropConfig
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.protocol.crop import Crop
+from tests.browser.collector import HOSTILE, collector, whole
 from tests.browser.conftest import Opener, live
 from tests.browser.teaching import open_dialog
-from tests.browser.test_teach_dialog import HOSTILE, collector, whole
 
 SIDES = {"x": "Left", "y": "Top", "w": "Width", "h": "Height"}
 

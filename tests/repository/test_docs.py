@@ -40,6 +40,7 @@ from devit_iot.protocol.head_message import (
 )
 from devit_iot.protocol.hub_status import HubStatus
 from devit_iot.protocol.label import Label
+from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.release import Release, ReleaseHead, Rollout, UpdateState, UpdateStatus
 from devit_iot.protocol.status import (
     HEARTBEAT_S,
@@ -184,6 +185,7 @@ def test_topics_have_the_shapes_of_topics_py() -> None:
         home.node_status("<node>"),
         home.aggregator_status("<shard>"),
         home.crops,
+        LookTopics("home").images.replace("+", "<crop>").translate({ord("{"): "<", ord("}"): ">"}),
         home.enough("<shard>"),
         home.release,
         home.hub_status,

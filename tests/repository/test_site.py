@@ -171,7 +171,7 @@ def test_every_topic_says_who_may_publish_and_read_it(site: dict[str, Page]) -> 
         "dashboard, homeassistant, hub, owner, teacher, viewer",
         home.aggregator_update("<shard>"): "aggregator, owner"
         "dashboard, homeassistant, hub, owner, teacher, viewer",
-        topics.DEFAULT_IMAGE_FILTERS[0]: "cameracollector, dashboard, node, teacher",
+        topics.DEFAULT_IMAGE_FILTERS[0]: "cameraaggregator, collector, dashboard, node, teacher",
         topics.DiscoveryTopics().devices.replace("+", "<id>"): "aggregator, homeassistant, owner"
         "homeassistant, owner",
         topics.HOME_ASSISTANT_STATUS: "homeassistantaggregator, homeassistant",
