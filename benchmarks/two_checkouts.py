@@ -12,7 +12,6 @@ import os
 import queue
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from devit_iot.cli.common import one_line_errors
 from devit_iot.config.config import BrokerConfig
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.errors import DataError
+from devit_iot.programs import own_program
 from devit_iot.protocol.topics import Topics
 from devit_iot.transport.base import Message
 from devit_iot.transport.mqtt import MqttTransport
@@ -60,7 +60,7 @@ class Measured(msgspec.Struct, frozen=True):
 @contextmanager
 def _service(checkout: Path, name: str, log: Path, *options: str) -> Iterator[int]:
     """Run a service of a checkout inside the block; its process id."""
-    command = [sys.executable, "-m", f"devit_iot.cli.{name}", "start", *options]
+    command = [*own_program(f"devit_iot.cli.{name}"), "start", *options]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own commands

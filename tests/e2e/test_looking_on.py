@@ -161,7 +161,7 @@ def test_forget_takes_away_who_is_gone(processes: FleetProcesses) -> None:
 
 
 def test_forget_wants_to_know_whom() -> None:
-    assert_one_line_error(command("devit", "forget"), "--camera, --node or --shard")
+    assert_one_line_error(command("devit", "forget"), "--camera, --node, --shard or --cell")
 
 
 def test_labels_survive_the_broker(processes: FleetProcesses, tmp_path: Path) -> None:
