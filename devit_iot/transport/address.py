@@ -37,6 +37,7 @@ def parse_urls(urls: str) -> tuple[str, ...]:
     Raises:
         ConfigError: one of them is unusable, or some are with TLS and others without.
     """
+    _refuse_credentials("broker", urls, "use username and password_file")  # may hold a comma
     listed = tuple(dict.fromkeys(url.strip() for url in urls.split(",")))
     if len({parse_url(url)[2] for url in listed}) > 1:
         raise ConfigError(f"broker url '{urls}' mixes mqtt and mqtts: give all brokers alike")

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -172,19 +173,20 @@ def test_who_takes_another_ones_place_reads_no_more_than_it_may(secure: Secure) 
     stolen: list[Message] = []
     viewer = MqttTransport(secure.config("viewer"), client_id="shared", session=session)
     viewer.subscribe(TOPICS.labels, lambda _message: None)
-    viewer.start(on_ready=lambda: None, on_refused=lambda _error: None)
+    ready: list[float] = []
+    viewer.start(on_ready=lambda: ready.append(time.monotonic()), on_refused=lambda _error: None)
     viewer._on_stray = lambda *a: stolen.append(a[2])  # type: ignore[method-assign]
     try:
-        wait_until(lambda: viewer.connected)
+        wait_until(lambda: ready)
         with (
             secure.client("pi-0", "cameras/+/image") as witness,
             secure.client("camera") as camera,
         ):
             camera.publish(IMAGE, b"secret")
             witness.get()
+            connections = len(ready)
             viewer.redeliver()
-            wait_until(lambda: not viewer.connected)
-            wait_until(lambda: viewer.connected)
+            wait_until(lambda: len(ready) > connections)
         assert stolen == []
     finally:
         viewer.stop()

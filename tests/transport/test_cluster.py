@@ -95,6 +95,12 @@ def test_urls_that_are_no_cluster(urls: str) -> None:
         MqttTransport(BrokerConfig(url=urls), client_id="x")
 
 
+def test_a_password_with_a_comma_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_urls("mqtt://user:pa55,word@b")
+    assert "pa55" not in str(caught.value)
+
+
 def test_a_password_in_any_url_is_not_repeated() -> None:
     with pytest.raises(ConfigError, match="no credentials in the") as caught:
         parse_urls("mqtt://a,mqtt://user:pa55@b")
