@@ -78,8 +78,11 @@ def test_labels_wait_for_an_upper_broker_that_is_away(
             camera = world.start_camera(world.config("hall", "camera"), COUNT, RATE)
             assert camera.wait(LONG_S) == 0, world.log("camera")
             assert not watcher.labels
-            if kind == "killed":
+            if kind == "killed":  # it has forgotten who looks on, who must be back first
+                world.signal_broker("hall", signal.SIGSTOP)
                 world.start_broker(UPPER)
+                wait_until(watcher.is_connected, LONG_S)
+                world.signal_broker("hall", signal.SIGCONT)
             else:
                 world.signal_broker(UPPER, signal.SIGCONT)
             begin = time.monotonic()

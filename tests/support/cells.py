@@ -209,6 +209,10 @@ class Watcher:
         finally:
             self._transport.stop()
 
+    def is_connected(self) -> bool:
+        """Whether the upper broker is there for it."""
+        return self._transport.connected
+
     def view(self) -> FleetView:
         """What is shown now."""
         return self._overview.view(time.monotonic())
