@@ -12,13 +12,14 @@ import queue
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 import msgspec
 import numpy as np
+from broker_clock import WAIT_S, BrokerClock
 from quota import board, cgroup_version, dealt_cpus, hub
 
 from devit_iot.bench.models import MODELS, random_image, random_tensors
@@ -28,10 +29,9 @@ from devit_iot.bundle.writing import PartData, write_bundle
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.plan_family import of_teacher
 from devit_iot.config.board_profile import read_profile
-from devit_iot.config.config import BrokerConfig
 from devit_iot.datasets.picture import picture_file
 from devit_iot.demo.processes import FleetProcesses
-from devit_iot.errors import BrokerError, DevitError
+from devit_iot.errors import DevitError
 from devit_iot.export.reference import with_golden
 from devit_iot.planning.exact import solve
 from devit_iot.planning.greedy import equal_parts
@@ -42,11 +42,8 @@ from devit_iot.programs import own_program
 from devit_iot.protocol.board import BoardProfile
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.topics import Topics
-from devit_iot.transport.base import Message
-from devit_iot.transport.mqtt import MqttTransport
 
 FLEET = "planned"
-WAIT_S = 60.0
 WARM_UP = 5
 LINK = {"link_mbps": 10_000.0, "link_ms": 0.5}
 """The loopback interface with a broker on it."""
@@ -171,7 +168,7 @@ def served(
         fleet.start_broker("mosquitto")
         for part, seat in enumerate(seats):
             fleet.start_node(part, "--dtype", seat.option.dtype)
-        with clocked(fleet.url) as clock:
+        with Clock(fleet.url) as clock:
             rows = [clock.time_image(len(seats)) for _ in range(WARM_UP + images)][WARM_UP:]
     times = np.array(rows)
     return FleetResult(
@@ -191,19 +188,12 @@ def served(
     )
 
 
-class Clock:
+class Clock(BrokerClock[Feature]):
     """Publishes an image and waits for the features of all parts."""
 
     def __init__(self, url: str) -> None:
-        self._topics = Topics(FLEET)
-        self._heard: queue.Queue[tuple[float, Feature]] = queue.Queue()
-        self._ready: queue.Queue[BrokerError | None] = queue.Queue()
-        client_id = self._topics.command_client_id("clock", "0")
-        self.transport = MqttTransport(BrokerConfig(url=url), client_id=client_id)
-        self.transport.subscribe(self._topics.feature("+", "+"), self._take)
-        self.transport.start(on_ready=lambda: self._ready.put(None), on_refused=self._ready.put)
-        self._ready.get(timeout=WAIT_S)
         self._picture, self._number = picture_file(), 0
+        super().__init__(url, FLEET, {Topics(FLEET).feature("+", "+"): Feature.decode})
 
     def time_image(self, parts: int) -> list[float]:
         """Milliseconds from publishing an image to each part's feature."""
@@ -223,26 +213,13 @@ class Clock:
         found: dict[int, float] = {}
         while True:
             try:
-                at, feature = self._heard.get(timeout=2.0 if not found else 1.0)
+                at, feature = self.heard.get(timeout=2.0 if not found else 1.0)
             except queue.Empty:
                 return found
             if int.from_bytes(feature.request_id, "big") == self._number:
                 found[feature.part] = 1e3 * (at - begin)
                 if len(found) == feature.parts:
                     return found
-
-    def _take(self, message: Message) -> None:
-        self._heard.put((time.monotonic(), Feature.decode(message.payload)))
-
-
-@contextmanager
-def clocked(url: str) -> Iterator[Clock]:
-    """A clock at the broker of ``url``."""
-    clock = Clock(url)
-    try:
-        yield clock
-    finally:
-        clock.transport.stop()
 
 
 def table(results: Sequence[FleetResult]) -> str:

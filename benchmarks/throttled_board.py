@@ -11,33 +11,30 @@ all parts, once until the answer is sure.
 import queue
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import msgspec
 import numpy as np
+from broker_clock import WAIT_S, BrokerClock
 from quota import board, cgroup_version, dealt_cpus, hub
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.common import one_line_errors
-from devit_iot.config.config import BrokerConfig
 from devit_iot.datasets.source import read_image_folder
 from devit_iot.demo.processes import FleetProcesses
-from devit_iot.errors import BrokerError, DevitError
+from devit_iot.errors import DevitError
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.topics import Topics
-from devit_iot.transport.base import Message
-from devit_iot.transport.mqtt import MqttTransport
 
 DEMO = Path(__file__).parents[1] / "devit_iot" / "demo"
 FLEET = "throttled"
 SHARE, THROTTLED = 0.4, 0.1
 PERIOD_US = 10_000
-WAIT_S = 60.0
 WARM_UP = 10
 
 
@@ -126,7 +123,7 @@ def served(
         fleet.start_aggregator("--config", str(config))
         for part in range(parts):
             fleet.start_node(part, "--isa", isa, "--config", str(config))
-        with clocked(fleet.url) as clock:
+        with Clock(fleet.url) as clock:
             clock.wait_for_fleet(fleet, parts)
             seen = [clock.show(parts) for _ in range(WARM_UP + images)][WARM_UP:]
     labels = np.array([image.label_ms for image in seen])
@@ -143,23 +140,18 @@ def served(
     )
 
 
-class Clock:
+class Clock(BrokerClock[Feature | Label]):
     """Publishes the demo's images and hears features and labels."""
 
     def __init__(self, url: str) -> None:
         topics = Topics(FLEET)
         self._samples = list(read_image_folder(DEMO / "images.zip"))
-        self._heard: queue.Queue[tuple[float, Feature | Label]] = queue.Queue()
-        self._ready: queue.Queue[BrokerError | None] = queue.Queue()
         self._number = 0
-        client_id = topics.command_client_id("clock", "0")
-        self.transport = MqttTransport(BrokerConfig(url=url), client_id=client_id)
-        self.transport.subscribe(topics.feature("+", "+"), self._take_feature)
-        self.transport.subscribe(topics.label("door"), self._take_label)
-        self.transport.start(on_ready=lambda: self._ready.put(None), on_refused=self._ready.put)
-        refused = self._ready.get(timeout=WAIT_S)
-        if refused is not None:
-            raise refused
+        super().__init__(
+            url,
+            FLEET,
+            {topics.feature("+", "+"): Feature.decode, topics.label("door"): Label.decode},
+        )
 
     def wait_for_fleet(self, fleet: FleetProcesses, parts: int) -> None:
         """Show images until one has a label and all features.
@@ -193,7 +185,7 @@ class Clock:
         while label is None or len(features) < parts:
             left_s = begin + limit_s - time.monotonic()
             try:
-                at, message = self._heard.get(timeout=max(0.0, left_s))
+                at, message = self.heard.get(timeout=max(0.0, left_s))
             except queue.Empty:
                 raise DevitError(f"image {self._number} had no answer in {limit_s:g} s") from None
             passed_ms = 1e3 * (at - begin)
@@ -204,22 +196,6 @@ class Clock:
                 features[message.part] = passed_ms
         took_ms, said = label
         return Seen(features, took_ms, len(said.parts_used), said.label == sample.class_name)
-
-    def _take_feature(self, message: Message) -> None:
-        self._heard.put((time.monotonic(), Feature.decode(message.payload)))
-
-    def _take_label(self, message: Message) -> None:
-        self._heard.put((time.monotonic(), Label.decode(message.payload)))
-
-
-@contextmanager
-def clocked(url: str) -> Iterator[Clock]:
-    """A clock at the broker of ``url``."""
-    clock = Clock(url)
-    try:
-        yield clock
-    finally:
-        clock.transport.stop()
 
 
 def table(results: Sequence[Result]) -> str:

@@ -1,5 +1,7 @@
-"""How this package starts programs of its own, and what to say where it was never compiled."""
+"""Programs of this package and of the system, and what to say where nothing was compiled."""
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +19,27 @@ def own_program(module: str, python: str = sys.executable) -> list[str]:
         python: the interpreter, 3.11 or later.
     """
     return [python, "-P", "-m", module]
+
+
+def system_says(name: str, *arguments: str, timeout_s: float, path: str | None = None) -> str:
+    """What a program of the system prints; empty if it is not there, fails or takes too long.
+
+    Args:
+        name: the program's name.
+        arguments: words for it.
+        timeout_s: seconds that it may take.
+        path: folders to look for it in, as in PATH; None: those of PATH.
+    """
+    program = shutil.which(name, path=path)
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - a program of the system
+            [program, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def missing_core(package: Path = _PACKAGE) -> str:

@@ -3,8 +3,6 @@
 import os
 import platform
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from devit_iot.bundle.storage import Dtype
 from devit_iot.config.config import Config
 from devit_iot.doctor.finding import Finding, bad, ok, warn
 from devit_iot.node.sensors import Sensors
-from devit_iot.programs import missing_core
+from devit_iot.programs import missing_core, system_says
 from devit_iot.service.status import EARLIEST
 
 _WARM_C, _HOT_C = 75.0, 90.0  # a Raspberry Pi slows down from 80, and does not pass 85
@@ -130,7 +128,7 @@ def check_clock(machine: Machine) -> Finding:
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     if time.time() < EARLIEST:
         return bad("clock", f"{now}: before this software", remedy)
-    synchronised = _run(machine, "timedatectl", "show", "--property=NTPSynchronized", "--value")
+    synchronised = _said(machine, "timedatectl", "show", "--property=NTPSynchronized", "--value")
     if synchronised == "yes":
         return ok("clock", f"{now}, follows a time server")
     if synchronised == "no":
@@ -151,7 +149,7 @@ def _power(bits: int) -> Finding:
 
 def _throttled(machine: Machine) -> int | None:
     """The bits of a Raspberry Pi's firmware."""
-    said = _run(machine, "vcgencmd", "get_throttled")
+    said = _said(machine, "vcgencmd", "get_throttled")
     found = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", said)
     return int(found[1], 16) if found else None
 
@@ -172,15 +170,5 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _run(machine: Machine, name: str, *arguments: str) -> str:
-    """What a program of the system prints; empty if it is not there or fails."""
-    program = shutil.which(name, path=machine.programs)
-    if program is None:
-        return ""
-    try:
-        done = subprocess.run(  # noqa: S603 - a program of the system
-            [program, *arguments], capture_output=True, text=True, timeout=_ANSWER_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _said(machine: Machine, name: str, *arguments: str) -> str:
+    return system_says(name, *arguments, timeout_s=_ANSWER_S, path=machine.programs)

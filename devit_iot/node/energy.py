@@ -1,14 +1,14 @@
 """How many joules a board took: measured where it has a meter, else from its stated power."""
 
 import re
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from devit_iot.node.sysfs import read_number, read_text
+from devit_iot.programs import system_says
 from devit_iot.protocol.status import EnergySource
 
 _EVERY_S = 15.0
@@ -32,16 +32,7 @@ class Energy(NamedTuple):
 
 def ask_firmware() -> str:
     """Voltages and currents of a Raspberry Pi 5's power chip; empty on another machine."""
-    program = shutil.which("vcgencmd")
-    if program is None:
-        return ""
-    try:
-        done = subprocess.run(  # noqa: S603 - a program of the system
-            [program, "pmic_read_adc"], capture_output=True, text=True, timeout=_ASK_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return ""
-    return done.stdout
+    return system_says("vcgencmd", "pmic_read_adc", timeout_s=_ASK_S)
 
 
 class EnergyMeter:
@@ -120,11 +111,11 @@ class _Zone:
     @classmethod
     def at(cls, folder: Path) -> "_Zone":
         counter = folder / "energy_uj"
-        return cls(counter, _number(folder / "max_energy_range_uj") or 0, _number(counter))
+        return cls(counter, read_number(folder / "max_energy_range_uj") or 0, read_number(counter))
 
     def step_uj(self) -> int:
         """Microjoules since the last call; 0 if the counter cannot be read now."""
-        now_uj = _number(self._counter)
+        now_uj = read_number(self._counter)
         if now_uj is None or self.last_uj is None:
             return 0
         step = now_uj - self.last_uj
@@ -136,8 +127,8 @@ def _power_zones(root: Path) -> list[Path]:
     """The zone of the whole platform, else those of the processor packages."""
     folders = sorted((root / "class/powercap").glob("intel-rapl:*"))
     top = [folder for folder in folders if folder.name.count(":") == 1]  # the rest is in them
-    platform = [folder for folder in top if _text(folder / "name") == "psys"]
-    return platform or [f for f in top if (_text(f / "name") or "").startswith("package")]
+    platform = [folder for folder in top if read_text(folder / "name") == "psys"]
+    return platform or [f for f in top if (read_text(f / "name") or "").startswith("package")]
 
 
 def _rails_w(text: str) -> float | None:
@@ -150,15 +141,3 @@ def _rails_w(text: str) -> float | None:
             continue
     powers = [of["A"] * of["V"] for of in said.values() if of.keys() == {"A", "V"}]
     return sum(powers) if powers else None
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _number(file: Path) -> int | None:
-    text = _text(file)
-    return int(text) if text is not None and text.isdecimal() else None

@@ -370,7 +370,7 @@ class Node:
         self._exit_process()
 
     def _status(self, state: State, age_s: float) -> NodeStatus:
-        busy = (self.durations[stage].histogram.total_s for stage in ("decode", "compute"))
+        busy = (self.durations[stage].total_s for stage in ("decode", "compute"))
         return msgspec.structs.replace(
             self._served.identity,
             state=state,

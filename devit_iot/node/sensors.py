@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from devit_iot.node.sysfs import read_number, read_text
+
 _EVERY_S = 15.0
 """A temperature that is read more often would make an idle node publish a status every second."""
 
@@ -48,7 +50,7 @@ class Sensors:
         self._voltage = [
             monitor / "in0_lcrit_alarm"
             for monitor in root.glob("class/hwmon/hwmon*")
-            if _read(monitor / "name") == "rpi_volt"
+            if read_text(monitor / "name") == "rpi_volt"
         ]
         self._read_at: float | None = None
         self._reading = Reading(None, None)
@@ -62,34 +64,18 @@ class Sensors:
         return self._reading
 
     def _temperature_c(self) -> float | None:
-        read = (_number(zone / "temp", 10) for zone in self._zones)
+        read = (read_number(zone / "temp") for zone in self._zones)
         celsius = [milli / 1e3 for milli in read if milli is not None]
         lowest, highest = _SANE_C
         return max((round(c, 1) for c in celsius if lowest < c < highest), default=None)
 
     def _throttled(self) -> bool | None:
-        bits = [_number(file, 16) for file in self._firmware]
-        alarms = [_number(file, 10) for file in self._voltage]
+        bits = [read_number(file, 16) for file in self._firmware]
+        alarms = [read_number(file) for file in self._voltage]
         said = [b & _THROTTLED_NOW for b in bits if b is not None]
         said += [alarm for alarm in alarms if alarm is not None]
         return any(said) if said else None
 
 
 def _names_the_chip(zone: Path) -> bool:
-    return any(word in (_read(zone / "type") or "").lower() for word in _OF_THE_CHIP)
-
-
-def _read(file: Path) -> str | None:
-    """The file's text; None if it is not there, or its sensor is off."""
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _number(file: Path, base: int) -> int | None:
-    text = _read(file)
-    try:
-        return None if text is None else int(text, base)
-    except ValueError:
-        return None
+    return any(word in (read_text(zone / "type") or "").lower() for word in _OF_THE_CHIP)

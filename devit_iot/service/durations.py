@@ -48,6 +48,12 @@ class Durations:
             return round(statistics.median(self._last), 3) if self._last else 0.0
 
     @property
+    def total_s(self) -> float:
+        """The sum of all since the start, seconds."""
+        with self._lock:
+            return self._total_s
+
+    @property
     def histogram(self) -> Histogram:
         """All since the start."""
         with self._lock:

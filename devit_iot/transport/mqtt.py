@@ -318,11 +318,11 @@ class MqttTransport:
         if any(reason.is_failure for reason in reasons):
             problem = f"denies the subscription to {wanted.topic_filter}"
             logger.error("broker %s %s; check its access list", self._url, problem)
-            if wanted.required and self._denied_for_good():
-                self._refuse(problem, "check its access list")
-            elif wanted.required:
-                self._client.disconnect()  # to ask again
             if wanted.required:
+                if self._denied_for_good():
+                    self._refuse(problem, "check its access list")
+                else:
+                    self._client.disconnect()  # to ask again
                 return
         if self._subscriptions.answered:
             self._is_ready()

@@ -43,8 +43,9 @@ class Speaking(MemoryTransport):
             self._broker.publish(topic, message.encode())
 
 
-@pytest.fixture(autouse=True)
-def speaking(monkeypatch: pytest.MonkeyPatch) -> None:
+def speak(monkeypatch: pytest.MonkeyPatch, transport: type[MemoryTransport]) -> None:
+    """The command listens to ``transport``."""
+
     def watch(
         _config: Config,
         _name: str,
@@ -52,9 +53,14 @@ def speaking(monkeypatch: pytest.MonkeyPatch) -> None:
         on_message: Callable[[Message], None],
         on_ready: Callable[[], None],
     ) -> Watch:
-        return Watch(Speaking(MemoryBroker()), filters, on_message, on_ready)
+        return Watch(transport(MemoryBroker()), filters, on_message, on_ready)
 
     monkeypatch.setattr(labels_module, "watch", watch)
+
+
+@pytest.fixture(autouse=True)
+def speaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    speak(monkeypatch, Speaking)
 
 
 @pytest.mark.parametrize(
@@ -100,16 +106,7 @@ class Upper(MemoryTransport):
 
 @pytest.fixture
 def upper(monkeypatch: pytest.MonkeyPatch) -> None:
-    def watch(
-        _config: Config,
-        _name: str,
-        filters: Iterable[str],
-        on_message: Callable[[Message], None],
-        on_ready: Callable[[], None],
-    ) -> Watch:
-        return Watch(Upper(MemoryBroker()), filters, on_message, on_ready)
-
-    monkeypatch.setattr(labels_module, "watch", watch)
+    speak(monkeypatch, Upper)
 
 
 @pytest.mark.usefixtures("upper")

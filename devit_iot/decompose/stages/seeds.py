@@ -41,7 +41,7 @@ def training(seed: int, number: int) -> int:
 
 
 def policies(seed: int, part: int) -> int:
-    """The seed of the search for the policy of one part.
+    """The seed of one part's policy: of the search, and of the images if they show all classes.
 
     Args:
         seed: the recipe's seed.
