@@ -114,11 +114,14 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: the network's shape.
         train: how it is trained or fine-tuned; left out, the checkpoint is used as it is.
         checkpoint: what it starts from, relative to the recipe; left out, from scratch.
+        mix: whether it is trained on mixed images too. A few epochs of fine-tuning are too short
+            for them.
     """
 
     model: SubVitSpec
     train: StageConfig | None = None
     checkpoint: str = ""
+    mix: bool = True
 
 
 class TeacherConfig(NetworkConfig, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from devit_iot.bundle.reading import Bundle
@@ -55,6 +56,24 @@ def test_a_run_gives_parts_with_views_that_serve(base: Path) -> None:
     one = next(lost for lost in results.lost if lost.count == 1)
     assert one.mean == pytest.approx(sum(part.without for part in results.parts) / 2)
     assert one.mean == pytest.approx(sum(part.alone for part in results.parts) / 2)
+
+
+def test_a_teacher_sees_mixed_images_unless_told_otherwise(base: Path) -> None:
+    plain = (base / "small.toml").read_text()
+    recipes = {
+        "plain": plain,
+        "mixed": plain.replace("[augment]", "[augment]\nmixup = 1.0"),
+        "told": plain.replace("[augment]", "[augment]\nmixup = 1.0").replace(
+            "[teacher]\n", "[teacher]\nmix = false\n"
+        ),
+    }
+    teachers = {}
+    for name, recipe in recipes.items():
+        (base / "small.toml").write_text(recipe)
+        assert run(base, "partition", folder=name).exit_code == 0
+        teachers[name] = RunFolder(base / name).load_tensors("teacher")["heads.0.weight"]
+    assert torch.equal(teachers["told"], teachers["plain"])
+    assert not torch.equal(teachers["mixed"], teachers["plain"])
 
 
 def test_fleets_of_one_folder_make_a_curve(base: Path) -> None:

@@ -58,7 +58,8 @@ def _train_network(run: Context, name: str, config: NetworkConfig, number: int) 
         model.to(run.device)
         trained = Trained()
         if config.train is not None:
-            batches = run.batches(run.data.fit, run.data.labels, batch=config.train.batch, mix=True)
+            fit_rows, labels = run.data.fit, run.data.labels
+            batches = run.batches(fit_rows, labels, batch=config.train.batch, mix=config.mix)
             stage = begin(run, name, config.train, number, run.shared)
             trained = fit(model, batches, _supervised(run), stage, run.accelerator)
         task = whole_task(len(run.data.classes))
