@@ -12,7 +12,8 @@ from torch import nn
 from devit_iot.decompose.recipe import StageConfig, load_recipe
 from devit_iot.decompose.run_folder.clock import Clock, parse_duration, process_age_s
 from devit_iot.decompose.run_folder.folder import RunFolder
-from devit_iot.decompose.stages.plan import trainings_left
+from devit_iot.decompose.stages import plan
+from devit_iot.decompose.stages.plan import Speed, measure_speed, other_work_s, trainings_left
 from devit_iot.decompose.training import loop
 from devit_iot.decompose.training.batches import Batch
 from devit_iot.decompose.training.loop import Losses, Stage, Trained, fit
@@ -177,3 +178,25 @@ def test_the_trainings_that_are_left(tmp_path: Path) -> None:
     assert trainings_left(run) == pytest.approx({"ensemble": wanted["ensemble"]})
     paper = trainings_left(run._replace(recipe=replace(recipe, method="dekd")))
     assert list(paper) == [*(f"distilled-{part}" for part in range(4)), "ensemble"]
+
+
+def test_on_a_busy_machine_the_report_takes_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = context(tmp_path)
+    seconds = {}
+    for speed in (Speed(1e9, 1.0), Speed(1e9, 0.25), Speed(0.5e9, 1.0)):
+        monkeypatch.setattr(plan, "measure_speed", lambda _, speed=speed: speed)
+        seconds[speed] = other_work_s(run)
+    quiet, shared, slow = seconds.values()
+    assert shared - quiet == pytest.approx(3 * plan.PICTURES_S)
+    assert slow - plan.PICTURES_S == pytest.approx(2 * (quiet - plan.PICTURES_S))
+
+
+def test_the_share_is_what_the_process_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, counted = context(tmp_path), iter((5.0, 5.0))
+    assert 0 < measure_speed(run).share <= 1
+    monkeypatch.setattr("time.thread_time", lambda: next(counted))
+    assert 0 < measure_speed(run).share < 0.02

@@ -1,7 +1,7 @@
 """What is left to do in a run, and what it costs: from it follows when each training must end."""
 
-import math
 import time
+from typing import NamedTuple
 
 import msgspec
 import torch
@@ -30,9 +30,11 @@ BACKWARD = 3
 SEARCH = 4
 """A candidate of the search costs so many forward passes: it is cut and refitted first."""
 PICTURES_S = 5.0
-"""For the report and the bundles."""
+"""For the report and the bundles, on a machine that does nothing else."""
 _PROBE_IMAGES, _PROBE_MACS = 32, 4e9
-"""The speed is measured on at most so many images, fewer of large networks."""
+"""The speed is measured on at most so many images at once, fewer of large networks."""
+_PROBE_S = 0.5
+_LEAST_SHARE = 0.01
 
 
 def begin(run: Context, name: str, config: StageConfig, number: int, folder: RunFolder) -> Stage:
@@ -118,7 +120,8 @@ def other_work_s(run: Context) -> float:
     means = min(MEAN_IMAGES, len(run.data.fit))
     cost += (means + run.test_images) * (sum(budgets) + teacher)
     cost += 2 * len(run.data.held_out) * sum(budgets)
-    return cost / forward_speed(run) + PICTURES_S
+    speed = measure_speed(run)
+    return cost / speed.macs_per_s + PICTURES_S / speed.share
 
 
 def _costs(recipe: Recipe) -> tuple[int, list[float]]:
@@ -128,16 +131,30 @@ def _costs(recipe: Recipe) -> tuple[int, list[float]]:
     return teacher, [min(recipe.macs_budget(part), teacher) for part in parts]
 
 
+class Speed(NamedTuple):
+    """How fast this process is, beside all others of the machine.
+
+    Attributes:
+        macs_per_s: multiply-accumulates of a forward pass that it does in a second.
+        share: share of the time in which it had a processor, above 0 and at most 1.
+    """
+
+    macs_per_s: float
+    share: float
+
+
 @torch.inference_mode()
-def forward_speed(run: Context) -> float:
-    """Multiply-accumulates of a forward pass that this process does in a second, measured."""
+def measure_speed(run: Context) -> Speed:
+    """The speed at which this process computes now, from some forward passes of the teacher."""
     spec = msgspec.structs.replace(run.recipe.teacher.model, view=msgspec.UNSET)
     model = Classifier(spec, len(run.data.classes)).to(run.device).eval()
     count = max(1, min(_PROBE_IMAGES, round(_PROBE_MACS / macs(spec))))
     images = torch.zeros(count, 3, spec.image_size, spec.image_size, device=run.device)
-    best = math.inf
-    for _ in range(3):
-        started = time.monotonic()
+    model(images).logits.cpu()  # libraries prepare themselves in the first pass
+    started, computed, passes = time.monotonic(), time.thread_time(), 0
+    while passes == 0 or time.monotonic() - started < _PROBE_S:
         model(images).logits.cpu()
-        best = min(best, time.monotonic() - started)
-    return count * macs(spec) / best
+        passes += 1
+    elapsed = time.monotonic() - started
+    share = min(1.0, max(_LEAST_SHARE, (time.thread_time() - computed) / elapsed))
+    return Speed(passes * count * macs(spec) / elapsed, share)
