@@ -6,11 +6,13 @@
 Every method gets the same operations for one number of parts and one budget: as many as joint
 training takes for ``--epochs`` over ``--images`` training images. All are measured on held-out
 images, on which no weight was trained; test images are never looked at. What is done is stored in
-the folder, so a study can be stopped at any time and goes on where it was.
+the folder, so a study can be stopped at any time and goes on where it was; several processes can
+share one folder, each with other parts, budgets or ways.
 """
 
 import argparse
 import functools
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -156,7 +158,8 @@ class Study:
         self._progress = progress
         mixed = "no" if recipe.precision == "fp32" else recipe.precision
         self._read: dict[float, tuple[TrainingData, TrainingData]] = {}
-        self._accelerator = Accelerator(cpu=True, mixed_precision=mixed)
+        cpu = not torch.accelerator.is_available()
+        self._accelerator = Accelerator(cpu=cpu, mixed_precision=mixed)
 
     def _data(self, zoom: float) -> tuple[TrainingData, TrainingData]:
         """All training images, and those that fleets learn from."""
@@ -200,10 +203,23 @@ class Study:
         return outcome
 
     def _train(self, run: Context) -> Fleet:
+        self._cut(run)
         trained = train(run)
         if trained is None:
             raise DevitError("the training stopped before its end")
         return trained.fleet
+
+    def _cut(self, run: Context) -> None:
+        """Parts that several ways cut alike are cut once, and copied into each way's folder."""
+        recipe = run.recipe
+        others = (
+            0.0 if recipe.method == "joint" or recipe.distill is None else recipe.distill.others
+        )
+        alike = (recipe.method, recipe.partition.views, recipe.partition.parts, others)
+        cut = RunFolder(self._folder / "-".join(map(str, ("cut", *alike, *recipe.shrink.macs))))
+        train(run._replace(folder=cut), until="shrink")
+        unfinished = shutil.ignore_patterns("*.partial", "*.state")
+        shutil.copytree(cut.path, run.folder.path, dirs_exist_ok=True, ignore=unfinished)
 
     def _one_first(self, run: Context) -> Fleet:
         """A fleet of one learns as long as sub-task distillation would; then it is copied."""
