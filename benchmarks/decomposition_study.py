@@ -212,9 +212,7 @@ class Study:
     def _cut(self, run: Context) -> None:
         """Parts that several ways cut alike are cut once, and copied into each way's folder."""
         recipe = run.recipe
-        others = (
-            0.0 if recipe.method == "joint" or recipe.distill is None else recipe.distill.others
-        )
+        others = recipe.distill.others if recipe.method == "dekd" and recipe.distill else 0.0
         alike = (recipe.method, recipe.partition.views, recipe.partition.parts, others)
         cut = RunFolder(self._folder / "-".join(map(str, ("cut", *alike, *recipe.shrink.macs))))
         train(run._replace(folder=cut), until="shrink")
