@@ -28,7 +28,7 @@ def test_the_research_page_repeats_what_the_results_say() -> None:
     results = (ROOT / "docs/results.md").read_text()
     compared = set()
     for section in re.split(r"^## ", results, flags=re.MULTILINE):
-        name = section.partition(",")[0]
+        name = re.split(r"[,\s]", section)[0]
         rows = re.findall(r"^\| (\w[^|,]*).*?\|(?:.*?\|){3} ([\d.]+) % \|", section, re.MULTILINE)
         accuracy = {what.strip(): float(top1) for what, top1 in rows}
         if "teacher" in accuracy:
