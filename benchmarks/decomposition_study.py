@@ -294,7 +294,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/study"))
     parser.add_argument("--parts", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.3, 0.1])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--only", help="ways whose name holds this text")
     options = parser.parse_args()
