@@ -19,7 +19,7 @@ from devit_iot.config.config import BrokerConfig
 from devit_iot.datasets.source import Sample
 from devit_iot.demo.processes import FleetProcesses
 from devit_iot.transport.mqtt import MqttTransport
-from tests.browser.conftest import Opener, live
+from tests.browser.conftest import WAIT_MS, Opener, live
 from tests.e2e.watching import known_images
 from tests.golden.make import LABEL
 from tests.support.fleets import wait_until
@@ -60,7 +60,7 @@ def camera(fleet: FleetProcesses, samples: list[Sample]) -> Iterator[None]:
 def wait_whole(page: Page) -> None:
     """All boards are online, as the summary says it."""
     live(page)
-    expect(page.locator("#summary")).to_contain_text("4 of 4", timeout=60_000)
+    expect(page.locator("#summary")).to_contain_text("4 of 4", timeout=2 * WAIT_MS)
     expect(page.locator(".board.offline")).to_have_count(0)
 
 
@@ -187,7 +187,7 @@ def test_without_an_aggregator_there_are_pictures_and_no_labels(
     expect(page.locator(f"{YARD} .label")).to_have_text("No label")
     expect(page.locator(f"{YARD} img")).to_be_visible()
     fleet.start_aggregator()
-    expect(page.locator(f"{YARD} .label")).not_to_have_text("No label", timeout=60_000)
+    expect(page.locator(f"{YARD} .label")).not_to_have_text("No label", timeout=2 * WAIT_MS)
     expect(page.locator("#notices .notice.bad")).to_have_count(0)
 
 

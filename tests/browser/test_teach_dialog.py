@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from devit_iot.demo.processes import FleetProcesses
 from tests.browser.collector import HOSTILE, collector, whole
-from tests.browser.conftest import Opener, live
+from tests.browser.conftest import WAIT_MS, Opener, live
 from tests.browser.teaching import open_dialog, say
 
 
@@ -61,5 +61,5 @@ def test_an_answer_that_is_not_as_documented_changes_nothing(
 
 def say_within(page: Page, words: str) -> None:
     """The page waits for an answer for twenty seconds."""
-    expect(page.locator("#teach-status")).to_contain_text(words, timeout=60_000)
+    expect(page.locator("#teach-status")).to_contain_text(words, timeout=2 * WAIT_MS)
     say(page, words)
