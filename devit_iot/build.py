@@ -22,7 +22,7 @@ from devit_iot.engine.base import available_isas, load_engine
 from devit_iot.errors import ConfigError
 from devit_iot.node import node
 from devit_iot.node.computing import Served
-from devit_iot.node.energy import EnergyMeter
+from devit_iot.energy.meter import EnergyMeter
 from devit_iot.node.instruments import Instruments
 from devit_iot.node.memory import overhead_bytes
 from devit_iot.node.node import Node
