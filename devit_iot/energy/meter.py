@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from devit_iot.sysfs import read_number, read_text
 from devit_iot.programs import system_says
 from devit_iot.protocol.status import EnergySource
+from devit_iot.sysfs import read_number, read_text
 
 _EVERY_S = 15.0
 """The firmware of a Raspberry Pi is asked so often: an answer takes a process of its own."""
