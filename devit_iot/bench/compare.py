@@ -15,7 +15,7 @@ import numpy as np
 from devit_iot import __version__, _core
 from devit_iot.bench.energy import joules_of_call
 from devit_iot.bench.graph import peer_pixels
-from devit_iot.bench.interleave import interleave
+from devit_iot.bench.interleave import Timing, interleave
 from devit_iot.bench.models import MODELS, model_tensors, require_models
 from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.process import Worker
@@ -24,7 +24,7 @@ from devit_iot.bench.runners import Job
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.bundle.storage import Dtype
-from devit_iot.energy.meter import EnergyMeter
+from devit_iot.energy.meter import MEASURED, EnergyMeter
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.errors import EngineError
 
@@ -104,7 +104,7 @@ def compare(network: Network, options: Options) -> NetworkResult:
         times = interleave(runs, seconds=options.seconds, least=_LEAST, most=_MOST)
         peak = max(peak, _core.fma_peak())
         cpu_ms = {name: worker.cpu_ms() for name, worker in workers.items()}
-        joules = _joules(network, runs, options)
+        joules = _joules(network, runs, times, options)
         size = macs(network.source.spec)
         engines = []
         for name, worker in workers.items():
@@ -203,11 +203,14 @@ def _start(
 
 
 def _joules(
-    network: Network, runs: Mapping[str, Callable[[], float]], options: Options
+    network: Network,
+    runs: Mapping[str, Callable[[], float]],
+    times: Mapping[str, Timing],
+    options: Options,
 ) -> dict[str, float]:
-    """What the machine takes for one image of each engine, which then runs alone."""
-    if not options.meter.read(0.0).source:
-        return dict.fromkeys(runs, 0.0)
+    """What the machine takes for one image of each engine, which runs alone if that is measured."""
+    if options.meter.read(0.0).source not in MEASURED:
+        return {name: options.meter.read(times[name].median / 1e3).joules for name in runs}
     seconds = min(options.seconds, _ENERGY_S)
     options.say(f"{network.name}: energy, about {seconds * len(runs):g} s")
     return {name: joules_of_call(run, options.meter, seconds) for name, run in runs.items()}

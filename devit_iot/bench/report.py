@@ -28,8 +28,8 @@ class EngineResult(msgspec.Struct, frozen=True):
         error: relative L2 distance of its feature from the float64 reference;
             null in JSON if that is no number.
         sound: whether that error is what the dtype allows.
-        energy_j: what the machine took for one image while only this engine ran, joules; 0
-            without a source. All that the machine does is in it, unless its watts are stated.
+        energy_j: what the machine took for one image while only this engine ran, joules, all its
+            programs together; by stated watts, the median time times those; 0 without a source.
     """
 
     engine: str

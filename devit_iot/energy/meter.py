@@ -14,6 +14,9 @@ from devit_iot.sysfs import read_number, read_text
 _EVERY_S = 15.0
 """The firmware of a Raspberry Pi is asked so often: an answer takes a process of its own."""
 
+MEASURED: tuple[EnergySource, ...] = ("rapl", "pmic")
+"""The sources that are meters."""
+
 NO_METER = (
     "energy: no meter that may be read here (RAPL, or the power chip of a Raspberry Pi 5), so CPU "
     "time only; --watts states the power"

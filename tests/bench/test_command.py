@@ -94,6 +94,11 @@ def test_joules_are_told_where_there_is_a_meter(tmp_path: Path) -> None:
     assert engine.energy_j > 0
     assert text(report).splitlines()[4].endswith("| J, pmic |")
     assert NO_METER not in text(report)
+    stated = EnergyMeter(6.0, nothing, firmware=lambda: "")
+    report = compare_part(fleet, 0, options()._replace(meter=stated))
+    (engine,) = report.networks[0].engines
+    assert report.machine.energy_from == "stated"
+    assert engine.energy_j == pytest.approx(6e-3 * engine.ms)
     without = EnergyMeter(root=nothing, firmware=lambda: "")
     report = compare_part(fleet, 0, options()._replace(meter=without))
     assert (report.machine.energy_from, report.networks[0].engines[0].energy_j) == ("", 0)
