@@ -18,11 +18,11 @@ from devit_iot.bundle.memory import part_bytes
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.board_profile import read_profile
 from devit_iot.config.config import Config, read_password
+from devit_iot.energy.meter import EnergyMeter
 from devit_iot.engine.base import available_isas, load_engine
 from devit_iot.errors import ConfigError
 from devit_iot.node import node
 from devit_iot.node.computing import Served
-from devit_iot.node.energy import EnergyMeter
 from devit_iot.node.instruments import Instruments
 from devit_iot.node.memory import overhead_bytes
 from devit_iot.node.node import Node

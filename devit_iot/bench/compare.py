@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from devit_iot import __version__, _core
+from devit_iot.bench.energy import joules_of_call
 from devit_iot.bench.graph import peer_pixels
-from devit_iot.bench.interleave import interleave
+from devit_iot.bench.interleave import Timing, interleave
 from devit_iot.bench.models import MODELS, model_tensors, require_models
 from devit_iot.bench.peers import ENGINES, OURS, Source
 from devit_iot.bench.process import Worker
@@ -23,11 +24,14 @@ from devit_iot.bench.runners import Job
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.bundle.storage import Dtype
+from devit_iot.energy.meter import MEASURED, EnergyMeter
 from devit_iot.engine.base import GOLDEN_TOLERANCE
 from devit_iot.errors import EngineError
 
 _STARTS = 3
 _LEAST, _MOST = 5, 300
+_ENERGY_S = 5.0
+"""An engine runs alone for so long, so that a power chip is asked several times."""
 
 
 class Options(NamedTuple):
@@ -38,6 +42,7 @@ class Options(NamedTuple):
         threads: CPU threads of one inference.
         seconds: time for the measured rounds of each network.
         say: takes a line about what is going on.
+        meter: tells what the machine takes.
     """
 
     peers: tuple[str, ...]
@@ -45,6 +50,7 @@ class Options(NamedTuple):
     dtype: Dtype
     seconds: float
     say: Callable[[str], None]
+    meter: EnergyMeter
 
 
 class Network(NamedTuple):
@@ -97,6 +103,8 @@ def compare(network: Network, options: Options) -> NetworkResult:
         runs = {name: worker.run for name, worker in workers.items()}
         times = interleave(runs, seconds=options.seconds, least=_LEAST, most=_MOST)
         peak = max(peak, _core.fma_peak())
+        cpu_ms = {name: worker.cpu_ms() for name, worker in workers.items()}
+        joules = _joules(network, runs, times, options)
         size = macs(network.source.spec)
         engines = []
         for name, worker in workers.items():
@@ -110,6 +118,7 @@ def compare(network: Network, options: Options) -> NetworkResult:
                     detail=_detail(worker.detail, jobs[name].dtype, options.dtype),
                     ms=ms.median,
                     ms_min=ms.least,
+                    cpu_ms=cpu_ms[name],
                     rounds=ms.rounds,
                     gflops=gflops,
                     share=gflops / (peak * options.threads),
@@ -117,6 +126,7 @@ def compare(network: Network, options: Options) -> NetworkResult:
                     cold_start_s=statistics.median(starts[name]),
                     error=error,
                     sound=error <= GOLDEN_TOLERANCE[options.dtype],
+                    energy_j=joules[name],
                 )
             )
     best = _fastest_peer(engines)
@@ -192,6 +202,20 @@ def _start(
     return workers, starts
 
 
+def _joules(
+    network: Network,
+    runs: Mapping[str, Callable[[], float]],
+    times: Mapping[str, Timing],
+    options: Options,
+) -> dict[str, float]:
+    """What the machine takes for one image of each engine, which runs alone if that is measured."""
+    if options.meter.read(0.0).source not in MEASURED:
+        return {name: options.meter.read(times[name].median / 1e3).joules for name in runs}
+    seconds = min(options.seconds, _ENERGY_S)
+    options.say(f"{network.name}: energy, about {seconds * len(runs):g} s")
+    return {name: joules_of_call(run, options.meter, seconds) for name, run in runs.items()}
+
+
 def _fastest_peer(engines: Sequence[EngineResult]) -> EngineResult | None:
     peers = [engine for engine in engines if engine.engine != OURS and engine.sound]
     return min(peers, key=lambda engine: engine.ms, default=None)
@@ -217,5 +241,6 @@ def _report(results: Sequence[NetworkResult], options: Options) -> BenchReport:
         isa=_core.select_isa(),
         cores=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),
+        energy_from=options.meter.read(0.0).source,
     )
     return BenchReport(machine, options.threads, options.dtype, tuple(results))

@@ -34,6 +34,7 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self._engine = job.engine
+        self._runs, self._spent = 0, 0.0
         self._words = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         threads = {"OMP_NUM_THREADS": str(job.threads), "OPENBLAS_NUM_THREADS": "1"}
         begin = time.perf_counter()
@@ -64,7 +65,14 @@ class Worker:
 
     def run(self) -> float:
         """Compute the image once; the seconds that took, inside the process."""
-        return float(self._ask("run"))
+        seconds, spent = map(float, self._ask("run").split())
+        self._runs += 1
+        self._spent += spent
+        return seconds
+
+    def cpu_ms(self) -> float:
+        """Mean CPU time of the process for one of these images, all its threads together."""
+        return 1e3 * self._spent / max(1, self._runs)
 
     def resident_mb(self) -> float:
         """Memory of the process that is in RAM now, in millions of bytes."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from devit_iot.bench.peers import OURS
+from devit_iot.energy.meter import NO_METER
+from devit_iot.protocol.status import EnergySource
 
 
 class EngineResult(msgspec.Struct, frozen=True):
@@ -16,6 +18,7 @@ class EngineResult(msgspec.Struct, frozen=True):
         detail: what it chose, for people; may be empty.
         ms: median time of one image.
         ms_min: shortest time of one image.
+        cpu_ms: mean CPU time of its process for one image, all threads together.
         rounds: images measured.
         gflops: billions of multiplies and adds per second, at the median.
         share: fraction of the float32 FMA peak of as many cores as there are threads; int8 may
@@ -25,6 +28,8 @@ class EngineResult(msgspec.Struct, frozen=True):
         error: relative L2 distance of its feature from the float64 reference;
             null in JSON if that is no number.
         sound: whether that error is what the dtype allows.
+        energy_j: what the machine took for one image while only this engine ran, joules, all its
+            programs together; by stated watts, the median time times those; 0 without a source.
     """
 
     engine: str
@@ -32,6 +37,7 @@ class EngineResult(msgspec.Struct, frozen=True):
     detail: str
     ms: float
     ms_min: float
+    cpu_ms: float
     rounds: int
     gflops: float
     share: float
@@ -39,6 +45,7 @@ class EngineResult(msgspec.Struct, frozen=True):
     cold_start_s: float
     error: float
     sound: bool
+    energy_j: float
 
 
 class NetworkResult(msgspec.Struct, frozen=True):
@@ -66,12 +73,17 @@ class NetworkResult(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where it was measured."""
+    """Where it was measured.
+
+    Attributes:
+        energy_from: source of the joules, as in a node's status; empty: there is none.
+    """
 
     processor: str
     isa: str
     cores: int
     load: float
+    energy_from: EnergySource = ""
 
 
 class BenchReport(msgspec.Struct, frozen=True):
@@ -84,7 +96,8 @@ class BenchReport(msgspec.Struct, frozen=True):
 
 
 HEAD = (
-    "engine", "ms", "least ms", "GFLOP/s", "of peak", "memory MB", "cold start s", "error",
+    "engine", "ms", "least ms", "CPU ms", "GFLOP/s", "of peak", "memory MB", "cold start s",
+    "error",
 )  # fmt: skip
 
 
@@ -95,15 +108,16 @@ def text(report: BenchReport) -> str:
         f"{machine.processor}, {machine.isa}, {machine.cores} cores, load {machine.load:.1f}; "
         f"{report.dtype}, {_count(report.threads, 'thread')}"
     )
-    return "\n\n".join([head, *(_network(result) for result in report.networks)])
+    networks = [_network(result, machine.energy_from) for result in report.networks]
+    return "\n\n".join([head, *networks, *([] if machine.energy_from else [NO_METER])])
 
 
-def _network(result: NetworkResult) -> str:
+def _network(result: NetworkResult, energy_from: EnergySource) -> str:
     size, peak = result.macs / 1e6, result.peak_gflops
     lines = [
         f"{result.name}, {result.what}: {size:.0f} MMACs, FMA peak of one core {peak:.1f} GFLOP/s",
         "",
-        *_table([HEAD, *(_row(engine) for engine in result.engines)]),
+        *_table(_rows(result.engines, energy_from)),
         "",
     ]
     if result.fastest_peer:
@@ -115,12 +129,22 @@ def _network(result: NetworkResult) -> str:
     return "\n".join(lines).rstrip()
 
 
+def _rows(engines: Sequence[EngineResult], energy_from: EnergySource) -> list[tuple[str, ...]]:
+    """The table of a network; the last column is there where something tells joules."""
+    rows = [HEAD, *map(_row, engines)]
+    if not energy_from:
+        return rows
+    joules = [f"J, {energy_from}", *(f"{engine.energy_j:.2g}" for engine in engines)]
+    return [(*row, cell) for row, cell in zip(rows, joules, strict=True)]
+
+
 def _row(engine: EngineResult) -> tuple[str, ...]:
     name = " ".join(f"{engine.engine} {engine.version}".split())
     return (
         f"{name} ({engine.detail})" if engine.detail else name,
         digits(engine.ms),
         digits(engine.ms_min),
+        digits(engine.cpu_ms),
         f"{engine.gflops:.1f}",
         f"{engine.share:.0%}",
         f"{engine.resident_mb:.0f}",

@@ -2,7 +2,7 @@
 
 Reads lines of JSON: first a :class:`devit_iot.bench.runners.Job`, then anything, once for each
 inference. Answers each with a line: the first one with the feature and the engine's detail, the
-others with the seconds that the inference took. Ends with its input.
+others with the seconds that the inference took, and those of CPU time. Ends with its input.
 """
 
 import json
@@ -21,9 +21,10 @@ def main() -> None:
     first = {"feature": opened.run().tolist(), "detail": opened.detail}
     print(json.dumps(first), file=answers, flush=True)
     for _ in sys.stdin:
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         opened.run()
-        print(time.perf_counter() - begin, file=answers, flush=True)
+        spent = time.process_time() - cpu
+        print(time.perf_counter() - begin, spent, file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.bench_profile import write_board_profile
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.options import watts_option
+from devit_iot.energy.meter import EnergyMeter
 from devit_iot.engine.base import require_core
 from devit_iot.errors import ConfigError, EngineError
 
@@ -43,6 +45,7 @@ _PEERS_HELP = ", ".join(name for name in ENGINES if name != OURS)
 @click.option(
     "--seconds", default=20.0, show_default=True, help="Of timed rounds for each network."
 )
+@watts_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Also draw bars into this PNG.")
 @click.option(
@@ -61,6 +64,7 @@ def bench(  # noqa: PLR0913 - one for each option
     dtype: Dtype,
     peers: str,
     seconds: float,
+    watts: float,
     as_json: bool,
     picture: Path | None,
     profile: Path | None,
@@ -70,7 +74,8 @@ def bench(  # noqa: PLR0913 - one for each option
 
     All engines run in turn, each in a process of its own, on random data. Memory is what that
     process holds, cold start the time from its start to its first feature, the error is the
-    distance from float64.
+    distance from float64. Where the machine has an energy meter, each engine then runs alone for
+    some seconds: J is all that the machine took for an image.
 
     \b
         devit bench --model M4 --peers onnxruntime,ncnn --picture bars.png
@@ -93,7 +98,7 @@ def bench(  # noqa: PLR0913 - one for each option
         raise ConfigError("--board is for --profile")
     if picture is not None:
         _require_matplotlib()
-    options = Options(chosen(peers), threads or 1, dtype, seconds, _say)
+    options = Options(chosen(peers), threads or 1, dtype, seconds, _say, EnergyMeter(watts))
     if folder is not None:
         report = compare_part(Bundle(folder), part, options)
     else:

@@ -21,6 +21,7 @@ from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _REPEATED = ("images", "camera_apps")
+_MAX_WATTS = 10_000
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -146,6 +147,16 @@ def dtype_option(function: Function) -> Function:
         "--dtype",
         type=click.Choice(get_args(Dtype)),
         help="What to compute in; default: what parts are stored in.",
+    )(function)
+
+
+def watts_option(function: Function) -> Function:
+    """Add ``--watts`` to a command that says joules."""
+    return click.option(
+        "--watts",
+        type=click.FloatRange(0, _MAX_WATTS),
+        default=0.0,
+        help="What the machine takes while it computes, if it has no energy meter of its own.",
     )(function)
 
 

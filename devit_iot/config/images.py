@@ -34,6 +34,9 @@ class ImagesConfig(msgspec.Struct, frozen=True):
             the label is out.
         order: every part once, in the order of the cascade; empty: as calibrated, or by index.
         hold_s: how much longer each part of a cascade waits than the one before it, seconds.
+        change: a node computes an image only if the mean colour of one of its 8 x 8 fields differs
+            by more than this share, for instance 0.02, from the one that it computed last; else the
+            feature of that one answers. 0: each image is computed.
     """
 
     topic: str
@@ -47,6 +50,7 @@ class ImagesConfig(msgspec.Struct, frozen=True):
     mode: Literal["together", "cascade"] = "together"
     order: tuple[int, ...] = ()
     hold_s: float = 0.1
+    change: float = 0.0
 
     def rules(self) -> Rules:
         """What must hold, and what is wrong where it does not."""
@@ -61,6 +65,7 @@ class ImagesConfig(msgspec.Struct, frozen=True):
                 0 < self.hold_s <= _MAX_HOLD_S,
                 f"images: hold_s must be above 0 and at most {_MAX_HOLD_S:g}",
             ),
+            (0 <= self.change < 1, "images: change must be 0 to below 1"),
             (
                 sorted(self.order) == list(range(len(self.order))),
                 "images: order must name every part once, for instance [2, 0, 1]",

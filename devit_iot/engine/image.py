@@ -269,6 +269,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     """Convert to 8-bit RGB; Pillow alone would clip 16-bit grey to white."""
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
+    if image.mode == "RGB":  # Pillow would copy it
+        image.load()
+        return image
     return image.convert("RGB")
 
 

@@ -15,12 +15,14 @@ MAX_PARTS_OF_ORDERS = 4
 
 
 class OrderResult(msgspec.Struct, frozen=True):
-    """One order in which parts answer. All numbers but ``order`` are fractions.
+    """One order in which parts answer. All numbers but ``order`` and ``cpu_ms`` are fractions.
 
     Attributes:
         order: every part once.
         share: part-inferences that the labels took, of those of the whole fleet.
         macs: multiply-accumulates that they took, of those of the whole fleet.
+        cpu_ms: CPU time that the engines of these parts take for a label, milliseconds, from the
+            mean of each part.
         early: labels that were given before all parts had answered.
         agreement: share of these labels that equal the whole fleet's; 1 where there are none.
         agreement_of_all: share of all labels that equal the whole fleet's.
@@ -30,6 +32,7 @@ class OrderResult(msgspec.Struct, frozen=True):
     order: tuple[int, ...]
     share: float
     macs: float
+    cpu_ms: float
     early: float
     agreement: float
     agreement_of_all: float
@@ -53,6 +56,7 @@ def measure_early(
     judge: Sureness,
     labels: NDArray[np.int64],
     macs: Sequence[int],
+    cpu_ms: Sequence[float],
     confidence: float,
 ) -> EarlyReport:
     """Ask part after part, in every order of up to four parts.
@@ -62,6 +66,7 @@ def measure_early(
         judge: the head's calibration.
         labels: int64[images].
         macs: multiply-accumulates of each part.
+        cpu_ms: mean CPU time of each part's engine for one image, milliseconds.
         confidence: probability from which on an answer is given.
     """
     parts = len(macs)
@@ -74,10 +79,12 @@ def measure_early(
         asked = ask(found, judge, order, confidence)
         early, same = asked.used < parts, asked.answers == whole
         work = np.cumsum([macs[part] for part in order])
+        spent = np.cumsum([cpu_ms[part] for part in order])
         return OrderResult(
             order,
             share=float(asked.used.mean()) / parts,
             macs=float(work[asked.used - 1].mean() / work[-1]),
+            cpu_ms=float(spent[asked.used - 1].mean()),
             early=float(early.mean()),
             agreement=float(same[early].mean()) if early.any() else 1.0,
             agreement_of_all=float(same.mean()),

@@ -14,12 +14,14 @@ from devit_iot.bundle.head import read_head
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.datasets.source import ImageSource
+from devit_iot.energy.meter import Energy
 from devit_iot.engine.sureness import Sureness
 from devit_iot.errors import DataError, ImageError
 from devit_iot.evaluation.asking import evidence
 from devit_iot.evaluation.early import EarlyReport, measure_early
 from devit_iot.evaluation.local import LocalFleet, PartFeature
 from devit_iot.evaluation.lost_parts import Fused, LostParts, calibration_error
+from devit_iot.protocol.status import EnergySource
 
 
 class PartCost(msgspec.Struct, frozen=True):
@@ -53,6 +55,11 @@ class EvaluationReport(msgspec.Struct, frozen=True):
         parts: cost of each part.
         fusion_ms: median time to fuse and rank one image.
         engine: what the engine chose on this machine.
+        cpu_ms: mean CPU time of this process for one image, decoded and computed by all parts,
+            all threads together.
+        energy_j: what the machine took for one image of the pass, joules; 0 without a source. All
+            that the machine did meanwhile is in it, unless its watts are stated.
+        energy_from: source of the joules, as in a node's status; empty: there is none.
         early: what answering before all parts have answered saves; left out where nobody asked.
     """
 
@@ -65,6 +72,9 @@ class EvaluationReport(msgspec.Struct, frozen=True):
     parts: tuple[PartCost, ...]
     fusion_ms: float
     engine: str
+    cpu_ms: float
+    energy_j: float
+    energy_from: EnergySource
     early: EarlyReport | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -75,11 +85,13 @@ class Pass(NamedTuple):
         rows: features of the images that could be read, by part.
         read: int64, their indices in the source.
         unreadable: one line for each image that could not be read.
+        cpu_seconds: CPU time of this process for all images, decoded and computed.
     """
 
     rows: list[list[PartFeature]]
     read: NDArray[np.int64]
     unreadable: list[str]
+    cpu_seconds: float
 
 
 def run_fleet(
@@ -95,10 +107,13 @@ def run_fleet(
     Raises:
         DataError: not one image could be read.
     """
-    rows, read, unreadable = [], [], []
+    rows, read, unreadable, spent = [], [], [], 0.0
     for index in shown(range(len(source))):
         try:
-            rows.append(fleet.features(source.sample(index).payload))
+            payload = source.sample(index).payload
+            begin = time.process_time()
+            rows.append(fleet.features(payload))
+            spent += time.process_time() - begin
             read.append(index)
         except (ImageError, DataError) as error:
             unreadable.append(f"{source.names[index]}: {error}")
@@ -106,7 +121,7 @@ def run_fleet(
         raise DataError(
             f"no image of {source.origin} could be read, the first one is {unreadable[0]}"
         )
-    return Pass(rows, np.array(read, np.int64), unreadable)
+    return Pass(rows, np.array(read, np.int64), unreadable, spent)
 
 
 def measure(
@@ -116,6 +131,8 @@ def measure(
     labels: NDArray[np.int64],
     lose: int | None,
     confidence: float | None = None,
+    *,
+    energy: Energy,
 ) -> EvaluationReport:
     """Fuse the features of a pass, whole and with parts lost.
 
@@ -127,6 +144,7 @@ def measure(
             classes.
         lose: the only number of lost parts to try; None for 0 to all but one.
         confidence: how probable an early label is to be the whole fleet's; None: none is early.
+        energy: what the machine took during the pass.
 
     Raises:
         DataError: ``lose`` parts can be lost in too many ways to try them all.
@@ -136,12 +154,15 @@ def measure(
     features = [np.stack([row[part].values for row in done.rows]) for part in range(len(entries))]
     head = read_head(bundle, fleet.fusion.head)
     fused = Fused(features, head.tensors, labels)
+    cpu_ms = [
+        1000 * fmean(row[part].cpu_seconds for row in done.rows) for part in range(len(entries))
+    ]
     early: EarlyReport | msgspec.UnsetType = msgspec.UNSET
     if confidence is not None:
         found = evidence(features, head)
         judge = Sureness(read_calibration(bundle, head), found.prior)
         costs = [macs(entry.spec) for entry in entries]
-        early = measure_early(found, judge, labels, costs, confidence)
+        early = measure_early(found, judge, labels, costs, cpu_ms, confidence)
     hits, confidences, seconds = [], [], []
     for row in done.rows:
         begin = time.perf_counter()
@@ -163,7 +184,7 @@ def measure(
             PartCost(
                 part=part,
                 ms=1000 * median(row[part].seconds for row in done.rows),
-                cpu_ms=1000 * fmean(row[part].cpu_seconds for row in done.rows),
+                cpu_ms=cpu_ms[part],
                 macs=macs(entry.spec),
                 bytes=entry.weights.size,
             )
@@ -171,5 +192,8 @@ def measure(
         ),
         fusion_ms=1000 * median(seconds),
         engine=fleet.detail,
+        cpu_ms=1000 * done.cpu_seconds / len(done.rows),
+        energy_j=energy.joules / len(done.rows),
+        energy_from=energy.source,
         early=early,
     )

@@ -7,6 +7,7 @@ from devit_iot.bundle.spec import SubVitSpec
 from devit_iot.engine.base import Engine
 from devit_iot.engine.image import load_image
 from devit_iot.node.frame import Frame
+from devit_iot.node.repeats import Repeats, Shown, colours
 from devit_iot.protocol.crop import Crop
 from devit_iot.protocol.feature import Feature, Timing
 from devit_iot.protocol.image_message import unwrap_image
@@ -26,9 +27,42 @@ class Served(NamedTuple):
     order: tuple[int, ...] = ()
 
 
+class Computed(NamedTuple):
+    """What comes of an image.
+
+    Attributes:
+        feature: its feature.
+        payload: the message that says it.
+        repeated: whether the feature is that of an earlier image, which looked the same.
+    """
+
+    feature: Feature
+    payload: bytes
+    repeated: bool
+
+    @property
+    def times_ms(self) -> dict[str, float]:
+        """Milliseconds by stage; a repeated image was not computed."""
+        timing = self.feature.timing
+        times = {"wait": timing.wait_us / 1e3, "decode": timing.decode_us / 1e3}
+        return times if self.repeated else {**times, "compute": timing.compute_us / 1e3}
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """Names of the counters that its feature adds one to."""
+        also = {"repeated": self.repeated, "crops": self.feature.crop is not None}
+        return ("published", *(name for name, counts in also.items() if counts))
+
+
 def compute(
-    served: Served, frame: Frame, request_id: bytes, crop: Crop | None, *, max_pixels: int
-) -> Feature:
+    served: Served,
+    frame: Frame,
+    request_id: bytes,
+    crop: Crop | None,
+    *,
+    repeats: Repeats,
+    max_pixels: int,
+) -> Computed:
     """The feature of an image, or of a rectangle of it, with the times that it took.
 
     Args:
@@ -36,10 +70,12 @@ def compute(
         frame: the image.
         request_id: request of the feature; that of the image, or of its crop.
         crop: the rectangle; None: the whole image.
+        repeats: what was computed before; asked and told if the frame's camera wants it.
         max_pixels: pixels that an image may have.
 
     Raises:
         ImageError: the image is unusable.
+        MessageError: the feature is no finite numbers.
     """
     begin = time.monotonic()
     identity = served.identity
@@ -51,9 +87,12 @@ def compute(
         crop=crop,
     )
     decoded = time.monotonic()
-    values = served.engine.features(image)
+    shown = Shown.to(identity, frame.camera, crop)
+    fields = colours(image) if frame.change else None
+    known = None if fields is None else repeats.recall(shown, fields, frame.change)
+    values = served.engine.features(image) if known is None else known
     end = time.monotonic()
-    return Feature(
+    feature = Feature(
         request_id=request_id,
         fingerprint=bytes.fromhex(identity.fingerprint),
         part=identity.part,
@@ -65,6 +104,10 @@ def compute(
         parts_fingerprint=bytes.fromhex(identity.parts_fingerprint),
         crop=crop,
     )
+    payload = feature.encode()
+    if fields is not None and known is None:
+        repeats.keep(shown, fields, values)
+    return Computed(feature, payload, known is not None)
 
 
 def _us(seconds: float) -> int:

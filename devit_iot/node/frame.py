@@ -15,6 +15,8 @@ class Frame(NamedTuple):
         take_incomplete: whether it counts if its data end early.
         crop: the rectangle that is computed, of an image that an aggregator sent for that; None:
             what the fleet's plan says.
+        change: how much it must differ from the image that was computed last, as a share of the
+            full range; 0: it is computed in any case.
         turn_s: how long it waits for the nodes before this one in a cascade, seconds.
     """
 
@@ -26,4 +28,5 @@ class Frame(NamedTuple):
     is_every: bool
     take_incomplete: bool
     crop: Crop | None = None
+    change: float = 0.0
     turn_s: float = 0.0

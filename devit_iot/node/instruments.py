@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from devit_iot.node.energy import EnergyMeter
+from devit_iot.energy.meter import EnergyMeter
 from devit_iot.node.sensors import Sensors
 
 

@@ -10,7 +10,7 @@ import msgspec
 from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.config.node import AUTO
 from devit_iot.errors import ImageError, InputError, MessageError
-from devit_iot.node.computing import Served, compute
+from devit_iot.node.computing import Computed, Served, compute
 from devit_iot.node.crops import Crops, look_images
 from devit_iot.node.frame import Frame
 from devit_iot.node.holding import Holding
@@ -18,12 +18,12 @@ from devit_iot.node.instruments import Instruments
 from devit_iot.node.mailbox import Mailbox
 from devit_iot.node.odd_images import note_deletion, warn_of_qos_0
 from devit_iot.node.rate import RateLimit
+from devit_iot.node.repeats import Repeats
 from devit_iot.node.sharing import Sharing, fixed_share
 from devit_iot.node.turns import turn_s
 from devit_iot.node.watchdog import Watchdog
 from devit_iot.protocol import request
 from devit_iot.protocol.enough import decode_enough
-from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.status import NodeStatus, State
 from devit_iot.protocol.topics import ImageFilter, Topics
@@ -86,6 +86,7 @@ class Node:
         self._redelivering = False  # a new connection asks for what was left
         self._counters = Counters(logger)
         self._drops = Drops()
+        self._repeats = Repeats()
         self._crops = Crops(transport, topics, self._counters)
         self._refusal = Refusal(self.stop)
         self._serving: Frame | None = None
@@ -230,6 +231,7 @@ class Node:
             *(route.camera, request_id, message.payload, now, now_ms, is_every),
             take_incomplete=entry.incomplete == "take",
             crop=crop,
+            change=entry.change,
             turn_s=turn_s(entry, identity.part, identity.parts, order) if in_turn else 0.0,
         )
         self._take(frame, message, is_ours=is_ours)
@@ -322,10 +324,12 @@ class Node:
         for request_id, crop in wanted:
             done = partial(after_all.done, request_id)
             try:
-                feature = compute(
-                    self._served, frame, request_id, crop, max_pixels=self._config.max_pixels
+                computed = compute(
+                    *(self._served, frame, request_id, crop),
+                    repeats=self._repeats,
+                    max_pixels=self._config.max_pixels,
                 )
-                self._publish(frame, feature, done)
+                self._publish(frame, computed, done)
             except InputError as error:  # costs this request only
                 self._give_up(frame, done, error)
             except Exception:
@@ -333,20 +337,18 @@ class Node:
                 self._counters.count("lost")
                 done()
 
-    def _publish(self, frame: Frame, feature: Feature, done: Callable[[], None]) -> None:
-        payload = feature.encode()
-        times_us = msgspec.structs.astuple(feature.timing)
-        for durations, taken_us in zip(self.durations.values(), times_us, strict=True):
-            durations.add(taken_us / 1e3)
+    def _publish(self, frame: Frame, computed: Computed, done: Callable[[], None]) -> None:
+        feature, payload = computed.feature, computed.payload
+        for stage, taken_ms in computed.times_ms.items():
+            self.durations[stage].add(taken_ms)
         topic = self._topics.feature(feature.request_id[0] % self._shards, self._name)
         if frame.is_every:
             give_up = partial(self._give_up, frame, done)
             self._transport.publish(topic, payload, qos=1, on_puback=done, on_given_up=give_up)
         else:
             self._transport.publish(topic, payload)
-        self._counters.count("published")
-        if feature.crop is not None:
-            self._counters.count("crops")
+        for name in computed.counts:
+            self._counters.count(name)
 
     def _give_up(self, frame: Frame, done: Callable[[], None], error: InputError) -> None:
         self._counters.refuse(error, f"image of camera {frame.camera!r}")
@@ -389,6 +391,7 @@ class Node:
             redelivered=self._counters["redelivered"],
             deferred=self._counters["deferred"],
             spared=self._counters["spared"],
+            repeated=self._counters["repeated"],
             **self._instruments.read(sum(busy)),
             problem=self.reporter.problem,
             shares=self._sharing is not None and self._sharing.shares,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from devit_iot.node.sysfs import read_number, read_text
+from devit_iot.sysfs import read_number, read_text
 
 _EVERY_S = 15.0
 """A temperature that is read more often would make an idle node publish a status every second."""

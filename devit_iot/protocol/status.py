@@ -82,6 +82,8 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
         energy_j: energy that the board took since the service started, joules; 0 without a source.
         energy_from: ``rapl``: the kernel's energy counters; ``pmic``: the power chip of a Raspberry
             Pi 5; ``stated``: stated watts times the time of decoding and computing; empty: none.
+        repeated: features among those published that are of an earlier image, which looked the
+            same.
     """
 
     node: str
@@ -111,6 +113,7 @@ class NodeStatus(_Status, frozen=True, kw_only=True):
     pinned: PartCount | None = None
     energy_j: float = 0.0
     energy_from: EnergySource = ""
+    repeated: int = 0
 
 
 class AggregatorStatus(_Status, frozen=True, kw_only=True):

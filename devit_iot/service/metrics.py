@@ -157,6 +157,11 @@ NODE: tuple[Metric[NodeStatus], ...] = (
         "Images of a cascade that were not computed, since they had their label.",
         lambda s: s.spared,
     ),
+    _metric(
+        "devit_node_images_repeated_total",
+        "Features of an earlier image, which looked the same, in place of an inference.",
+        lambda s: s.repeated,
+    ),
     _metric("devit_node_cpu_seconds_total", "CPU time of the process.", lambda s: s.cpu_s),
     _by(
         "source",

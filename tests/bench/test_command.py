@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from devit_iot.bench import compare
 from devit_iot.bench.compare import Options, compare_models, compare_part
+from devit_iot.bench.energy import joules_of_call
 from devit_iot.bench.models import MODELS
 from devit_iot.bench.peers import ENGINES, Peer, Source
 from devit_iot.bench.process import Worker
@@ -16,8 +18,10 @@ from devit_iot.bench.report import BenchReport, text
 from devit_iot.bench.runners import Job
 from devit_iot.bundle.spec import macs
 from devit_iot.bundle.storage import Dtype
+from devit_iot.energy.meter import NO_METER, EnergyMeter
 from devit_iot.errors import ConfigError
 from devit_iot.programs import own_program
+from tests.energy.machines import FIRMWARE, zone
 from tests.support.fleets import make_bundle
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +41,7 @@ def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def options(*peers: str, dtype: Dtype = "float32") -> Options:
-    return Options(peers, threads=1, dtype=dtype, seconds=0.0, say=lambda _: None)
+    return Options(peers, 1, dtype, seconds=0.0, say=lambda _: None, meter=EnergyMeter())
 
 
 def test_json_has_the_documented_fields_and_the_picture_is_there(tmp_path: Path) -> None:
@@ -45,7 +49,7 @@ def test_json_has_the_documented_fields_and_the_picture_is_there(tmp_path: Path)
     picture = tmp_path / "bars.png"
     done = bench(
         *("--bundle", fleet.path, "--part", "1", "--seconds", "0", "--peers", "ncnn,onnxruntime"),
-        *("--json", "--picture", picture),
+        *("--json", "--picture", picture, "--watts", "5"),
     )
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(done.stdout, type=BenchReport)
@@ -59,8 +63,10 @@ def test_json_has_the_documented_fields_and_the_picture_is_there(tmp_path: Path)
         assert engine.sound
         assert engine.rounds == 5
         assert 0 < engine.ms_min <= engine.ms
+        assert engine.cpu_ms > 0
         assert engine.gflops == pytest.approx(2e-6 * network.macs / engine.ms)
         assert engine.share == pytest.approx(engine.gflops / network.peak_gflops)
+        assert (engine.energy_j > 0) == bool(report.machine.energy_from)
     if len(network.engines) > 1:
         fastest = min(network.engines[1:], key=lambda engine: engine.ms)
         assert network.fastest_peer == fastest.engine
@@ -77,6 +83,48 @@ def test_peers_without_float16_compute_in_float32_and_say_so(tmp_path: Path) -> 
     assert ", float16, " in details["devit"]
     assert details.get("onnxruntime", "float32") == "float32"
     assert details.keys() | network.missing.keys() == {"devit", "onnxruntime"}
+
+
+def test_joules_are_told_where_there_is_a_meter(tmp_path: Path) -> None:
+    fleet, nothing = make_bundle(tmp_path / "fleet", parts=1), tmp_path / "nothing"
+    meter = EnergyMeter(root=nothing, firmware=lambda: FIRMWARE)
+    report = compare_part(fleet, 0, options()._replace(meter=meter))
+    (engine,) = report.networks[0].engines
+    assert report.machine.energy_from == "pmic"
+    assert engine.energy_j > 0
+    assert text(report).splitlines()[4].endswith("| J, pmic |")
+    assert NO_METER not in text(report)
+    stated = EnergyMeter(6.0, nothing, firmware=lambda: "")
+    report = compare_part(fleet, 0, options()._replace(meter=stated))
+    (engine,) = report.networks[0].engines
+    assert report.machine.energy_from == "stated"
+    assert engine.energy_j == pytest.approx(6e-3 * engine.ms)
+    without = EnergyMeter(root=nothing, firmware=lambda: "")
+    report = compare_part(fleet, 0, options()._replace(meter=without))
+    assert (report.machine.energy_from, report.networks[0].engines[0].energy_j) == ("", 0)
+    assert text(report).endswith(NO_METER)
+
+
+def test_joules_of_a_call_are_shared_by_the_calls(tmp_path: Path) -> None:
+    counter = zone(tmp_path, "intel-rapl:0", "package-0", "0")
+    meter = EnergyMeter(root=tmp_path, firmware=lambda: "")
+
+    def call() -> None:
+        counter.write_text("3000000")
+
+    assert joules_of_call(call, meter, seconds=0.0) == 3.0
+    counter.write_text("0")
+    calls = 0
+
+    def short_call() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.01)
+        counter.write_text(f"{calls}000")
+
+    meter.read(0.0)
+    assert joules_of_call(short_call, meter, seconds=0.05) == pytest.approx(1e-3)
+    assert calls > 1
 
 
 def test_a_peer_that_is_not_installed_is_named(

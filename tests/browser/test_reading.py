@@ -164,7 +164,7 @@ UNREAD = {
     "label": {"class_index", "head", "head_version", "fingerprint", "early"},
     "node": {
         "unsent", "unfinished", "redelivered", "deferred", "parts", "parts_fingerprint", "board",
-        "crops", "spared", "cpu_s", "shares", "pinned",
+        "crops", "spared", "cpu_s", "shares", "pinned", "repeated",
     },
     "aggregator": {"unsent", "features", "duplicate", "unfinished", "parts", "early", "cpu_s"},
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import macs
 from devit_iot.cli.evaluate import evaluate as command
+from devit_iot.energy.meter import NO_METER, EnergyMeter
 from devit_iot.errors import DataError
-from devit_iot.evaluation.local import LocalFleet
+from devit_iot.evaluation.local import LocalFleet, PartFeature
 from devit_iot.evaluation.lost_parts import Fused, calibration_error
+from tests.energy.machines import FIRMWARE, zone
 from tests.support.fleets import CLASSES, image_folder, make_bundle
 
 IMAGES = 20
@@ -122,7 +125,8 @@ def test_json_agrees_with_classifying_one_by_one(bundle: Bundle, photos: Path) -
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert set(report) == {
-        *("images", "unreadable", "top1", "top5", "ece", "lost", "parts", "fusion_ms", "engine")
+        *("images", "unreadable", "top1", "top5", "ece", "lost", "parts", "fusion_ms", "engine"),
+        *("cpu_ms", "energy_j", "energy_from"),
     }
     assert (report["images"], report["unreadable"]) == (IMAGES, 0)
     fleet = LocalFleet(bundle)
@@ -144,6 +148,7 @@ def test_json_agrees_with_classifying_one_by_one(bundle: Bundle, photos: Path) -
         assert cost["bytes"] == entry.weights.size
         assert cost["ms"] > 0
     assert report["fusion_ms"] > 0
+    assert report["cpu_ms"] >= sum(cost["cpu_ms"] for cost in report["parts"])
 
 
 def test_folders_numbered_from_one_are_counted_rightly_and_said(
@@ -212,3 +217,57 @@ def test_data_with_splits(bundle: Bundle, photos: Path) -> None:
     done = run(bundle, photos, "--split", "train")
     assert done.exit_code == 1
     assert "has no train split" in done.stderr
+
+
+def with_a_meter(monkeypatch: pytest.MonkeyPatch, root: Path, said: str = "") -> None:
+    """The command reads the meters of a made-up machine."""
+    meter = partial(EnergyMeter, root=root, firmware=lambda: said)
+    monkeypatch.setattr("devit_iot.cli.evaluate.EnergyMeter", meter)
+
+
+def test_joules_are_those_of_the_counters_for_each_image(
+    bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = zone(tmp_path, "intel-rapl:0", "package-0", "0", largest=10**12)
+    with_a_meter(monkeypatch, tmp_path)
+    features, joules = LocalFleet.features, itertools.count(2, step=2)
+
+    def taking(fleet: LocalFleet, payload: bytes) -> list[PartFeature]:
+        counter.write_text(f"{next(joules)}000000")
+        return features(fleet, payload)
+
+    monkeypatch.setattr(LocalFleet, "features", taking)
+    report = json.loads(run(bundle, photos, "--json", "--watts", "5").stdout)
+    assert (report["energy_from"], report["energy_j"]) == ("rapl", 2.0)
+    assert "J for an image, by the kernel's counters" in run(bundle, photos).stdout
+
+
+def test_a_power_chip_tells_joules(
+    bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_meter(monkeypatch, tmp_path, FIRMWARE)
+    report = json.loads(run(bundle, photos, "--json").stdout)
+    assert report["energy_from"] == "pmic"
+    assert report["energy_j"] > 5.8 * sum(cost["ms"] for cost in report["parts"]) / 2000
+    assert "by the board's power chip" in run(bundle, photos).stdout
+
+
+def test_stated_watts_are_said_to_be_stated(
+    bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_meter(monkeypatch, tmp_path)
+    report = json.loads(run(bundle, photos, "--json", "--watts", "5").stdout)
+    assert report["energy_from"] == "stated"
+    assert report["energy_j"] > 0
+    assert "J for an image, by stated watts times" in run(bundle, photos, "--watts", "5").stdout
+
+
+def test_without_a_meter_one_line_says_so(
+    bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_meter(monkeypatch, tmp_path)
+    report = json.loads(run(bundle, photos, "--json").stdout)
+    assert (report["energy_from"], report["energy_j"]) == ("", 0)
+    text = run(bundle, photos).stdout
+    assert "ms of CPU time\n" + NO_METER in text
+    assert run(bundle, photos, "--watts", "-1").exit_code == 2

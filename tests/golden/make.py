@@ -157,6 +157,7 @@ NODE_STATUS_5 = msgspec.structs.replace(
     pinned=2,
 )
 NODE_STATUS_6 = msgspec.structs.replace(NODE_STATUS_5, energy_j=1830.125, energy_from="pmic")
+NODE_STATUS_7 = msgspec.structs.replace(NODE_STATUS_6, repeated=12)
 HUB_STATUS = HubStatus(
     state="online",
     installed_version="7",
@@ -257,6 +258,7 @@ EARLIER: dict[str, Label | NodeStatus | AggregatorStatus | Rollout] = {
     "node_status_3.json": NODE_STATUS_3,
     "node_status_4.json": NODE_STATUS_4,
     "node_status_5.json": NODE_STATUS_5,
+    "node_status_6.json": NODE_STATUS_6,
     "aggregator_status.json": AGGREGATOR_STATUS,
     "aggregator_status_2.json": AGGREGATOR_STATUS_2,
 }
@@ -273,7 +275,7 @@ MESSAGES: dict[str, Feature | JsonMessage | HeadMessage] = {
     "heads_report.json": HEADS_REPORT,
     "teach_state.json": TEACH_STATE,
     "update_status.json": UPDATE_STATUS,
-    "node_status_6.json": NODE_STATUS_6,
+    "node_status_7.json": NODE_STATUS_7,
     "aggregator_status_3.json": AGGREGATOR_STATUS_3,
     "hub_status.json": HUB_STATUS,
 }

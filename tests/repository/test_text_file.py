@@ -26,7 +26,7 @@ EDITORS = pytest.mark.parametrize("editor", SAVED)
 # What people do not write: the kernel's files, what we wrote ourselves, what is shipped.
 OTHERS = {
     "bench/process.py", "bench/measure_board.py", "decompose/run_folder/clock.py",
-    "engine/image.py", "doctor/board.py", "node/sysfs.py", "demo/processes.py",
+    "engine/image.py", "doctor/board.py", "sysfs.py", "demo/processes.py",
     "cli/decompose.py", "fleet/mosquitto.py", "hub/board.py",
 }  # fmt: skip
 

@@ -36,12 +36,18 @@ LAYERS = (
     Row(("service", "camera", "homeassistant"), "status and metrics; pictures; announcements"),
     Row(("decompose.network", "evaluation", "bench"), "networks and losses; accuracy; time"),
     Row(("transport", "export"), "MQTT; checkpoints become tensors"),
-    Row(("engine", "config", "datasets", "fleet"), "inference; options; images; certificates"),
+    Row(
+        ("engine", "config", "datasets", "fleet", "energy"),
+        "inference; options; images; certificates; joules",
+    ),
     Row(("trust",), "who may give releases"),
     Row(("bundle",), "manifest, shapes, tensor files, signature"),
     Row(("protocol",), "topics, messages, texts"),
     Row(("_core", "keys"), "the C++ module; unknown keys"),
-    Row(("errors", "figures", "limits", "programs", "text_file"), "what needs nothing else"),
+    Row(
+        ("errors", "figures", "limits", "programs", "sysfs", "text_file"),
+        "what needs nothing else",
+    ),
     Row(("__init__",), "the version"),
 )
 

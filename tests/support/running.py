@@ -18,9 +18,9 @@ from devit_iot.aggregator.states import States
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import AggregatorConfig, Config, ImagesConfig, NodeConfig
 from devit_iot.config.early import EarlyChoice
+from devit_iot.energy.meter import EnergyMeter
 from devit_iot.engine.base import Engine, load_engine
 from devit_iot.node.computing import Served
-from devit_iot.node.energy import EnergyMeter
 from devit_iot.node.instruments import Instruments
 from devit_iot.node.node import Node
 from devit_iot.node.sensors import Sensors

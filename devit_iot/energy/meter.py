@@ -7,12 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from devit_iot.node.sysfs import read_number, read_text
 from devit_iot.programs import system_says
 from devit_iot.protocol.status import EnergySource
+from devit_iot.sysfs import read_number, read_text
 
 _EVERY_S = 15.0
 """The firmware of a Raspberry Pi is asked so often: an answer takes a process of its own."""
+
+MEASURED: tuple[EnergySource, ...] = ("rapl", "pmic")
+"""The sources that are meters."""
+
+NO_METER = (
+    "energy: no meter that may be read here (RAPL, or the power chip of a Raspberry Pi 5), so CPU "
+    "time only; --watts states the power"
+)
+"""What a command says where nothing tells it joules."""
 
 _ASK_S = 2.0  # a firmware that does not answer must not keep images waiting
 _RAIL = re.compile(r"^\s*(\w+)_([AV]) (?:current|volt)\(\d+\)=([0-9.]+)[AV]\s*$", re.MULTILINE)
@@ -69,30 +78,31 @@ class EnergyMeter:
         self._sampled_at = clock()
         self._sampled_w = None if self._zones else _rails_w(firmware())
 
-    def read(self, busy_s: float) -> Energy:
+    def read(self, busy_s: float, *, fresh: bool = False) -> Energy:
         """Energy since the start; on any thread.
 
         Args:
             busy_s: seconds in which images were decoded and computed since then.
+            fresh: whether a power chip is asked although it was asked a moment ago.
         """
         with self._lock:
-            return self._read(busy_s)
+            return self._read(busy_s, 0.0 if fresh else _EVERY_S)
 
-    def _read(self, busy_s: float) -> Energy:
+    def _read(self, busy_s: float, every_s: float) -> Energy:
         if self._zones:
             self._joules += sum(zone.step_uj() for zone in self._zones) / 1e6
             return Energy(self._joules, "rapl")
         if self._sampled_w is not None:
-            self._sample(self._sampled_w)
+            self._sample(self._sampled_w, every_s)
             return Energy(self._joules, "pmic")
         if self._watts > 0:
             return Energy(self._watts * busy_s, "stated")
         return Energy(0.0, "")
 
-    def _sample(self, before_w: float) -> None:
+    def _sample(self, before_w: float, every_s: float) -> None:
         now = self._clock()
         passed_s = now - self._sampled_at
-        if passed_s < _EVERY_S:
+        if passed_s < every_s:
             return
         now_w = _rails_w(self._firmware())
         self._joules += passed_s * (before_w if now_w is None else (before_w + now_w) / 2)

@@ -5,28 +5,11 @@ from pathlib import Path
 import pytest
 
 from devit_iot.bundle.reading import Bundle
-from devit_iot.node.energy import Energy, EnergyMeter
+from devit_iot.energy.meter import Energy, EnergyMeter
 from devit_iot.transport.memory import MemoryBroker
+from tests.energy.machines import FIRMWARE, zone
 from tests.support.fleets import image_file, wait_until
 from tests.support.running import labels, make_aggregator, make_node, node_status, running
-
-# Output of `vcgencmd pmic_read_adc`: rails of 3.3 W and 2.5 W, and a voltage without a current.
-FIRMWARE = """\
-   3V3_SYS_A current(0)=1.00000000A
-   VDD_CORE_A current(1)=2.50000000A
-   3V3_SYS_V volt(8)=3.30000000V
-   VDD_CORE_V volt(9)=1.00000000V
-     EXT5V_V volt(24)=5.15000000V
-"""
-
-
-def zone(root: Path, name: str, kind: str, microjoules: str, largest: int = 10_000_000) -> Path:
-    folder = root / "class/powercap" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "name").write_text(kind + "\n")
-    (folder / "energy_uj").write_text(microjoules + "\n")
-    (folder / "max_energy_range_uj").write_text(f"{largest}\n")
-    return folder / "energy_uj"
 
 
 def meter(root: Path, *, watts: float = 0.0, firmware: str = "") -> EnergyMeter:
@@ -35,6 +18,14 @@ def meter(root: Path, *, watts: float = 0.0, firmware: str = "") -> EnergyMeter:
 
 def test_a_machine_without_a_meter(tmp_path: Path) -> None:
     assert meter(tmp_path).read(10.0) == Energy(0.0, "")
+
+
+def test_a_power_chip_can_be_asked_anew(tmp_path: Path) -> None:
+    now = 100.0
+    measured = EnergyMeter(0.0, tmp_path, firmware=lambda: FIRMWARE, clock=lambda: now)
+    now = 101.0
+    assert measured.read(0.0).joules == 0.0
+    assert measured.read(0.0, fresh=True).joules == pytest.approx(5.8)
 
 
 def test_stated_watts_count_while_it_computes(tmp_path: Path) -> None:

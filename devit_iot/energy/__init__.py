@@ -1,0 +1,1 @@
+"""Joules: what a machine takes, and what a stretch of work took."""
