@@ -44,10 +44,8 @@ LAYERS = (
     Row(("bundle",), "manifest, shapes, tensor files, signature"),
     Row(("protocol",), "topics, messages, texts"),
     Row(("_core", "keys"), "the C++ module; unknown keys"),
-    Row(
-        ("errors", "figures", "limits", "programs", "sysfs", "text_file"),
-        "what needs nothing else",
-    ),
+    Row(("programs", "sysfs", "text_file"), "the operating system's programs and files"),
+    Row(("errors", "figures", "limits"), "what needs nothing else"),
     Row(("__init__",), "the version"),
 )
 
