@@ -365,7 +365,7 @@ def test_a_jpeg_of_few_pixels_costs_no_filter_of_warnings(monkeypatch: pytest.Mo
     asked: list[str] = []
     real = warnings.catch_warnings
 
-    def counted() -> warnings.catch_warnings[None]:
+    def counted() -> "warnings.catch_warnings[None]":
         asked.append("filter")
         return real()
 
