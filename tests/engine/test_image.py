@@ -369,7 +369,7 @@ def test_a_jpeg_of_few_pixels_costs_no_filter_of_warnings(monkeypatch: pytest.Mo
         asked.append("filter")
         return real()
 
-    monkeypatch.setattr(image_module.warnings, "catch_warnings", counted)
+    monkeypatch.setattr(warnings, "catch_warnings", counted)
     load(encoded(noise(64, 48), "JPEG"))
     assert not asked
     load(encoded(noise(64, 48), "PNG"))
