@@ -34,7 +34,7 @@ from devit_iot.transport.mqtt import MqttTransport
 
 _WARM_UP = 20
 _START_S = 120.0
-_LABEL_S = 30.0
+LABEL_S = 30.0
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def _service(checkout: Path, name: str, log: Path, *options: str) -> Iterator[int]:
+def service(checkout: Path, name: str, log: Path, *options: str) -> Iterator[int]:
     """Run a service of a checkout inside the block; its process id."""
     command = [*own_program(f"devit_iot.cli.{name}"), "start", *options]
     environment = os.environ | {"PYTHONPATH": str(checkout)}
@@ -73,7 +73,7 @@ def _service(checkout: Path, name: str, log: Path, *options: str) -> Iterator[in
             process.wait()
 
 
-class _Asker:
+class Asker:
     """Publishes images and waits for their labels."""
 
     def __init__(self, url: str, fleets: tuple[str, str]) -> None:
@@ -98,6 +98,7 @@ class _Asker:
         return None
 
     def stop(self) -> None:
+        """Disconnect."""
         self._transport.stop()
 
 
@@ -116,14 +117,14 @@ def _cpu_ms(process: int) -> float:
     return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e6
 
 
-def _picture() -> bytes:
+def picture() -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).resize((640, 480)).save(buffer, "JPEG")
     return buffer.getvalue()
 
 
-def _wait_for(asker: _Asker, fleet: str, picture: bytes) -> None:
+def wait_for(asker: Asker, fleet: str, picture: bytes) -> None:
     """Ask a fleet until it answers; DataError if it does not."""
     until = time.monotonic() + _START_S
     while asker.ask(f"{fleet}/door/image", picture, 1.0) is None:
@@ -137,7 +138,7 @@ def measure(checkouts: tuple[Path, Path], bundle: Path, images: int) -> tuple[Me
     Raises:
         DataError: a fleet does not answer.
     """
-    fleets, picture = ("before", "after"), _picture()
+    fleets, shown = ("before", "after"), picture()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         broker = stack.enter_context(FleetProcesses(folder, bundle=bundle, fleet="none"))
@@ -149,19 +150,19 @@ def measure(checkouts: tuple[Path, Path], bundle: Path, images: int) -> tuple[Me
             node = [*own, "--part", "0", "--name", "node", "--threads", "1", "--images", topic]
             for name, options in (("aggregate", own), ("node", node)):
                 log = folder / f"{fleet}-{name}.log"
-                services.append(stack.enter_context(_service(checkout, name, log, *options)))
-        asker = _Asker(broker.url, fleets)
+                services.append(stack.enter_context(service(checkout, name, log, *options)))
+        asker = Asker(broker.url, fleets)
         stack.callback(asker.stop)
         times: tuple[list[float], list[float]] = ([], [])
         for fleet in fleets:
-            _wait_for(asker, fleet, picture)
+            wait_for(asker, fleet, shown)
         time.sleep(6)  # until then an aggregator waits for parts that it has not heard of
         used = [0.0] * len(services)
         for turn in range(_WARM_UP + images):
             if turn == _WARM_UP:
                 used = [_cpu_ms(process) for process in services]
             for place in (0, 1) if turn % 2 else (1, 0):
-                taken = asker.ask(f"{fleets[place]}/door/image", picture, _LABEL_S)
+                taken = asker.ask(f"{fleets[place]}/door/image", shown, LABEL_S)
                 if taken is None:
                     raise DataError(f"no label of the fleet '{fleets[place]}'")
                 if turn >= _WARM_UP:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from devit_iot.bundle.spec import CHANNELS, Filter, SubVitSpec
-from devit_iot.engine.image_file import without_metadata
+from devit_iot.engine.image_file import jpeg_of, jpeg_pieces, without_metadata
 from devit_iot.engine.jpeg_cost import JpegFrame, jpeg_frame, too_large
 from devit_iot.engine.jpeg_scans import END_OF_IMAGE, missing, open_ended
 from devit_iot.errors import ImageError
@@ -44,6 +44,9 @@ _BYTES_PER_PIXEL = 17
 _WEBP_TABLES = 32 * 2**20
 """For the code tables of a lossless WebP. Real ones need far less; 65536 of them, in a file of
 300 kB, need 363 MB."""
+
+_FEW_PIXELS = 2**26
+"""Pillow warns about pictures of more, and about none of so many."""
 
 _limiting = threading.Lock()
 
@@ -91,16 +94,16 @@ def load_image(
     """
     if not payload:
         raise ImageError("empty", "empty image payload")
-    file = without_metadata(payload)
+    is_jpeg = payload.startswith(JPEG)
+    pieces = list(jpeg_pieces(payload)) if is_jpeg else []
+    file = jpeg_of(pieces) if is_jpeg else without_metadata(payload)
     source = _Source(_prepared(file, take_incomplete=take_incomplete))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about odd metadata; pixels are enough
-            frame = jpeg_frame(file)
-            if frame is not None:
-                frame.check(max_pixels)
-            with _opened(source, frame) as image:
-                return _square(image, spec, max_pixels, frame, crop)
+        frame = jpeg_frame(pieces) if is_jpeg else None
+        if frame is not None:
+            frame.check(max_pixels)
+        with _quietly(frame), _opened(source, frame) as image:
+            return _square(image, spec, max_pixels, frame, crop)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -121,6 +124,21 @@ class _Source(io.BytesIO):
         content = super().read(size)
         self.ran_dry = self.ran_dry or not content
         return content
+
+
+@contextmanager
+def _quietly(frame: JpegFrame | None) -> Iterator[None]:
+    """Ignore what Pillow warns about inside the block: odd metadata, and many pixels.
+
+    The filters of warnings are not touched for a JPEG of few pixels, which costs time at each
+    image: its metadata are gone.
+    """
+    if frame is not None and frame.width * frame.height <= _FEW_PIXELS:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _prepared(file: bytes, *, take_incomplete: bool) -> bytes:
@@ -269,10 +287,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     """Convert to 8-bit RGB; Pillow alone would clip 16-bit grey to white."""
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
-    if image.mode == "RGB":  # Pillow would copy it
-        image.load()
-        return image
-    return image.convert("RGB")
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    image.load()
+    return image  # converting it would copy it
 
 
 def _without_ends(

@@ -8,7 +8,8 @@ JPEG: ITU-T T.81, annex B. PNG: www.w3.org/TR/png-3, section 5. WebP: RFC 9649, 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from devit_iot.errors import ImageError
 from devit_iot.protocol.image_message import JPEG, PNG, is_webp
@@ -18,6 +19,11 @@ MAX_PIECES = 10_000
 
 MAX_SCANS = 100
 """Of a JPEG, each of which may be a pass over all pixels; encoders make about ten."""
+
+JpegPiece: TypeAlias = tuple[int, bytes]
+"""Code of the marker that begins a piece of a JPEG, and the piece itself with its marker."""
+
+_START_OF_IMAGE = b"\xff\xd8"
 
 # A marker is 0xFF and a code; before it any number of 0xFF may stand.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -46,7 +52,7 @@ def without_metadata(payload: bytes) -> bytes:
             piece runs past the end.
     """
     if payload.startswith(JPEG):
-        return _jpeg(payload)
+        return jpeg_of(jpeg_pieces(payload))
     if payload.startswith(PNG):
         return _png(payload)
     if is_webp(payload):
@@ -56,12 +62,12 @@ def without_metadata(payload: bytes) -> bytes:
     )
 
 
-def _jpeg(payload: bytes) -> bytes:
-    """Start of image, tables, frame and scans."""
-    return payload[:2] + b"".join(piece for _, piece in jpeg_pieces(payload))
+def jpeg_of(pieces: Iterable[JpegPiece]) -> bytes:
+    """A JPEG of the pieces that :func:`jpeg_pieces` found in one: without metadata."""
+    return b"".join((_START_OF_IMAGE, *(piece for _, piece in pieces)))
 
 
-def jpeg_pieces(payload: bytes) -> Iterator[tuple[int, bytes]]:
+def jpeg_pieces(payload: bytes) -> Iterator[JpegPiece]:
     """Marker codes and bytes of the frame, tables and scans of a JPEG, one after the other.
 
     Raises:

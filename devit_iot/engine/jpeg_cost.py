@@ -7,11 +7,11 @@ each scan.
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from devit_iot.engine.image_file import FRAMES, MAX_SCANS, SCAN, is_all, jpeg_pieces
+from devit_iot.engine.image_file import FRAMES, MAX_SCANS, SCAN, JpegPiece, is_all
 from devit_iot.errors import ImageError
-from devit_iot.protocol.image_message import JPEG
 
 HEADER_PIXELS = 8
 """So many times the pixels that may be decoded may a JPEG's header say: with the usual limit 256
@@ -78,19 +78,17 @@ def too_large(width: int, height: int, max_pixels: int) -> ImageError:
     return ImageError("too_large", text)
 
 
-def jpeg_frame(payload: bytes) -> JpegFrame | None:
-    """The frame of a JPEG; None for other formats.
+def jpeg_frame(pieces: Iterable[JpegPiece]) -> JpegFrame:
+    """The frame of a JPEG.
 
     Args:
-        payload: what :func:`devit_iot.engine.image_file.without_metadata` leaves.
+        pieces: what :func:`devit_iot.engine.image_file.jpeg_pieces` finds in the file.
 
     Raises:
         ImageError: ``damaged``: it has no frame, or one that says what cannot be.
     """
-    if not payload.startswith(JPEG):
-        return None
     frame, scan, scans = b"", b"", 0
-    for code, piece in jpeg_pieces(payload):
+    for code, piece in pieces:
         if code in FRAMES:
             frame = piece
         elif code == SCAN:

@@ -82,5 +82,8 @@ class Companions:
 
     def rank(self, request_id: bytes, now: float) -> int:
         """How many others compute a request before this node does; 0: it is this node's."""
+        others = self.alive(now)
+        if not others:
+            return 0
         own = weight(request_id, self._name), self._name
-        return sum((weight(request_id, other), other) > own for other in self.alive(now))
+        return sum((weight(request_id, other), other) > own for other in others)

@@ -65,12 +65,16 @@ class Holding(Generic[T]):
 
     def due(self, now: float) -> list[T]:
         """Remove and return the items that are due, in the order in which they came."""
+        if not self._held:  # fleets without a cascade ask for each image
+            return []
         with self._lock:
             ready = [request_id for request_id, held in self._held.items() if now >= held.due]
             return [item for item in map(self._pop, ready) if item is not None]
 
     def wait_s(self, now: float, at_most: float) -> float:
         """How long until an item is due, at most so many seconds."""
+        if not self._held:
+            return at_most
         with self._lock:
             due = min((held.due for held in self._held.values()), default=now + at_most)
         return min(at_most, max(0.0, due - now))

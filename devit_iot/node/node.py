@@ -27,7 +27,7 @@ from devit_iot.protocol.enough import decode_enough
 from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.status import NodeStatus, State
 from devit_iot.protocol.topics import ImageFilter, Topics
-from devit_iot.service.after_all import AfterAll
+from devit_iot.service.after_all import after_all
 from devit_iot.service.counters import Counters, Drops
 from devit_iot.service.durations import Durations
 from devit_iot.service.pending_acks import PendingAcks
@@ -221,9 +221,8 @@ class Node:
             return
         now_ms = time.time_ns() // 1_000_000
         identity, order = self._served.identity, self._served.order
-        in_turn = crop is None and self._crops.only_whole(
-            route.camera
-        )  # labels say nothing of other crops
+        # Labels say nothing of crops, so only whole images wait for their turn.
+        in_turn = crop is None and self._crops.only_whole(route.camera)
         if is_every and self._sharing is not None and crop is None and not in_turn:
             wanted = self._crops.wanted(route.camera, request_id)
             self._sharing.expect(request_id, [crop_id for crop_id, _ in wanted])
@@ -318,11 +317,8 @@ class Node:
             return
         wanted = self._crops.of(frame)
         acknowledge = partial(self._pending_acks.acknowledge, frame.request_id)
-        if not wanted:
-            acknowledge()
-        after_all = AfterAll((request_id for request_id, _ in wanted), acknowledge)
-        for request_id, crop in wanted:
-            done = partial(after_all.done, request_id)
+        reports = after_all([request_id for request_id, _ in wanted], acknowledge)
+        for (request_id, crop), done in zip(wanted, reports, strict=True):
             try:
                 computed = compute(
                     *(self._served, frame, request_id, crop),

@@ -117,16 +117,17 @@ class StatusReporter:
 
     def refresh(self) -> None:
         """Publish a status that changed, at most once a second, or is 15 s old."""
-        self._refreshed_at = time.monotonic()
-        if self._latest is None or self._age() - self._latest.uptime_s >= INTERVAL_S:
+        self._refreshed_at = now = time.monotonic()
+        uptime_s = self._age()
+        if self._latest is None or uptime_s - self._latest.uptime_s >= INTERVAL_S:
             self._latest = self._status("online")
         if self._shown is None:  # not connected yet
             return
-        if self._echo_until is not None and time.monotonic() > self._echo_until:
+        if self._echo_until is not None and now > self._echo_until:
             self._echo_until = None
             self._deaf = True
             logger.error("%s: not even our own status; check its access list", _DEAF)
-        age = self._age() - self._shown.uptime_s
+        age = uptime_s - self._shown.uptime_s
         if age < INTERVAL_S:
             return
         shown = msgspec.structs.asdict(self._shown)

@@ -87,7 +87,7 @@ def learn(examples: Examples, groups: NDArray[np.int64], unknown_share: float) -
         unknown=outcome.unknown,
         measured=len(some),
         top1=outcome.top1,
-        interval=accuracy_interval(outcome.right, groups[some]),
+        interval=accuracy_interval(outcome.right, groups[some], folds=FOLDS),
         ece=outcome.ece,
         answered=outcome.answered,
         answered_top1=outcome.answered_top1,

@@ -21,7 +21,7 @@ from devit_iot.config.config import Config, load_config
 from devit_iot.engine.fusion import Fusion
 from devit_iot.errors import BundleError, MessageError
 from devit_iot.protocol.label import Label
-from devit_iot.service.after_all import AfterAll
+from devit_iot.service.after_all import AfterAll, after_all
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, make_feature
 from tests.support.fleets import wait_until
@@ -248,6 +248,24 @@ def test_after_all_calls_once() -> None:
     for one, calls in (("a", 0), ("a", 0), ("stranger", 0), ("b", 1), ("b", 1), ("a", 1)):
         after.done(one)
         assert len(called) == calls
+
+
+def test_reports_of_several_are_told_apart_and_one_alone_is_what_follows() -> None:
+    called: list[int] = []
+
+    def then() -> None:
+        called.append(1)
+
+    first, second = after_all("ab", then)
+    first()
+    first()
+    assert not called
+    second()
+    assert called == [1]
+    assert after_all("a", then) == [then]
+    assert called == [1]
+    assert after_all("", then) == []
+    assert called == [1, 1]
 
 
 @pytest.mark.parametrize(

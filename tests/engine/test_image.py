@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from devit_iot.bundle.spec import CROPPED, WHOLE, Resize, View
+from devit_iot.engine import image as image_module
 from devit_iot.engine.image import load_image
 from devit_iot.errors import ImageError
 from tests.support.images import (
@@ -357,3 +359,40 @@ def test_odd_metadata_is_no_reason_to_refuse() -> None:
     exif[0x0112] = 1
     payload = encoded(noise(50, 40), "JPEG", exif=exif.tobytes() + b"\xff" * 9)
     load(payload)
+
+
+def test_a_jpeg_of_few_pixels_costs_no_filter_of_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = warnings.catch_warnings
+
+    def counted() -> "warnings.catch_warnings[None]":
+        asked.append("filter")
+        return real()
+
+    monkeypatch.setattr(warnings, "catch_warnings", counted)
+    load(encoded(noise(64, 48), "JPEG"))
+    assert not asked
+    load(encoded(noise(64, 48), "PNG"))
+    assert asked == ["filter"]
+    monkeypatch.setattr(image_module, "_FEW_PIXELS", 64 * 48 - 1)
+    load(encoded(noise(64, 48), "JPEG"))
+    assert asked == ["filter", "filter"]
+
+
+def test_pillow_warns_of_no_picture_of_few_pixels() -> None:
+    assert Image.MAX_IMAGE_PIXELS is not None
+    assert image_module._FEW_PIXELS < Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_a_picture_in_colour_is_not_copied(
+    monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    payload = encoded(noise(64, 48), file_format)
+    wanted = load(payload)
+
+    def refuse(_image: Image.Image) -> Image.Image:
+        raise AssertionError("a picture was copied")
+
+    monkeypatch.setattr(Image.Image, "copy", refuse)
+    np.testing.assert_array_equal(load(payload), wanted)

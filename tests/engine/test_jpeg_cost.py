@@ -20,7 +20,7 @@ from devit_iot.datasets.other_image import to_png
 from devit_iot.datasets.source import decode_source
 from devit_iot.datasets.sources import open_source
 from devit_iot.engine.image import load_image
-from devit_iot.engine.image_file import without_metadata
+from devit_iot.engine.image_file import jpeg_pieces
 from devit_iot.engine.jpeg_cost import HEADER_PIXELS, jpeg_frame
 from devit_iot.errors import ImageError
 from devit_iot.limits import MAX_PIXELS
@@ -61,8 +61,7 @@ def test_a_phones_large_picture_is_read(width: int, height: int) -> None:
 
 def test_a_progressive_one_is_read_and_takes_what_is_reckoned(tmp_path: Path) -> None:
     payload = phone(8160, 6120, progressive=True)
-    frame = jpeg_frame(without_metadata(payload))
-    assert frame is not None
+    frame = jpeg_frame(jpeg_pieces(payload))
     assert (frame.width, frame.height) == (8160, 6120)
     assert frame.scans > 5
     (tmp_path / "progressive.jpg").write_bytes(payload)
@@ -107,8 +106,7 @@ def test_coefficients_that_are_kept_count_as_memory() -> None:
     """Three bytes for each pixel of the file, or six: seventeen of each allowed pixel suffice."""
     for subsampling, bytes_per_pixel in ((2, 3), (0, 6)):
         payload = encoded(noise(1600, 1200), "JPEG", progressive=True, subsampling=subsampling)
-        frame = jpeg_frame(without_metadata(payload))
-        assert frame is not None
+        frame = jpeg_frame(jpeg_pieces(payload))
         assert frame.kept_bytes == pytest.approx(bytes_per_pixel * 1600 * 1200, rel=0.02)
     load(payload, max_pixels=720_000)
     with pytest.raises(ImageError, match="takes 11 MB to decode, over the limit of 10 MB; save it"):

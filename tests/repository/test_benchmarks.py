@@ -123,3 +123,21 @@ def test_a_fleet_that_sleeps_is_measured() -> None:
     assert every["rate"] > 0
     assert set(every["cpu_ms"]) == {"broker", "node", "aggregator"}
     assert latest["kilobytes"] > 80  # one image in, one out
+
+
+def test_many_real_pictures_are_read(tmp_path: Path) -> None:
+    fleet = make_bundle(tmp_path / "fleet", parts=2)
+    done = run("many_pictures.py", "--pictures", "20", "--bundle", fleet.path, "--json")
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(done.stdout)
+    assert cost["pictures"] == 20
+    assert cost["computed_ms"] > cost["cached_ms"] > 0
+
+
+def test_a_profile_without_perf_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run("node_profile.py", "--images", "5")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: perf is not installed")

@@ -10,11 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from devit_iot.datasets.source import ImageSource
+from devit_iot.datasets.sources import open_source
 from devit_iot.evaluation.local import LocalFleet
 from devit_iot.teach.cache import FeatureCache
 from devit_iot.teach.examples import Examples, read_examples
 from devit_iot.teach.fit import fit, require_solver
 from devit_iot.teach.moments import moments
+from tests.support.images import encoded, noise
 
 COUNT = 40_000
 DIMS = (16, 32)
@@ -78,3 +80,30 @@ def test_neighbours_are_compared_in_pieces(features: tuple[NDArray[np.float32], 
     nowhen, names = np.full(COUNT, np.nan), ("",) * COUNT
     found = Examples(("a", "b"), names, np.arange(COUNT) % 2, nowhen, features, 0, (), 0)
     assert peak(lambda: moments(found, 60.0)) < 1
+
+
+def test_files_are_read_one_by_one(tmp_path: Path) -> None:
+    """Two hundred JPEG files of 100 kB, of which no two are in memory."""
+    count = 200
+    file = encoded(noise(320, 240), "JPEG")
+    for number in range(count):
+        place = tmp_path / "photos" / "ab"[number % 2] / f"{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file + number.to_bytes(4, "big") + bytes(100_000 - len(file) - 4))
+
+    class NumberedFleet(StubFleet):
+        def features(self, payload: bytes) -> list[Answer]:
+            return super().features(payload[len(file) : len(file) + 4])
+
+    def read() -> Examples:
+        source = open_source(str(tmp_path / "photos"), tmp_path, split="train", strict=False)
+        with FeatureCache(tmp_path / "cache", "0" * 16, DIMS) as cache:
+            fleet = cast("LocalFleet", NumberedFleet())
+            return read_examples(fleet, source, cache, lambda places: places)
+
+    tracemalloc.start()
+    try:
+        assert read().computed == count
+        assert tracemalloc.get_traced_memory()[1] < 20 * 100_000
+    finally:
+        tracemalloc.stop()
