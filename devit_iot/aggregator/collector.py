@@ -1,6 +1,7 @@
 """Groups features by request. Pure: time and the parts to wait for are arguments."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -206,11 +207,10 @@ class Collector:
             window_full: whether to answer the oldest request of ``every`` whatever it has: the
                 broker delivers no more, so the features that it waits for cannot come.
         """
+        grown: Mapping[bytes, Request] = self._grown
         if expected != self._expected:
             self._expected = expected
             grown = self._open
-        else:
-            grown = self._grown
         ready = {key: request for key, request in grown.items() if expected <= request.parts}
         self._grown = {}
         waits = self._waits
@@ -222,7 +222,7 @@ class Collector:
         surplus = len(self._open) - self._limits.max_open
         ready.update(islice(self._open.items(), max(0, surplus)))
         for camera in self._crowded:
-            of_camera = self._of_camera.get(camera, {})
+            of_camera = self._of_camera.get(camera, OrderedDict[bytes, Request]())
             surplus = len(of_camera) - self._limits.max_open_per_camera
             ready.update(islice(of_camera.items(), max(0, surplus)))
         self._crowded.clear()

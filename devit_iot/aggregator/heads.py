@@ -62,6 +62,11 @@ class CameraHeads:
         names = dict.fromkeys((*self._given.get(camera, ()), *self._choice.of(camera)))
         return tuple(self._fusions[name] for name in names if name in self._fusions)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The heads that answer for some camera."""
+        return tuple(self._fusions)
+
     def answers(self, name: str) -> bool:
         """Whether some camera may have this head, by the configuration or as it was given."""
         return name in self._fusions
