@@ -36,7 +36,7 @@ from devit_iot.errors import BrokerError
 LIMIT_MS = 200.0
 _RATES = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _BACKLOG_S, _DRAIN_S = 6.0, 300.0
-_PERIOD_US = 10_000  # of the quotas: a tenth of a core is a millisecond, which Linux takes
+_PERIOD_US = 10_000  # a tenth of a core is a millisecond in it, the least quota that Linux takes
 _TRIES = 2
 _WARM_UP = 10
 _MISSING = 0.01
