@@ -1,34 +1,26 @@
-"""The processes of one row of ``scale.py``: brokers, sleeping nodes, aggregators, cameras."""
+"""The processes of one row of ``scale.py``: brokers, nodes, aggregators."""
 
 import os
 import shutil
 import sys
-import threading
 import time
-import uuid
-from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 
 import numpy as np
+from scale_cameras import WAIT_S, Cameras
+from scale_rows import Row
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.spec import BlockSpec, FusionSpec, SubVitSpec
 from devit_iot.bundle.writing import PartData, write_bundle
-from devit_iot.config.config import BrokerConfig
 from devit_iot.demo.processes import FleetProcesses, free_port
 from devit_iot.errors import BrokerError
 from devit_iot.export.reference import with_golden
 from devit_iot.programs import own_program
-from devit_iot.protocol.label import Label
-from devit_iot.protocol.status import NodeStatus
-from devit_iot.protocol.topics import Topics
-from devit_iot.transport.base import Message
-from devit_iot.transport.mqtt import MqttTransport
 
-TOPICS = Topics("scale")
 FEATURE_DIM = 192
-_WAIT_S = 120.0
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _NODE = Path(__file__).with_name("scale_node.py")
 _NATS = """\
@@ -52,7 +44,7 @@ shards = {shards}
 url = "{url}"
 
 [node]
-max_cameras = 512
+max_cameras = 1024
 
 [homeassistant]
 enabled = false
@@ -83,42 +75,52 @@ def sleeping_bundle(path: Path, parts: int) -> Bundle:
     )
 
 
+class Used(NamedTuple):
+    """What one process has and had so far.
+
+    Attributes:
+        cpu_s: its processor time, user and system, seconds.
+        memory_mb: its resident memory.
+    """
+
+    cpu_s: float
+    memory_mb: float
+
+
+def node_names(row: Row) -> list[tuple[str, int]]:
+    """Name and part of each node, those that share part 0 at the end."""
+    if not row.from_nodes:
+        return []
+    nodes = [(f"part-{part}", part) for part in range(row.parts)]
+    return nodes + [(f"part-0-{copy}", 0) for copy in range(1, row.replicas)]
+
+
 class ScaleFleet(FleetProcesses):
-    """One fleet, whose processes end with the ``with`` block.
+    """The fleet of one row, whose processes end with the ``with`` block.
 
     Args:
         folder: an empty folder.
-        broker: ``mosquitto``, ``nats-1`` or ``nats-3``.
-        parts: number of parts.
-        replicas: nodes that share part 0.
-        shards: number of aggregators.
-        sleep_ms: what an engine takes for one image.
-        delivery: ``latest`` (QoS 0) or ``every`` (QoS 1).
+        row: what the fleet is made of.
+        wrappers: what to put before a process's command, by its name.
+
+    Attributes:
+        bundle: bundle of its parts.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        broker: str,
-        parts: int,
-        replicas: int,
-        shards: int,
-        sleep_ms: float,
-        delivery: str,
+        self, folder: Path, row: Row, wrappers: Mapping[str, Sequence[str]] | None = None
     ) -> None:
-        self._brokers = int(broker.removeprefix("nats-")) if broker.startswith("nats") else 0
+        self._brokers = int(row.broker.removeprefix("nats-")) if "nats" in row.broker else 0
         self._ports = [free_port() for _ in range(self._brokers)]
-        bundle = sleeping_bundle(folder / "bundle", parts)
-        super().__init__(folder, bundle=bundle.path, fleet="scale")
+        self.bundle = sleeping_bundle(folder / "bundle", row.parts)
+        super().__init__(folder, bundle=self.bundle.path, fleet="scale", wrappers=wrappers)
         self._config = folder / "fleet.toml"
         self._config.write_text(
-            _CONFIG.format(bundle=bundle.path, shards=shards, url=self.url, delivery=delivery)
+            _CONFIG.format(
+                bundle=self.bundle.path, shards=row.shards, url=self.url, delivery=row.delivery
+            )
         )
-        self.nodes = [("node", f"part-{part}", part) for part in range(parts)]
-        self.nodes += [("node", f"part-0-{copy}", 0) for copy in range(1, replicas)]
-        self._shards = shards
-        self._sleep_ms = sleep_ms
+        self._row = row
 
     @property
     def url(self) -> str:
@@ -129,26 +131,38 @@ class ScaleFleet(FleetProcesses):
 
     def start(self) -> None:
         """Start everything, the brokers first."""
+        row = self._row
         if self._brokers:
             self._start_nats()
         else:
             self.start_broker("mosquitto", "max_queued_messages 5000", "max_inflight_messages 100")
-        for _, name, part in self.nodes:
-            options = ["--name", name, "--part", str(part), "--sleep-ms", str(self._sleep_ms)]
-            command = [sys.executable, str(_NODE), "--config", str(self._config), *options]
-            self._start(f"node {name}", command)
-        for shard in range(self._shards):
-            command = [*own_program("devit_iot.cli.aggregate"), "start"]
-            options = ["--config", str(self._config), "--shard", str(shard)]
-            self._start(f"aggregator {shard}", [*command, *options, "--log-level", "warning"])
+        config = ["--config", str(self._config)]
+        engine = ["--engine-ms", str(row.engine_ms), *["--computes"] * bool(row.share)]
+        for name, part in node_names(row):
+            options = [*config, "--name", name, "--part", str(part), *engine]
+            self._start(f"node {name}", [sys.executable, str(_NODE), *options])
+        for shard in range(row.shards):
+            command = [*own_program("devit_iot.cli.aggregate"), "start", *config]
+            options = ["--shard", str(shard), "--log-level", "warning"]
+            self._start(f"aggregator {shard}", [*command, *options])
 
-    def cpu_s(self) -> dict[str, float]:
-        """Processor time so far of brokers, nodes and aggregators, seconds."""
-        used: dict[str, float] = defaultdict(float)
-        for name, process in self._running.items():
-            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            used[name.split(" ")[0]] += (int(fields[11]) + int(fields[12])) * _TICK_S
-        return used
+    def wait_online(self, cameras: Cameras) -> None:
+        """Wait until all services say that they are there, and nodes that they share.
+
+        Raises:
+            DevitError: one ended, or does not come.
+        """
+        count = len(node_names(self._row)) + self._row.shards
+        deadline = time.monotonic() + WAIT_S
+        while len(cameras.online) < count:
+            self.check()
+            if time.monotonic() > deadline:
+                raise BrokerError(f"only {len(cameras.online)} of {count} services came")
+            time.sleep(0.05)
+
+    def used(self) -> dict[str, Used]:
+        """Processor time and memory of each process, by its name, which begins with its role."""
+        return {name: _used(process.pid) for name, process in self._running.items()}
 
     def _start_nats(self) -> None:
         clusters = [free_port() for _ in self._ports]
@@ -172,73 +186,9 @@ def nats_path() -> str:
     return os.pathsep.join((os.environ.get("DEVIT_NATS_BIN", own), own, os.environ["PATH"]))
 
 
-class Cameras:
-    """All cameras of a fleet, on one connection, and a viewer on another one.
-
-    Attributes:
-        sent: request id -> when it was published, monotonic seconds.
-        seen: request id -> when its first label came.
-        degraded: number of labels that lack a part.
-    """
-
-    def __init__(self, url: str, *, every: bool) -> None:
-        self.sent: dict[str, float] = {}
-        self.seen: dict[str, float] = {}
-        self.degraded = 0
-        self.online: set[str] = set()
-        self._every = every
-        config = BrokerConfig(url=url, queue=100_000)
-        self._camera = MqttTransport(config, client_id="scale-cameras")
-        self._viewer = MqttTransport(config, client_id="scale-viewer")
-        self._viewer.subscribe(TOPICS.labels, self._on_label)
-        self._viewer.subscribe(TOPICS.node_statuses, self._on_node)
-        self._viewer.subscribe(TOPICS.aggregator_status("+"), self._on_aggregator)
-
-    def __enter__(self) -> Self:
-        for transport in (self._viewer, self._camera):
-            ready = threading.Event()
-            transport.start(on_ready=ready.set, on_refused=lambda _error: None)
-            if not ready.wait(_WAIT_S):
-                raise BrokerError("the broker lets nobody in")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._camera.stop()
-        self._viewer.stop()
-
-    def show(self, payload: bytes, *, cameras: int, rate: float, seconds: float) -> set[str]:
-        """Publish at a steady rate, one camera after the other; return the request ids."""
-        begin = time.monotonic()
-        shown: set[str] = set()
-        for number in range(round(rate * seconds)):
-            time.sleep(max(0.0, begin + number / rate - time.monotonic()))
-            request_id = uuid.uuid4().hex
-            self.sent[request_id] = time.monotonic()
-            shown.add(request_id)
-            topic = f"cameras/cam-{number % cameras}/image/{request_id}"
-            self._camera.publish(topic, payload, qos=int(self._every))
-        return shown
-
-    def _on_label(self, message: Message) -> None:
-        if not message.retained:
-            label = Label.decode(message.payload)
-            self.degraded += label.degraded
-            self.seen.setdefault(label.request_id, time.monotonic())
-
-    def _on_node(self, message: Message) -> None:
-        status = NodeStatus.decode(message.payload)
-        if status.state == "online":
-            self.online.add(status.node)
-
-    def _on_aggregator(self, message: Message) -> None:
-        self.online.add(message.topic)
-
-
-def wait_online(cameras: Cameras, fleet: ScaleFleet, count: int) -> None:
-    """Wait until so many services say that they are there."""
-    deadline = time.monotonic() + _WAIT_S
-    while len(cameras.online) < count:
-        fleet.check()
-        if time.monotonic() > deadline:
-            raise BrokerError(f"only {len(cameras.online)} of {count} services came")
-        time.sleep(0.05)
+def _used(pid: int) -> Used:
+    process = Path(f"/proc/{pid}")
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    memory = (process / "statm").read_text().split()[1]
+    ticks = int(fields[11]) + int(fields[12])
+    return Used(ticks * _TICK_S, int(memory) * os.sysconf("SC_PAGE_SIZE") / 1e6)

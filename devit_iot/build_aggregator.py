@@ -94,6 +94,10 @@ def aggregator_of(
     planner = CropPlanner(fusions.plan, transport, topics)
     announcer = _announcer(config, transport) if config.homeassistant.enabled else Nobody()
     counters = Counters(aggregator.logger)
+    names = [name for heads in fusions.all for name in heads.names]
+    states = States(
+        config.state_rule, transport, topics=topics, shard=shard, shards=shards, heads=names
+    )
     looker = Nobody() if looking is None else Looker(config, looking, counters)
     taker = HeadTaker(fusions, transport, topics=topics, shard=shard, counters=counters)
     return Aggregator(
@@ -103,11 +107,7 @@ def aggregator_of(
         topics=topics,
         config=config.aggregator,
         every_lifetime_s=config.broker.session_s,
-        labelling=Labelling(
-            config.early_choice,
-            States(config.state_rule, transport, topics=topics, shard=shard, shards=shards),
-            counters,
-        ),
+        labelling=Labelling(config.early_choice, states, counters),
         observer=Observers(planner, announcer, taker, looker),
     )
 

@@ -40,6 +40,10 @@ RECEIVE_MAXIMUM = 4096
 """Features of ``every`` that the broker sends ahead of their acknowledgement, if it speaks MQTT 5.
 So many wait for others of their requests before the oldest request is answered without them."""
 
+_BUSY_REFRESH_S = 0.02
+"""What is done beside the messages is done so often while further ones wait: for each message it
+would take a fifth of its time."""
+
 
 class _Received(NamedTuple):
     """A message that waits for its turn.
@@ -103,6 +107,7 @@ class Aggregator:
             ),
         )
         self._early = EarlyAnswers(labelling.early)
+        self._answers_early = labelling.early.any
         self._min_parts = config.min_parts
         self._states = labelling.states
         self._observer = observer or Nobody()
@@ -111,6 +116,7 @@ class Aggregator:
         self._inbox: Inbox[_Received] = Inbox()
         self._enough = Enough(transport, topics.enough(config.shard), self._inbox.nudge)
         self._counters = labelling.counters
+        self._refresh_at = 0.0
         self._stopping = threading.Event()
         self._refusal = Refusal(self.stop)
         self.durations = {name: Durations() for name in LATENCIES}
@@ -130,13 +136,8 @@ class Aggregator:
         Raises:
             BrokerError: the broker refused us for good.
         """
-        identity = self._identity
-        logger.info(
-            "aggregator %s fuses %d parts, bundle %s",
-            identity.shard,
-            identity.parts,
-            identity.fingerprint,
-        )
+        said = (self._identity.shard, self._identity.parts, self._identity.fingerprint)
+        logger.info("aggregator %s fuses %d parts, bundle %s", *said)
         with (
             self._observer.running(),
             self.reporter.connected(self._refusal, self._on_connected),
@@ -169,13 +170,19 @@ class Aggregator:
         if item is not None:
             self._handle(item)
         now = time.monotonic()
-        self._fusions.refresh(now)
         window_full = self._pending_acks.messages >= RECEIVE_MAXIMUM
         for request in self._collector.due(
             now, self._presence.expected(now), window_full=window_full
         ):
             self._answer(request)
         self._enough.say()
+        if now >= self._refresh_at or not len(self._inbox):
+            self._refresh_at = now + _BUSY_REFRESH_S
+            self._refresh(now)
+
+    def _refresh(self, now: float) -> None:
+        """Do what is to be done beside the messages."""
+        self._fusions.refresh(now)
         if self._deferred_at not in {None, self._fusions.changes}:
             self._deferred_at = None
             self._transport.redeliver()
@@ -275,7 +282,7 @@ class Aggregator:
             self._pending_acks.add(feature.request_id, message)
         elif is_every and not self._pending_acks.add_if_pending(feature.request_id, message):
             self._transport.acknowledge(message)  # the broker has the label
-        if verdict == "taken":
+        if verdict == "taken" and self._answers_early:
             self._answer_if_sure(feature.request_id, heads)
 
     def _answer_if_sure(self, request_id: bytes, heads: CameraHeads) -> None:
@@ -323,11 +330,11 @@ class Aggregator:
         if request.patience_s and len(group.features) < heads.parts:
             done = partial(self._enough.after, request.request_id, acknowledge)
         after_all = AfterAll((label.head for label in labels), done)
-        main = heads.main(request.camera)
+        of_camera = heads.of(request.camera)
+        main = of_camera[0].head
         if self._publish(labels[0], main, request, after_all):
             for stage, milliseconds in labels[0].latency_ms.items():
                 self.durations[stage].add(milliseconds)
-            of_camera = heads.of(request.camera)
             self._observer.see_camera(request.camera, {f.head: f.classes for f in of_camera})
         for label in labels[1:]:
             self._publish(label, main, request, after_all)

@@ -1,7 +1,9 @@
 """Groups features by request. Pure: time and the parts to wait for are arguments."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from devit_iot.aggregator.deadline import Deadline
@@ -39,6 +41,8 @@ class Request:
         first: when the first feature came, monotonic seconds.
         is_every: whether a feature of it is of ``every``.
         patience_s: how much longer than others it waits, since its nodes compute in turn.
+        number: counts the requests, so that older ones have smaller numbers.
+        parts: the parts that have answered, with whatever bundle: no more comes of them.
     """
 
     def __init__(
@@ -49,7 +53,10 @@ class Request:
         bundle: str,
         is_every: bool,
         patience_s: float = 0.0,
+        number: int = 0,
     ) -> None:
+        self.number = number
+        self.parts: set[int] = set()
         self.request_id = feature.request_id
         self.camera = feature.camera
         self.groups: dict[str, Group] = {}
@@ -69,11 +76,7 @@ class Request:
         group.features[feature.part] = feature
         group.last = now
         group.last_part = feature.part
-
-    @property
-    def parts(self) -> frozenset[int]:
-        """The parts that have answered, with whatever bundle: no more comes of them."""
-        return frozenset(part for group in self.groups.values() for part in group.features)
+        self.parts.add(feature.part)
 
     @property
     def fullest(self) -> Group:
@@ -122,6 +125,13 @@ class Collector:
         self._deadline = deadline
         self._limits = limits
         self._open: OrderedDict[bytes, Request] = OrderedDict()  # oldest first
+        # The same ones by what they wait for, so that the first of each is due first.
+        self._waiting: dict[tuple[bool, float], OrderedDict[bytes, Request]] = {}
+        self._of_camera: dict[str, OrderedDict[bytes, Request]] = {}  # those of `latest`
+        self._crowded: set[str] = set()  # cameras of which too many may wait
+        self._count = 0
+        self._grown: dict[bytes, Request] = {}  # since :meth:`due` was asked
+        self._expected: AbstractSet[int] = frozenset()  # when it was
         # By whether they are of `every`, so that each of the two is in the order of forgetting.
         self._answered: dict[bool, OrderedDict[bytes, _Answered]] = {
             True: OrderedDict(),
@@ -162,14 +172,26 @@ class Collector:
                 return "late"
         request = self._open.get(feature.request_id)
         if request is None:
-            self._open[feature.request_id] = Request(
-                feature, now, bundle=bundle, is_every=is_every, patience_s=patience_s
+            self._count += 1
+            request = Request(
+                feature,
+                now,
+                bundle=bundle,
+                is_every=is_every,
+                patience_s=patience_s,
+                number=self._count,
             )
+            self._open[feature.request_id] = self._grown[feature.request_id] = request
+            self._line_up(request)
             return "taken"
-        request.is_every |= is_every
+        if is_every and not request.is_every:
+            self._leave(request)
+            request.is_every = True
+            self._line_up(request)
         if request.has(feature, bundle):
             return "duplicate"
         request.add(feature, now, bundle)
+        self._grown[feature.request_id] = request
         if is_plain:
             self._deadline.observe(now - request.first)
         return "taken"
@@ -185,35 +207,37 @@ class Collector:
             window_full: whether to answer the oldest request of ``every`` whatever it has: the
                 broker delivers no more, so the features that it waits for cannot come.
         """
-        surplus = len(self._open) - self._limits.max_open
-        of_camera = Counter(r.camera for r in self._open.values() if not r.is_every)
+        grown: Mapping[bytes, Request] = self._grown
+        if expected != self._expected:
+            self._expected = expected
+            grown = self._open
+        ready = {key: request for key, request in grown.items() if expected <= request.parts}
+        self._grown = {}
         waits = self._waits
-        ready = []
-        for position, request in enumerate(self._open.values()):
-            gives_way = window_full and request.is_every
-            if (
-                position < surplus
-                or gives_way
-                or now >= request.first + request.patience_s + waits[request.is_every]
-                or expected <= request.parts
-                or (
-                    not request.is_every
-                    and of_camera[request.camera] > self._limits.max_open_per_camera
-                )
-            ):
-                ready.append(request)
-                of_camera[request.camera] -= not request.is_every
-                window_full = window_full and not gives_way
-        for request in ready:
+        for (is_every, patience_s), waiting in self._waiting.items():
+            for key, request in waiting.items():
+                if now < request.first + patience_s + waits[is_every]:
+                    break
+                ready[key] = request
+        surplus = len(self._open) - self._limits.max_open
+        ready.update(islice(self._open.items(), max(0, surplus)))
+        for camera in self._crowded:
+            of_camera = self._of_camera.get(camera, OrderedDict[bytes, Request]())
+            surplus = len(of_camera) - self._limits.max_open_per_camera
+            ready.update(islice(of_camera.items(), max(0, surplus)))
+        self._crowded.clear()
+        oldest = [next(iter(waiting.items())) for key, waiting in self._waiting.items() if key[0]]
+        if window_full and oldest:
+            ready.update([min(oldest, key=lambda item: item[1].first)])
+        for request in ready.values():
             self._close(request, now)
-        return ready
+        return sorted(ready.values(), key=lambda request: request.number)
 
     def next_deadline(self) -> float | None:
         """When :meth:`due` must be asked next, monotonic seconds; None if nothing waits."""
         waits = self._waits
-        return min(
-            (r.first + r.patience_s + waits[r.is_every] for r in self._open.values()), default=None
-        )
+        oldest = (next(iter(waiting.values())) for waiting in self._waiting.values())
+        return min((r.first + r.patience_s + waits[r.is_every] for r in oldest), default=None)
 
     def get(self, request_id: bytes) -> Request | None:
         """A request that waits."""
@@ -230,10 +254,36 @@ class Collector:
 
     def _close(self, request: Request, now: float) -> None:
         del self._open[request.request_id]
+        self._grown.pop(request.request_id, None)
+        self._leave(request)
         limits = self._limits
         lifetime = limits.every_lifetime_s if request.is_every else limits.lifetime_s
-        answered = _Answered(request.parts, request.first, now + lifetime)
+        answered = _Answered(frozenset(request.parts), request.first, now + lifetime)
         self._answered[request.is_every][request.request_id] = answered
+
+    def _line_up(self, request: Request) -> None:
+        key = (request.is_every, request.patience_s)
+        waiting = self._waiting.setdefault(key, OrderedDict())
+        behind = bool(waiting) and next(reversed(waiting.values())).number > request.number
+        waiting[request.request_id] = request
+        if behind:  # it was one of `latest` before
+            in_order = sorted(waiting.items(), key=lambda item: item[1].number)
+            self._waiting[key] = OrderedDict(in_order)
+        if not request.is_every:
+            of_camera = self._of_camera.setdefault(request.camera, OrderedDict())
+            of_camera[request.request_id] = request
+            if len(of_camera) > self._limits.max_open_per_camera:
+                self._crowded.add(request.camera)
+
+    def _leave(self, request: Request) -> None:
+        key = (request.is_every, request.patience_s)
+        del self._waiting[key][request.request_id]
+        if not self._waiting[key]:
+            del self._waiting[key]
+        if not request.is_every:
+            del self._of_camera[request.camera][request.request_id]
+            if not self._of_camera[request.camera]:
+                del self._of_camera[request.camera]
 
     def _forget(self, now: float) -> None:
         for answered in self._answered.values():

@@ -20,12 +20,14 @@ class Fusions:
 
     Attributes:
         changes: grows when a bundle came, or when others are awaited.
+        longest_dim: numbers of the longest feature that may be one.
     """
 
     def __init__(self, first: Iterable[CameraHeads] = (), *, awaiting: bool = False) -> None:
         self._fusions = {heads.fingerprint: heads for heads in first}
         self._awaited: frozenset[str] | None = None if awaiting else frozenset()
         self.changes = 0
+        self._measure()
 
     def get(self, fingerprint: str) -> CameraHeads | None:
         """The heads of one bundle, or None."""
@@ -71,20 +73,21 @@ class Fusions:
         ]
         kept = (*others[-(MAX_FUSIONS - 1) :], heads)
         self._fusions = {known.fingerprint: known for known in kept}
+        self._measure()
         self.changes += 1
 
     def await_only(self, fingerprints: Iterable[str]) -> None:
         """Await the bundles that are served or are to be, as the hub said."""
         self._awaited = frozenset(fingerprints)
+        self._measure()
         self.changes += 1
 
     def may_come(self, fingerprint: str) -> bool:
         """Whether this bundle is on its way."""
         return self._awaited is None or fingerprint in self._awaited
 
-    @property
-    def longest_dim(self) -> int:
-        """Numbers of the longest feature that may be one: of an awaited bundle nobody knows."""
-        if self._awaited is None or not self._awaited <= self._fusions.keys():
-            return _UNKNOWN_DIM
-        return max((max(heads.feature_dims) for heads in self._fusions.values()), default=0)
+    def _measure(self) -> None:
+        """Find out how long a feature may be: of an awaited bundle nobody knows."""
+        known = self._awaited is not None and self._awaited <= self._fusions.keys()
+        dims = (max(heads.feature_dims) for heads in self._fusions.values())
+        self.longest_dim = max(dims, default=0) if known else _UNKNOWN_DIM

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 LOOK_S = 1.0
 """How often the disk is asked for new versions."""
 
+_REMEMBERED = 4096
+"""Cameras and rectangles whose heads are remembered: looking them up takes as long as fusing."""
+
 
 class CameraHeads:
     """What answers for each camera.
@@ -46,6 +49,7 @@ class CameraHeads:
         self._given: dict[str, tuple[str, ...]] = {}
         self._problems: dict[str, str] = {}
         self._sureness: dict[str, Sureness] | None = None  # not asked for
+        self._answering: dict[tuple[str, Crop | None], tuple[Fusion, ...]] = {}
         self._look_at = 0.0
         self.fingerprint = bundle.manifest.fingerprint
         self.parts = len(bundle.manifest.parts)
@@ -57,6 +61,11 @@ class CameraHeads:
         """The heads of ``camera``, the main one first."""
         names = dict.fromkeys((*self._given.get(camera, ()), *self._choice.of(camera)))
         return tuple(self._fusions[name] for name in names if name in self._fusions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The heads that answer for some camera."""
+        return tuple(self._fusions)
 
     def answers(self, name: str) -> bool:
         """Whether some camera may have this head, by the configuration or as it was given."""
@@ -81,23 +90,27 @@ class CameraHeads:
                 self._calibrate(name)
             except BundleError as error:
                 logger.warning("head %s waits for all parts: %s", name, error)
+        self._answering = {}
         self._look_at = 0.0
         self.refresh(0.0)
 
     def looking_at(self, camera: str, crop: Crop | None) -> tuple[Fusion, ...]:
         """The heads of ``camera`` that look at this rectangle of its images, the main one first."""
-        crop_of = self._choice.crop
-        return tuple(f for f in self.of(camera) if crop_of(camera, f.head, f.crop) == crop)
+        answering = self._answering  # whoever changes something meanwhile begins another one
+        found = answering.get((camera, crop))
+        if found is None:
+            crop_of = self._choice.crop
+            found = tuple(f for f in self.of(camera) if crop_of(camera, f.head, f.crop) == crop)
+            if len(answering) >= _REMEMBERED:
+                answering.clear()
+            answering[camera, crop] = found
+        return found
 
     @property
     def plan(self) -> CropPlan:
         """What nodes compute for these heads; ConfigError if a camera has too many rectangles."""
         crops = {name: fusion.crop for name, fusion in self._fusions.items()}
         return self._choice.plan({name: crop for name, crop in crops.items() if crop is not None})
-
-    def main(self, camera: str) -> str:
-        """Name of the main head of ``camera``."""
-        return self.of(camera)[0].head
 
     def calibrate(self) -> None:
         """Read the calibration of every head, so that :meth:`sureness` knows them.
@@ -133,6 +146,7 @@ class CameraHeads:
             try:
                 if live_version(self.bundle, name) != fusion.version:
                     self._fusions[name] = Fusion(self.bundle, name)
+                    self._answering = {}
                     version = self._fusions[name].version
                     logger.info("head %s is now version %s", name, version)
                     self._calibrate(name)

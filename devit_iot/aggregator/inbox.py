@@ -20,6 +20,10 @@ class Inbox(Generic[T]):
         self._awake = False
         self._nudged = False
 
+    def __len__(self) -> int:
+        """How many items wait."""
+        return len(self._items)
+
     def put(self, item: T, size: int, *, force: bool = False) -> bool:
         """Add an item of ``size`` bytes.
 
@@ -46,13 +50,17 @@ class Inbox(Generic[T]):
         After :meth:`nudge` one call returns at once.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._awake or self._nudged, timeout_s)
+            if not self._items and timeout_s > 0:
+                self._changed.wait_for(self._is_due, timeout_s)
             self._nudged = False
             if not self._items:
                 return None
             item, size = self._items.popleft()
             self._bytes -= size
             return item
+
+    def _is_due(self) -> bool:
+        return bool(self._items or self._awake or self._nudged)
 
     def wake(self) -> None:
         """Let :meth:`get` wait no longer."""

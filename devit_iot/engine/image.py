@@ -45,7 +45,7 @@ _WEBP_TABLES = 32 * 2**20
 """For the code tables of a lossless WebP. Real ones need far less; 65536 of them, in a file of
 300 kB, need 363 MB."""
 
-_FEW_PIXELS = 2**26
+FEW_PIXELS = 2**26
 """Pillow warns about pictures of more, and about none of so many."""
 
 _limiting = threading.Lock()
@@ -133,7 +133,7 @@ def _quietly(frame: JpegFrame | None) -> Iterator[None]:
     The filters of warnings are not touched for a JPEG of few pixels, which costs time at each
     image: its metadata are gone.
     """
-    if frame is not None and frame.width * frame.height <= _FEW_PIXELS:
+    if frame is not None and frame.width * frame.height <= FEW_PIXELS:
         yield
         return
     with warnings.catch_warnings():

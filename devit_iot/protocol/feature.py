@@ -5,6 +5,7 @@ payload that caused it.
 """
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import msgspec
@@ -50,6 +51,9 @@ _FINGERPRINT_BYTES = 8
 
 
 _MAX_U32 = 2**32 - 1
+
+
+_HEADERS_REMEMBERED = 1024  # a node says the same of a camera with each of its images
 
 
 class FeatureIdentity(NamedTuple):
@@ -222,6 +226,7 @@ class _Extensions(NamedTuple):
     crop: Crop | None
 
 
+@lru_cache(_HEADERS_REMEMBERED)
 def _extensions(extensions: bytes) -> _Extensions:
     """Read the tag-length-value extensions; unknown tags, and a tag's repetitions, are skipped."""
     found: dict[int, bytes] = {}

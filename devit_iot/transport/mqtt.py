@@ -121,8 +121,6 @@ class MqttTransport:
         """See :meth:`devit_iot.transport.base.Transport.subscribe`."""
         self._subscriptions.add(Subscription(topic_filter, handler, qos, manual_ack, required))
         if self._link.acknowledged:  # all others were asked for already
-            adapted = self._adapted(handler, manual_ack=manual_ack)
-            self._client.message_callback_add(topic_filter, adapted)
             self._client.subscribe(topic_filter, qos)
 
     def start(
@@ -174,13 +172,10 @@ class MqttTransport:
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        client.on_message = self._on_stray
+        client.on_message = self._on_message
         versions.sign_in(client, self._config, self._tls, self._password)
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
-        for wanted in self._subscriptions:
-            handler = self._adapted(wanted.handler, manual_ack=wanted.manual_ack)
-            client.message_callback_add(wanted.topic_filter, handler)
         return client
 
     def _run(self) -> None:
@@ -356,33 +351,39 @@ class MqttTransport:
         del client, userdata, properties
         self._publisher.acknowledged(mid, reason)
 
-    def _on_stray(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
-        """Take what a session still holds for a filter of an earlier configuration."""
+    def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         del userdata
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            wanted: tuple[Subscription, ...] = ()
+        else:
+            wanted = self._subscriptions.of(topic)
+        for subscription in wanted:
+            self._deliver(subscription, client, topic, message)
+        if not wanted:
+            self._on_stray(client, message)
+
+    def _on_stray(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        """Take what a session still holds for a filter of an earlier configuration."""
         if not self._link.stray:
             logger.warning("broker %s delivers what we no longer ask for", self._url)
         self._link.stray = True
         client.ack(message.mid, message.qos)
 
-    def _adapted(
-        self, handler: Handler, *, manual_ack: bool
-    ) -> Callable[[paho.Client, object, paho.MQTTMessage], None]:
-        def on_message(client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
-            delivery = (
-                DeliveryId(self._link.number, message.mid) if manual_ack and message.qos else None
-            )
-            done = delivery is None
-            try:
-                handler(
-                    Message(message.topic, bytes(message.payload), bool(message.retain), delivery)
-                )
-            except Exception:  # a bug in one message's handling must not end the network thread
-                logger.exception("message on %s lost", message.topic)
-                done = True
-            if done:
-                client.ack(message.mid, message.qos)
-
-        return on_message
+    def _deliver(
+        self, wanted: Subscription, client: paho.Client, topic: str, message: paho.MQTTMessage
+    ) -> None:
+        by_hand = wanted.manual_ack and message.qos
+        delivery = DeliveryId(self._link.number, message.mid) if by_hand else None
+        done = delivery is None
+        try:
+            wanted.handler(Message(topic, bytes(message.payload), bool(message.retain), delivery))
+        except Exception:  # a bug in one message's handling must not end the network thread
+            logger.exception("message on %s lost", topic)
+            done = True
+        if done:
+            client.ack(message.mid, message.qos)
 
     def _on_disconnect(
         self,

@@ -141,6 +141,8 @@ class Outbox:
 
     def _room(self) -> int:
         """How many messages may be in flight with the next one, and it among them."""
+        if not self._suspects:
+            return self._window
         one_alone = [self._queue[0], *self._in_flight.values()]
         return 1 if any(message in self._suspects for message in one_alone) else self._window
 

@@ -20,6 +20,10 @@ class Suspects:
     def __init__(self) -> None:
         self._hang_ups: dict[int, tuple[Outgoing, int]] = {}  # by identity: equal ones are others
 
+    def __len__(self) -> int:
+        """How many messages are suspected."""
+        return len(self._hang_ups)
+
     def __contains__(self, message: Outgoing) -> bool:
         return id(message) in self._hang_ups
 

@@ -332,3 +332,47 @@ def test_one_part_may_answer_with_both_bundles() -> None:
     assert waiting.add(feature(1, 0), 0.0, bundle="two") == "duplicate"
     (request,) = waiting.due(0.0, frozenset({0, 1}))
     assert sorted(request.fullest.features) == [0, 1]
+
+
+class Compared(frozenset[int]):
+    """Parts that are expected, and how many requests were compared with them."""
+
+    count = 0
+
+    def __le__(self, other: object) -> bool:
+        Compared.count += 1
+        return super().__le__(other)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("is_every", [False, True])
+def test_a_feature_costs_no_more_when_many_requests_wait(*, is_every: bool) -> None:
+    waiting = collector(max_open=999, max_open_per_camera=999)
+    expected = Compared(ALL)
+    for request in range(200):
+        waiting.add(feature(request, 0), 0.0, is_every=is_every)
+        assert not waiting.due(0.0, expected)
+    Compared.count = 0
+    waiting.add(feature(7, 1), 0.0, is_every=is_every)
+    assert not waiting.due(0.0, expected)
+    waiting.add(feature(7, 2), 0.0, is_every=is_every)
+    assert ids(waiting.due(0.0, expected)) == [7]
+    assert Compared.count <= 2
+
+
+def test_all_requests_are_looked_at_when_a_part_goes_away() -> None:
+    waiting = collector(max_open=999)
+    for request in range(5):
+        waiting.add(feature(request, 0), 0.0)
+    assert not waiting.due(0.0, frozenset({0, 1}))
+    assert ids(waiting.due(0.0, frozenset({0}))) == [0, 1, 2, 3, 4]
+
+
+def test_a_request_that_turns_out_to_be_of_every_keeps_its_turn() -> None:
+    waiting = collector(max_open=999)
+    waiting.add(feature(1, 0), 0.0)
+    waiting.add(feature(2, 0), 1.0, is_every=True)
+    waiting.add(feature(1, 1), 2.0, is_every=True)
+    assert waiting.next_deadline() == EVERY_DEADLINE_S
+    assert ids(waiting.due(2.0, ALL, window_full=True)) == [1]
+    assert ids(waiting.due(1.0 + EVERY_DEADLINE_S, ALL)) == [2]
+    assert waiting.next_deadline() is None

@@ -39,7 +39,14 @@ NO_MARKS: dict[int, int] = {}
 class Keeper:
     """States on a broker, with a clock of images that is turned by hand."""
 
-    def __init__(self, broker: MemoryBroker, *, shard: int = 0, shards: int = 1) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        *,
+        shard: int = 0,
+        shards: int = 1,
+        heads: tuple[str, ...] | None = None,
+    ) -> None:
         self.broker = broker
         self.transport = MemoryTransport(broker)
         self.counters = Counters(logging.getLogger())
@@ -50,6 +57,7 @@ class Keeper:
             topics=TOPICS,
             shard=shard,
             shards=shards,
+            heads=heads,
         )
         self.connect()
 
@@ -280,6 +288,28 @@ def test_of_several_aggregators_one_keeps_a_cameras_states() -> None:
         assert bool(both[own].said) == (request >= 2)
     assert both[own].said == ["open"]
     assert both[1 - own].counters.refused == both[own].counters.refused == {}
+
+
+def test_labels_of_other_aggregators_are_read_from_when_a_head_has_a_state() -> None:
+    broker = MemoryBroker()
+    shard = keeper_of("door", 2)
+    keeper = Keeper(broker, shard=shard, shards=2, heads=("default",))
+    request_id = f"0{1 - shard}{30 * '0'}"
+    other = msgspec.structs.replace(
+        LABEL_3, camera="door", label="open", confidence=0.9, request_id=request_id
+    )
+    topic = TOPICS.head_label("door", LABEL_3.head)
+    broker.publish(topic, other.encode())
+    keeper.states.refresh(keeper.counters)
+    assert not keeper.states.reads_others
+    keeper.see("open")  # a head was taught meanwhile
+    assert keeper.states.reads_others
+    for _ in range(2):
+        broker.publish(topic, other.encode())
+    keeper.states.refresh(keeper.counters)
+    assert SteadyState.decode(broker.retained[GATE]).state == "open"
+    assert Keeper(broker, shard=shard, shards=2, heads=("default", "gate")).states.reads_others
+    assert Keeper(broker, shard=shard, shards=2).states.reads_others
 
 
 @pytest.mark.parametrize(

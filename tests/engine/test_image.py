@@ -374,14 +374,14 @@ def test_a_jpeg_of_few_pixels_costs_no_filter_of_warnings(monkeypatch: pytest.Mo
     assert not asked
     load(encoded(noise(64, 48), "PNG"))
     assert asked == ["filter"]
-    monkeypatch.setattr(image_module, "_FEW_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(image_module, "FEW_PIXELS", 64 * 48 - 1)
     load(encoded(noise(64, 48), "JPEG"))
     assert asked == ["filter", "filter"]
 
 
 def test_pillow_warns_of_no_picture_of_few_pixels() -> None:
     assert Image.MAX_IMAGE_PIXELS is not None
-    assert image_module._FEW_PIXELS < Image.MAX_IMAGE_PIXELS
+    assert image_module.FEW_PIXELS < Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])

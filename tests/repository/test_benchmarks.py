@@ -1,5 +1,6 @@
 """The benchmarks run, on so little that their figures mean nothing."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -19,12 +20,14 @@ def latency(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return run("latency.py", *arguments)
 
 
-def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(
+    script: str, *arguments: str | Path, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, BENCHMARKS / script, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -116,13 +119,36 @@ def test_the_study_compares_ways_and_goes_on_where_it_was(tmp_path: Path) -> Non
 def test_a_fleet_that_sleeps_is_measured() -> None:
     if shutil.which("mosquitto") is None:
         pytest.skip("mosquitto is not on PATH: install it to test against it")
-    done = run("scale.py", "--short", "--seconds", "1", "--json")
+    done = run("scale.py", "--short", "--seconds", "1", "--json", timeout_s=300)
     assert done.returncode == 0, done.stderr
-    latest, every = map(json.loads, done.stdout.splitlines())
-    assert (latest["row"]["delivery"], every["row"]["delivery"]) == ("latest", "every")
-    assert every["rate"] > 0
-    assert set(every["cpu_ms"]) == {"broker", "node", "aggregator"}
+    latest, every, features = map(json.loads, done.stdout.splitlines())
+    assert latest["row"]["delivery"] == "latest"
     assert latest["kilobytes"] > 80  # one image in, one out
+    for result in (every, features):
+        assert result["rate"] > 0
+        assert result["answered"] == result["offered"] == 40
+        assert 0 < result["p50_ms"] <= result["p95_ms"] <= result["p99_ms"]
+    assert every["usage"].keys() == {"broker", "node part-0", "aggregator 0"}
+    assert features["usage"].keys() == {"broker", "aggregator 0"}
+    for usage in (*every["usage"].values(), *features["usage"].values()):
+        assert usage["cpu_ms"] >= 0
+        assert usage["end_mb"] > 0
+
+
+def test_what_a_second_replica_brings_is_told_of_alike_fleets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    rows = importlib.import_module("scale_rows")
+    rates = [11.0, 22.0, 100.0, 150.0]
+    results = [rows.Result(row, rate) for row, rate in zip(rows.GAINS, rates, strict=True)]
+    results += [rows.Result(row, 7.0) for row in rows.GROWTH]  # under no quota, so not compared
+    assert rows.gains(results) == [
+        "replicas 1 to 2: 2.00 times the rate",
+        "shards 1 to 2: 1.50 times the rate",
+    ]
+    head, _, *lines = rows.table(results).splitlines()
+    assert {line.count("|") for line in lines} == {head.count("|")}
 
 
 def test_many_real_pictures_are_read(tmp_path: Path) -> None:
