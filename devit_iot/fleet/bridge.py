@@ -30,7 +30,7 @@ notification_topic {connected}
 """
 # A ping every 5 s, the least that mosquitto takes: a silent cut is noticed in 10 s at either end,
 # and an attempt to connect that nobody answers is given up as soon.
-# A bridge tries again 1 to 2 s after its connection ended: mosquitto counts whole seconds. Without
+# A bridge tries again 1 to 3 s after its connection ended: mosquitto counts whole seconds. Without
 # the second number mosquitto 2.0.11 waits 5 s and longer after the first attempt that fails.
 _LINK = """\
 address {host}:{port}
