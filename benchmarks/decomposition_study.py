@@ -276,7 +276,8 @@ def table(study: Study, settings: Sequence[Setting], ways: Sequence[Way]) -> Ite
     for way in ways:
         cells = []
         for setting in settings:
-            if setting.parts == 1 and (way.first or way.individual not in {0.0, None}):
+            shares = way.first or way.others or way.individual not in {0.0, None}
+            if setting.parts == 1 and shares:
                 cells.append("")  # one part has nobody to share with
                 continue
             found = study.outcome(way, setting)
