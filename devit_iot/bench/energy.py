@@ -7,19 +7,25 @@ from devit_iot.energy.meter import EnergyMeter
 from devit_iot.energy.stretch import Stretch
 
 
-def joules_of_call(run: Callable[[], object], meter: EnergyMeter, seconds: float) -> float:
+def joules_of_call(
+    run: Callable[[], object],
+    meter: EnergyMeter,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """What the machine takes while ``run`` is called for so many seconds, per call, joules.
 
     Args:
         run: the call; it is made once at least.
         meter: a meter with a source.
         seconds: time after which no call begins.
+        clock: monotonic seconds.
     """
-    end, calls = time.perf_counter() + seconds, 0
+    end, calls = clock() + seconds, 0
 
     def turns() -> Iterator[None]:
         nonlocal calls
-        while not calls or time.perf_counter() < end:
+        while not calls or clock() < end:
             calls += 1
             yield
 
