@@ -41,8 +41,7 @@ RECEIVE_MAXIMUM = 4096
 So many wait for others of their requests before the oldest request is answered without them."""
 
 _BUSY_REFRESH_S = 0.02
-"""What is done beside the messages is done so often while further ones wait: for each message it
-would take a fifth of its time."""
+"""What is done beside waiting messages is done so often: for each it would cost a fifth more."""
 
 
 class _Received(NamedTuple):
@@ -170,19 +169,20 @@ class Aggregator:
         if item is not None:
             self._handle(item)
         now = time.monotonic()
+        refreshes = now >= self._refresh_at or not len(self._inbox)
+        if refreshes:  # a head that is live now answers this image already
+            self._fusions.refresh(now)
         window_full = self._pending_acks.messages >= RECEIVE_MAXIMUM
-        for request in self._collector.due(
-            now, self._presence.expected(now), window_full=window_full
-        ):
+        expected = self._presence.expected(now)
+        for request in self._collector.due(now, expected, window_full=window_full):
             self._answer(request)
         self._enough.say()
-        if now >= self._refresh_at or not len(self._inbox):
+        if refreshes:
             self._refresh_at = now + _BUSY_REFRESH_S
-            self._refresh(now)
+            self._refresh()
 
-    def _refresh(self, now: float) -> None:
+    def _refresh(self) -> None:
         """Do what is to be done beside the messages."""
-        self._fusions.refresh(now)
         if self._deferred_at not in {None, self._fusions.changes}:
             self._deferred_at = None
             self._transport.redeliver()
