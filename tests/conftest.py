@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from devit_iot.bundle.reading import Bundle
+from devit_iot.service import status as status_module
 from tests.support.fleets import make_bundle
 
 TESTS = Path(__file__).parent
@@ -56,3 +57,9 @@ def logging_as_it_was() -> Iterator[None]:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """One tiny bundle for all tests of services."""
     return make_bundle(tmp_path_factory.mktemp("fleet") / "bundle")
+
+
+@pytest.fixture
+def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statuses that changed are published at once, not at most once a second."""
+    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)

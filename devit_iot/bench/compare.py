@@ -209,7 +209,7 @@ def _joules(
     options: Options,
 ) -> dict[str, float]:
     """What the machine takes for one image of each engine, which runs alone if that is measured."""
-    if options.meter.read(0.0).source not in MEASURED:
+    if options.meter.source not in MEASURED:
         return {name: options.meter.read(times[name].median / 1e3).joules for name in runs}
     seconds = min(options.seconds, _ENERGY_S)
     options.say(f"{network.name}: energy, about {seconds * len(runs):g} s")
@@ -241,6 +241,6 @@ def _report(results: Sequence[NetworkResult], options: Options) -> BenchReport:
         isa=_core.select_isa(),
         cores=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),
-        energy_from=options.meter.read(0.0).source,
+        energy_from=options.meter.source,
     )
     return BenchReport(machine, options.threads, options.dtype, tuple(results))

@@ -78,6 +78,15 @@ class EnergyMeter:
         self._sampled_at = clock()
         self._sampled_w = None if self._zones else _rails_w(firmware())
 
+    @property
+    def source(self) -> EnergySource:
+        """What tells the joules; empty if nothing does. It stays the same, and is not asked."""
+        if self._zones:
+            return "rapl"
+        if self._sampled_w is not None:
+            return "pmic"
+        return "stated" if self._watts > 0 else ""
+
     def read(self, busy_s: float, *, fresh: bool = False) -> Energy:
         """Energy since the start; on any thread.
 
@@ -91,13 +100,11 @@ class EnergyMeter:
     def _read(self, busy_s: float, every_s: float) -> Energy:
         if self._zones:
             self._joules += sum(zone.step_uj() for zone in self._zones) / 1e6
-            return Energy(self._joules, "rapl")
-        if self._sampled_w is not None:
+        elif self._sampled_w is not None:
             self._sample(self._sampled_w, every_s)
-            return Energy(self._joules, "pmic")
-        if self._watts > 0:
-            return Energy(self._watts * busy_s, "stated")
-        return Energy(0.0, "")
+        elif self._watts > 0:
+            self._joules = self._watts * busy_s
+        return Energy(self._joules, self.source)
 
     def _sample(self, before_w: float, every_s: float) -> None:
         now = self._clock()

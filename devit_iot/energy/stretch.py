@@ -27,7 +27,7 @@ class Stretch:
     def __init__(self, meter: EnergyMeter, clock: Callable[[], float] = time.monotonic) -> None:
         self._meter = meter
         self._clock = clock
-        self.energy = Energy(0.0, meter.read(0.0).source)
+        self.energy = Energy(0.0, meter.source)
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """Hand on ``items``, each of which stands for a piece of work that follows it."""

@@ -13,7 +13,6 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.engine.fusion import Fusion
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.status import NodeStatus
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, announce, make_feature
 from tests.support.fleets import wait_until
@@ -26,15 +25,12 @@ from tests.support.running import (
     running,
 )
 
+pytestmark = pytest.mark.usefixtures("prompt_status")
+
 
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 def send(broker: MemoryBroker, feature: Feature, qos: int = 0) -> None:

@@ -15,7 +15,6 @@ from devit_iot.config.config import Config, ImagesConfig
 from devit_iot.config.early import EarlyChoice
 from devit_iot.errors import BundleError, ConfigError
 from devit_iot.protocol.label import Label
-from devit_iot.service import status as status_module
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.calibrations import sure_after
@@ -30,6 +29,8 @@ from tests.support.running import (
     running,
 )
 
+pytestmark = pytest.mark.usefixtures("prompt_status")
+
 TOPIC = "cameras/{camera}/image"
 SURE = ImagesConfig(TOPIC, confidence=0.9)
 CASCADE = ImagesConfig(TOPIC, confidence=0.9, mode="cascade", hold_s=0.05)
@@ -38,11 +39,6 @@ CASCADE = ImagesConfig(TOPIC, confidence=0.9, mode="cascade", hold_s=0.05)
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 @pytest.fixture(scope="module")

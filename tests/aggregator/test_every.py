@@ -10,7 +10,6 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import NodeConfig
 from devit_iot.protocol.label import Label
 from devit_iot.protocol.status import NodeStatus
-from devit_iot.service import status as status_module
 from devit_iot.transport.base import Message
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.engines import BrokenEngine, Gate
@@ -28,15 +27,12 @@ from tests.support.running import (
     running,
 )
 
+pytestmark = pytest.mark.usefixtures("prompt_status")
+
 
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 def test_an_image_is_acknowledged_with_its_feature(broker: MemoryBroker, bundle: Bundle) -> None:

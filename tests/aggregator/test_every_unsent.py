@@ -6,7 +6,6 @@ import pytest
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.errors import MessageError
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.every import EVERY, TOPIC
 from tests.support.features import PARTS, announce, make_feature
@@ -21,6 +20,8 @@ from tests.support.running import (
     node_status,
     running,
 )
+
+pytestmark = pytest.mark.usefixtures("prompt_status")
 
 
 class Unwilling(MemoryTransport):
@@ -64,11 +65,6 @@ UNSENT = pytest.mark.parametrize(
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 @UNSENT

@@ -7,21 +7,17 @@ from devit_iot.aggregator.fusions import MAX_FUSIONS, Fusions
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import Config
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.features import PARTS, make_feature
 from tests.support.fleets import make_bundle, wait_until
 from tests.support.running import TOPICS, aggregator_status, labels, make_aggregator, running
 
+pytestmark = pytest.mark.usefixtures("prompt_status")
+
 
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 @pytest.fixture(scope="module")

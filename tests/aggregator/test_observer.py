@@ -8,11 +8,12 @@ import pytest
 from devit_iot.aggregator.observer import Nobody
 from devit_iot.bundle.reading import Bundle
 from devit_iot.protocol.status import NodeStatus
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.support.features import PARTS, announce, make_feature
 from tests.support.fleets import wait_until
 from tests.support.running import TOPICS, labels, make_aggregator, running
+
+pytestmark = pytest.mark.usefixtures("prompt_status")
 
 
 class Notes(Nobody):
@@ -38,11 +39,6 @@ class Notes(Nobody):
 
     def refresh(self) -> None:
         self.refreshed += 1
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 def test_an_observer_is_told_in_order(bundle: Bundle) -> None:

@@ -10,11 +10,12 @@ from devit_iot.node.holding import MAX_REMEMBERED, REMEMBER_S, Holding
 from devit_iot.node.turns import turn_s
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.request import request_id
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.engines import Gate
 from tests.support.fleets import image_file, wait_until
 from tests.support.running import TOPICS, features, make_node, node_status, running
+
+pytestmark = pytest.mark.usefixtures("prompt_status")
 
 TOPIC = "cameras/door/image"
 LONG_S = 10.0
@@ -35,11 +36,6 @@ def cascade(hold_s: float, delivery: str = "latest") -> tuple[ImagesConfig, ...]
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 def enough(broker: MemoryBroker, image: bytes) -> None:

@@ -13,11 +13,12 @@ from devit_iot.engine.base import load_engine
 from devit_iot.engine.image import load_image
 from devit_iot.protocol.request import preference, request_id
 from devit_iot.protocol.status import NodeStatus
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.support.engines import BrokenEngine, SlowEngine
 from tests.support.fleets import huge_jpeg, image_file, wait_until
 from tests.support.running import TOPICS, features, make_node, node_status, running
+
+pytestmark = pytest.mark.usefixtures("prompt_status")
 
 TOPIC = "cameras/door/image"
 GOOD = image_file(1)
@@ -26,11 +27,6 @@ GOOD = image_file(1)
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 def test_an_image_becomes_a_feature(broker: MemoryBroker, bundle: Bundle) -> None:

@@ -10,22 +10,18 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import ImagesConfig, NodeConfig
 from devit_iot.protocol.feature import Feature
 from devit_iot.protocol.request import preference, request_id
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.engines import Gate, SlowEngine
 from tests.support.every import EVERY, TOPIC
 from tests.support.fleets import image_file, make_bundle, wait_until
 from tests.support.running import TOPICS, features, listen, make_node, node_status, running
 
+pytestmark = pytest.mark.usefixtures("prompt_status")
+
 
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ from devit_iot.node.repeats import MAX_REMEMBERED, Repeats, Shown, colours
 from devit_iot.protocol.crop import CameraCrops, CropOrder, CropPlan
 from devit_iot.protocol.request import request_id
 from devit_iot.protocol.status import NodeStatus
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker, MemoryTransport
 from tests.support.engines import BrokenEngine
 from tests.support.fleets import make_bundle, wait_until
 from tests.support.running import TOPICS, features, make_node, node_status, running
+
+pytestmark = pytest.mark.usefixtures("prompt_status")
 
 DOOR, GATE = "cameras/door/image", "cameras/gate/image"
 GREY = (100, 100, 100)
@@ -32,11 +33,6 @@ CHANGE = 0.02  # five of 255 steps
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 class Counting:

@@ -6,7 +6,6 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.config.config import ImagesConfig, NodeConfig
 from devit_iot.node.node import Node
 from devit_iot.protocol.feature import Feature
-from devit_iot.service import status as status_module
 from devit_iot.transport.memory import MemoryBroker
 from tests.support.fleets import image_file, wait_until
 from tests.support.running import (
@@ -16,6 +15,8 @@ from tests.support.running import (
     make_node,
     running,
 )
+
+pytestmark = pytest.mark.usefixtures("prompt_status")
 
 PARTS = 3
 EVERY = (ImagesConfig("cameras/{camera}/image/{request}", delivery="every"),)
@@ -28,11 +29,6 @@ IDS = [bytes((first, *bytes(14), last)) for first, last in ENDS]
 @pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
-
-
-@pytest.fixture(autouse=True)
-def prompt_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "INTERVAL_S", 0.0)
 
 
 def show(broker: MemoryBroker) -> None:
