@@ -15,6 +15,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.bench_profile import write_board_profile
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.number import Number
 from devit_iot.cli.options import watts_option
 from devit_iot.energy.meter import EnergyMeter
 from devit_iot.engine.base import require_core
@@ -43,7 +44,11 @@ _PEERS_HELP = ", ".join(name for name in ENGINES if name != OURS)
 )
 @click.option("--peers", default="", help=f"Separated by commas; default: {_PEERS_HELP}.")
 @click.option(
-    "--seconds", default=20.0, show_default=True, help="Of timed rounds for each network."
+    "--seconds",
+    type=Number(0),
+    default=20.0,
+    show_default=True,
+    help="Of timed rounds for each network.",
 )
 @watts_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

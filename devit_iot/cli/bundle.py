@@ -17,6 +17,7 @@ from devit_iot.bundle.spec import CROPPED, Filter, Fit, macs
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.calibrate import calibrate
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.number import Number
 from devit_iot.cli.options import dtype_option, engine_option
 from devit_iot.cli.quantize import quantize
 from devit_iot.datasets.class_names import read_class_names
@@ -67,10 +68,10 @@ bundle.add_command(quantize)
 )
 @click.option(
     "--mean",
-    type=(float, float, float),
+    type=(Number(), Number(), Number()),
     help="Taken from the pixels, red, green and blue, each from 0 to 1.",
 )
-@click.option("--std", type=(float, float, float), help="What they are then divided by.")
+@click.option("--std", type=(Number(), Number(), Number()), help="What they are then divided by.")
 @click.option(
     "--weights",
     "which",

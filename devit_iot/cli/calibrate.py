@@ -11,6 +11,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.data_options import count_option, data_option, head_option, split_option
+from devit_iot.cli.number import Number
 from devit_iot.cli.options import dtype_option, engine_option, threads_option
 from devit_iot.datasets.source import hold_out
 from devit_iot.datasets.sources import open_source
@@ -30,7 +31,7 @@ _SEED = 42
 @split_option("train")
 @click.option(
     "--held-out",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
     help="Use only the share that a training with this seed held out, as `held_out` of its recipe.",
 )

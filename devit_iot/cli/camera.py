@@ -16,6 +16,7 @@ from devit_iot.camera.camera import Camera
 from devit_iot.camera.open_source import open_source
 from devit_iot.camera.source import Form
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
+from devit_iot.cli.number import Number
 from devit_iot.cli.options import CLIENT, configuration, settings
 from devit_iot.config.config import BrokerConfig, Delivery, read_password
 from devit_iot.errors import DevitError
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
     "--rate",
     default=2.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Images per second.",
 )
 @click.option(

@@ -3,6 +3,7 @@
 import click
 
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.number import Number
 from devit_iot.planning.capacity import Load, capacity, capacity_text
 
 AGGREGATOR_MS = 2.5
@@ -11,21 +12,33 @@ AGGREGATOR_MS = 2.5
 
 @click.command(name="capacity")
 @click.option("--cameras", required=True, type=int, help="Number of cameras.")
-@click.option("--rate", default=1.0, show_default=True, help="Images a second of each.")
+@click.option(
+    "--rate",
+    type=Number(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Images a second of each.",
+)
 @click.option("--image-bytes", default=40_000, show_default=True, help="Size of an image file.")
 @click.option("--parts", default=4, show_default=True, help="Number of parts.")
 @click.option("--replicas", default=1, show_default=True, help="Nodes that share each part.")
 @click.option(
-    "--link", default=1000.0, show_default=True, help="Speed of the broker's network, Mbit/s."
+    "--link",
+    type=Number(0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    help="Speed of the broker's network, Mbit/s.",
 )
 @click.option(
     "--engine-ms",
+    type=Number(0, min_open=True),
     default=100.0,
     show_default=True,
     help="Time of the slowest part for one image, as `devit bench` or `devit plan` says it.",
 )
 @click.option(
     "--aggregator-ms",
+    type=Number(0, min_open=True),
     default=AGGREGATOR_MS,
     show_default=True,
     help="Processor time of an aggregator for one image.",

@@ -13,6 +13,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.camera.source import CameraImage
 from devit_iot.cli.common import one_line_errors, serve, set_up_logging
 from devit_iot.cli.demo_display import Display, LiveDisplay, PlainDisplay, SilentDisplay
+from devit_iot.cli.number import Number
 from devit_iot.cli.old_options import Command
 from devit_iot.config.listen import page_address
 from devit_iot.datasets.source import read_image_folder
@@ -36,7 +37,7 @@ _DEMO = Path(__file__).resolve().parent.parent / "demo"
     "--rate",
     default=10.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Images per second.",
 )
 @click.option("--kill-part", type=click.IntRange(0), help="Kill the node of this part.")

@@ -11,6 +11,7 @@ from devit_iot.bundle.reading import Bundle
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli.common import one_line_errors
 from devit_iot.cli.data_options import count_option, data_option, head_option, split_option
+from devit_iot.cli.number import Number
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import dtype_option, engine_option, threads_option, watts_option
 from devit_iot.datasets.sources import open_source
@@ -38,7 +39,7 @@ from devit_iot.evaluation.measure import EvaluationReport, measure, run_fleet
 @count_option
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     metavar="P",
     help="Also answer as soon as the whole fleet's answer is so probable to be the same.",
 )

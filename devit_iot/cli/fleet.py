@@ -10,6 +10,7 @@ from devit_iot.cli.fleet_cells import cell, check_host, read_places
 from devit_iot.cli.fleet_keys import in_folder, rotate, sign
 from devit_iot.cli.fleet_plan import plan
 from devit_iot.cli.fleet_release import pause, push, rollback, status
+from devit_iot.cli.number import Number
 from devit_iot.cli.old_options import Command
 from devit_iot.cli.options import JOIN_CLIENT, configuration, image_options, settings
 from devit_iot.errors import ConfigError
@@ -144,7 +145,7 @@ def init(  # noqa: PLR0913 - one for each option
     "--valid-hours",
     default=24.0,
     show_default=True,
-    type=click.FloatRange(0.0, min_open=True),
+    type=Number(0.0, min_open=True),
     help="For how long the line lets a board join.",
 )
 @one_line_errors

@@ -11,6 +11,7 @@ from devit_iot.bundle.head import CURRENT, HEAD, SIGNATURE
 from devit_iot.bundle.head_files import read_files
 from devit_iot.cli.cells import percent
 from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.number import Number
 from devit_iot.cli.options import CLIENT, FLEET_NAME, TRUST, configuration, settings
 from devit_iot.cli.watching import command_transport
 from devit_iot.config.config import Config
@@ -28,7 +29,11 @@ _SETTLE_S = 1.0
 """What the broker keeps comes within that after the subscription."""
 
 _wait = click.option(
-    "--wait", default=10.0, show_default=True, help="Seconds to wait for the aggregators' answer."
+    "--wait",
+    type=Number(0),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for the aggregators' answer.",
 )
 
 

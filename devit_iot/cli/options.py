@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast, get_args
 import click
 
 from devit_iot.bundle.storage import Dtype
+from devit_iot.cli.number import Number
 from devit_iot.cli.old_options import variables
 from devit_iot.config.camera_apps import PRESETS, preset_filters
 from devit_iot.config.config import Config, load_config
@@ -154,7 +155,7 @@ def watts_option(function: Function) -> Function:
     """Add ``--watts`` to a command that says joules."""
     return click.option(
         "--watts",
-        type=click.FloatRange(0, _MAX_WATTS),
+        type=Number(0, _MAX_WATTS),
         default=0.0,
         help="What the machine takes while it computes, if it has no energy meter of its own.",
     )(function)

@@ -10,6 +10,7 @@ import msgspec
 from devit_iot.bundle.storage import Dtype
 from devit_iot.cli import plan_family
 from devit_iot.cli.common import one_line_errors, set_up_logging
+from devit_iot.cli.number import Number
 from devit_iot.cli.options import CLIENT, FLEET_NAME, configuration, settings
 from devit_iot.cli.plan_boards import announced_boards, given_boards
 from devit_iot.cli.plan_family import Choice, share_of
@@ -46,7 +47,7 @@ from devit_iot.protocol.board import BoardProfile
     "--capacity", help="Of all parts together, a share of the teacher, or 4.6G.  [default: 1.0]"
 )
 @click.option("--parts", type=click.IntRange(1, 255), help="Exactly so many parts.")
-@click.option("--rate", default=0.0, type=click.FloatRange(0), help="Images a second to serve.")
+@click.option("--rate", default=0.0, type=Number(0), help="Images a second to serve.")
 @click.option(
     "--dtype",
     "dtypes",

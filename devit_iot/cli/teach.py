@@ -9,6 +9,7 @@ import msgspec
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.cli.common import one_line_errors
+from devit_iot.cli.number import Number
 from devit_iot.cli.options import threads_option
 from devit_iot.datasets.sources import open_source
 from devit_iot.errors import DataError
@@ -56,7 +57,7 @@ def _crop(_context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--name", required=True, help="Name of the head, for instance gate.")
 @click.option(
     "--gap",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=GAP_S,
     show_default=True,
     metavar="SECONDS",
@@ -64,7 +65,7 @@ def _crop(_context: click.Context, option: click.Parameter, text: str | None) ->
 )
 @click.option(
     "--unknown",
-    type=click.FloatRange(min=0, max=1, max_open=True),
+    type=Number(min=0, max=1, max_open=True),
     default=_UNKNOWN_SHARE,
     show_default=True,
     metavar="SHARE",
