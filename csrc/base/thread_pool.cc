@@ -84,15 +84,18 @@ void ThreadPool::run(std::size_t count, const void* body, Call call) {
   next_.store(0);
   {
     const std::lock_guard lock(crew_->mutex);
-    crew_->busy = workers_.size();
     ++crew_->epoch;
   }
   crew_->start.notify_all();
   drain(0);
-  const auto finished = [this] { return crew_->busy == 0; };
-  poll(finished);
+  {
+    const std::lock_guard lock(crew_->mutex);
+    ++crew_->epoch;
+  }
+  const auto left = [this] { return crew_->inside == 0; };
+  poll(left);
   std::unique_lock lock(crew_->mutex);
-  crew_->done.wait(lock, finished);
+  crew_->done.wait(lock, left);
 }
 
 void ThreadPool::drain(std::size_t thread) {
@@ -102,18 +105,19 @@ void ThreadPool::drain(std::size_t thread) {
 }
 
 void ThreadPool::work(std::size_t thread) {
-  // run() waits for every worker, so no epoch is ever missed.
-  for (std::size_t seen = 0;; ++seen) {
-    const auto called = [&] { return crew_->epoch != seen; };
+  for (std::size_t seen = 0;;) {
+    const auto called = [&] { return crew_->runs() && crew_->epoch != seen; };
     poll(called);
     {
       std::unique_lock lock(crew_->mutex);
       crew_->start.wait(lock, [&] { return crew_->stopping || called(); });
       if (crew_->stopping) return;
+      seen = crew_->epoch;
+      ++crew_->inside;
     }
     drain(thread);
     const std::lock_guard lock(crew_->mutex);
-    if (--crew_->busy == 0) crew_->done.notify_one();
+    if (--crew_->inside == 0) crew_->done.notify_one();
   }
 }
 

@@ -15,9 +15,10 @@ std::size_t available_cpus();
 
 // A fixed crew that runs the indices of a loop; the calling thread is one of the crew.
 //
-// Indices are handed out one by one, so a slow core delays a loop by one index at most.
-// Between the loops of one image a worker polls for some microseconds, then it sleeps in the
-// kernel. One loop at a time: callers serialise.
+// Indices are handed out one by one, so a slow core delays a loop by one index at most. A worker
+// that gets no core while a loop runs takes no part in it, and nobody waits for it: on a busy
+// machine the caller runs the loop alone. Between the loops of one image a worker polls for some
+// microseconds, then it sleeps in the kernel. One loop at a time: callers serialise.
 class ThreadPool {
  public:
   explicit ThreadPool(std::size_t threads);
@@ -46,7 +47,7 @@ class ThreadPool {
   void stop();
   bool forked() const;
 
-  // The loop in progress: written before `epoch` moves, read after.
+  // The loop in progress: written while no loop runs and no worker is inside.
   std::size_t count_ = 0;
   const void* body_ = nullptr;
   Call call_ = nullptr;
@@ -58,9 +59,11 @@ class ThreadPool {
     std::mutex mutex;  // held to change what follows
     std::condition_variable start;
     std::condition_variable done;
-    std::atomic<std::size_t> epoch = 0;  // number of the loop
-    std::atomic<std::size_t> busy = 0;   // workers that have not finished the loop
+    std::atomic<std::size_t> epoch = 0;   // odd while a loop runs, another number for each
+    std::atomic<std::size_t> inside = 0;  // workers that take part in the loop
     bool stopping = false;
+
+    bool runs() const { return epoch % 2 == 1; }
   };
   std::unique_ptr<Crew> crew_ = std::make_unique<Crew>();
 
