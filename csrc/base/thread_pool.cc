@@ -24,10 +24,15 @@ void relax() {
 #endif
 }
 
+// Whether the condition held within the time that polling is worth.
 template <typename Condition>
-void poll(const Condition& condition) {
+bool poll(const Condition& condition) {
   const auto end = std::chrono::steady_clock::now() + kPatience;
-  while (!condition() && std::chrono::steady_clock::now() < end) relax();
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    relax();
+  }
+  return true;
 }
 
 }  // namespace
@@ -82,18 +87,15 @@ void ThreadPool::run(std::size_t count, const void* body, Call call) {
   body_ = body;
   call_ = call;
   next_.store(0);
+  crew_->state += kLoop;
   {
-    const std::lock_guard lock(crew_->mutex);
-    ++crew_->epoch;
+    const std::lock_guard lock(crew_->mutex);  // whoever falls asleep just now has to be woken too
   }
   crew_->start.notify_all();
   drain(0);
-  {
-    const std::lock_guard lock(crew_->mutex);
-    ++crew_->epoch;
-  }
-  const auto left = [this] { return crew_->inside == 0; };
-  poll(left);
+  crew_->state += kLoop;
+  const auto left = [this] { return crew_->state % kLoop == 0; };
+  if (poll(left)) return;
   std::unique_lock lock(crew_->mutex);
   crew_->done.wait(lock, left);
 }
@@ -104,20 +106,28 @@ void ThreadPool::drain(std::size_t thread) {
   }
 }
 
+bool ThreadPool::join(std::uint64_t& seen) {
+  std::uint64_t state = crew_->state;
+  do {
+    if (!is_open(state) || state / kLoop == seen) return false;
+  } while (!crew_->state.compare_exchange_weak(state, state + 1));
+  seen = state / kLoop;
+  return true;
+}
+
 void ThreadPool::work(std::size_t thread) {
-  for (std::size_t seen = 0;;) {
-    const auto called = [&] { return crew_->runs() && crew_->epoch != seen; };
-    poll(called);
-    {
+  for (std::uint64_t seen = 0;;) {
+    if (!poll([&] { return join(seen); })) {
       std::unique_lock lock(crew_->mutex);
-      crew_->start.wait(lock, [&] { return crew_->stopping || called(); });
-      if (crew_->stopping) return;
-      seen = crew_->epoch;
-      ++crew_->inside;
+      bool joined = false;
+      crew_->start.wait(lock, [&] { return crew_->stopping || (joined = join(seen)); });
+      if (!joined) return;
     }
     drain(thread);
-    const std::lock_guard lock(crew_->mutex);
-    if (--crew_->inside == 0) crew_->done.notify_one();
+    if (const std::uint64_t state = --crew_->state; state % kLoop == 0 && !is_open(state)) {
+      const std::lock_guard lock(crew_->mutex);
+      crew_->done.notify_one();
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -44,6 +45,8 @@ class ThreadPool {
   void run(std::size_t count, const void* body, Call call);
   void drain(std::size_t thread);
   void work(std::size_t thread);
+  // Takes part in the loop in progress, unless there is none or it is the one that was seen last.
+  bool join(std::uint64_t& seen);
   void stop();
   bool forked() const;
 
@@ -53,17 +56,19 @@ class ThreadPool {
   Call call_ = nullptr;
   std::atomic<std::size_t> next_{0};
 
+  // A loop begins and ends by adding this to the state, so that the quotient is odd while it runs;
+  // the rest is the number of workers that take part in it.
+  static constexpr std::uint64_t kLoop = 1 << 16;
+  static bool is_open(std::uint64_t state) { return state / kLoop % 2 == 1; }
+
   // On the heap, so that a forked child can leave it behind: destroying a condition variable waits
   // for its sleepers, and the child has none.
   struct Crew {
-    std::mutex mutex;  // held to change what follows
+    std::atomic<std::uint64_t> state = 0;
+    std::mutex mutex;  // held to fall asleep and to wake
     std::condition_variable start;
     std::condition_variable done;
-    std::atomic<std::size_t> epoch = 0;   // odd while a loop runs, another number for each
-    std::atomic<std::size_t> inside = 0;  // workers that take part in the loop
     bool stopping = false;
-
-    bool runs() const { return epoch % 2 == 1; }
   };
   std::unique_ptr<Crew> crew_ = std::make_unique<Crew>();
 
