@@ -30,6 +30,7 @@ from devit_iot.protocol.looks import LookTopics
 from devit_iot.protocol.topics import DEFAULT_IMAGE_FILTERS, Topics
 
 FOLDER = Path(__file__).parents[2] / "broker"
+EXPECTED = Path(__file__).parent
 SHIPPED = {
     "mosquitto": "acl",
     "emqx": "emqx/acl.conf",
@@ -42,171 +43,9 @@ ACCESS = access_list("home", members(NODES), [*DEFAULT_IMAGE_FILTERS, "in/#"])
 Allowed = Callable[[str, str, str], bool]
 """user, ``publish`` or ``subscribe``, topic or filter -> whether the broker lets it through."""
 
-OWNED = """
-user me
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/labels/+/+
-topic read devit/v1/home/states/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-topic read devit/v1/home/nodes/+/update
-topic read devit/v1/home/aggregators/+/update
-topic read devit/v1/home/release
-topic read devit/v1/home/hub/status
-topic read homeassistant/device/+/config
-topic read devit/v1/home/heads/+
-topic read devit/v1/home/aggregators/+/heads
-topic read devit/v1/home/teach/state
-topic write devit/v1/home/labels/+
-topic write devit/v1/home/labels/+/+
-topic write devit/v1/home/states/+/+
-topic write devit/v1/home/nodes/+/status
-topic write devit/v1/home/aggregators/+/status
-topic write devit/v1/home/nodes/+/update
-topic write devit/v1/home/aggregators/+/update
-topic write devit/v1/home/hub/status
-topic write homeassistant/device/+/config
-topic write devit/v1/home/heads/+
-topic write devit/v1/home/aggregators/+/heads
-topic write devit/v1/home/teach/state
-topic write devit/v1/home/hub/command
-"""
+OWNED = (EXPECTED / "owner.acl").read_text()
 
-ACL = """
-user camera
-topic write cameras/+/image
-topic write in/+
-
-user aggregator
-topic read cameras/+/image
-topic read in/+
-topic read devit/v1/home/features/+/+
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/labels/+/+
-topic read devit/v1/home/states/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-topic read homeassistant/status
-topic read devit/v1/home/crops
-topic read devit/v1/home/release
-topic read devit/v1/home/heads/+
-topic write devit/v1/home/labels/+
-topic write devit/v1/home/labels/+/+
-topic write devit/v1/home/states/+/+
-topic write devit/v1/home/crops
-topic write devit/v1/home/looks/+/+/+
-topic write devit/v1/home/aggregators/+/status
-topic write devit/v1/home/aggregators/+/update
-topic write devit/v1/home/enough/+
-topic write devit/v1/home/aggregators/+/heads
-topic write homeassistant/device/+/config
-
-user hub
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-topic read devit/v1/home/nodes/+/update
-topic read devit/v1/home/aggregators/+/update
-topic read devit/v1/home/hub/command
-topic write devit/v1/home/release
-topic write devit/v1/home/hub/status
-
-user viewer
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/labels/+/+
-topic read devit/v1/home/states/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-topic read devit/v1/home/nodes/+/update
-topic read devit/v1/home/aggregators/+/update
-topic read devit/v1/home/release
-topic read devit/v1/home/hub/status
-
-user dashboard
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/labels/+/+
-topic read devit/v1/home/states/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-topic read devit/v1/home/nodes/+/update
-topic read devit/v1/home/aggregators/+/update
-topic read devit/v1/home/release
-topic read devit/v1/home/hub/status
-topic read cameras/+/image
-topic read in/+
-topic read devit/v1/home/teach/state
-
-user homeassistant
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/labels/+/+
-topic read devit/v1/home/states/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-topic read devit/v1/home/nodes/+/update
-topic read devit/v1/home/aggregators/+/update
-topic read devit/v1/home/release
-topic read devit/v1/home/hub/status
-topic read homeassistant/#
-topic write homeassistant/device/+/config
-topic write homeassistant/status
-topic write devit/v1/home/hub/command
-
-user collector
-topic read cameras/+/image
-topic read in/+
-topic read devit/v1/home/features/+/+
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/aggregators/+/status
-topic read devit/v1/home/aggregators/+/heads
-topic read devit/v1/home/teach/ask/+
-topic write devit/v1/home/teach/state
-topic write devit/v1/home/teach/answer/+
-topic write devit/v1/home/heads/+
-
-user teacher
-topic read devit/v1/home/labels/+
-topic read devit/v1/home/labels/+/+
-topic read devit/v1/home/states/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/aggregators/+/status
-topic read devit/v1/home/nodes/+/update
-topic read devit/v1/home/aggregators/+/update
-topic read devit/v1/home/release
-topic read devit/v1/home/hub/status
-topic read cameras/+/image
-topic read in/+
-topic read devit/v1/home/teach/state
-topic read devit/v1/home/teach/answer/+
-topic read devit/v1/home/aggregators/+/heads
-topic write devit/v1/home/teach/ask/+
-topic write devit/v1/home/heads/+
-
-user pi-1
-topic read cameras/+/image
-topic read in/+
-topic read devit/v1/home/looks/+/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/features/+/+
-topic read devit/v1/home/crops
-topic read devit/v1/home/release
-topic read devit/v1/home/enough/+
-topic write devit/v1/home/features/+/pi-1
-topic write devit/v1/home/nodes/pi-1/status
-topic write devit/v1/home/nodes/pi-1/update
-
-user pi-2
-topic read cameras/+/image
-topic read in/+
-topic read devit/v1/home/looks/+/+/+
-topic read devit/v1/home/nodes/+/status
-topic read devit/v1/home/features/+/+
-topic read devit/v1/home/crops
-topic read devit/v1/home/release
-topic read devit/v1/home/enough/+
-topic write devit/v1/home/features/+/pi-2
-topic write devit/v1/home/nodes/pi-2/status
-topic write devit/v1/home/nodes/pi-2/update
-"""
+ACL = (EXPECTED / "members.acl").read_text()
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -288,7 +127,7 @@ def test_nodes_hear_of_each_other(kind: str) -> None:
 def test_the_access_list() -> None:
     patterns = ["cameras/{camera}/image", "in/{request}"]
     text = mosquitto_acl(access_list("home", members(NODES), patterns))
-    comment, _, rest = text.partition("\n")
+    comment, _, rest = text.partition("\n\n")
     assert comment.startswith("#")
     assert rest == ACL
 
