@@ -18,7 +18,9 @@ from devit_iot.errors import BundleError
 from devit_iot.protocol.label import DEFAULT_HEAD
 
 FORMAT = "devit-calibration"
-VERSION = 1
+VERSION = 2
+"""What is written; version 1, which is read, knows no ``scatter``."""
+
 FOLDER = "calibration"
 
 
@@ -28,10 +30,12 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         count: number of parts that have answered.
         parts: which ones, ascending; empty: any, where no other stage names them.
-        temperature: divisor of the class scores.
+        temperature: divisor of the class scores, for evidence that does not scatter.
         gain: what the evidence of the parts that answered counts, where 1 is as in a label.
         slope: factor of the log odds that the answer stays, by those of the most probable class.
         offset: added to them.
+        scatter: what each unit of the evidence's scatter adds to the temperature: see
+            :func:`devit_iot.engine.sureness.scatter`.
     """
 
     count: int
@@ -40,6 +44,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gain: float
     slope: float
     offset: float
+    scatter: float = 0.0
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,10 +110,10 @@ def decode_calibration(path: Path, text: bytes, bundle: Bundle, head: Head) -> C
     """
     try:
         start = msgspec.json.decode(text, type=dict[str, object])
-        if (start.get("format"), start.get("version")) != (FORMAT, VERSION):
+        if start.get("format") != FORMAT or start.get("version") not in range(1, VERSION + 1):
             raise BundleError(
                 f"{path} is {start.get('format')} version {start.get('version')}, this release "
-                f"reads {FORMAT} version {VERSION}; calibrate again with this release"
+                f"reads {FORMAT} versions 1 to {VERSION}; calibrate again with this release"
             )
         found = msgspec.json.decode(text, type=Calibration)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
@@ -135,9 +140,15 @@ def _problem(found: Calibration, parts: int) -> str:
     if {stage.count for stage in found.stages if not stage.parts} != set(range(1, parts)):
         return "a stage is missing"
     for stage in found.stages:
-        numbers = (stage.temperature, stage.gain, stage.slope, stage.offset)
-        if not all(map(math.isfinite, numbers)) or stage.temperature <= 0 or stage.slope < 0:
+        numbers = (stage.temperature, stage.gain, stage.slope, stage.offset, stage.scatter)
+        if (
+            not all(map(math.isfinite, numbers))
+            or stage.temperature <= 0
+            or min(stage.slope, stage.scatter) < 0
+        ):
             return "a stage holds numbers that cannot be"
+        if found.version == 1 and stage.scatter:
+            return "version 1 knows no scatter"
         if stage.parts and (
             len(stage.parts) != stage.count
             or list(stage.parts) != sorted(set(stage.parts) & set(range(parts)))

@@ -8,8 +8,28 @@ from numpy.typing import NDArray
 from devit_iot.bundle.calibration import Calibration, Stage
 
 
+def scatter(scores: NDArray[np.floating], prior: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How far the evidence of the classes that are not the best lies apart, float64[images].
+
+    It is their standard deviation, 0 where there is at most one. At equal log odds an answer
+    stays less often where the others scatter more, most of all after one part (docs/results.md).
+
+    Args:
+        scores: float[images, classes]: logits, missing parts by their means.
+        prior: float[classes]: logits of a fleet of which every part is missing.
+    """
+    images, classes = scores.shape
+    others = np.arange(classes) != scores.argmax(axis=1)[:, None]
+    evidence = (scores - prior).astype(np.float64)[others].reshape(images, classes - 1)
+    found: NDArray[np.float64] = evidence.std(axis=1) if classes > 1 else np.zeros(images)
+    return found
+
+
 def log_odds(
-    scores: NDArray[np.floating], prior: NDArray[np.floating], temperature: float, gain: float
+    scores: NDArray[np.floating],
+    prior: NDArray[np.floating],
+    temperature: NDArray[np.floating],
+    gain: float,
 ) -> NDArray[np.float64]:
     """Log odds of the best class against all others, float64[images].
 
@@ -20,10 +40,10 @@ def log_odds(
     Args:
         scores: float[images, classes]: logits, missing parts by their means.
         prior: float[classes]: logits of a fleet of which every part is missing.
-        temperature: positive divisor.
+        temperature: float[images]: positive divisors.
         gain: factor of the evidence.
     """
-    sharpened = (prior + gain * (scores - prior)).astype(np.float64) / temperature
+    sharpened = (prior + gain * (scores - prior)).astype(np.float64) / temperature[:, None]
     rows, best = np.arange(len(scores)), scores.argmax(axis=1)
     against = sharpened - sharpened[rows, best][:, None]
     against[rows, best] = -np.inf
@@ -42,7 +62,8 @@ def sureness(
         prior: see :func:`log_odds`.
         stage: what was fitted for the parts that have answered.
     """
-    odds = stage.offset + stage.slope * log_odds(scores, prior, stage.temperature, stage.gain)
+    temperature = stage.temperature + stage.scatter * scatter(scores, prior)
+    odds = stage.offset + stage.slope * log_odds(scores, prior, temperature, stage.gain)
     found: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(odds, -50.0, 50.0)))
     return found
 

@@ -1,14 +1,14 @@
 """Fit how sure a head is after some parts, on images that its parts did not learn from."""
 
 from collections.abc import Sequence
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devit_iot.bundle.calibration import FORMAT, VERSION, Calibration, Stage
 from devit_iot.bundle.head import Head
-from devit_iot.engine.sureness import Sureness, log_odds
+from devit_iot.engine.sureness import Sureness, log_odds, scatter
 from devit_iot.errors import DataError
 from devit_iot.evaluation.asking import Evidence, ask
 
@@ -23,6 +23,9 @@ MAX_PARTS_OF_CHOICES = 5
 
 CONFIDENCE = 0.95
 """At which the order of the parts is chosen."""
+
+SCATTER_SHARES = (0.0, 0.5, 0.9)
+"""How much of the temperature is the scatter's, in the mean of the images: one is chosen."""
 
 _TEMPERATURES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.4)
 _STEPS = 30
@@ -82,18 +85,26 @@ def _stage(found: Evidence, choices: Sequence[tuple[int, ...]], *, named: bool) 
     gain = float(np.mean([_gain(found, choice) for choice in choices]))
     scores = [found.scores(choice) for choice in choices]
     stays = np.concatenate([one.argmax(axis=1) == whole for one in scores])
+    scatters = [scatter(one, found.prior) for one in scores]
+    usual = float(np.mean(scatters))
     best, least = None, np.inf
-    for temperature in _TEMPERATURES:
-        odds = np.concatenate([log_odds(one, found.prior, temperature, gain) for one in scores])
+    for mean, share in product(_TEMPERATURES, SCATTER_SHARES if usual else (0.0,)):
+        fixed, each = mean * (1 - share), mean * share / (usual or 1.0)
+        odds = np.concatenate(
+            [
+                log_odds(one, found.prior, fixed + each * apart, gain)
+                for one, apart in zip(scores, scatters, strict=True)
+            ]
+        )
         slope, offset, cost = _logistic(odds, stays)
         if cost < least:
-            best, least = Stage(0, (), temperature, gain, slope, offset), cost
+            best, least = Stage(0, (), fixed, gain, slope, offset, each), cost
     if best is None:
         raise DataError("the features hold numbers that cannot be; calibrate with other images")
     return Stage(
         len(choices[0]),
         choices[0] if named else (),
-        *(best.temperature, best.gain, best.slope, best.offset),
+        *(best.temperature, best.gain, best.slope, best.offset, best.scatter),
     )
 
 

@@ -38,6 +38,18 @@ def said(images: int, parts: int, seed: int, weak: float = 1.0) -> Evidence:
     return Evidence(tuple(terms), rng.standard_normal(CLASSES).astype(np.float32) / 4)
 
 
+def scattered(images: int, parts: int, seed: int) -> Evidence:
+    """Parts of which all say more of every class where the image says less of its own."""
+    rng = np.random.default_rng(seed)
+    own = 8 * np.eye(CLASSES)[rng.integers(CLASSES, size=images)]
+    loud = np.exp(rng.normal(0.5, 0.6, size=(images, 1)))
+    terms = [
+        (own + loud * rng.standard_normal((images, CLASSES)) * 2).astype(np.float32)
+        for _ in range(parts)
+    ]
+    return Evidence(tuple(terms), np.zeros(CLASSES, np.float32))
+
+
 def head_of(parts: int) -> Head:
     return Head("default", "0" * 16, NAMES, (1,) * parts, {}, 0.0)
 
@@ -52,6 +64,31 @@ def test_early_labels_keep_their_promise(parts: int, images: int, confidence: fl
     early = asked.used < parts
     assert early.mean() > 0.2
     assert (asked.answers == fresh.whole)[early].mean() >= confidence
+
+
+@pytest.mark.parametrize("images", [162, 3000])
+def test_where_evidence_scatters_by_the_image_fewer_parts_keep_the_promise(
+    images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, fresh = scattered(images, 4, seed=1), scattered(6000, 4, seed=2)
+    fitted = calibrate(found, head_of(4), "1" * 16)
+    monkeypatch.setattr("devit_iot.evaluation.calibrate.SCATTER_SHARES", (0.0,))
+    plain = calibrate(found, head_of(4), "1" * 16)
+    assert fitted.stages[0].scatter > 0
+    used = []
+    for made in (fitted, plain):
+        asked = ask(fresh, Sureness(made, fresh.prior), (0, 1, 2, 3), 0.95)
+        early = asked.used < 4
+        assert (asked.answers == fresh.whole)[early].mean() >= 0.95
+        used.append(asked.used.mean())
+    assert used[0] < 0.97 * used[1]
+
+
+def test_heads_of_two_classes_are_calibrated() -> None:
+    found = said(600, 3, seed=7)
+    two = Evidence(tuple(term[:, :2] for term in found.terms), found.prior[:2])
+    fitted = calibrate(two, head_of(3), "1" * 16)
+    assert {stage.scatter for stage in fitted.stages} == {0.0}
 
 
 def test_a_large_fleet_needs_few_stages() -> None:
