@@ -18,6 +18,15 @@ DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
 CPU = {"aarch64": "cortex-a72"}
 """The processor that is emulated; a Raspberry Pi 4's."""
 
+VARIANTS = {
+    True: ("minbase", "python3,python3-venv"),
+    False: ("extract", "python3,python3-venv,apt"),
+}
+"""mmdebstrap's variant and packages for this machine's processor and for others.
+
+No Debian is without apt, and with it comes the C++ library that numpy needs.
+"""
+
 _EMULATED = """
 mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
 cat "/usr/lib/binfmt.d/qemu-$1.conf" >/proc/sys/fs/binfmt_misc/register
@@ -55,12 +64,12 @@ class System:
     def __init__(self, suite: str, arch: str) -> None:
         self.root = BUILD / f"{suite}-{arch}"
         self.command = entered(self.root, arch)
-        variant = "minbase" if arch == platform.machine() else "extract"
+        variant, packages = VARIANTS[arch == platform.machine()]
         said("rm", "-rf", self.root)
         BUILD.mkdir(parents=True, exist_ok=True)
         said(
             "mmdebstrap", "--quiet", f"--variant={variant}", f"--architectures={DEBIAN[arch]}",
-            "--include=python3,python3-venv", suite, self.root,
+            f"--include={packages}", suite, self.root,
         )  # fmt: skip
 
     def run(self, *command: str) -> str:
