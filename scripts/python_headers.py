@@ -49,7 +49,7 @@ def _of_debian(version: str, folder: Path) -> bool:
     mmdebstrap = shutil.which("mmdebstrap")
     if version not in SUITES or mmdebstrap is None:
         return False
-    root = folder.with_suffix(".debian")
+    root = folder.with_name(f"{folder.name}.debian")
     shutil.rmtree(root, ignore_errors=True)
     subprocess.run(
         [mmdebstrap, "--quiet", "--variant=extract", f"--include=libpython{version}-dev",

@@ -1,5 +1,6 @@
-"""No document sends a board's owner for a compiler, or to a checkout to install from."""
+"""Nothing that an owner reads sends for a compiler, or to a checkout to install from."""
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -12,24 +13,53 @@ FOR_DEVELOPERS = {"CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"}
 """Documents for those who build the project themselves, or read what it once was."""
 
 COMPILERS = re.compile(
-    r"\binstall\b.*(\bg\+\+|\bgcc\b|\bclang\b|build-essential|python3?[\d.]*-dev\b|\bcmake\b)"
-    r"|\b(C\+\+ compiler|compilers? (is|are) needed|needs? an? (C\+\+ )?compiler)\b"
+    r"\b(install|apk add)\b.*(\bg\+\+|\bgcc\b|\bclang\b|build-essential|build-base"
+    r"|python3?[\d.]*-dev\b|\bcmake\b|\bcompiler\b)"
+    r"|\b(C\+\+ compiler|compilers? (is|are) (needed|required)"
+    r"|(needs?|requires?) an? (C\+\+ )?compiler)\b",
+    re.IGNORECASE,
 )
 CHECKOUT = re.compile(
     r"pip (install|wheel) (-\S+ )*['\"]?\.{0,2}/?(\.|\./?[\w-]+)?(\[[\w,]+\])?['\"]?(\s|`|$)"
 )
 """A path given to pip: ``.``, ``'.[top]'`` or ``./devit-iot``."""
 
-READ = [path for path in DOCUMENTS if str(path.relative_to(ROOT)) not in FOR_DEVELOPERS]
+OTHERS = (
+    *("addon/*", "firmware_configs/*", "firmware_configs/profiles/*", "deploy/*/*"),
+    *("broker/*", "Containerfile", "compose.yaml"),
+)
+"""What owners copy or run beside the documents."""
+
+READ = sorted(
+    {path for path in DOCUMENTS if str(path.relative_to(ROOT)) not in FOR_DEVELOPERS}
+    | {path for pattern in OTHERS for path in ROOT.glob(pattern) if path.is_file()}
+)
 
 
-def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines()
+def asks(text: str) -> list[str]:
+    """Lines that ask for a compiler, or that do so with the line after them."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    pairs = [f"{line} {after}" for line, after in itertools.pairwise([*lines, ""])]
+    return [pair for pair in pairs if COMPILERS.search(pair)]
 
 
 @pytest.mark.parametrize("path", READ, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nobody_is_told_to_compile(path: Path) -> None:
-    assert [line for line in lines(path) if COMPILERS.search(line) or CHECKOUT.search(line)] == []
+    text = path.read_text()
+    assert asks(text) == []
+    assert [line for line in text.splitlines() if CHECKOUT.search(line)] == []
+
+
+def test_no_message_of_the_programs_asks_for_a_compiler() -> None:
+    files = [*(ROOT / "devit_iot").rglob("*.py"), *(ROOT / "devit_iot").rglob("*.js")]
+    assert len(files) > 100
+    assert {path: found for path in files if (found := asks(path.read_text()))} == {}
+
+
+def test_all_that_owners_copy_is_read() -> None:
+    names = {str(path.relative_to(ROOT)) for path in READ}
+    copied = {"README.md", "docs/install.md", "addon/Dockerfile", "firmware_configs/README.md"}
+    assert copied | {"firmware_configs/pi5.toml", "Containerfile"} <= names
 
 
 @pytest.mark.parametrize(
@@ -40,10 +70,14 @@ def test_nobody_is_told_to_compile(path: Path) -> None:
         "It needs Python 3.11 and a C++ compiler.",
         "apt install python3.11-dev",
         "sudo apt install cmake",
+        "RUN apk add build-base",
+        "A compiler is required on the board.",
+        "On a Pi 3,\ninstall the system's compiler first.",
+        "sudo apt install \\\n  g++ python3-venv",
     ],
 )
 def test_a_line_that_asks_for_a_compiler_is_found(line: str) -> None:
-    assert COMPILERS.search(line)
+    assert asks(f"First.\n{line}\nLast.")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +105,7 @@ def test_a_line_that_installs_a_checkout_is_found(line: str) -> None:
     ],
 )
 def test_what_is_right_is_not_found(line: str) -> None:
-    assert not COMPILERS.search(line)
+    assert not asks(line)
     assert not CHECKOUT.search(line)
 
 

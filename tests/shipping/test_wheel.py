@@ -3,6 +3,7 @@
 import ast
 import json
 import platform
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -31,11 +32,17 @@ def only(folder: Path, pattern: str) -> Path:
     return found
 
 
-def test_the_wheel_is_for_every_linux_with_that_glibc(dist: Path) -> None:
+def test_the_wheel_is_for_every_linux_with_the_glibc_that_documents_ask_for(dist: Path) -> None:
     tag = f"cp{PYTHON.replace('.', '')}"
     name = only(dist, "*.whl").name
-    assert f"-{tag}-{tag}-manylinux_2_" in name
-    assert name.endswith(f"_{platform.machine()}.whl")
+    found = {
+        glibc
+        for page in ("install.md", "troubleshooting.md")
+        for glibc in re.findall(r"glibc (\d+\.\d+)", (ROOT / "docs" / page).read_text())
+    }
+    (glibc,) = found
+    system = f"manylinux_{glibc.replace('.', '_')}_{platform.machine()}"
+    assert name.endswith(f"-{tag}-{tag}-{system}.whl")
 
 
 def test_the_wheel_has_what_a_board_needs_and_nothing_of_the_build(dist: Path) -> None:
