@@ -26,10 +26,9 @@ from msgspec.structs import replace
 from rich.console import Console
 from torch import Tensor
 
-from devit_iot.bundle.spec import WHOLE
 from devit_iot.datasets.source import Decode, hold_out
 from devit_iot.decompose.network.fleet import Fleet
-from devit_iot.decompose.network.models import Classifier, SubVit
+from devit_iot.decompose.network.models import SubVit
 from devit_iot.decompose.recipe import (
     DistillConfig,
     EnsembleConfig,
@@ -38,13 +37,11 @@ from devit_iot.decompose.recipe import (
     StageConfig,
     load_recipe,
 )
-from devit_iot.decompose.run import choose_groups, train
+from devit_iot.decompose.run import train
 from devit_iot.decompose.run_folder.clock import Clock
 from devit_iot.decompose.run_folder.folder import RunFolder
 from devit_iot.decompose.run_folder.progress import Progress, show_progress
 from devit_iot.decompose.stages.images import read_images
-from devit_iot.decompose.stages.joint import train_joint
-from devit_iot.decompose.stages.subtask import sub_tasks
 from devit_iot.decompose.stages.teach import train_teacher
 from devit_iot.decompose.training.context import Context, TrainingData
 from devit_iot.engine.image import load_image
@@ -123,8 +120,9 @@ def recipe_of(recipe: Recipe, way: Way, setting: Setting) -> Recipe:
         partition=replace(recipe.partition, parts=parts, views=way.views),
         shrink=replace(recipe.shrink, macs=(setting.budget,)),
         joint=JointConfig(
-            stage(epochs * (1 - DISTILLED) if way.first else epochs),
+            stage(epochs),
             individual=way.individual or 0.0,
+            first=DISTILLED if way.first else 0.0,
             part_dropout=joint.part_dropout if way.individual != 1 else 0.0,
             **common,
         ),
@@ -196,7 +194,7 @@ class Study:
         own.claim(recipe)
         run = run._replace(data=few)
         started = time.monotonic()
-        fleet = self._one_first(run) if way.first else self._train(run)
+        fleet = self._train(run)
         seconds = time.monotonic() - started
         outcome = Outcome(*measure(run, fleet), seconds)
         own.store("outcome", outcome)
@@ -213,34 +211,12 @@ class Study:
         """Parts that several ways cut alike are cut once, and copied into each way's folder."""
         recipe = run.recipe
         others = recipe.distill.others if recipe.method == "dekd" and recipe.distill else 0.0
-        alike = (recipe.method, recipe.partition.views, recipe.partition.parts, others)
+        first = recipe.joint.first if recipe.joint else 0.0
+        alike = (recipe.method, recipe.partition.views, recipe.partition.parts, others, first)
         cut = RunFolder(self._folder / "-".join(map(str, ("cut", *alike, *recipe.shrink.macs))))
         train(run._replace(folder=cut), until="shrink")
         unfinished = shutil.ignore_patterns("*.partial", "*.state")
         shutil.copytree(cut.path, run.folder.path, dirs_exist_ok=True, ignore=unfinished)
-
-    def _one_first(self, run: Context) -> Fleet:
-        """A fleet of one learns as long as sub-task distillation would; then it is copied."""
-        recipe = run.recipe
-        parts, joint = recipe.partition.parts, recipe.joint
-        if joint is None:
-            raise DevitError("one part can be copied for joint training only")
-        epochs = max(1, round(joint.train.epochs / (1 - DISTILLED) * DISTILLED * parts))
-        alone = replace(
-            recipe,
-            partition=replace(recipe.partition, parts=1, views="whole"),
-            joint=replace(joint, individual=0.0, train=replace(joint.train, epochs=epochs)),
-        )
-        first = self._train(run._replace(recipe=alone, folder=run.folder.sub("first")))
-        teacher = train_teacher(run)
-        tasks = sub_tasks(choose_groups(run, teacher), 0.0)
-        (vit,) = first.vits
-        copies = []
-        for view in recipe.views():
-            seen = msgspec.UNSET if view == WHOLE else view
-            copies.append(Classifier(replace(vit.spec, view=seen), teacher.classes))
-            copies[-1].vit.load_state_dict(vit.state_dict())
-        return train_joint(run, tasks, copies, teacher, joint)
 
 
 @torch.inference_mode()

@@ -24,9 +24,12 @@ from devit_iot.decompose.stages.export import (
     export_fleet,
     published,
 )
+from devit_iot.decompose.stages.first_share import first_stage
 from devit_iot.decompose.stages.names import (
     BUNDLE,
     ENSEMBLE,
+    FIRST,
+    FIRST_CUT,
     TEACHER,
     TEMPLATE,
     distilled,
@@ -83,6 +86,7 @@ def _measure(
     logits = torch.from_numpy(fused.logits)
     best = logits.argmax(dim=1)
     load = run.folder.load
+    cut = shrunk if first_stage(run.recipe) is None else lambda _: FIRST_CUT
     return Results(
         name=run.recipe.name,
         classes=run.data.classes,
@@ -94,7 +98,7 @@ def _measure(
             PartResult(
                 group,
                 trained.parts[index].spec,
-                load(result_of(shrunk(index)), ModelResult),
+                load(result_of(cut(index)), ModelResult),
                 fused.top1([other for other in range(len(trained.parts)) if other != index]),
                 fused.top1([index]),
                 _maybe(run.folder, result_of(part_teacher(index))),
@@ -121,6 +125,7 @@ def _measure(
         ),
         method=run.recipe.method,
         answers=answers_result(run.shared),
+        first=_maybe(run.folder, result_of(FIRST)),
     )
 
 

@@ -220,12 +220,15 @@ class JointConfig(ImitationConfig, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         individual: share of each part's own answer in the loss: lambda.
+        first: share of the stage's work that goes into one part, of which all then start as copies
+            (:mod:`devit_iot.decompose.stages.first`); 0: each is cut for its own group.
         own: extra weight of the classes of a part's group in its own answer's labels.
         token: weight of the distance between h and the teacher's token.
         part_dropout: probability that an image loses a given part.
     """
 
     individual: Share = 0.2
+    first: Probability = 0.0
     own: NonNegativeFloat = 0.0
     token: NonNegativeFloat = 0.0
     part_dropout: Probability = 0.1
@@ -336,6 +339,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"method '{self.method}' needs a [{table}.train]; add it, or choose another "
                     "method"
                 )
+        if self.joint is not None and self.joint.first and len(set(self.shrink.macs)) > 1:
+            raise ConfigError("joint.first copies one part, so give shrink.macs one budget for all")
 
     def _validate_views(self) -> None:
         seen = self.views()

@@ -9,11 +9,13 @@ from devit_iot.decompose.network.fleet import Fleet
 from devit_iot.decompose.network.models import Classifier, SubVit
 from devit_iot.decompose.stages.distill import distill_part
 from devit_iot.decompose.stages.ensemble import train_ensemble
+from devit_iot.decompose.stages.first import copies, train_first
+from devit_iot.decompose.stages.first_share import first_stage, joint_stage
 from devit_iot.decompose.stages.joint import train_joint
 from devit_iot.decompose.stages.names import PARTITION, reaches
 from devit_iot.decompose.stages.partition import Groups, partition, partition_by_similarity
-from devit_iot.decompose.stages.shrink import shrink_part
-from devit_iot.decompose.stages.subtask import sub_tasks
+from devit_iot.decompose.stages.shrink import shrink_first, shrink_part
+from devit_iot.decompose.stages.subtask import sub_tasks, whole_task
 from devit_iot.decompose.stages.teach import (
     restrict,
     train_part_teacher,
@@ -84,9 +86,16 @@ def _train_joint(
     tasks = [task._replace(scope=tuple(range(teacher.classes))) for task in sub_tasks(groups, 0.0)]
     if config is None or not reaches(until, "shrink"):
         return None
-    parts = [shrink_part(run, task, template) for task in tasks]
+    config = msgspec.structs.replace(config, train=joint_stage(run.recipe))
+    first = first_stage(run.recipe)
+    if first is None:
+        parts = [shrink_part(run, task, template) for task in tasks]
+    else:
+        one = shrink_first(run._replace(windows=True), whole_task(teacher.classes), template)
     if not reaches(until, "ensemble"):
         return None
+    if first is not None:
+        parts = copies(run, train_first(run, one, teacher, config, first), teacher)
     return train_joint(run, tasks, parts, teacher, config)
 
 

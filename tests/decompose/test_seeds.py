@@ -8,11 +8,11 @@ def numbers() -> list[int]:
     """The numbers of all stages of the largest fleet."""
     parts = range(MAX_PARTS)
     own = [first + part for first in (seeds.PART_TEACHERS, seeds.DISTILLED) for part in parts]
-    return [seeds.TEACHER, seeds.TEMPLATE, seeds.ENSEMBLE, *own]
+    return [seeds.TEACHER, seeds.TEMPLATE, seeds.FIRST, seeds.ENSEMBLE, *own]
 
 
 def test_no_two_stages_draw_the_same_numbers() -> None:
-    assert len(set(numbers())) == len(numbers()) == 2 * MAX_PARTS + 3
+    assert len(set(numbers())) == len(numbers()) == 2 * MAX_PARTS + 4
 
 
 def test_recipes_of_earlier_versions_draw_the_same_numbers() -> None:

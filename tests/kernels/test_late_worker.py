@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17  # requests of ptrace, from <sys/ptrace.h>
-WALL = 0x40000000  # of waitpid: threads too
+WALL = 0x40000000  # waitpid waits for threads too
 GUARD_S = 120.0
 
 LIBC = ctypes.CDLL(None, use_errno=True)

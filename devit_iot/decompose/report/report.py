@@ -41,6 +41,7 @@ _METHODS = {
     "joint": "All parts learned together, from the first step.",
     "dekd": "Each part learned its own classes first; then all parts learned together.",
 }
+_FIRST = "One part learned first, on windows of the images; then its copies learned together."
 _ANSWERS = """\
 The teacher was asked once for each of {passes} files of answers, {size} together, in {time}."""
 _MILESTONES = """\
@@ -131,7 +132,7 @@ def _sections(results: Results, pictures: dict[str, str]) -> list[str]:
 
 
 def _training(results: Results) -> list[str]:
-    said = [_METHODS[results.method]]
+    said = [_METHODS[results.method] if results.first is None else _FIRST]
     asked = results.answers
     if asked is not None:
         said[0] += " " + _ANSWERS.format(
@@ -144,8 +145,7 @@ def _training(results: Results) -> list[str]:
 
 def _seconds(results: Results) -> float:
     models = [results.teacher, results.fleet]
-    if results.template is not None:
-        models.append(results.template)
+    models += [model for model in (results.template, results.first) if model is not None]
     for part in results.parts:
         models += [m for m in (part.teacher, part.shrunk, part.distilled) if m is not None]
     asked = 0.0 if results.answers is None else results.answers.seconds

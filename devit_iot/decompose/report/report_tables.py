@@ -39,6 +39,8 @@ def networks(results: Results) -> str:
     rows = [row("**teacher**", results.teacher, percent(results.teacher_test_top1))]
     if results.template is not None:
         rows.append(row("template of the parts", results.template))
+    if results.first is not None:
+        rows.append(row("first part, of which all are copies", results.first))
     for index, part in enumerate(results.parts):
         steps = {"teacher": part.teacher, "after the cut": part.shrunk, "student": part.distilled}
         rows += [row(f"part {index}: {name}", m) for name, m in steps.items() if m is not None]

@@ -102,6 +102,8 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         template: what the parts were cut from, where that was not the teacher.
         method: how the parts learned.
         answers: what asking the teacher once cost; None if it was asked in every step.
+        first: the part that learned before all others; None if all learned together from the
+            beginning.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     template: ModelResult | None = None
     method: str = "joint"
     answers: AnswersResult | None = None
+    first: ModelResult | None = None
 
 
 def fleets_of(run: Path) -> list[Results]:

@@ -48,6 +48,8 @@ def train_fleet(
     config: StageConfig,
     *,
     tokens: bool,
+    name: str = ENSEMBLE,
+    number: int = seeds.ENSEMBLE,
 ) -> Fleet:
     """Train all parts and the fusion together, or take the fleet that is stored.
 
@@ -58,15 +60,17 @@ def train_fleet(
         loss: gives the loss to minimise.
         config: hyper-parameters of the training.
         tokens: whether ``loss`` needs the teacher's tokens.
+        name: name under which the fleet is stored.
+        number: the training's number (:mod:`devit_iot.decompose.stages.seeds`).
 
     Raises:
         TrainingError: the training diverged.
     """
-    torch.manual_seed(seeds.first_weights(run.recipe.seed, seeds.ENSEMBLE))
+    torch.manual_seed(seeds.first_weights(run.recipe.seed, number))
     fleet = Fleet([part.vit for part in parts], fusion_head([p.spec for p in parts], teacher))
-    if run.lacks(run.folder, ENSEMBLE):
+    if run.lacks(run.folder, name):
         data = run.data
-        stage = begin(run, ENSEMBLE, config, seeds.ENSEMBLE, run.folder)
+        stage = begin(run, name, config, number, run.folder)
         batches = taught_batches(run, teacher, data.fit, data.labels, config, tokens=tokens)
         stage = stage._replace(measure=lambda: held_out_top1(run, fleet))
         trained = fit(fleet, batches, loss, stage, run.accelerator)
@@ -81,10 +85,10 @@ def train_fleet(
                 trained.seconds,
                 tuple(Milestone(*found) for found in trained.milestones),
             )
-            run.folder.store(result_of(ENSEMBLE), result)
-            run.folder.store_tensors(ENSEMBLE, fleet.state_dict())
+            run.folder.store(result_of(name), result)
+            run.folder.store_tensors(name, fleet.state_dict())
         run.accelerator.wait_for_everyone()
-    fleet.load_state_dict(run.folder.load_tensors(ENSEMBLE))
+    fleet.load_state_dict(run.folder.load_tensors(name))
     return fleet.to(run.device).eval()
 
 

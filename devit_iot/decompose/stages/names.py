@@ -18,6 +18,9 @@ TEACHER, TEMPLATE, ENSEMBLE = "teacher", "template", "ensemble"
 PARTITION = "partition"
 """Under this name it keeps the classes of each part."""
 
+FIRST, FIRST_CUT, FIRST_POLICY = "first", "shrunk-first", "policy-first"
+"""Under these names it keeps the part that learns before all others: trained, cut, its policy."""
+
 BUNDLE = "bundle"
 """The folder of the finished bundle inside a run folder."""
 

@@ -11,8 +11,11 @@ from devit_iot.decompose.network.models import Classifier
 from devit_iot.decompose.recipe import Recipe, StageConfig
 from devit_iot.decompose.run_folder.folder import RunFolder
 from devit_iot.decompose.stages import seeds
+from devit_iot.decompose.stages.first_share import first_stage, joint_stage
 from devit_iot.decompose.stages.names import (
     ENSEMBLE,
+    FIRST,
+    FIRST_CUT,
     TEACHER,
     TEMPLATE,
     distilled,
@@ -88,7 +91,9 @@ def trainings_left(run: Context) -> dict[str, float]:
     if recipe.student is not None:
         add(TEMPLATE, recipe.student.train, BACKWARD * macs(recipe.student.model))
     if recipe.method == "joint" and recipe.joint is not None:
-        train = recipe.joint.train
+        first, train = first_stage(recipe), joint_stage(recipe)
+        if first is not None:
+            add(FIRST, first, BACKWARD * budgets[0] + asking(first))
         add(ENSEMBLE, train, BACKWARD * sum(budgets) + asking(train))
     if recipe.method == "dekd" and recipe.distill is not None and recipe.ensemble is not None:
         own = 1 / len(budgets)
@@ -114,8 +119,11 @@ def other_work_s(run: Context) -> float:
     recipe = run.recipe
     teacher, budgets = _costs(recipe)
     shrink, cost = recipe.shrink, 0.0
-    for part, budget in enumerate(budgets):
-        if not run.folder.has(shrunk(part)) and budget < teacher:
+    names = [shrunk(part) for part in range(len(budgets))]
+    if first_stage(recipe) is not None:
+        names = [FIRST_CUT]
+    for name, budget in zip(names, budgets, strict=False):
+        if not run.folder.has(name) and budget < teacher:
             cost += shrink.images * (shrink.candidates * SEARCH * budget + 10 * teacher)
     means = min(MEAN_IMAGES, len(run.data.fit))
     cost += (means + run.test_images) * (sum(budgets) + teacher)

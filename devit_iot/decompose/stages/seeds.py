@@ -16,6 +16,9 @@ TEMPLATE = 900
 DISTILLED = 1000
 """The number of part 0's distillation; those of the other parts follow it."""
 
+FIRST = 1900
+"""The number of the training of the part that learns before all others."""
+
 ENSEMBLE = 2000
 """The number of the training of all parts together."""
 

@@ -17,7 +17,7 @@ from devit_iot.decompose.shrinking.importance import BlockImportance, rank
 from devit_iot.decompose.shrinking.policy import Policy
 from devit_iot.decompose.shrinking.search import search
 from devit_iot.decompose.stages import seeds
-from devit_iot.decompose.stages.names import policy_of, shrunk
+from devit_iot.decompose.stages.names import FIRST_CUT, FIRST_POLICY, policy_of, shrunk
 from devit_iot.decompose.stages.subtask import SubTask
 from devit_iot.decompose.stages.teach import store_result
 from devit_iot.decompose.training.context import Context, TrainingData
@@ -38,14 +38,34 @@ def shrink_part(run: Context, task: SubTask, template: Classifier) -> Classifier
     Raises:
         SpecError: nothing within the budget.
     """
-    name = shrunk(task.part)
+    earlier = [policy_of(part) for part in range(task.part)]
+    looking = _looking(template, run.recipe.views()[task.part])
+    return _shrink(run, task, looking, (shrunk(task.part), policy_of(task.part)), earlier)
+
+
+def shrink_first(run: Context, task: SubTask, template: Classifier) -> Classifier:
+    """Cut the part that learns before all others, or take the one that is stored.
+
+    Raises:
+        SpecError: nothing within the budget.
+    """
+    return _shrink(run, task, template, (FIRST_CUT, FIRST_POLICY), [])
+
+
+def _shrink(
+    run: Context,
+    task: SubTask,
+    looking: Classifier,
+    names: tuple[str, str],
+    earlier: Sequence[str],
+) -> Classifier:
+    name, policy_name = names
     if run.lacks(run.folder, name):
-        looking = _looking(template, run.recipe.views()[task.part])
         images = _images(run, run.data.fit, task)
         moments = measure(looking, images)
-        policy = _policy(run, task, looking, images, moments)
+        policy = _policy(run, task, looking, images, moments, earlier)
         if run.accelerator.is_main_process:
-            run.folder.store(policy_of(task.part), policy)
+            run.folder.store(policy_name, policy)
         student = compensate(looking, policy, moments)
         store_result(run, run.folder, name, student, task, Trained())
     return run.folder.load_model(name, run.device)
@@ -67,6 +87,7 @@ def _policy(
     template: Classifier,
     images: Tensor,
     moments: Sequence[BlockMoments],
+    earlier: Sequence[str],
 ) -> Policy:
     """The best policy within the part's budget; nothing is cut from what fits as it is."""
     config = run.recipe.shrink
@@ -84,8 +105,8 @@ def _policy(
 
     importance = rank(template, images)
     if run.recipe.method == "joint":
-        earlier = [run.folder.load(policy_of(part), Policy) for part in range(task.part)]
-        importance = discounted(importance, earlier)
+        kept = [run.folder.load(name, Policy) for name in earlier]
+        importance = discounted(importance, kept)
     return search(
         template.spec,
         importance,

@@ -52,6 +52,8 @@ class Context(NamedTuple):
         progress: told about every step.
         clock: counts the run's seconds.
         test_images: number of test images.
+        windows: whether networks look at windows of the teacher's size, anywhere in the squared
+            images, where those are enlarged for the parts' views.
     """
 
     recipe: Recipe
@@ -63,6 +65,7 @@ class Context(NamedTuple):
     progress: Progress
     clock: Clock
     test_images: int = 0
+    windows: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -73,7 +76,12 @@ class Context(NamedTuple):
     @property
     def side(self) -> int:
         """Side of the squared images that networks look at, pixels."""
-        return round(self.recipe.teacher.model.image_size * self.recipe.zoom)
+        return round(self.recipe.teacher.model.image_size * self.zoom)
+
+    @property
+    def zoom(self) -> float:
+        """How many times larger than the teacher's input that is."""
+        return 1.0 if self.windows else self.recipe.zoom
 
     def lacks(self, folder: RunFolder, name: str) -> bool:
         """Whether ``name`` is still to be computed: the same answer in every process.
@@ -99,7 +107,7 @@ class Context(NamedTuple):
     ) -> Batches:
         """Batches of ``rows``; augmented where they are shuffled."""
         recipe = self.recipe
-        padding = round(recipe.augment.pad_crop * recipe.zoom)
+        padding = round(recipe.augment.pad_crop * self.zoom)
         augment = Augment(
             msgspec.structs.replace(recipe.augment, pad_crop=padding),
             recipe.data.normalisation,
