@@ -7,9 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+
+from tests.kernels.reference import PYTHON
 
 SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17  # requests of ptrace, from <sys/ptrace.h>
 WALL = 0x40000000  # waitpid waits for threads too
@@ -20,11 +21,14 @@ LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_v
 LIBC.ptrace.restype = ctypes.c_long
 
 PROGRAM = """
+import os
 import numpy as np
 from tests.kernels.reference import random_tensors
 from tests.kernels.sub_vits import UNEVEN, build, random_image, run
 
+before = set(os.listdir("/proc/self/task"))
 model = build(UNEVEN, random_tensors(UNEVEN, 0), threads=2)
+print(*set(os.listdir("/proc/self/task")) - before)
 image = random_image(UNEVEN, 0)
 wanted = run(model, image)
 while True:
@@ -53,7 +57,7 @@ def stopped(thread: int) -> Iterator[None]:
 def test_a_worker_that_gets_no_core_is_not_waited_for() -> None:
     """It takes part again as soon as it runs."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", PROGRAM]
+    command = [PYTHON, "-c", PROGRAM]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as child:
@@ -68,11 +72,11 @@ def test_a_worker_that_gets_no_core_is_not_waited_for() -> None:
             return answers.readline() + answers.readline()
 
         guard = threading.Timer(GUARD_S, child.kill)  # who waits for ever answers nothing
+        guard.daemon = True
         guard.start()
+        worker = answers.readline()
         assert answers.readline() == "ready\n"
-        threads = [int(path.name) for path in Path(f"/proc/{child.pid}/task").iterdir()]
-        (worker,) = set(threads) - {child.pid}
-        with stopped(worker):
+        with stopped(int(worker)):
             assert infer() == "True\nready\n"
         assert infer() == "True\nready\n"
         asked.write("\n")
