@@ -1,7 +1,5 @@
 """Whether a request needs no further part: the whole fleet would give the same labels."""
 
-import numpy as np
-
 from devit_iot.aggregator.collector import Group
 from devit_iot.aggregator.heads import CameraHeads
 from devit_iot.config.early import EarlyChoice
@@ -43,7 +41,6 @@ class EarlyAnswers:
             judge = heads.sureness(fusion)
             if judge is None:
                 return False
-            scores = np.stack([fusion.logits(features)])
-            if judge.of(scores, features.keys())[0] < confidence:
+            if judge.of(fusion.logits(features), features.keys()) < confidence:
                 return False
         return True

@@ -1,6 +1,7 @@
 """How sure it is that the parts that have not answered would not change the answer."""
 
 from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,64 +9,86 @@ from numpy.typing import NDArray
 from devit_iot.bundle.calibration import Calibration, Stage
 
 
-def scatter(scores: NDArray[np.floating], prior: NDArray[np.floating]) -> NDArray[np.float64]:
-    """How far the evidence of the classes that are not the best lies apart, float64[images].
+class Compared(NamedTuple):
+    """What the parts that answered say of one image or of many, class by class.
+
+    Attributes:
+        evidence: float64[..., classes]: logits less the prior, less that of the best class.
+        prior: float[classes]: logits of a fleet of which every part is missing.
+        best: index of each image's best class in ``evidence``, which is 0 there.
+    """
+
+    evidence: NDArray[np.float64]
+    prior: NDArray[np.floating]
+    best: tuple[Any, ...]
+
+
+def compare(scores: NDArray[np.floating], prior: NDArray[np.floating]) -> Compared:
+    """Compare all classes of each image with its best one.
+
+    Args:
+        scores: float[..., classes]: logits, missing parts by their means.
+        prior: float[classes]: logits of a fleet of which every part is missing.
+    """
+    best = (*map(np.arange, scores.shape[:-1]), scores.argmax(axis=-1))
+    evidence = np.subtract(scores, prior, dtype=np.float64)
+    evidence -= evidence[best][..., None]
+    return Compared(evidence, prior, best)
+
+
+def scatter(found: Compared) -> NDArray[np.float64]:
+    """How far the evidence of the classes that are not the best lies apart, float64[...].
 
     It is their standard deviation, 0 where there is at most one. At equal log odds an answer
     stays less often where the others scatter more, most of all after one part (docs/results.md).
-
-    Args:
-        scores: float[images, classes]: logits, missing parts by their means.
-        prior: float[classes]: logits of a fleet of which every part is missing.
+    The best class adds nothing to the sums, since its evidence is 0.
     """
-    images, classes = scores.shape
-    others = np.arange(classes) != scores.argmax(axis=1)[:, None]
-    evidence = (scores - prior).astype(np.float64)[others].reshape(images, classes - 1)
-    found: NDArray[np.float64] = evidence.std(axis=1) if classes > 1 else np.zeros(images)
-    return found
+    others = max(found.evidence.shape[-1] - 1, 1)
+    mean = found.evidence.sum(axis=-1) / others
+    square = np.square(found.evidence).sum(axis=-1) / others
+    spread: NDArray[np.float64] = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    return spread
 
 
-def log_odds(
-    scores: NDArray[np.floating],
-    prior: NDArray[np.floating],
-    temperature: NDArray[np.floating],
-    gain: float,
-) -> NDArray[np.float64]:
-    """Log odds of the best class against all others, float64[images].
+def log_odds(found: Compared, temperature: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
+    """Log odds of the best class against all others, float64[...].
 
-    They are those of ``softmax((prior + gain (scores - prior)) / temperature)``. The parts that are
-    missing agree with the others more often than not, so the evidence so far counts ``gain`` times;
-    the temperature stands for what else they may add.
+    They are those of ``softmax((prior + gain evidence) / temperature)``. The parts that are missing
+    agree with the others more often than not, so the evidence so far counts ``gain`` times; the
+    temperature stands for what else they may add.
 
     Args:
-        scores: float[images, classes]: logits, missing parts by their means.
-        prior: float[classes]: logits of a fleet of which every part is missing.
-        temperature: float[images]: positive divisors.
+        found: the classes of each image.
+        temperature: float[...]: positive divisors.
         gain: factor of the evidence.
     """
-    sharpened = (prior + gain * (scores - prior)).astype(np.float64) / temperature[:, None]
-    rows, best = np.arange(len(scores)), scores.argmax(axis=1)
-    against = sharpened - sharpened[rows, best][:, None]
-    against[rows, best] = -np.inf
-    highest = against.max(axis=1, keepdims=True)
-    found: NDArray[np.float64] = -(highest[:, 0] + np.log(np.exp(against - highest).sum(axis=1)))
-    return found
+    expected = gain * found.evidence
+    expected += found.prior
+    best = expected[found.best]
+    expected[found.best] = -np.inf
+    highest = expected.max(axis=-1)
+    expected -= highest[..., None]
+    expected /= temperature[..., None]
+    others = np.log(np.exp(expected, out=expected).sum(axis=-1))
+    odds: NDArray[np.float64] = (best - highest) / temperature - others
+    return odds
 
 
 def sureness(
     scores: NDArray[np.floating], prior: NDArray[np.floating], stage: Stage
 ) -> NDArray[np.float64]:
-    """How probable it is that the whole fleet answers with the same class, float64[images].
+    """How probable it is that the whole fleet answers with the same class, float64[...].
 
     Args:
-        scores: see :func:`log_odds`.
-        prior: see :func:`log_odds`.
+        scores: see :func:`compare`.
+        prior: see :func:`compare`.
         stage: what was fitted for the parts that have answered.
     """
-    temperature = stage.temperature + stage.scatter * scatter(scores, prior)
-    odds = stage.offset + stage.slope * log_odds(scores, prior, temperature, stage.gain)
-    found: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(odds, -50.0, 50.0)))
-    return found
+    found = compare(scores, prior)
+    temperature = stage.temperature + stage.scatter * scatter(found)
+    odds = stage.offset + stage.slope * log_odds(found, temperature, stage.gain)
+    stays: NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * odds)
+    return stays
 
 
 class Sureness:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from devit_iot.bundle.calibration import FORMAT, VERSION, Calibration, Stage
 from devit_iot.bundle.head import Head
-from devit_iot.engine.sureness import Sureness, log_odds, scatter
+from devit_iot.engine.sureness import Sureness, compare, log_odds, scatter
 from devit_iot.errors import DataError
 from devit_iot.evaluation.asking import Evidence, ask
 
@@ -83,17 +83,17 @@ def _stage(found: Evidence, choices: Sequence[tuple[int, ...]], *, named: bool) 
     """Fit one stage to some choices of equally many parts, taken together."""
     whole = found.whole
     gain = float(np.mean([_gain(found, choice) for choice in choices]))
-    scores = [found.scores(choice) for choice in choices]
-    stays = np.concatenate([one.argmax(axis=1) == whole for one in scores])
-    scatters = [scatter(one, found.prior) for one in scores]
+    compared = [compare(found.scores(choice), found.prior) for choice in choices]
+    stays = np.concatenate([one.best[-1] == whole for one in compared])
+    scatters = [scatter(one) for one in compared]
     usual = float(np.mean(scatters))
     best, least = None, np.inf
     for mean, share in product(_TEMPERATURES, SCATTER_SHARES if usual else (0.0,)):
         fixed, each = mean * (1 - share), mean * share / (usual or 1.0)
         odds = np.concatenate(
             [
-                log_odds(one, found.prior, fixed + each * apart, gain)
-                for one, apart in zip(scores, scatters, strict=True)
+                log_odds(one, fixed + each * apart, gain)
+                for one, apart in zip(compared, scatters, strict=True)
             ]
         )
         slope, offset, cost = _logistic(odds, stays)
