@@ -12,7 +12,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 CXX_FILES := $(shell find csrc -name '*.h' -o -name '*.cc')
 
-.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz mutants sanitize bench-check wheels test-wheels docs \
+.PHONY: help demo check tidy coverage test test-browser test-homeassistant screenshots chaos soak fuzz mutants sanitize sanitize-address sanitize-thread bench-check wheels test-wheels docs \
   lint format types build clean
 
 help:
@@ -47,7 +47,7 @@ test: build/.dev
 	  aarch64-linux-gnu-g++:g++-aarch64-linux-gnu mmdebstrap:mmdebstrap arch-test:arch-test \
 	  promtool:prometheus ip:iproute2 chromium:chromium \
 	  buildah:buildah
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 test-browser: build/.dev
 	@scripts/need mosquitto:mosquitto chromium:chromium
@@ -78,10 +78,11 @@ mutants: build/.dev
 	$(PIP) install -q -e '.[mutants]'
 	$(BIN)/python scripts/mutants.py $(SAMPLE) $(SEED)
 
-sanitize: build/.dev
+sanitize: sanitize-address sanitize-thread
+
+sanitize-address sanitize-thread: build/.dev
 	@scripts/need g++:g++
-	$(BIN)/python scripts/sanitize.py address
-	$(BIN)/python scripts/sanitize.py thread
+	$(BIN)/python scripts/sanitize.py $(@:sanitize-%=%)
 
 bench-check: build/.dev
 	@scripts/need git:git c++:g++

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from devit_iot.bundle.reading import Bundle
 from devit_iot.service import status as status_module
@@ -30,6 +32,9 @@ SLOW = (
 )
 """What `make check` leaves out: trainings, emulated boards, browsers, brokers, many processes."""
 
+TOGETHER = ("tests/arm", "tests/shipping")
+"""Rooms whose tests share a folder under ``build/``: one process runs all of a room's."""
+
 # An example may take any time on a machine that does other work.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -40,6 +45,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         where = item.path.relative_to(TESTS)
         if any(where.is_relative_to(slow) for slow in SLOW):
             item.add_marker("slow")
+
+
+class OneProcessForAFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests of a file share fixtures, and some go on where the one before ended."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """The name of all tests that one process runs."""
+        file = nodeid.partition("::")[0]
+        return next((room for room in TOGETHER if file.startswith(f"{room}/")), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneProcessForAFile:
+    config.option.loadscopereorder = False  # rooms that take long come first, as they are named
+    return OneProcessForAFile(config, log)
 
 
 @pytest.fixture(autouse=True)
