@@ -7,7 +7,8 @@ namespace {
 
 constexpr std::size_t kTasksPerThread = 4;  // slack to even out cores of different speed
 constexpr std::size_t kMaxTilesPerTask = 8;
-constexpr std::size_t kMaxTilesPerWideTask = 40;  // 197 tokens and more
+constexpr std::size_t kMaxTilesPerWideTask = 40;    // 197 tokens and more
+constexpr std::size_t kMaxWideTaskBytes = 320'000;  // activations that a cache of 512 kB keeps
 constexpr std::size_t kMaxPanelsPerTask = 4;
 constexpr std::size_t kNormRows = 16;
 
@@ -21,31 +22,37 @@ struct Portion {
 };
 
 // Rows of one task, in tiles. Where weights become floats first, they do so once in a task: it is
-// larger, if there are tasks enough for all threads.
+// larger, if there are tasks enough for all threads, but each panel reads its activations again.
 template <typename Gemm>
-std::size_t max_tiles(const Gemm&, std::size_t, std::size_t) {
+std::size_t max_tiles(const Gemm&, const PackedLinear&, std::size_t, std::size_t) {
   return kMaxTilesPerTask;
 }
 
-std::size_t max_tiles(const GemmF16& gemm, std::size_t panels, std::size_t threads) {
+std::size_t max_tiles(const GemmF16& gemm, const PackedLinear& layer, std::size_t panels,
+                      std::size_t threads) {
   const bool wide = gemm.round == nullptr && (threads == 1 || panels >= kTasksPerThread * threads);
-  return wide ? kMaxTilesPerWideTask : kMaxTilesPerTask;
+  if (!wide) return kMaxTilesPerTask;
+  const std::size_t tile_bytes = gemm.tile_rows * layer.depth * sizeof(float);
+  return std::clamp(kMaxWideTaskBytes / tile_bytes, kMaxTilesPerTask, kMaxTilesPerWideTask);
 }
 
 // Calls run(portion) for portions that cover all of out; Gemm is GemmF32, GemmF16 or GemmI8.
 template <typename Gemm, typename Run>
-void spread(ThreadPool& pool, const Gemm& gemm, std::size_t rows, std::size_t cols,
+void spread(ThreadPool& pool, const Gemm& gemm, const PackedLinear& layer, std::size_t rows,
             const Run& run) {
   const std::size_t tiles = ceil_div(rows, gemm.tile_rows);
-  const std::size_t panels = ceil_div(cols, gemm.tile_cols);
-  const std::size_t row_tasks = ceil_div(tiles, max_tiles(gemm, panels, pool.threads()));
+  const std::size_t panels = ceil_div(layer.cols, gemm.tile_cols);
+  const std::size_t row_tasks = ceil_div(tiles, max_tiles(gemm, layer, panels, pool.threads()));
   const std::size_t row_step = ceil_div(tiles, row_tasks) * gemm.tile_rows;
   const std::size_t panel_step = std::clamp<std::size_t>(
       panels * row_tasks / (kTasksPerThread * pool.threads()), 1, kMaxPanelsPerTask);
-  // Consecutive tasks share their panels: weights, the larger side, come from memory once.
+  // Consecutive tasks share their panels: weights, the larger side, come from memory once. Rows are
+  // passed there and back: where they are more than a cache holds, it has the latest ones.
   pool.parallel_for(ceil_div(panels, panel_step) * row_tasks, [&](std::size_t task, std::size_t) {
-    const std::size_t row = task % row_tasks * row_step;
-    const std::size_t panel = task / row_tasks * panel_step;
+    const std::size_t pass = task / row_tasks;
+    const std::size_t step = task % row_tasks;
+    const std::size_t row = (pass % 2 == 0 ? step : row_tasks - 1 - step) * row_step;
+    const std::size_t panel = pass * panel_step;
     if (row >= rows) return;
     run({.row_begin = row,
          .row_end = std::min(row + row_step, rows),
@@ -174,7 +181,7 @@ void Executor::linear(const PackedLinear& layer, const float* a, ConvertedRows c
     });
   }
   with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
-    spread(pool, gemm, rows, layer.cols, [&](const Portion& portion) {
+    spread(pool, gemm, layer, rows, [&](const Portion& portion) {
       gemm.run(arguments(gemm, layer, a, converted, out, epilogue, portion));
     });
   });
