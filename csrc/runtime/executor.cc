@@ -10,7 +10,6 @@ constexpr std::size_t kMaxTilesPerTask = 8;
 constexpr std::size_t kMaxTilesPerWideTask = 40;    // 197 tokens and more
 constexpr std::size_t kMaxWideTaskBytes = 320'000;  // activations that a cache of 512 kB keeps
 constexpr std::size_t kMaxPanelsPerTask = 4;
-constexpr std::size_t kNormRows = 16;
 
 std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
@@ -130,9 +129,9 @@ void with_gemm(const KernelTable& kernels, Dtype dtype, const Use& use) {
   }
 }
 
-// Writes rows [begin, end) of `a` as the layer's kernel takes them; converted_row_bytes() is not 0.
+// Writes `rows` rows of `a` as the layer's kernel takes them; converted_row_bytes() is not 0.
 void convert_rows(const KernelTable& kernels, const PackedLinear& layer, const float* a,
-                  ConvertedRows converted, std::size_t begin, std::size_t end) {
+                  ConvertedRows converted, std::size_t rows) {
   if (layer.dtype == Dtype::kInt8) {
     kernels.gemm_i8.quantize({.x = a,
                               .q = converted.rows,
@@ -140,8 +139,8 @@ void convert_rows(const KernelTable& kernels, const PackedLinear& layer, const f
                               .depth = layer.depth,
                               .x_stride = layer.depth,
                               .q_stride = quantized_row_i8(layer.depth, kernels.gemm_i8),
-                              .row_begin = begin,
-                              .row_end = end});
+                              .row_begin = 0,
+                              .row_end = rows});
   } else {
     kernels.gemm_f16.round({.x = a,
                             .q = reinterpret_cast<Half*>(converted.rows),
@@ -149,8 +148,8 @@ void convert_rows(const KernelTable& kernels, const PackedLinear& layer, const f
                             .depth = layer.depth,
                             .x_stride = layer.depth,
                             .q_stride = rounded_row_f16(layer.depth),
-                            .row_begin = begin,
-                            .row_end = end,
+                            .row_begin = 0,
+                            .row_end = rows,
                             .limit = layer.limit});
   }
 }
@@ -174,12 +173,41 @@ std::size_t converted_row_bytes(const KernelTable& kernels, const PackedLinear& 
 
 void Executor::linear(const PackedLinear& layer, const float* a, ConvertedRows converted,
                       float* out, std::size_t rows, Epilogue epilogue) const {
-  if (converted_row_bytes(kernels, layer) != 0) {
-    pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t) {
-      const std::size_t begin = task * kNormRows;
-      convert_rows(kernels, layer, a, converted, begin, std::min(begin + kNormRows, rows));
-    });
-  }
+  if (converted_row_bytes(kernels, layer) != 0) convert(layer, a, converted, rows);
+  multiply(layer, a, converted, out, rows, epilogue);
+}
+
+void Executor::convert(const PackedLinear& layer, const float* a, ConvertedRows converted,
+                       std::size_t rows) const {
+  const std::size_t row_bytes = converted_row_bytes(kernels, layer);
+  pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t) {
+    const std::size_t begin = task * kNormRows;
+    convert_rows(kernels, layer, a + begin * layer.depth, converted.from(begin, row_bytes),
+                 std::min(kNormRows, rows - begin));
+  });
+}
+
+void Executor::convert_normed(const PackedLinear& layer, const float* x, ThreadFloats normed,
+                              ConvertedRows converted, std::size_t rows, float eps) const {
+  const std::size_t row_bytes = converted_row_bytes(kernels, layer);
+  pool.parallel_for(ceil_div(rows, kNormRows), [&](std::size_t task, std::size_t thread) {
+    const std::size_t begin = task * kNormRows;
+    const std::size_t count = std::min(kNormRows, rows - begin);
+    float* floats = normed.data + thread * normed.stride;
+    kernels.layer_norm_f32({.x = x + begin * layer.depth,
+                            .out = floats,
+                            .dim = layer.depth,
+                            .x_stride = layer.depth,
+                            .out_stride = layer.depth,
+                            .row_begin = 0,
+                            .row_end = count,
+                            .eps = eps});
+    convert_rows(kernels, layer, floats, converted.from(begin, row_bytes), count);
+  });
+}
+
+void Executor::multiply(const PackedLinear& layer, const float* a, ConvertedRows converted,
+                        float* out, std::size_t rows, Epilogue epilogue) const {
   with_gemm(kernels, layer.dtype, [&](const auto& gemm) {
     spread(pool, gemm, layer, rows, [&](const Portion& portion) {
       gemm.run(arguments(gemm, layer, a, converted, out, epilogue, portion));
@@ -189,7 +217,7 @@ void Executor::linear(const PackedLinear& layer, const float* a, ConvertedRows c
 
 void Executor::linear_here(const PackedLinear& layer, const float* a, ConvertedRows converted,
                            float* out, std::size_t rows, Epilogue epilogue) const {
-  if (converted_row_bytes(kernels, layer) != 0) convert_rows(kernels, layer, a, converted, 0, rows);
+  if (converted_row_bytes(kernels, layer) != 0) convert_rows(kernels, layer, a, converted, rows);
   run_here(kernels, layer, a, converted, out, rows, epilogue);
 }
 
