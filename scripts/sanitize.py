@@ -5,7 +5,8 @@
 ``address`` is AddressSanitizer with UndefinedBehaviorSanitizer, ``thread`` is ThreadSanitizer; the
 first thing that they find ends the run. Needs g++. Python itself is not instrumented: the runtime
 is preloaded. The row avx_vnni computes with a model of its instruction, so that it runs on any
-x86-64. Everything made stays under ``build/sanitize-<kind>/``.
+x86-64; before the tests a line says for which rows they run, and for which they cannot here.
+Everything made stays under ``build/sanitize-<kind>/``.
 """
 
 import os
@@ -17,6 +18,7 @@ import sysconfig
 from pathlib import Path
 
 import pybind11
+from kernel_tables import registry_rows
 
 ROOT = Path(__file__).parent.parent
 RUNTIMES = {"address": "libasan.so", "thread": "libtsan.so"}
@@ -100,6 +102,12 @@ def starts(python: Path) -> bool:
     return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
+def covered(isas: list[str]) -> str:
+    """For which rows of the registry the tests run, and for which they do not, in words."""
+    missing = [row.isa for row in registry_rows() if row.isa not in isas]
+    return f"runs for {', '.join(isas)}; not for {', '.join(missing)}, which this CPU lacks"
+
+
 def main() -> None:
     """Build, and run the tests; exits with pytest's code."""
     kind, *arguments = sys.argv[1:]
@@ -113,6 +121,8 @@ def main() -> None:
     else:
         print(f"sanitize: SKIPPED, {RUNTIMES[kind]} does not start on this kernel", file=sys.stderr)
         return
+    isas = output(python, "-P", "-c", "from devit_iot import _core; print(*_core.isas())").split()
+    print(f"sanitize: {covered(isas)}", flush=True)
     environment = {"DEVIT_TEST_PROFILE": "quick", "DEVIT_TEST_PYTHON": str(python)}
     done = subprocess.run(
         # the report goes to standard error: pytest must not keep it

@@ -21,7 +21,21 @@ namespace devit {
 struct ConvertedRows {
   std::byte* rows;
   float* scales;
+
+  // The rows from `row` on; each has `row_bytes` bytes.
+  ConvertedRows from(std::size_t row, std::size_t row_bytes) const {
+    return {rows + row * row_bytes, scales + row};
+  }
 };
+
+// Floats of each thread's own: thread t has those from data + t * stride on.
+struct ThreadFloats {
+  float* data;
+  std::size_t stride;
+};
+
+// Rows of one task of a norm, or of a conversion.
+inline constexpr std::size_t kNormRows = 16;
 
 // Bytes of one row of a layer's input in ConvertedRows; 0 if the layer's kernel takes floats.
 std::size_t converted_row_bytes(const KernelTable& kernels, const PackedLinear& layer);
@@ -40,6 +54,18 @@ struct Executor {
   // added. a: (rows, layer.depth), out: (rows, layer.cols), converted: room for `rows` rows.
   void linear(const PackedLinear& layer, const float* a, ConvertedRows converted, float* out,
               std::size_t rows, Epilogue epilogue) const;
+
+  // What linear() does first, where the layer's kernel takes no floats: `converted` becomes the
+  // first `rows` rows of a, or of their layer norm as of layer_norm(). A thread's `normed` has room
+  // for kNormRows rows.
+  void convert(const PackedLinear& layer, const float* a, ConvertedRows converted,
+               std::size_t rows) const;
+  void convert_normed(const PackedLinear& layer, const float* x, ThreadFloats normed,
+                      ConvertedRows converted, std::size_t rows, float eps) const;
+
+  // What linear() does then. `a` is not read where the layer's kernel takes no floats.
+  void multiply(const PackedLinear& layer, const float* a, ConvertedRows converted, float* out,
+                std::size_t rows, Epilogue epilogue) const;
 
   // What linear() computes, on the calling thread alone: for rows that it has just made.
   void linear_here(const PackedLinear& layer, const float* a, ConvertedRows converted, float* out,

@@ -25,8 +25,8 @@ namespace devit {
 //           narrow  (tokens, embed_dim), a normed stream; (tokens, heads * head_dim), attention's
 //                   output; (pooled, pooled, channels), the map between two layers of a tokenizer
 //           wide    (tokens, 3 * heads * head_dim), Q, K and V side by side, each head by head;
-//                   (tokens, mlp_dim), the hidden layer; (convolved, convolved, channels), a map
-//                   before its pooling
+//                   (tokens, mlp_dim), the hidden layer or some of its rows; (convolved,
+//                   convolved, channels), a map before its pooling
 //           heads   one for each head, where attention is computed in halves; head_memory() says
 //                   where they lie
 // Needs     `shape` is valid, `weights` are of it and packed for `kernels`; `threads` counts every
@@ -52,8 +52,9 @@ struct Workspace {
     std::size_t wide_size = tokens * std::max(3 * inner, mlp_dim);
     // A CCT's pooling is attention too, of one head as wide as the stream.
     const std::size_t head_dim = std::max(shape.head_dim, shape.embed_dim);
-    std::size_t needed = std::max({attention_f32_scratch(tokens, head_dim),
-                                   attention_f16_scratch(tokens), kPatchRows * shape.patch_dim()});
+    std::size_t needed =
+        std::max({attention_f32_scratch(tokens, head_dim), attention_f16_scratch(tokens),
+                  kPatchRows * shape.patch_dim(), kNormRows * shape.embed_dim});
     for (const auto& [layer, kernel_rows] : weights.tokenizer) {
       const std::size_t channels = layer.conv.channels;
       narrow_size = std::max(narrow_size, layer.pooled() * layer.pooled() * channels);
@@ -71,14 +72,15 @@ struct Workspace {
   }
 
   // One thread's own memory: a tile of attention's scores (attention_f32_scratch() floats, or
-  // attention_f16_scratch()), or kPatchRows patches, or what kWindowRows windows of a convolution
-  // see. Threads share no cache line of it.
+  // attention_f16_scratch()), or kPatchRows patches, or kNormRows rows of the stream, or what
+  // kWindowRows windows of a convolution see. Threads share no cache line of it.
   float* scratch(std::size_t thread) { return scratch_.data() + thread * scratch_stride_; }
+  ThreadFloats thread_floats() { return {scratch_.data(), scratch_stride_}; }
 
   // Room for a layer's input in fewer bits. The tasks of a convolution, or of the patch embedding,
   // run side by side, so each thread has its own kWindowRows or kPatchRows rows. All tokens of a
   // block's layer are in converted(0), which reaches over other threads' places: the two uses must
-  // not overlap in time.
+  // not overlap in time. For an MLP it holds fc1's input, and behind that fc2's.
   ConvertedRows converted(std::size_t thread) {
     return {converted_.data() + thread * converted_stride_,
             scales_.data() + thread * scale_stride_};
@@ -107,9 +109,11 @@ struct Workspace {
         size = std::max(size, block.heads * packed_head_bytes(shape));
         heads.resize(std::max(heads.size(), block.heads));
       }
-      for (const PackedLinear* layer : {&block.qkv, &block.proj, &block.fc1, &block.fc2}) {
+      for (const PackedLinear* layer : {&block.qkv, &block.proj}) {
         size = std::max(size, tokens * converted_row_bytes(kernels, *layer));
       }
+      size = std::max(size, tokens * (converted_row_bytes(kernels, block.fc1) +
+                                      converted_row_bytes(kernels, block.fc2)));
     }
     std::size_t own_rows = 0;
     const auto reserve = [&](std::size_t rows, const PackedLinear& layer) {
@@ -124,7 +128,7 @@ struct Workspace {
     if (size == 0 && own_rows == 0) return;     // all kernels take floats
     scale_stride_ = (own_rows + 15) / 16 * 16;  // threads share no cache line
     converted_ = AlignedBuffer<std::byte>(std::max(size, threads * converted_stride_));
-    scales_ = AlignedBuffer<float>(std::max(tokens, threads * scale_stride_));
+    scales_ = AlignedBuffer<float>(std::max(2 * tokens, threads * scale_stride_));
   }
 
   std::size_t converted_stride_ = 0;

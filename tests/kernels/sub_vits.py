@@ -31,6 +31,19 @@ CCT = SubVitSpec(
 )  # fmt: skip
 
 
+LONG = SubVitSpec(72, 72, 4, 32, 16, 1, (BlockSpec(1, 600), BlockSpec(2, 600)))
+
+
+LONG_CCT = SubVitSpec(
+    72, 72, 0, 32, 16, 0, LONG.blocks, 1e-5, (ConvSpec(8, 3, 1, 1), ConvSpec(32, 3, 1, 1)),
+    residual_norm=True,
+)  # fmt: skip
+
+
+IN_PORTIONS = pytest.mark.parametrize("spec", [LONG, LONG_CCT], ids=["vit", "cct"])
+"""Of some 325 tokens, which are more than the engine takes at a time in the wide layers."""
+
+
 BOTH = pytest.mark.parametrize("spec", [UNEVEN, CCT], ids=["vit", "cct"])
 
 

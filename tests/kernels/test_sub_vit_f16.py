@@ -14,6 +14,7 @@ from tests.kernels.reference import features, random_tensors
 from tests.kernels.sub_vits import (
     BLOCKS,
     BOTH,
+    IN_PORTIONS,
     UNEVEN,
     build,
     build_f16,
@@ -64,6 +65,14 @@ def test_matches_float64_or_float32_exactly(
     side = 4 * grid
     spec = SubVitSpec(side, side, 4, embed_dim, head_dim, 1, tuple(blocks))
     check(spec, seed, isa, threads)
+
+
+@IN_PORTIONS
+@pytest.mark.parametrize("threads", [1, 3])
+def test_wide_layers_in_portions_match_float64_or_float32_exactly(
+    isa: str, spec: SubVitSpec, threads: int
+) -> None:
+    check(spec, 0, isa, threads)
 
 
 @given(spec=cct_specs(), threads=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))

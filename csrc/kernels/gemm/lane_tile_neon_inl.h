@@ -10,8 +10,8 @@
 namespace devit {
 namespace {
 
-// The tile of float32 linear layers: 20 sums, 10 vectors of a and 2 of b are all 32 registers. No
-// other tile that fits multiply_tile() has fewer loads.
+// The tile of float32 linear layers, as wide as a cache line: 20 sums, 8 vectors of a and 4 of b
+// are all 32 registers.
 inline constexpr std::size_t kTileRows = 5;
 inline constexpr std::size_t kTileVecs = 4;
 inline constexpr std::size_t kTileCols = 4 * kTileVecs;
@@ -23,21 +23,33 @@ inline void add_product(float32x4_t& acc, float32x4_t y, float32x4_t x) {
   asm("fmla %0.4s, %1.4s, %2.s[%3]" : "+w"(acc) : "w"(y), "w"(x), "i"(lane));
 }
 
-// acc[i][j] += sum_k x[i][k] * b[k][j] for k < 4, from vector `first` of b on: two of its vectors
-// at a time, as one instruction loads them where they are neighbours.
-template <std::size_t first = 0, std::size_t rows, std::size_t vecs>
-[[gnu::always_inline]] inline void multiply_lanes(const float32x4_t (&x)[rows], const float* b,
-                                                  std::size_t b_stride,
-                                                  float32x4_t (&acc)[rows][vecs]) {
+// Adds the products with two neighbouring vectors of b, `first` and the next one, to acc.
+template <std::size_t first, std::size_t rows, std::size_t vecs>
+[[gnu::always_inline]] inline void add_pair(const float32x4_t (&x)[rows], float32x4_t y0,
+                                            float32x4_t y1, float32x4_t (&acc)[rows][vecs]) {
   constexpr std::size_t kNext = first + 1;
-  const float32x4_t y0 = vld1q_f32(b + first / vecs * b_stride + first % vecs * 4);
-  const float32x4_t y1 = vld1q_f32(b + kNext / vecs * b_stride + kNext % vecs * 4);
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < rows; ++i) {
     add_product<first / vecs>(acc[i][first % vecs], y0, x[i]);
     add_product<kNext / vecs>(acc[i][kNext % vecs], y1, x[i]);
   }
-  if constexpr (first + 2 < 4 * vecs) multiply_lanes<first + 2>(x, b, b_stride, acc);
+}
+
+// acc[i][j] += sum_k x[i][k] * b[k][j] for k < 4, from vector `first` of b on: one instruction
+// loads two of its vectors where they are neighbours. A core that starts instructions in order
+// waits for loads once in four vectors.
+template <std::size_t first = 0, std::size_t rows, std::size_t vecs>
+[[gnu::always_inline]] inline void multiply_lanes(const float32x4_t (&x)[rows], const float* b,
+                                                  std::size_t b_stride,
+                                                  float32x4_t (&acc)[rows][vecs]) {
+  float32x4_t y[4];
+#pragma GCC unroll 4
+  for (std::size_t n = 0; n < 4; ++n) {
+    y[n] = vld1q_f32(b + (first + n) / vecs * b_stride + (first + n) % vecs * 4);
+  }
+  add_pair<first>(x, y[0], y[1], acc);
+  add_pair<first + 2>(x, y[2], y[3], acc);
+  if constexpr (first + 4 < 4 * vecs) multiply_lanes<first + 4>(x, b, b_stride, acc);
 }
 
 // acc[i][j] += sum_k a[i][k] * b[k][j]      i < rows, j < 4 vecs
@@ -45,30 +57,35 @@ template <std::size_t first = 0, std::size_t rows, std::size_t vecs>
 // Shapes    a: (rows, depth), rows `a_stride` floats apart; b: (depth, 4 vecs), rows `b_stride`
 //           floats apart
 //
-// Eight numbers of a row and two vectors of b are there at a time: rows (vecs + 2) + 2 registers,
-// and rows + 4 vecs loads of two vectors for 8 rows vecs multiply-adds.
+// Four vectors of b and four numbers of each row of a are there at a time; of the first rows, as
+// many as there are registers for, eight, which one instruction loads.
 template <std::size_t rows, std::size_t vecs>
 [[gnu::always_inline]] inline void multiply_tile(const float* a, std::size_t a_stride,
                                                  const float* b, std::size_t b_stride,
                                                  std::size_t depth,
                                                  float32x4_t (&acc)[rows][vecs]) {
-  static_assert(rows * (vecs + 2) + 2 <= 32);
+  static_assert(rows * (vecs + 1) + 4 <= 32);
+  constexpr std::size_t kFree = 32 - rows * (vecs + 1) - 4;
+  constexpr std::size_t kEights = kFree < rows ? kFree : rows;
   constexpr std::size_t kStep = 16;  // the pointers move once
+  float32x4_t x[rows];
   std::size_t k = 0;
   for (; k + kStep <= depth; k += kStep) {
 #pragma GCC unroll 2
     for (std::size_t n = 0; n < kStep; n += 8, b += 8 * b_stride) {
-      float32x4_t low[rows], high[rows];
+      float32x4_t next[rows];
 #pragma GCC unroll 8
       for (std::size_t i = 0; i < rows; ++i) {
-        low[i] = vld1q_f32(a + i * a_stride + k + n);
-        high[i] = vld1q_f32(a + i * a_stride + k + n + 4);
+        x[i] = vld1q_f32(a + i * a_stride + k + n);
+        if (i < kEights) next[i] = vld1q_f32(a + i * a_stride + k + n + 4);
       }
-      multiply_lanes(low, b, b_stride, acc);
-      multiply_lanes(high, b + 4 * b_stride, b_stride, acc);
+      multiply_lanes(x, b, b_stride, acc);
+#pragma GCC unroll 8
+      for (std::size_t i = kEights; i < rows; ++i)
+        next[i] = vld1q_f32(a + i * a_stride + k + n + 4);
+      multiply_lanes(next, b + 4 * b_stride, b_stride, acc);
     }
   }
-  float32x4_t x[rows];
   for (; k + 4 <= depth; k += 4, b += 4 * b_stride) {
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < rows; ++i) x[i] = vld1q_f32(a + i * a_stride + k);
