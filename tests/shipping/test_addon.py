@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -164,8 +165,9 @@ def started(tmp_path: Path) -> int:
 @pytest.fixture
 def open_tmp(tmp_path: Path) -> Path:
     """A folder that the programs' user may write to, whoever runs the tests."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(0o755)
     return tmp_path
 
 
