@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "runtime/workspace.h"
 
 namespace devit {
@@ -15,7 +16,7 @@ void attend(const Executor& executor, const SubVitShape& shape, std::size_t head
   const float* qkv = workspace.wide.data();
   const AttentionF32& attention = executor.kernels.attention_f32;
   const std::size_t step = kQueriesPerTask / attention.tile_rows * attention.tile_rows;
-  executor.pool.parallel_for(heads * ((rows + step - 1) / step),
+  executor.pool.parallel_for(heads * ceil_div(rows, step),
                              [&](std::size_t task, std::size_t thread) {
                                const std::size_t column = task % heads * shape.head_dim;
                                const std::size_t row = task / heads * step;
@@ -52,7 +53,7 @@ void attend_in_halves(const Executor& executor, const SubVitShape& shape, std::s
   });
   constexpr std::size_t kStep = kQueriesPerTask / kTileQueriesF16 * kTileQueriesF16;
   executor.pool.parallel_for(
-      heads * ((rows + kStep - 1) / kStep), [&](std::size_t task, std::size_t thread) {
+      heads * ceil_div(rows, kStep), [&](std::size_t task, std::size_t thread) {
         const std::size_t head = task % heads;
         const std::size_t row = task / heads * kStep;
         executor.kernels.attention_f16.run({.head = &workspace.heads[head],

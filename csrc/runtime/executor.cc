@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
+
 namespace devit {
 namespace {
 
@@ -10,8 +12,6 @@ constexpr std::size_t kMaxTilesPerTask = 8;
 constexpr std::size_t kMaxTilesPerWideTask = 40;    // 197 tokens and more
 constexpr std::size_t kMaxWideTaskBytes = 320'000;  // activations that a cache of 512 kB keeps
 constexpr std::size_t kMaxPanelsPerTask = 4;
-
-std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 struct Portion {
   std::size_t row_begin;

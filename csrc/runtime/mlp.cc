@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "runtime/workspace.h"
 
 namespace devit {
@@ -35,10 +36,10 @@ std::size_t hidden_rows(const KernelTable& kernels, const BlockWeights& weights,
   const std::size_t left = kCacheBytes - std::min(kCacheBytes, fc1.panels.bytes());
   const std::size_t most = left / row_bytes;
   if (most < kFewestRows || most >= rows) return rows;
-  const std::size_t portions = (rows + most - 1) / most;
+  const std::size_t portions = ceil_div(rows, most);
   const std::size_t tile =
       fc1.dtype == Dtype::kInt8 ? kernels.gemm_i8.tile_rows : kernels.gemm_f16.tile_rows;
-  return ((rows + portions - 1) / portions + tile - 1) / tile * tile;
+  return ceil_div(ceil_div(rows, portions), tile) * tile;
 }
 
 // The input of fc2 is floats of some rows at a time only.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ceil_div.h"
 #include "base/check.h"
 #include "runtime/block.h"
 #include "runtime/executor.h"
@@ -62,7 +63,7 @@ void SubVit::embed(const Executor& executor, const std::uint8_t* image) {
   const bool in_bytes = layer.dtype == Dtype::kInt8;
   std::copy_n(weights_.pos_embed.data(), weights_.pos_embed.size(), workspace_.stream.data());
   float* patch_rows = workspace_.stream.data() + shape_.prefix_tokens * dim;
-  const std::size_t tasks = (shape_.patches() + kPatchRows - 1) / kPatchRows;
+  const std::size_t tasks = ceil_div(shape_.patches(), kPatchRows);
   pool_.parallel_for(tasks, [&](std::size_t task, std::size_t thread) {
     const std::size_t begin = task * kPatchRows;
     const std::size_t end = std::min(begin + kPatchRows, shape_.patches());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ceil_div.h"
 #include "runtime/max_pool.h"
 #include "runtime/windows.h"
 
@@ -17,7 +18,7 @@ void run_tokenizer(const Executor& executor, const Weights& weights, Workspace& 
     const std::size_t channels = layer.conv.channels;
     const std::size_t windows = layer.convolved() * layer.convolved();
     executor.pool.parallel_for(
-        (windows + kWindowRows - 1) / kWindowRows, [&](std::size_t task, std::size_t thread) {
+        ceil_div(windows, kWindowRows), [&](std::size_t task, std::size_t thread) {
           const std::size_t begin = task * kWindowRows;
           const std::size_t end = std::min(begin + kWindowRows, windows);
           float* pixels = workspace.scratch(thread);
